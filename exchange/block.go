@@ -1,0 +1,94 @@
+package exchange
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Carried says how far a feed's intake has been carried into a collection: all
+// records before Sequence, and of that one the first Groups groups of the
+// collection's share.
+type Carried struct {
+	Feed     string
+	Sequence uint64
+	Groups   int
+}
+
+// Block is what a collection gained in one append: one STIX bundle, compressed,
+// with its facts.
+type Block struct {
+	Collection string
+	// Feeds are those that objects of this block come from, sorted.
+	Feeds []string
+	// Number counts the collection's blocks from 1; Previous is the Hash of the
+	// block before, "" for the first.
+	Number   uint64
+	Previous string
+	// Count objects have the date_added AddedFirst, AddedFirst + 1 µs, …
+	Count      int
+	AddedFirst time.Time
+	// Label is the highest of its objects.
+	Label tlp.Level
+	// Carried is where every feed stands that ever entered the collection,
+	// sorted by feed.
+	Carried []Carried
+	// Payload is the bundle, compressed with zstd.
+	Payload []byte
+	// Sequence is the block's position in the journal; 0 before it is appended.
+	// It is no part of the block.
+	Sequence uint64
+}
+
+// Added returns the date_added of the block's i-th object.
+func (b *Block) Added(i int) time.Time { return b.AddedFirst.Add(time.Duration(i) * time.Microsecond) }
+
+// Hash returns the block's commitment in hexadecimal: the SHA-256 of the
+// SHA-256 of its facts and the SHA-256 of its payload. The payload can be
+// erased later without breaking the chain.
+func (b *Block) Hash() string {
+	var facts strings.Builder
+	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
+		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
+	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
+	sum := sha256.Sum256(append(head[:], body[:]...))
+	return hex.EncodeToString(sum[:])
+}
+
+// FormatCarried writes positions as feed=sequence:groups, separated by commas.
+func FormatCarried(list []Carried) string {
+	var b []byte
+	for i, c := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, c.Feed...), '=')
+		b = append(strconv.AppendUint(b, c.Sequence, 10), ':')
+		b = strconv.AppendInt(b, int64(c.Groups), 10)
+	}
+	return string(b)
+}
+
+// ParseCarried reads what FormatCarried wrote.
+func ParseCarried(s string) ([]Carried, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var list []Carried
+	for part := range strings.SplitSeq(s, ",") {
+		feed, rest, ok := strings.Cut(part, "=")
+		seq, groups, ok2 := strings.Cut(rest, ":")
+		n, err := strconv.ParseUint(seq, 10, 64)
+		g, err2 := strconv.Atoi(groups)
+		if !ok || !ok2 || err != nil || err2 != nil || g < 0 {
+			return nil, fmt.Errorf("position %.80q is not feed=sequence:groups", part)
+		}
+		list = append(list, Carried{Feed: feed, Sequence: n, Groups: g})
+	}
+	return list, nil
+}

@@ -1,0 +1,222 @@
+package exchange
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// ErrRecord is in the chain of every error about bytes that are not an intake
+// record or observation of ours.
+var ErrRecord = errors.New("damaged record")
+
+// recordVersion is the first byte of what Append writes.
+const recordVersion = 1
+
+// encoder appends numbers as varints, and each string once: the second time it
+// is an index into those before.
+type encoder struct {
+	b       []byte
+	strings map[string]uint64
+}
+
+func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
+func (e *encoder) int(n int64)   { e.b = binary.AppendVarint(e.b, n) }
+
+func (e *encoder) text(s string) {
+	if i, ok := e.strings[s]; ok {
+		e.uint(i + 1)
+		return
+	}
+	e.strings[s] = uint64(len(e.strings))
+	e.uint(0)
+	e.uint(uint64(len(s)))
+	e.b = append(e.b, s...)
+}
+
+func (e *encoder) address(a netip.Addr) {
+	raw := a.AsSlice()
+	e.b = append(append(e.b, byte(len(raw))), raw...)
+}
+
+func (e *encoder) bool(v bool) {
+	if v {
+		e.b = append(e.b, 1)
+	} else {
+		e.b = append(e.b, 0)
+	}
+}
+
+func (e *encoder) place(p Place) {
+	e.uint(uint64(p.ASN))
+	e.text(p.Country)
+	e.text(p.Evidence)
+}
+
+// decoder reads what encoder wrote; the first error sticks.
+type decoder struct {
+	b       []byte
+	strings []string
+	err     error
+}
+
+func (d *decoder) fail() {
+	if d.err == nil {
+		d.err = ErrRecord
+	}
+	d.b = nil
+}
+
+func (d *decoder) uint() uint64 {
+	n, size := binary.Uvarint(d.b)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) int() int64 {
+	n, size := binary.Varint(d.b)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	got := d.b[:n]
+	d.b = d.b[n:]
+	return got
+}
+
+// count reads the length of a list whose members take at least one byte each.
+func (d *decoder) count() int {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) byte() byte {
+	if raw := d.take(1); len(raw) == 1 {
+		return raw[0]
+	}
+	return 0
+}
+
+func (d *decoder) text() string {
+	i := d.uint()
+	if i == 0 {
+		s := string(d.take(d.uint()))
+		d.strings = append(d.strings, s)
+		return s
+	}
+	if i > uint64(len(d.strings)) {
+		d.fail()
+		return ""
+	}
+	return d.strings[i-1]
+}
+
+func (d *decoder) address() netip.Addr {
+	raw := d.take(uint64(d.byte()))
+	a, ok := netip.AddrFromSlice(raw)
+	if !ok && len(raw) != 0 {
+		d.fail()
+	}
+	return a
+}
+
+func (d *decoder) level() tlp.Level {
+	l := tlp.Level(d.byte())
+	if l > tlp.Red {
+		d.fail()
+	}
+	return l
+}
+
+func (d *decoder) place() Place {
+	return Place{ASN: uint32(d.uint()), Country: d.text(), Evidence: d.text()}
+}
+
+func (d *decoder) millis() time.Time { return time.UnixMilli(d.int()).UTC() }
+
+// done reports the error, or that something was left over.
+func (d *decoder) done() error {
+	if d.err == nil && len(d.b) != 0 {
+		d.err = fmt.Errorf("%w: %d bytes too many", ErrRecord, len(d.b))
+	}
+	return d.err
+}
+
+func (e *encoder) observation(o *Observation) {
+	e.address(o.Address)
+	e.int(int64(o.Day))
+	e.int(o.First.UnixMilli())
+	e.int(o.Last.UnixMilli())
+	e.int(o.Modified.UnixMilli())
+	e.int(o.Count)
+	e.b = append(e.b, byte(o.Label))
+	e.place(o.Place)
+	e.text(o.Malware)
+	e.text(o.Provider)
+	e.text(o.Protocol)
+	e.uint(uint64(len(o.Contacts)))
+	for i := range o.Contacts {
+		c := &o.Contacts[i]
+		e.int(c.Time.UnixMilli())
+		e.uint(uint64(c.SrcPort))
+		e.address(c.Dst)
+		e.uint(uint64(c.DstPort))
+	}
+	e.int(int64(o.Decision))
+}
+
+func (d *decoder) observation() (o Observation) {
+	o.Address = d.address()
+	o.Day = Day(d.int())
+	o.First, o.Last, o.Modified = d.millis(), d.millis(), d.millis()
+	o.Count = d.int()
+	o.Label = d.level()
+	o.Place = d.place()
+	o.Malware, o.Provider, o.Protocol = d.text(), d.text(), d.text()
+	o.Contacts = make([]stix.Contact, d.count())
+	for i := range o.Contacts {
+		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}
+	}
+	o.Decision = int(d.int())
+	return o
+}
+
+// Append writes the observation, for a store of its own; its Decision is
+// meaningless there.
+func (o *Observation) Append(b []byte) []byte {
+	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, 8)}
+	e.observation(o)
+	return e.b
+}
+
+// DecodeObservation reads what Append wrote.
+func DecodeObservation(b []byte) (Observation, error) {
+	d := decoder{b: b}
+	if d.byte() != recordVersion {
+		d.fail()
+	}
+	o := d.observation()
+	return o, d.done()
+}

@@ -1,0 +1,234 @@
+package constituency_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/constituency"
+)
+
+func member(id string, kind exchange.Kind, c exchange.Constituency) exchange.Member {
+	return exchange.Member{ID: id, Kind: kind, Constituency: c}
+}
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+func routed(r *constituency.Router, addr string, p exchange.Place, host string) (out []string) {
+	for _, m := range r.Route(netip.MustParseAddr(addr), p, host) {
+		out = append(out, m.Member+" "+string(m.Key.Kind)+" "+m.Key.Value)
+	}
+	return out
+}
+
+func TestMostSpecificWinsWithinAKind(t *testing.T) {
+	r := constituency.New([]exchange.Member{
+		member("cert-at", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT"}, Domains: []string{".at"}}),
+		member("cert-eu", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT", "DE"}}),
+		member("big", exchange.NetworkOwner, exchange.Constituency{Prefixes: prefixes("240.1.0.0/16", "2001:db8::/32")}),
+		member("small", exchange.NetworkOwner, exchange.Constituency{Prefixes: prefixes("240.1.2.0/24", "2001:db8:1::/48"), ASNs: []uint32{7}}),
+		member("twin", exchange.NetworkOwner, exchange.Constituency{Prefixes: prefixes("240.1.2.0/24")}),
+		member("as", exchange.NetworkOwner, exchange.Constituency{ASNs: []uint32{7}}),
+		member("dcu", exchange.Publisher, exchange.Constituency{Countries: []string{"AT"}}),
+	}, nil)
+	at := exchange.Place{Country: "AT", ASN: 7}
+	for _, c := range []struct {
+		addr  string
+		place exchange.Place
+		host  string
+		want  []string
+	}{
+		{"240.1.2.3", at, "", []string{"cert-at country AT", "cert-eu country AT", "small prefix 240.1.2.0/24", "twin prefix 240.1.2.0/24"}},
+		{"240.1.3.3", at, "", []string{"big prefix 240.1.0.0/16", "cert-at country AT", "cert-eu country AT"}},
+		{"240.9.0.1", at, "", []string{"as asn AS7", "cert-at country AT", "cert-eu country AT", "small asn AS7"}},
+		{"240.9.0.1", exchange.Place{Country: "DE"}, "a.host.at", []string{"cert-at domain at"}},
+		{"2001:db8:1::1", exchange.Place{}, "", []string{"small prefix 2001:db8:1::/48"}},
+		{"2001:db8:2::1", exchange.Place{}, "", []string{"big prefix 2001:db8::/32"}},
+		{"240.9.0.1", exchange.Place{Country: "FR", ASN: 8}, "host.fat", nil},
+		{"240.9.0.1", exchange.Place{}, "", nil},
+	} {
+		if d := cmp.Diff(c.want, routed(r, c.addr, c.place, c.host)); d != "" {
+			t.Errorf("%s %+v: %s", c.addr, c.place, d)
+		}
+	}
+}
+
+func TestNetworksFillWhatThePublisherLeftOut(t *testing.T) {
+	r := constituency.New(nil, constituency.NewNetworks([]exchange.Network{
+		{Prefix: netip.MustParsePrefix("240.0.0.0/8"), ASN: 1, Country: "AT"},
+		{Prefix: netip.MustParsePrefix("240.1.0.0/16"), ASN: 2},
+		{Prefix: netip.MustParsePrefix("2001:db8::/32"), ASN: 3, Country: "DE"},
+	}))
+	for _, c := range []struct {
+		addr string
+		asn  uint32
+		cc   string
+		want exchange.Place
+	}{
+		{"240.2.0.1", 0, "", exchange.Place{ASN: 1, Country: "AT", Evidence: "networks"}},
+		{"240.2.0.1", 9, "", exchange.Place{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
+		{"240.2.0.1", 9, "FR", exchange.Place{ASN: 9, Country: "FR", Evidence: "publisher"}},
+		{"240.1.0.1", 0, "", exchange.Place{ASN: 2, Evidence: "networks"}},
+		{"240.1.0.1", 9, "", exchange.Place{ASN: 9, Evidence: "publisher"}},
+		{"2001:db8::1", 0, "FR", exchange.Place{ASN: 3, Country: "FR", Evidence: "publisher+networks"}},
+		{"241.0.0.1", 0, "", exchange.Place{}},
+	} {
+		e := exchange.Event{Address: netip.MustParseAddr(c.addr), ASN: c.asn, Country: c.cc}
+		if got := r.Place(&e); got != c.want {
+			t.Errorf("%s %d %s: got %+v, want %+v", c.addr, c.asn, c.cc, got, c.want)
+		}
+	}
+}
+
+// genMembers draws members over a small world, so that claims collide.
+func genMembers(t *rapid.T) []exchange.Member {
+	n := rapid.IntRange(0, 12).Draw(t, "members")
+	var out []exchange.Member
+	for i := range n {
+		kind := rapid.SampledFrom([]exchange.Kind{exchange.CSIRT, exchange.NetworkOwner, exchange.Publisher, exchange.Peer}).Draw(t, "kind")
+		var c exchange.Constituency
+		for range rapid.IntRange(0, 3).Draw(t, "prefixes") {
+			c.Prefixes = append(c.Prefixes, genPrefix(t))
+		}
+		c.ASNs = rapid.SliceOfNDistinct(rapid.Uint32Range(1, 4), 0, 2, rapid.ID).Draw(t, "asns")
+		c.Countries = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"AT", "DE", "FR"}), 0, 2, rapid.ID).Draw(t, "countries")
+		c.Domains = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{".at", "host.at", "example"}), 0, 2, rapid.ID).Draw(t, "domains")
+		out = append(out, member(fmt.Sprintf("m%02d", i), kind, c))
+	}
+	return out
+}
+
+func genAddr(t *rapid.T) netip.Addr {
+	low := byte(rapid.IntRange(0, 255).Draw(t, "low"))
+	if rapid.Bool().Draw(t, "v6") {
+		return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: low})
+	}
+	return netip.AddrFrom4([4]byte{240, 0, 0, low})
+}
+
+func genPrefix(t *rapid.T) netip.Prefix {
+	a := genAddr(t)
+	p, err := a.Prefix(a.BitLen() - rapid.IntRange(0, 9).Draw(t, "host bits"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// oracle is the rule written down plainly: over all entries of all members.
+func oracle(members []exchange.Member, a netip.Addr, p exchange.Place, host string) []string {
+	var out []string
+	for _, kind := range []exchange.Kind{exchange.CSIRT, exchange.NetworkOwner} {
+		longest := -1
+		rank := map[exchange.KeyKind][]string{}
+		for _, m := range members {
+			if m.Kind != kind {
+				continue
+			}
+			for _, x := range m.Constituency.Prefixes {
+				if !x.Contains(a) || x.Bits() < longest {
+					continue
+				}
+				if x.Bits() > longest {
+					longest, rank[exchange.KeyPrefix] = x.Bits(), nil
+				}
+				rank[exchange.KeyPrefix] = append(rank[exchange.KeyPrefix], m.ID+" prefix "+x.Masked().String())
+			}
+			if p.ASN != 0 && slices.Contains(m.Constituency.ASNs, p.ASN) {
+				rank[exchange.KeyASN] = append(rank[exchange.KeyASN], fmt.Sprintf("%s asn AS%d", m.ID, p.ASN))
+			}
+			if slices.Contains(m.Constituency.Countries, p.Country) {
+				rank[exchange.KeyCountry] = append(rank[exchange.KeyCountry], m.ID+" country "+p.Country)
+			}
+		}
+		best := -1
+		for _, m := range members {
+			for _, d := range m.Constituency.Domains {
+				d = strings.Trim(d, ".")
+				if m.Kind != kind || host != d && !strings.HasSuffix(host, "."+d) || len(d) < best {
+					continue
+				}
+				if len(d) > best {
+					best, rank[exchange.KeyDomain] = len(d), nil
+				}
+				rank[exchange.KeyDomain] = append(rank[exchange.KeyDomain], m.ID+" domain "+d)
+			}
+		}
+		for _, k := range []exchange.KeyKind{exchange.KeyPrefix, exchange.KeyASN, exchange.KeyDomain, exchange.KeyCountry} {
+			if len(rank[k]) > 0 {
+				out = append(out, rank[k]...)
+				break
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestEqualsBruteForceInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		members := genMembers(t)
+		shuffled := slices.Clone(members)
+		rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		r, r2 := constituency.New(members, nil), constituency.New(shuffled, nil)
+		for range 8 {
+			a := genAddr(t)
+			p := exchange.Place{ASN: rapid.Uint32Range(0, 5).Draw(t, "asn"), Country: rapid.SampledFrom([]string{"", "AT", "DE", "IT"}).Draw(t, "cc")}
+			host := rapid.SampledFrom([]string{"", "a.host.at", "b.at", "host.at", "x.example", "notat"}).Draw(t, "host")
+			got := routed(r, a.String(), p, host)
+			if d := cmp.Diff(oracle(members, a, p, host), append([]string(nil), got...)); d != "" {
+				t.Fatal(d)
+			}
+			if d := cmp.Diff(got, routed(r2, a.String(), p, host)); d != "" {
+				t.Fatalf("order matters: %s", d)
+			}
+		}
+	})
+}
+
+func TestAMemberTakesNothingFromAnotherKind(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		members := genMembers(t)
+		added := member("new", exchange.NetworkOwner, exchange.Constituency{Prefixes: []netip.Prefix{genPrefix(t)}, ASNs: []uint32{2}})
+		before, after := constituency.New(members, nil), constituency.New(append(slices.Clone(members), added), nil)
+		a, p := genAddr(t), exchange.Place{ASN: 2, Country: "AT"}
+		got := after.Route(a, p, "")
+		for _, m := range before.Route(a, p, "") {
+			i := slices.IndexFunc(members, func(x exchange.Member) bool { return x.ID == m.Member })
+			if members[i].Kind == exchange.CSIRT && !slices.Contains(got, m) {
+				t.Fatalf("%v lost %v to a network owner", m, a)
+			}
+		}
+	})
+}
+
+func BenchmarkRoute(b *testing.B) {
+	var members []exchange.Member
+	for i := range 5000 {
+		members = append(members, member(fmt.Sprint("o", i), exchange.NetworkOwner, exchange.Constituency{
+			Prefixes: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{240, byte(i >> 8), byte(i), 0}), 24)},
+		}))
+	}
+	members = append(members, member("cert", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT"}}))
+	r := constituency.New(members, nil)
+	p := exchange.Place{ASN: 7, Country: "AT"}
+	i := 0
+	for b.Loop() {
+		i++
+		if len(r.Route(netip.AddrFrom4([4]byte{240, byte(i >> 8 & 15), byte(i), 1}), p, "")) != 2 {
+			b.Fatal("lost one")
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package exchange
+
+import (
+	"net/netip"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// KeyKind is the kind of evidence that made a member responsible, most specific
+// first.
+type KeyKind string
+
+// The kinds of keys.
+const (
+	KeyPrefix  KeyKind = "prefix"
+	KeyASN     KeyKind = "asn"
+	KeyDomain  KeyKind = "domain"
+	KeyCountry KeyKind = "country"
+)
+
+// Key is what matched: a prefix, "AS" and a number, a domain suffix or a country.
+type Key struct {
+	Kind  KeyKind `json:"kind"`
+	Value string  `json:"value"`
+}
+
+// Match says that a member answers for an address, and by which key.
+type Match struct {
+	Member string
+	Key    Key
+}
+
+// Place is what is known of where an address is. Evidence says who said so:
+// "publisher", "networks", or both joined by a plus sign.
+type Place struct {
+	ASN      uint32
+	Country  string
+	Evidence string
+}
+
+// Verdict is the outcome of policy for one collection, with the rule's name.
+type Verdict struct {
+	Allow bool   `json:"allow"`
+	Rule  string `json:"rule"`
+}
+
+// Grant is one line of a decision: a collection, why its member is responsible,
+// and whether the label lets the event in.
+type Grant struct {
+	Collection string `json:"collection"`
+	Key        Key    `json:"key,omitzero"`
+	Verdict
+}
+
+// Decision is what was decided for an event or observation. It names its
+// collections once each, in ascending order.
+type Decision struct {
+	Label  tlp.Level `json:"label"`
+	Grants []Grant   `json:"grants"`
+}
+
+// Allowed reports whether any collection takes it.
+func (d *Decision) Allowed() bool {
+	for i := range d.Grants {
+		if d.Grants[i].Allow {
+			return true
+		}
+	}
+	return false
+}
+
+// Withheld reports whether a label kept it from a collection.
+func (d *Decision) Withheld() bool {
+	for i := range d.Grants {
+		if !d.Grants[i].Allow {
+			return true
+		}
+	}
+	return false
+}
+
+// Router tells who answers for an event. constituency.Router is the one there is.
+type Router interface {
+	// Place completes what the publisher said with the networks table.
+	Place(e *Event) Place
+	// Route lists the members that answer for an address at that place, at
+	// most once each.
+	Route(a netip.Addr, p Place, hostname string) []Match
+}

@@ -1,0 +1,170 @@
+// Package exchange is the domain of Tocsin: what an event is, who takes part,
+// which collections there are, what was decided and why, and the two kinds of
+// record that the journal keeps. It imports nothing of ours but stix.
+//
+// The packages below it each do one step of an event's way (report,
+// constituency, sharing, packaging, journal, view) and know this package, not
+// each other; Admission puts the steps in order, and node gives it the parts.
+//
+// Invariants: policy is applied once, at admission; a decision names the key
+// and the rule that made it; an object's label is at most its collection's
+// ceiling, which is at most the clearance of everybody who may read it.
+package exchange
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Event is one normalised sighting of one infected address. The zero value of
+// a field means that the publisher did not say.
+type Event struct {
+	// Line is where the event stood in its source, from 1. It is for messages
+	// only: it is no part of the event's identity and is not kept.
+	Line int
+	// Address is the infected host's, unmapped and without a zone.
+	Address netip.Addr
+	// Port is the source port: behind carrier-grade NAT, address, port and time
+	// together find the customer.
+	Port uint16
+	// Observed is when it was seen: UTC, whole milliseconds.
+	Observed time.Time
+	// Count is how many contacts the row stands for, at least 1.
+	Count int64
+	// ASN and Country (ISO 3166-1 alpha-2, upper case) place the address.
+	ASN     uint32
+	Country string
+	// Hostname is the host's reverse name, lower case, without a final dot.
+	Hostname string
+	// Malware, Protocol (lower case, transport first, separated by spaces) and
+	// Provider are the publisher's words.
+	Malware, Protocol, Provider string
+	// Dst and DstPort are where the host called: the sinkhole.
+	Dst     netip.Addr
+	DstPort uint16
+	// PublisherID is the publisher's own identifier for the event.
+	PublisherID string
+	// Label is the row's own; None leaves it to the feed.
+	Label tlp.Level
+}
+
+// EventID tells events of one feed apart: the hash of all that was normalised.
+// Two rows that say the same are one event.
+type EventID [16]byte
+
+// ID computes the event's identity.
+func (e *Event) ID() EventID {
+	var buf [256]byte
+	b := buf[:0]
+	text := func(s string) {
+		b = strconv.AppendInt(b, int64(len(s)), 10)
+		b = append(append(b, ':'), s...)
+	}
+	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }
+	b = append(e.Address.AppendTo(b), ' ')
+	number(int64(e.Port))
+	number(e.Observed.UnixMilli())
+	number(e.Count)
+	number(int64(e.ASN))
+	number(int64(e.DstPort))
+	number(int64(e.Label))
+	if e.Dst.IsValid() {
+		b = e.Dst.AppendTo(b)
+	}
+	b = append(b, ' ')
+	for _, s := range [...]string{e.Country, e.Hostname, e.Malware, e.Protocol, e.Provider, e.PublisherID} {
+		text(s)
+	}
+	sum := sha256.Sum256(b)
+	return EventID(sum[:16])
+}
+
+// Day is a UTC day, counted from 1970-01-01.
+type Day int32
+
+// DayOf returns the UTC day of an instant.
+func DayOf(t time.Time) Day {
+	s := t.Unix()
+	d := s / 86400
+	if s%86400 < 0 {
+		d--
+	}
+	return Day(d)
+}
+
+// Start returns the first instant of the day.
+func (d Day) Start() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
+
+// String returns the day as YYYY-MM-DD.
+func (d Day) String() string { return d.Start().Format(time.DateOnly) }
+
+// Problem says what is wrong with one row, where, and what would be right.
+type Problem struct {
+	Line   int    `json:"line"`
+	Column string `json:"column,omitempty"`
+	Reason string `json:"reason"`
+}
+
+func (p Problem) String() string {
+	if p.Column == "" {
+		return fmt.Sprintf("line %d: %s", p.Line, p.Reason)
+	}
+	return fmt.Sprintf("line %d, %s: %s", p.Line, p.Column, p.Reason)
+}
+
+// MaxProblems is how many problems a receipt lists; the rest are counted.
+const MaxProblems = 1000
+
+// Receipt is the answer to a publisher: where every row went. Rows equals
+// Events plus Rejected plus Duplicates.
+type Receipt struct {
+	Feed       string `json:"feed"`
+	Rows       int64  `json:"rows"`
+	Events     int64  `json:"events"`
+	Rejected   int64  `json:"rejected"`
+	Duplicates int64  `json:"duplicates"`
+	// Unclaimed counts events that nobody answers for; Withheld those that
+	// somebody responsible did not get because of a label.
+	Unclaimed int64 `json:"unclaimed"`
+	Withheld  int64 `json:"withheld"`
+	// Collections counts events by the collection they entered, unclaimed and
+	// the publisher's own feed collection left out.
+	Collections   map[string]int64 `json:"collections"`
+	Problems      []Problem        `json:"problems,omitempty"`
+	ProblemsTotal int64            `json:"problems_total"`
+}
+
+// AddProblem counts a rejected row and lists it while there is room.
+func (r *Receipt) AddProblem(p Problem) {
+	r.ProblemsTotal++
+	if len(r.Problems) < MaxProblems {
+		r.Problems = append(r.Problems, p)
+	}
+}
+
+// Add adds the counts of another receipt of the same feed.
+func (r *Receipt) Add(o *Receipt) {
+	r.Rows += o.Rows
+	r.Events += o.Events
+	r.Rejected += o.Rejected
+	r.Duplicates += o.Duplicates
+	r.Unclaimed += o.Unclaimed
+	r.Withheld += o.Withheld
+	if r.Collections == nil {
+		r.Collections = make(map[string]int64)
+	}
+	for c, n := range o.Collections {
+		r.Collections[c] += n
+	}
+	r.ProblemsTotal += o.ProblemsTotal
+	r.Problems = append(r.Problems, o.Problems[:min(len(o.Problems), MaxProblems-len(r.Problems))]...)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,122 @@
+package exchange
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// MaxContacts is how many contacts of a host in one day are kept: the newest.
+const MaxContacts = 32
+
+// HostDay names what one observation is about: a host on a UTC day, within a
+// feed.
+type HostDay struct {
+	Address netip.Addr
+	Day     Day
+}
+
+// Observation is all that is known of a host on a day once an intake record has
+// been merged in. It holds the state after the record, not the change, so that
+// packaging it needs nothing but the record.
+type Observation struct {
+	HostDay
+	First, Last time.Time
+	// Modified is the version of the objects made from it: the last sighting's
+	// time, or a millisecond after the version before where that is later.
+	Modified time.Time
+	Count    int64
+	// Label is the highest label of the events merged.
+	Label    tlp.Level
+	Place    Place
+	Malware  string
+	Provider string
+	Protocol string
+	// Contacts are the newest MaxContacts, newest first.
+	Contacts []stix.Contact
+	// Decision is an index into the record's Decisions.
+	Decision int
+}
+
+// Merge adds an event to the observation.
+func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
+	if o.Count == 0 {
+		o.First, o.Last = e.Observed, e.Observed
+	}
+	if e.Observed.Before(o.First) {
+		o.First = e.Observed
+	}
+	if !e.Observed.Before(o.Last) {
+		o.Last = e.Observed
+		o.Place = p
+		o.Malware, o.Provider, o.Protocol = e.Malware, e.Provider, e.Protocol
+	}
+	o.Count += e.Count
+	o.Label = max(o.Label, label)
+	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
+	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
+	if at == MaxContacts {
+		return
+	}
+	o.Contacts = slices.Insert(o.Contacts, at, c)
+	o.Contacts = o.Contacts[:min(len(o.Contacts), MaxContacts)]
+}
+
+// Accepted is an event of an intake record with what was decided about it.
+type Accepted struct {
+	Event
+	Place Place
+	// Decision is an index into the record's Decisions; Observation one into
+	// its Observations, or -1 where no collection takes the event.
+	Decision, Observation int
+}
+
+// Introduction says that this record brings the standing objects of a topic
+// into a collection: the identities, malware and the like for the topic "", the
+// location of a country for its code. It happens once a day for each, so that
+// a follower who started yesterday has them.
+type Introduction struct {
+	Collection, Topic string
+}
+
+// Intake is a publisher's chunk as accepted, with its decisions: one record of
+// the journal. It holds the versions it was decided under.
+type Intake struct {
+	Feed string
+	// Key makes the chunk safe to repeat; Hash is the SHA-256 of its rows.
+	Key  string
+	Hash [32]byte
+	// At is the wall clock at admission: UTC, whole microseconds.
+	At time.Time
+	// Register and Networks are the versions that decided.
+	Register      uint64
+	Networks      string
+	Receipt       Receipt
+	Decisions     []Decision
+	Observations  []Observation
+	Events        []Accepted
+	Introductions []Introduction
+}
+
+// Group is a run of objects that must not be cut apart: what one host is
+// packaged as. Needs are objects that the group refers to and that must be in
+// the same block, before it, but may be there already.
+type Group struct {
+	Needs, Objects []Object
+}
+
+// Object is one packaged object.
+type Object struct {
+	ID  string
+	Raw []byte
+}
+
+// Share is what one collection gains from one intake record, in order.
+type Share struct {
+	Collection string
+	Label      tlp.Level
+	Groups     []*Group
+}

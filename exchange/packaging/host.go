@@ -1,0 +1,144 @@
+package packaging
+
+import (
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+)
+
+// bufferSize is how much is made room for at a time; a host of the largest
+// profile is some 4 KB.
+const bufferSize = 256 << 10
+
+// group packages one host's day as the feed's profile says.
+func (b *builder) group(o *exchange.Observation) *exchange.Group {
+	if cap(b.buf)-len(b.buf) < 16<<10 {
+		b.buf = make([]byte, 0, bufferSize)
+	}
+	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String(), g: new(exchange.Group)}
+	switch b.feed.Profile {
+	case exchange.ProfileIndicator:
+		h.indicator()
+	case exchange.ProfileObservation:
+		h.observed([]string{h.need(b.address(o.Address))})
+		h.sighting()
+	default:
+		host := h.need(b.address(o.Address))
+		h.observed(append([]string{host}, h.traffic(host)...))
+		h.indicator()
+		h.relate("based-on", h.indicatorID, h.observedID)
+		h.sighting()
+	}
+	return h.g
+}
+
+// hostDay packages one host's day.
+type hostDay struct {
+	*builder
+	o                       *exchange.Observation
+	g                       *exchange.Group
+	day, address            string
+	observedID, indicatorID string
+}
+
+func (h *hostDay) id(typ string) string {
+	return stix.DerivedID(typ, "address", h.address, "day", h.day, "operation", h.feed.Operation, "publisher", h.feed.Publisher)
+}
+
+func (h *hostDay) common(id string) stix.Common {
+	return stix.Common{
+		ID: id, CreatedBy: h.publisher, Created: h.o.Day.Start(), Modified: h.o.Modified,
+		Marking: h.o.Label.MarkingID(), Confidence: h.feed.Confidence,
+	}
+}
+
+// need adds an object that must be in the same block; it returns its id.
+func (h *hostDay) need(o exchange.Object) string {
+	h.g.Needs = append(h.g.Needs, o)
+	return o.ID
+}
+
+func (h *hostDay) add(id string, start int) {
+	h.g.Objects = append(h.g.Objects, h.take(id, start))
+}
+
+// traffic adds the latest contact, when its source port is known: address, port
+// and time together find a customer behind NAT. It returns what it refers to
+// besides the host.
+func (h *hostDay) traffic(host string) []string {
+	if len(h.o.Contacts) == 0 || h.o.Contacts[0].SrcPort == 0 {
+		return nil
+	}
+	c := h.o.Contacts[0]
+	n := stix.NetworkTraffic{
+		SrcRef: host, SrcPort: c.SrcPort, DstPort: c.DstPort, Start: c.Time,
+		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(),
+	}
+	if len(n.Protocols) == 0 {
+		n.Protocols = []string{"tcp"}
+	}
+	var refs []string
+	if c.Dst.IsValid() {
+		n.DstRef = h.need(h.sinkhole(c.Dst))
+		refs = append(refs, n.DstRef)
+	}
+	id, start := n.ID(), len(h.buf)
+	h.buf = n.Append(h.buf, id)
+	h.add(id, start)
+	return append(refs, id)
+}
+
+func (h *hostDay) observed(refs []string) {
+	h.observedID = h.id("observed-data")
+	start := len(h.buf)
+	od := stix.ObservedData{
+		Common: h.common(h.observedID), First: h.o.First, Last: h.o.Last, Number: min(h.o.Count, maxNumber),
+		ObjectRefs: refs, ExtensionID: ExtensionID,
+		Host: stix.HostEvidence{
+			Country: h.o.Place.Country, ASN: h.o.Place.ASN, Evidence: h.o.Place.Evidence,
+			Malware: h.o.Malware, Provider: h.o.Provider, Contacts: h.o.Contacts,
+		},
+	}
+	h.buf = od.Append(h.buf)
+	h.add(h.observedID, start)
+}
+
+// maxNumber is the largest number_observed and count (STIX 2.1 sections 4.14.1
+// and 5.2.1).
+const maxNumber = 999_999_999
+
+func (h *hostDay) indicator() {
+	h.indicatorID = h.id("indicator")
+	start := len(h.buf)
+	in := stix.Indicator{
+		Common: h.common(h.indicatorID), Name: h.feed.Malware.Name + " infection", Address: h.o.Address,
+		ValidFrom: h.o.First, ValidUntil: h.o.Last.Add(Validity),
+	}
+	h.buf = in.Append(h.buf)
+	h.add(h.indicatorID, start)
+	h.relate("indicates", h.indicatorID, h.malware)
+}
+
+func (h *hostDay) relate(typ, source, target string) {
+	id := stix.DerivedID("relationship", "address", h.address, "day", h.day, "operation", h.feed.Operation,
+		"publisher", h.feed.Publisher, "relationship", typ)
+	start := len(h.buf)
+	r := stix.Relationship{Common: h.common(id), Type: typ, Source: source, Target: target}
+	h.buf = r.Append(h.buf)
+	h.add(id, start)
+}
+
+func (h *hostDay) sighting() {
+	id, start := h.id("sighting"), len(h.buf)
+	where := []string{h.publisher}
+	if h.o.Place.Country != "" {
+		where = append(where, locationID(h.feed.Publisher, h.o.Place.Country))
+	}
+	s := stix.Sighting{
+		Common: h.common(id), First: h.o.First, Last: h.o.Last, Count: min(h.o.Count, maxNumber),
+		Of: h.malware, Observed: []string{h.observedID}, Where: where,
+	}
+	h.buf = s.Append(h.buf)
+	h.add(id, start)
+}

@@ -1,0 +1,171 @@
+// Package packaging turns an intake record into STIX 2.1 objects: for each
+// collection its share, in dependency order.
+//
+// It is a function of the record and of the version of the register that the
+// record names: no clock, no state. The same record gives the same bytes, on
+// any node and at any time, so a crash between two collections is finished by
+// packaging the record again. A host's objects are made once, whatever the number of
+// collections they enter.
+package packaging
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Validity is how long after the last sighting an indicator is valid: addresses
+// are handed on, and an old one is another customer's.
+const Validity = 7 * 24 * time.Hour
+
+// Packager packages the records of one feed that were decided under one version
+// of the register. It is safe for concurrent use.
+type Packager struct {
+	feed      *exchange.Feed
+	publisher string // identity id
+	malware   string // id
+	standing  []exchange.Object
+	register  *exchange.Register
+	owners    map[string]string // collection to the member it is derived from
+	ceilings  map[string]tlp.Level
+}
+
+// New prepares packaging for a feed of the register.
+func New(reg *exchange.Register, feed string) (*Packager, error) {
+	f := reg.Feed(feed)
+	if f == nil {
+		return nil, fmt.Errorf("version %d of the register has no feed %q", reg.Version, feed)
+	}
+	p := &Packager{feed: f, register: reg, owners: make(map[string]string), ceilings: make(map[string]tlp.Level)}
+	for _, c := range reg.Collections() {
+		p.ceilings[c.ID] = c.Ceiling
+		if c.Feed == "" {
+			p.owners[c.ID] = c.Owner
+		}
+	}
+	m := reg.Member(f.Publisher)
+	if m == nil {
+		return nil, fmt.Errorf("version %d of the register has no member %q, the publisher of feed %q", reg.Version, f.Publisher, feed)
+	}
+	return p, p.buildStanding(m)
+}
+
+// Shares packages the record for those of its collections that want selects
+// (all where want is nil), sorted by collection. The feed's own collection is
+// one of them: it takes every observation up to its ceiling.
+func (p *Packager) Shares(in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error) {
+	b := builder{Packager: p, shares: make(map[string]*exchange.Share), want: want}
+	for _, x := range in.Introductions {
+		if err := b.introduce(x); err != nil {
+			return nil, err
+		}
+	}
+	for i := range in.Observations {
+		b.host(&in.Observations[i], &in.Decisions[in.Observations[i].Decision])
+	}
+	list := make([]exchange.Share, 0, len(b.shares))
+	for _, s := range b.shares {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(x, y exchange.Share) int {
+		if x.Collection < y.Collection {
+			return -1
+		}
+		return 1
+	})
+	return list, nil
+}
+
+// builder is one run of Shares.
+type builder struct {
+	*Packager
+	want   func(string) bool
+	shares map[string]*exchange.Share
+	intros map[string]*exchange.Group
+	buf    []byte
+	dsts   map[netip.Addr]exchange.Object
+}
+
+func (b *builder) share(collection string) *exchange.Share {
+	s := b.shares[collection]
+	if s == nil {
+		s = &exchange.Share{Collection: collection, Label: tlp.Clear}
+		b.shares[collection] = s
+	}
+	return s
+}
+
+// introduce adds a topic's standing objects to the collection's first group.
+func (b *builder) introduce(x exchange.Introduction) error {
+	if b.want != nil && !b.want(x.Collection) {
+		return nil
+	}
+	if b.intros == nil {
+		b.intros = make(map[string]*exchange.Group)
+	}
+	g := b.intros[x.Collection]
+	if g == nil {
+		g = new(exchange.Group)
+		b.intros[x.Collection] = g
+		s := b.share(x.Collection)
+		s.Groups = append(s.Groups, g)
+	}
+	objects, err := b.topic(x)
+	g.Objects = append(g.Objects, objects...)
+	return err
+}
+
+// host packages one observation and adds it to every collection that takes it.
+func (b *builder) host(o *exchange.Observation, d *exchange.Decision) {
+	var g *exchange.Group
+	add := func(collection string) {
+		if b.want != nil && !b.want(collection) {
+			return
+		}
+		if g == nil {
+			g = b.group(o)
+		}
+		s := b.share(collection)
+		s.Label = max(s.Label, o.Label)
+		s.Groups = append(s.Groups, g)
+	}
+	for _, grant := range d.Grants {
+		if grant.Allow {
+			add(grant.Collection)
+		}
+	}
+	if own := exchange.FeedCollection(b.feed.ID); o.Label <= b.ceilings[own] {
+		add(own)
+	}
+}
+
+// take ends the object that was appended to the buffer from start on.
+func (b *builder) take(id string, start int) exchange.Object {
+	return exchange.Object{ID: id, Raw: b.buf[start:len(b.buf):len(b.buf)]}
+}
+
+// address appends an address object.
+func (b *builder) address(a netip.Addr) exchange.Object {
+	id, start := stix.AddressID(a), len(b.buf)
+	b.buf = stix.AppendAddress(b.buf, a, id)
+	return b.take(id, start)
+}
+
+// sinkhole returns the object of an address that hosts called: a few, again and
+// again.
+func (b *builder) sinkhole(a netip.Addr) exchange.Object {
+	o, ok := b.dsts[a]
+	if !ok {
+		if b.dsts == nil {
+			b.dsts = make(map[netip.Addr]exchange.Object)
+		}
+		o = b.address(a)
+		b.dsts[a] = o
+	}
+	return o
+}

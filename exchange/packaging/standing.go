@@ -1,0 +1,159 @@
+package packaging
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/TcM1911/stix2"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// The objects that stand for a whole operation are built with the stix2
+// library, once for each version of the register; only our own values go in,
+// and the identifiers are ours.
+
+// ExtensionID names the property extension of observed-data that holds how a
+// host was placed and how it called.
+const ExtensionID = "extension-definition--c5d9f5a7-0f0c-5a6e-9d42-6f0b6d0f3c11"
+
+// project is the identity that defines the extension.
+var project = stix.DerivedID("identity", "project", "tocsin")
+
+// projectObjects define the extension; they never change.
+var projectObjects = []exchange.Object{
+	{ID: project, Raw: []byte(`{"type":"identity","spec_version":"2.1","id":"` + project + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Tocsin","identity_class":"system","object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
+	{ID: ExtensionID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + ExtensionID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.0.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
+}
+
+func identityID(member string) string { return stix.DerivedID("identity", "member", member) }
+
+func locationID(publisher, country string) string {
+	return stix.DerivedID("location", "country", country, "publisher", publisher)
+}
+
+// common are the options that every object of ours is built with.
+func common(by string, created, changed time.Time, label tlp.Level) []stix2.STIXOption {
+	return []stix2.STIXOption{
+		stix2.OptionCreatedBy(stix2.Identifier(by)),
+		stix2.OptionCreated(&stix2.Timestamp{Time: created.UTC()}),
+		stix2.OptionModified(&stix2.Timestamp{Time: changed.UTC()}),
+		stix2.OptionObjectMarking([]stix2.Identifier{stix2.Identifier(label.MarkingID())}),
+	}
+}
+
+// set serialises an object of the library under our identifier.
+func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, id string) (exchange.Object, error) {
+	*to = stix2.Identifier(id)
+	raw, err := obj.MarshalJSON()
+	if err != nil {
+		return exchange.Object{}, fmt.Errorf("package %s: %w", id, err)
+	}
+	return exchange.Object{ID: id, Raw: raw}, nil
+}
+
+func identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
+	id := identityID(m.ID)
+	o, err := stix2.NewIdentity(m.Name, append(common(id, m.Created, m.Changed, label),
+		stix2.OptionClass(stix2.IdentityClassOrganization))...)
+	if err != nil {
+		return exchange.Object{}, fmt.Errorf("identity of member %s: %w", m.ID, err)
+	}
+	return set(o, &o.ID, id)
+}
+
+// buildStanding makes the objects of the topic "": who publishes, what it is,
+// and where to send people.
+func (p *Packager) buildStanding(publisher *exchange.Member) error {
+	f := p.feed
+	p.publisher = identityID(publisher.ID)
+	p.standing = append(p.standing, projectObjects...)
+	who, err := identity(publisher, tlp.Clear)
+	if err != nil {
+		return err
+	}
+	p.standing = append(p.standing, who)
+
+	p.malware = stix.DerivedID("malware", "malware", strings.ToLower(f.Malware.Name), "operation", f.Operation, "publisher", f.Publisher)
+	opts := append(common(p.publisher, f.Created, f.Changed, tlp.Clear), stix2.OptionName(f.Malware.Name))
+	if len(f.Malware.Aliases) > 0 {
+		opts = append(opts, stix2.OptionAliases(f.Malware.Aliases))
+	}
+	if len(f.Malware.Types) > 0 {
+		opts = append(opts, stix2.OptionTypes(f.Malware.Types))
+	}
+	mal, err := stix2.NewMalware(true, opts...)
+	if err != nil {
+		return fmt.Errorf("malware of feed %s: %w", f.ID, err)
+	}
+	what, err := set(mal, &mal.ID, p.malware)
+	if err != nil {
+		return err
+	}
+	p.standing = append(p.standing, what)
+	if f.Guidance == "" {
+		return nil
+	}
+	return p.buildGuidance()
+}
+
+func (p *Packager) buildGuidance() error {
+	f := p.feed
+	id := stix.DerivedID("course-of-action", "operation", f.Operation, "publisher", f.Publisher)
+	coa, err := stix2.NewCourseOfAction("Clean up "+f.Malware.Name, append(common(p.publisher, f.Created, f.Changed, tlp.Clear),
+		stix2.OptionDescription("How to clean an infected machine: "+f.Guidance),
+		stix2.OptionExternalReferences([]*stix2.ExternalReference{{Name: "clean-up guidance", URL: f.Guidance}}))...)
+	if err != nil {
+		return fmt.Errorf("guidance of feed %s: %w", f.ID, err)
+	}
+	how, err := set(coa, &coa.ID, id)
+	if err != nil {
+		return err
+	}
+	rel, err := stix2.NewRelationship("remediates", stix2.Identifier(id), stix2.Identifier(p.malware),
+		common(p.publisher, f.Created, f.Changed, tlp.Clear)...)
+	if err != nil {
+		return fmt.Errorf("guidance of feed %s: %w", f.ID, err)
+	}
+	helps, err := set(rel, &rel.ID, stix.DerivedID("relationship", "operation", f.Operation, "publisher", f.Publisher, "relationship", "remediates"))
+	if err != nil {
+		return err
+	}
+	p.standing = append(p.standing, how, helps)
+	return nil
+}
+
+// topic returns what an introduction brings: the standing objects, the member's
+// own identity, and the marking that the standard does not predefine; or the
+// location of a country.
+func (p *Packager) topic(x exchange.Introduction) ([]exchange.Object, error) {
+	if x.Topic != "" {
+		o, err := p.location(x.Topic)
+		return []exchange.Object{o}, err
+	}
+	list := p.standing
+	owner := p.owners[x.Collection]
+	if m := p.register.Member(owner); m != nil && owner != p.feed.Publisher {
+		o, err := identity(m, min(tlp.Amber, p.ceilings[x.Collection]))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list[:len(list):len(list)], o)
+	}
+	if p.ceilings[x.Collection] >= tlp.AmberStrict {
+		list = append(list[:len(list):len(list)], exchange.Object{ID: tlp.AmberStrict.MarkingID(), Raw: tlp.AmberStrict.Definition()})
+	}
+	return list, nil
+}
+
+func (p *Packager) location(country string) (exchange.Object, error) {
+	l, err := stix2.NewLocation("", country, 0, 0, append(common(p.publisher, p.feed.Created, p.feed.Created, tlp.Clear),
+		stix2.OptionName(country))...)
+	if err != nil {
+		return exchange.Object{}, fmt.Errorf("location %s: %w", country, err)
+	}
+	return set(l, &l.ID, locationID(p.feed.Publisher, country))
+}

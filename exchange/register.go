@@ -1,0 +1,266 @@
+package exchange
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Kind is what a member is.
+type Kind string
+
+// The kinds of members.
+const (
+	CSIRT        Kind = "csirt"
+	NetworkOwner Kind = "network-owner"
+	Publisher    Kind = "publisher"
+	Peer         Kind = "peer"
+)
+
+// Admin is the name under which the operator of the exchange logs in. It is no
+// member and reads every collection that is not kept for named persons.
+const Admin = "admin"
+
+// Unclaimed is the collection of what nobody answers for.
+const Unclaimed = "unclaimed"
+
+// FeedCollection names the collection in which a publisher reads its own feed.
+func FeedCollection(feed string) string { return "feed-" + feed }
+
+// Constituency is what a member answers for.
+type Constituency struct {
+	Countries []string       `json:"countries,omitempty" yaml:"countries,omitempty"`
+	ASNs      []uint32       `json:"asns,omitempty" yaml:"asns,omitempty"`
+	Prefixes  []netip.Prefix `json:"prefixes,omitempty" yaml:"prefixes,omitempty"`
+	Domains   []string       `json:"domains,omitempty" yaml:"domains,omitempty"`
+}
+
+// Member takes part in the exchange. Created and Changed become the times of
+// its identity object; the register keeps them.
+type Member struct {
+	ID           string       `json:"id" yaml:"id"`
+	Name         string       `json:"name" yaml:"name"`
+	Kind         Kind         `json:"kind" yaml:"kind"`
+	Clearance    tlp.Level    `json:"clearance" yaml:"clearance"`
+	Constituency Constituency `json:"constituency,omitzero" yaml:"constituency,omitempty"`
+	Created      time.Time    `json:"created" yaml:"created,omitempty"`
+	Changed      time.Time    `json:"changed" yaml:"changed,omitempty"`
+}
+
+// Malware names the family that a feed's hosts are infected with.
+type Malware struct {
+	Name    string   `json:"name" yaml:"name"`
+	Aliases []string `json:"aliases,omitempty" yaml:"aliases,omitempty"`
+	Types   []string `json:"types,omitempty" yaml:"types,omitempty"`
+}
+
+// Profile chooses the objects a host is packaged as.
+type Profile string
+
+// The profiles: all objects; address, observed-data and sighting; indicator
+// and its relationship.
+const (
+	ProfileInfection   Profile = "infection"
+	ProfileObservation Profile = "observation"
+	ProfileIndicator   Profile = "indicator"
+)
+
+// Feed is a named source with a publisher, an operation and a default label.
+type Feed struct {
+	ID            string    `json:"id" yaml:"id"`
+	Publisher     string    `json:"publisher" yaml:"publisher"`
+	Operation     string    `json:"operation" yaml:"operation"`
+	Malware       Malware   `json:"malware" yaml:"malware"`
+	DefaultTLP    tlp.Level `json:"default_tlp" yaml:"default_tlp"`
+	Profile       Profile   `json:"profile" yaml:"profile"`
+	Confidence    uint8     `json:"confidence,omitempty" yaml:"confidence,omitempty"`
+	AllowReserved bool      `json:"allow_reserved,omitempty" yaml:"allow_reserved,omitempty"`
+	Guidance      string    `json:"guidance,omitempty" yaml:"guidance,omitempty"`
+	Created       time.Time `json:"created" yaml:"created,omitempty"`
+	Changed       time.Time `json:"changed" yaml:"changed,omitempty"`
+}
+
+// Collection is a TAXII collection of the exchange. ID is its name, which is
+// the TAXII alias and the last token of its subject; UUID is its TAXII id.
+type Collection struct {
+	ID          string    `json:"id"`
+	UUID        string    `json:"uuid"`
+	Title       string    `json:"title"`
+	Description string    `json:"description,omitempty"`
+	Ceiling     tlp.Level `json:"ceiling"`
+	// Owner is the member it is derived from; "" for unclaimed and declared ones.
+	Owner string `json:"owner,omitempty"`
+	// Feed is set on a feed's own collection, which holds references to the
+	// feed's intake and no blocks.
+	Feed string `json:"feed,omitempty"`
+	// Everybody lets all members read it, Readers those named.
+	Everybody bool     `json:"everybody,omitempty"`
+	Readers   []string `json:"readers,omitempty"`
+}
+
+// Declared is a collection that the register's file adds to the derived ones.
+type Declared struct {
+	ID      string    `json:"id" yaml:"id"`
+	Title   string    `json:"title,omitempty" yaml:"title,omitempty"`
+	Ceiling tlp.Level `json:"ceiling" yaml:"ceiling"`
+	Readers []string  `json:"readers,omitempty" yaml:"readers,omitempty"`
+}
+
+// Token is one credential of a member. Only the hash is kept.
+type Token struct {
+	Name    string    `json:"name"`
+	SHA256  string    `json:"sha256"`
+	Created time.Time `json:"created"`
+}
+
+// Register is one immutable version of who takes part and how. Slices are
+// sorted by ID.
+type Register struct {
+	Version     uint64             `json:"version"`
+	Members     []Member           `json:"members"`
+	Feeds       []Feed             `json:"feeds"`
+	Declared    []Declared         `json:"collections"`
+	UUIDs       map[string]string  `json:"uuids"`
+	Tokens      map[string][]Token `json:"tokens"`
+	NetworksKey string             `json:"networks,omitempty"`
+}
+
+func find[T any](list []T, id string, of func(*T) string) *T {
+	i, ok := slices.BinarySearchFunc(list, id, func(t T, id string) int { return compare(of(&t), id) })
+	if !ok {
+		return nil
+	}
+	return &list[i]
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Member returns the member of the id, or nil.
+func (r *Register) Member(id string) *Member {
+	return find(r.Members, id, func(m *Member) string { return m.ID })
+}
+
+// Feed returns the feed of the id, or nil.
+func (r *Register) Feed(id string) *Feed {
+	return find(r.Feeds, id, func(f *Feed) string { return f.ID })
+}
+
+// Collections lists every collection, derived and declared, sorted by UUID.
+func (r *Register) Collections() []Collection {
+	list := []Collection{{
+		ID: Unclaimed, Title: "Unclaimed", Ceiling: tlp.AmberStrict,
+		Description: "Infections that no member answers for.",
+	}}
+	for _, m := range r.Members {
+		if m.Kind != CSIRT && m.Kind != NetworkOwner {
+			continue
+		}
+		list = append(list, Collection{
+			ID: m.ID, Title: m.Name, Ceiling: m.Clearance, Owner: m.ID,
+			Description: "Infections in the constituency of " + m.Name + ".",
+		})
+	}
+	for _, f := range r.Feeds {
+		ceiling := tlp.Clear
+		if m := r.Member(f.Publisher); m != nil {
+			ceiling = m.Clearance
+		}
+		id := FeedCollection(f.ID)
+		list = append(list, Collection{
+			ID: id, Title: "Feed " + f.ID, Ceiling: ceiling, Owner: f.Publisher, Feed: f.ID,
+			Description: "Everything published on the feed " + f.ID + ".",
+		})
+	}
+	for _, d := range r.Declared {
+		title := d.Title
+		if title == "" {
+			title = d.ID
+		}
+		list = append(list, Collection{
+			ID: d.ID, Title: title, Ceiling: d.Ceiling,
+			Everybody: slices.Contains(d.Readers, "all"), Readers: d.Readers,
+		})
+	}
+	for i := range list {
+		list[i].UUID = r.UUIDs[list[i].ID]
+	}
+	slices.SortFunc(list, func(a, b Collection) int { return compare(a.UUID, b.UUID) })
+	return list
+}
+
+// MayRead reports whether the member, or Admin, may read the collection. It is
+// the only such decision; every way out asks it.
+func (r *Register) MayRead(member string, c *Collection) bool {
+	if member == Admin {
+		return c.Ceiling < tlp.Red
+	}
+	m := r.Member(member)
+	if m == nil || c.Ceiling > m.Clearance {
+		return false
+	}
+	return c.Owner == member || c.Everybody || slices.Contains(c.Readers, member)
+}
+
+// MayPublish reports whether the member, or Admin, may publish on the feed.
+func (r *Register) MayPublish(member string, f *Feed) bool {
+	return member == Admin || member == f.Publisher
+}
+
+// OnNATS reports whether the collection goes out over NATS to the member: feed
+// collections have no blocks of their own, RED never goes there, and network
+// owners get live push another way.
+func (r *Register) OnNATS(member string, c *Collection) bool {
+	m := r.Member(member)
+	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && c.Ceiling < tlp.Red && r.MayRead(member, c)
+}
+
+// HashToken returns what is kept of a token.
+func HashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// NewCollectionID returns a fresh TAXII collection id (UUIDv4).
+func NewCollectionID() string { return uuid.NewString() }
+
+// Network is one row of the networks table: where a prefix is.
+type Network struct {
+	Prefix  netip.Prefix
+	ASN     uint32
+	Country string
+}
+
+// ValidCountry reports whether s is two upper-case letters.
+func ValidCountry(s string) bool {
+	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
+}
+
+// ValidID reports an error unless s may name a member, feed or collection: 1
+// to 48 of a-z, 0-9 and hyphens, starting with a letter or digit. Such a name
+// is safe in a subject, a path, a file name and a consumer's name.
+func ValidID(s string) error {
+	ok := len(s) > 0 && len(s) <= 48 && s[0] != '-'
+	for i := 0; ok && i < len(s); i++ {
+		c := s[i]
+		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
+	}
+	if !ok {
+		return fmt.Errorf("id %.60q: use 1 to 48 of a-z, 0-9 and hyphens, not a hyphen first", s)
+	}
+	return nil
+}

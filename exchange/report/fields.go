@@ -1,0 +1,286 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// field is one thing an event can say, the names under which sources say it,
+// preferred first, and how its text is read.
+type field struct {
+	name    string
+	aliases []string
+	set     func(ev *exchange.Event, value []byte) error
+}
+
+// maxText is the longest text field in bytes.
+const maxText = 1024
+
+var fields = []*field{
+	{"ip", []string{"http_referer_ip", "src_ip", "source.ip", "source_ip", "source_identifier", "address"}, setAddress},
+	{"timestamp", []string{"time.source", "time", "observed_at"}, setTime},
+	{"port", []string{"src_port", "source.port", "source_port", "sport"}, func(ev *exchange.Event, v []byte) error { return setPort(&ev.Port, v) }},
+	{"asn", []string{"http_referer_asn", "src_asn", "source.asn", "source_asn"}, setASN},
+	{"cc", []string{"http_referer_geo", "src_geo", "source.geolocation.cc", "geo", "country"}, setCountry},
+	{"hostname", []string{"http_referer_hostname", "src_hostname", "source.reverse_dns"}, setHostname},
+	{"malware", []string{"infection", "malware.name", "malware_family", "family"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.Malware, v) }},
+	{"protocol", []string{"protocol.transport", "proto"}, setProtocol},
+	{"application", []string{"protocol.application"}, setApplication},
+	{"provider", []string{"public_source", "extra.public_source", "feed.provider", "reporter.org"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.Provider, v) }},
+	{"dst_ip", []string{"destination.ip", "destination_ip", "dip"}, setDst},
+	{"dst_port", []string{"destination.port", "destination_port", "dport"}, func(ev *exchange.Event, v []byte) error { return setPort(&ev.DstPort, v) }},
+	{"id", []string{"event_id", "extra.event_id", "report_id"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.PublisherID, v) }},
+	{"tlp", []string{"TLP"}, setLabel},
+	{"count", nil, setCount},
+}
+
+var fieldByName = func() map[string]*field {
+	m := make(map[string]*field)
+	for _, f := range fields {
+		m[f.name] = f
+	}
+	return m
+}()
+
+func fieldNames() []string {
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// named is a field as one name stands for it. Where several names of a field
+// are there, the one of the lowest rank counts: one mapped by hand, then the
+// aliases in their order, then the field's own name, because a report that has
+// both src_port and port means the former.
+type named struct {
+	*field
+	rank int
+}
+
+// mapped returns the field for every name a source may use. A name that the
+// map gives away no longer means what it did.
+func mapped(rename map[string]string) map[string]named {
+	m := make(map[string]named)
+	for _, f := range fields {
+		for i, a := range f.aliases {
+			m[a] = named{f, i}
+		}
+		m[f.name] = named{f, len(f.aliases)}
+	}
+	for from, to := range rename {
+		m[from] = named{fieldByName[to], -1}
+	}
+	return m
+}
+
+// assign gives each column its field, so that a field is filled by one column
+// only. Sources whose address is not an infected host's are refused.
+func assign(columns []string, rename map[string]string) ([]*field, error) {
+	lower := make(map[string]string, len(rename))
+	for from, to := range rename {
+		lower[strings.ToLower(from)] = to
+	}
+	names := mapped(lower)
+	best := make(map[*field]int)
+	for i, c := range columns {
+		if c != "" && slices.Index(columns, c) != i {
+			return nil, fmt.Errorf("column %.60q stands twice", c)
+		}
+		n := names[c]
+		if n.field == nil {
+			continue
+		}
+		if j, taken := best[n.field]; !taken || n.rank < names[columns[j]].rank {
+			best[n.field] = i
+		}
+	}
+	if i, ok := best[fieldByName["ip"]]; ok && columns[i] == "src_ip" && slices.Contains(columns, "query_type") {
+		return nil, errors.New("in a sinkhole DNS report src_ip is a resolver, never the infected host: there is nothing to route here")
+	}
+	for _, must := range []string{"ip", "timestamp"} {
+		f := fieldByName[must]
+		if _, ok := best[f]; !ok {
+			return nil, fmt.Errorf("no column for %s (one of %s; or name yours with --map column=%s); the header is: %s",
+				must, strings.Join(append([]string{must}, f.aliases...), ", "), must, bound(strings.Join(columns, ",")))
+		}
+	}
+	list := make([]*field, len(columns))
+	for f, i := range best {
+		list[i] = f
+	}
+	return list, nil
+}
+
+// complete checks that the row said what every event needs.
+func complete(ev *exchange.Event) error {
+	if !ev.Address.IsValid() {
+		return rowError(ev.Line, "ip", "no address")
+	}
+	if ev.Observed.IsZero() {
+		return rowError(ev.Line, "timestamp", "no time")
+	}
+	return nil
+}
+
+func parseAddress(v []byte) (netip.Addr, error) {
+	if len(v) > 64 {
+		return netip.Addr{}, errors.New("is not an IP address")
+	}
+	a, err := netip.ParseAddr(string(v))
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%q is not an IP address", v)
+	}
+	return a.Unmap(), nil
+}
+
+func setAddress(ev *exchange.Event, v []byte) (err error) {
+	ev.Address, err = parseAddress(v)
+	return err
+}
+
+func setDst(ev *exchange.Event, v []byte) (err error) {
+	ev.Dst, err = parseAddress(v)
+	return err
+}
+
+// earliest bounds the times that are believed; the other bound is a day ahead.
+var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+var (
+	spacedLayouts = []string{time.DateTime, "2006-01-02 15:04:05Z07:00"}
+	isoLayouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05"}
+)
+
+func setTime(ev *exchange.Event, v []byte) error {
+	if len(v) > 64 {
+		return errors.New("is not a time")
+	}
+	s := string(v)
+	layouts := spacedLayouts
+	if len(s) > 10 && s[10] != ' ' {
+		layouts = isoLayouts
+	}
+	var at time.Time
+	var err error
+	for _, layout := range layouts {
+		if at, err = time.Parse(layout, s); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not a time: use 2026-03-19T00:04:07Z, or 2026-03-19 00:04:07 in UTC", s)
+	}
+	if at.Before(earliest) || at.After(time.Now().Add(24*time.Hour)) {
+		return fmt.Errorf("%q is before 2000 or more than a day ahead", s)
+	}
+	ev.Observed = at.UTC().Truncate(time.Millisecond)
+	return nil
+}
+
+func setPort(to *uint16, v []byte) error {
+	n, err := strconv.ParseUint(string(v), 10, 16)
+	if err != nil {
+		return fmt.Errorf("%.20q is not a port (0 to 65535)", v)
+	}
+	*to = uint16(n)
+	return nil
+}
+
+func setASN(ev *exchange.Event, v []byte) error {
+	s := string(v)
+	if len(s) > 2 && strings.EqualFold(s[:2], "AS") {
+		s = s[2:]
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return fmt.Errorf("%.20q is not an AS number", v)
+	}
+	ev.ASN = uint32(n)
+	return nil
+}
+
+// setCountry takes two letters; other two-character codes, which look-up tables
+// use for proxies and the unknown, say nothing.
+func setCountry(ev *exchange.Event, v []byte) error {
+	if len(v) > 2 {
+		return fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", v)
+	}
+	if cc := strings.ToUpper(string(v)); exchange.ValidCountry(cc) {
+		ev.Country = cc
+	}
+	return nil
+}
+
+func setText(to *string, v []byte) error {
+	switch {
+	case len(v) > maxText:
+		return fmt.Errorf("is %d bytes long, %d is the limit", len(v), maxText)
+	case !utf8.Valid(v):
+		return errors.New("is not UTF-8")
+	case bytes.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+		return errors.New("holds a control character")
+	}
+	*to = string(v)
+	return nil
+}
+
+func setHostname(ev *exchange.Event, v []byte) error {
+	if err := setText(&ev.Hostname, v); err != nil {
+		return err
+	}
+	ev.Hostname = strings.ToLower(strings.TrimSuffix(ev.Hostname, "."))
+	return nil
+}
+
+// setProtocol and setApplication fill one field: the transport comes first,
+// whichever column does.
+func setProtocol(ev *exchange.Event, v []byte) error {
+	var transport string
+	if err := setText(&transport, bytes.ToLower(v)); err != nil {
+		return err
+	}
+	ev.Protocol = strings.TrimSpace(transport + " " + ev.Protocol)
+	return nil
+}
+
+func setApplication(ev *exchange.Event, v []byte) error {
+	var application string
+	if err := setText(&application, bytes.ToLower(v)); err != nil {
+		return err
+	}
+	ev.Protocol = strings.TrimSpace(ev.Protocol + " " + application)
+	return nil
+}
+
+func setLabel(ev *exchange.Event, v []byte) (err error) {
+	ev.Label, err = tlp.Parse(string(v))
+	return err
+}
+
+func setCount(ev *exchange.Event, v []byte) error {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < 1 || n > 1e12 {
+		return fmt.Errorf("%.30q is not a count (1 to 1000000000000)", v)
+	}
+	ev.Count = n
+	return nil
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}

@@ -1,0 +1,190 @@
+// Package report reads what publishers have: Shadowserver event reports, plain
+// CSV and JSON lines, each row normalised to one exchange.Event.
+//
+// It streams: memory does not grow with the file, and one row is at most
+// MaxRow bytes. A row that cannot be used is returned as a *RowError, with line, column
+// and reason, and reading goes on with the next; no row is dropped silently.
+// It does not judge whose an address is or whether it may be published.
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// MaxRow is the longest row that is read, in bytes. Longer ones are skipped
+// and reported.
+const MaxRow = 64 << 10
+
+// The formats, as --format and ?format= name them.
+const (
+	Auto         = "auto"
+	Shadowserver = "shadowserver"
+	CSV          = "csv"
+	JSONLines    = "jsonl"
+)
+
+// Formats lists the formats that are read, Auto first.
+func Formats() []string { return []string{Auto, Shadowserver, CSV, JSONLines} }
+
+// RowError is a row that was rejected. Reading goes on after it.
+type RowError struct{ exchange.Problem }
+
+func (e *RowError) Error() string { return e.Problem.String() }
+
+// FileError is a source of which nothing can be read. It ends reading.
+type FileError struct{ exchange.Problem }
+
+func (e *FileError) Error() string { return e.Problem.String() }
+
+// Options say how to read a source.
+type Options struct {
+	// Format is one of Formats; "" means Auto.
+	Format string
+	// Map renames columns or keys: from the source's name to a field of ours.
+	Map map[string]string
+	// FirstLine is the number of the first row after a header (for JSON lines
+	// the first row), where the source is a cut of a longer one; 0 where not.
+	FirstLine int
+}
+
+// CheckFormat reports an error unless the format is one that is read.
+func CheckFormat(format string) error {
+	if format == "" || slices.Contains(Formats(), format) {
+		return nil
+	}
+	return fmt.Errorf("format %.40q is not read (use one of %s)", format, strings.Join(Formats(), ", "))
+}
+
+// CheckMap reports an error unless every target of the map is a field of ours.
+func CheckMap(m map[string]string) error {
+	for from, to := range m {
+		if _, ok := fieldByName[to]; !ok {
+			return fmt.Errorf("cannot map %.60q to %.60q: the fields are %s", from, to, strings.Join(fieldNames(), ", "))
+		}
+	}
+	return nil
+}
+
+// Reader reads the rows of one source. It is for one goroutine.
+type Reader struct {
+	// Format is what the source was taken for.
+	Format string
+
+	source rowSource
+	rows   int64
+}
+
+// rowSource fills in one event from the next row.
+type rowSource interface {
+	next(ev *exchange.Event) error
+}
+
+// NewReader starts reading a source, plain or compressed with gzip or zstd: it
+// takes its format from the options or from its content, and reads its header.
+// A source that is none of the formats gives a *FileError.
+func NewReader(r io.Reader, opt Options) (*Reader, error) {
+	if err := CheckFormat(opt.Format); err != nil {
+		return nil, err
+	}
+	if err := CheckMap(opt.Map); err != nil {
+		return nil, err
+	}
+	plain, err := Decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	in := bufio.NewReaderSize(plain, MaxRow)
+	format, err := detect(in, opt.Format)
+	if err != nil {
+		return nil, err
+	}
+	rd := &Reader{Format: format}
+	if format == JSONLines {
+		rd.source = newJSONSource(in, opt)
+		return rd, nil
+	}
+	src, err := newCSVSource(in, opt)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Format == "" || opt.Format == Auto {
+		rd.Format = src.flavour()
+	}
+	rd.source = src
+	return rd, nil
+}
+
+// Next fills in the next event. It returns io.EOF at the end, a *RowError for a
+// rejected row, a *FileError where the rest is beyond reading, and whatever the
+// source's reader returned.
+func (r *Reader) Next(ev *exchange.Event) error {
+	*ev = exchange.Event{Count: 1}
+	err := r.source.next(ev)
+	var row *RowError
+	if err == nil || errors.As(err, &row) {
+		r.rows++
+	}
+	return err
+}
+
+// Rows returns how many rows were read, rejected ones included.
+func (r *Reader) Rows() int64 { return r.rows }
+
+func fileError(line int, format string, args ...any) error {
+	return &FileError{exchange.Problem{Line: line, Reason: fmt.Sprintf(format, args...)}}
+}
+
+func rowError(line int, column, format string, args ...any) error {
+	return &RowError{exchange.Problem{Line: line, Column: column, Reason: fmt.Sprintf(format, args...)}}
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// detect decides between CSV and JSON lines by the first byte that is no space,
+// and refuses what is no text at all. It consumes a byte order mark.
+func detect(in *bufio.Reader, want string) (string, error) {
+	if head, _ := in.Peek(len(bom)); bytes.Equal(head, bom) {
+		_, _ = in.Discard(len(bom))
+	}
+	head, err := in.Peek(1024)
+	if len(head) == 0 {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+		return "", fileError(1, "the source is empty: a header line or a JSON object was expected")
+	}
+	first, _, _ := bytes.Cut(head, []byte{'\n'})
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if !utf8.Valid(trimPartialRune(first)) || bytes.IndexByte(first, 0) >= 0 {
+		return "", fileError(1, "this is not text: a CSV with a header line, or JSON lines, plain or compressed with gzip or zstd, was expected")
+	}
+	if want != "" && want != Auto {
+		return want, nil
+	}
+	if len(text) > 0 && text[0] == '{' {
+		return JSONLines, nil
+	}
+	return CSV, nil
+}
+
+// trimPartialRune drops the bytes of a rune that the end of the text cut.
+func trimPartialRune(b []byte) []byte {
+	for i := 1; i <= min(utf8.UTFMax, len(b)); i++ {
+		if utf8.RuneStart(b[len(b)-i]) {
+			if !utf8.FullRune(b[len(b)-i:]) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
+}
