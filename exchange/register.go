@@ -110,7 +110,27 @@ type Declared struct {
 	ID      string    `json:"id" yaml:"id"`
 	Title   string    `json:"title,omitempty" yaml:"title,omitempty"`
 	Ceiling tlp.Level `json:"ceiling" yaml:"ceiling"`
-	Readers []string  `json:"readers,omitempty" yaml:"readers,omitempty"`
+	Readers Names     `json:"readers,omitempty" yaml:"readers,omitempty"`
+	Writers Names     `json:"writers,omitempty" yaml:"writers,omitempty"`
+}
+
+// Names is a list of member ids; in YAML a single name may stand for a list of
+// one. The name "all" means every member.
+type Names []string
+
+// UnmarshalYAML reads a name or a list of names.
+func (n *Names) UnmarshalYAML(decode func(any) error) error {
+	var one string
+	if decode(&one) == nil {
+		*n = Names{one}
+		return nil
+	}
+	var list []string
+	if err := decode(&list); err != nil {
+		return err
+	}
+	*n = list
+	return nil
 }
 
 // Token is one credential of a member. Only the hash is kept.

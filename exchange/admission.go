@@ -1,0 +1,198 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// ErrKeyReused means that an idempotency key came again with other rows.
+var ErrKeyReused = errors.New("the idempotency key was used for other rows")
+
+// ErrNoFeed means that the register has no such feed.
+var ErrNoFeed = errors.New("no such feed")
+
+// MaxEvents and MaxText bound one intake record: its events, and the bytes of
+// their texts. A record has to fit one message of the journal.
+const (
+	MaxEvents = 2000
+	MaxText   = 256 << 10
+)
+
+// Sightings is what admission has to know of the past. view.View is the one
+// there is; every answer includes all intake up to Applied.
+type Sightings interface {
+	// Applied is the sequence of the last intake record that is in.
+	Applied() uint64
+	HasEvent(feed string, id EventID) (bool, error)
+	Observation(feed string, of HostDay) (Observation, bool, error)
+	// Introduced tells when a topic was last introduced into a collection.
+	Introduced(feed string, x Introduction) (time.Time, bool, error)
+	// IntakeByKey returns the record that an idempotency key made.
+	IntakeByKey(feed, key string) (in *Intake, sequence uint64, found bool, err error)
+}
+
+// Log is where admission writes. journal.Journal is the one there is.
+type Log interface {
+	LastIntake(ctx context.Context, feed string) (uint64, error)
+	AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error)
+	Carry(share Share, feed string, sequence uint64, done func(last uint64, err error))
+	CarriedTo(ctx context.Context, feed string) (uint64, error)
+	SetCarriedTo(ctx context.Context, feed string, sequence uint64) error
+	// EachIntake calls each with the decoded records of a feed after a sequence.
+	EachIntake(ctx context.Context, feed string, after uint64, each func(in *Intake, sequence uint64) error) error
+}
+
+// Policy decides by label; package sharing has the one there is.
+type Policy struct {
+	Effective func(row, submission, feed tlp.Level) tlp.Level
+	Enter     func(label, ceiling tlp.Level, kind Kind, beside bool) Verdict
+}
+
+// Rules are everything that decides, in one version; they are swapped as a whole.
+type Rules struct {
+	Register *Register
+	Router   Router
+	// Networks names the version of the networks table.
+	Networks string
+}
+
+// Admission takes publishers' chunks in: it decides about every event, writes
+// the intake record, and carries it into the collections. For each feed there is
+// one writer at a time; that this process is the only one is enforced by
+// the log, which refuses an append that does not follow the last.
+//
+// After an error that leaves the log's state unknown it takes nothing more and
+// calls Fatal: the node stops, and its next start recovers.
+type Admission struct {
+	Log       Log
+	Sightings Sightings
+	Policy    Policy
+	Packagers *Packagers
+	// Fatal is told of the error after which nothing more is taken.
+	Fatal func(error)
+
+	rules atomic.Pointer[Rules]
+	mu    sync.Mutex
+	feeds map[string]*feedWriter
+}
+
+// SetRules puts a version of the rules in force, for every chunk that comes
+// after.
+func (a *Admission) SetRules(r *Rules) { a.rules.Store(r) }
+
+// Submission is one chunk: events of one feed, and the receipt so far, with the
+// rows that were rejected before they became events.
+type Submission struct {
+	Feed string
+	// Key makes the chunk safe to repeat; "" where the publisher gave none.
+	Key  string
+	Hash [32]byte
+	// Label is that of the submission, for rows without their own.
+	Label   tlp.Level
+	Events  []Event
+	Receipt Receipt
+}
+
+// Pending is a chunk that is durable and on its way into the collections.
+type Pending struct {
+	// Receipt is good once Wait has returned without error.
+	Receipt Receipt
+	// Replayed is set where the key was known and the answer is the first one.
+	Replayed bool
+	// Intake is the sequence of the record, 0 where the chunk made none; Blocks
+	// that of the last block it is in, once Wait has returned.
+	Intake, Blocks uint64
+
+	done chan struct{}
+	err  error
+}
+
+// Wait returns once every block of the chunk is acknowledged.
+func (p *Pending) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settled is a chunk that made no record: there is nothing to wait for.
+func settled(r Receipt) *Pending {
+	p := &Pending{Receipt: r, done: make(chan struct{})}
+	close(p.done)
+	return p
+}
+
+// feed returns the writer of a feed, and brings in first what a crash has left
+// between intake and blocks.
+func (a *Admission) feed(ctx context.Context, id string) (*feedWriter, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.feeds[id]; f != nil {
+		return f, nil
+	}
+	f, err := a.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if a.feeds == nil {
+		a.feeds = make(map[string]*feedWriter)
+	}
+	a.feeds[id] = f
+	return f, nil
+}
+
+// Recover carries the intake of a feed as far as it goes, and waits for it.
+func (a *Admission) Recover(ctx context.Context, feed string) error {
+	f, err := a.feed(ctx, feed)
+	if err != nil {
+		return err
+	}
+	return f.wait(ctx, func() bool { return len(f.open) == 0 })
+}
+
+// Close stops taking chunks and waits until those under way are carried.
+func (a *Admission) Close(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, f := range a.feeds {
+		errs = append(errs, f.close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Admit decides about a chunk and makes it durable. What it returns is still to
+// be waited for. Chunks of a feed are taken in the order of the calls.
+func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
+	rules := a.rules.Load()
+	if rules == nil || rules.Register.Feed(s.Feed) == nil {
+		return nil, fmt.Errorf("%w: %.60q", ErrNoFeed, s.Feed)
+	}
+	f, err := a.feed(ctx, s.Feed)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer f.unlock()
+	if p, err := f.replay(s); p != nil || err != nil {
+		return p, err
+	}
+	d, err := f.decide(rules, s)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.in.Events) == 0 {
+		return settled(d.in.Receipt), nil
+	}
+	return f.append(ctx, d)
+}

@@ -1,0 +1,314 @@
+package exchange
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// draft is an intake record in the making.
+type draft struct {
+	f     *feedWriter
+	rules *Rules
+	feed  *Feed
+	in    *Intake
+
+	seen      map[EventID]bool
+	decisions map[string]int // by what they were made of
+	hosts     map[HostDay]int
+	matches   [][]Match   // by observation: the claims of the record's events
+	versions  []time.Time // by observation: Modified before this record, zero for a new one
+	key       []byte
+}
+
+// decide makes the intake record of a chunk: which events are new, who gets
+// each, under which rule, and what is known of each host afterwards.
+func (f *feedWriter) decide(rules *Rules, s *Submission) (*draft, error) {
+	applied := f.a.Sightings.Applied()
+	for len(f.recent) > 0 && f.recent[0].sequence <= applied {
+		f.recent = f.recent[1:]
+	}
+	d := &draft{
+		f: f, rules: rules, feed: rules.Register.Feed(f.feed),
+		in: &Intake{
+			Feed: s.Feed, Key: s.Key, Hash: s.Hash, At: time.Now().UTC().Truncate(time.Microsecond),
+			Register: rules.Register.Version, Networks: rules.Networks, Receipt: s.Receipt,
+			Events: make([]Accepted, 0, len(s.Events)), Observations: make([]Observation, 0, len(s.Events)),
+		},
+		seen: make(map[EventID]bool, len(s.Events)), decisions: make(map[string]int),
+		hosts: make(map[HostDay]int, len(s.Events)),
+	}
+	d.in.Receipt.Feed = s.Feed
+	if d.in.Receipt.Collections == nil {
+		d.in.Receipt.Collections = make(map[string]int64)
+	}
+	for i := range s.Events {
+		if err := d.event(&s.Events[i], s.Label); err != nil {
+			return nil, err
+		}
+	}
+	for i := range d.in.Observations {
+		d.settle(i)
+	}
+	d.count()
+	return d, d.introduce()
+}
+
+// event decides about one event and merges it into its host's day.
+func (d *draft) event(e *Event, submission tlp.Level) error {
+	r := &d.in.Receipt
+	if why := refused(e.Address, d.feed.AllowReserved); why != "" {
+		r.Rejected++
+		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
+		return nil
+	}
+	dup, err := d.known(e.ID())
+	if err != nil {
+		return err
+	}
+	if dup {
+		r.Duplicates++
+		return nil
+	}
+	r.Events++
+	place := d.rules.Router.Place(e)
+	matches := d.rules.Router.Route(e.Address, place, e.Hostname)
+	label := d.f.a.Policy.Effective(e.Label, submission, d.feed.DefaultTLP)
+	got := Accepted{Event: *e, Place: place, Decision: d.decision(label, matches), Observation: -1}
+	if d.in.Decisions[got.Decision].Allowed() {
+		if got.Observation, err = d.observation(HostDay{e.Address, DayOf(e.Observed)}); err != nil {
+			return err
+		}
+		o := &d.in.Observations[got.Observation]
+		o.Merge(e, label, place)
+		d.matches[got.Observation] = union(d.matches[got.Observation], matches)
+	}
+	d.in.Events = append(d.in.Events, got)
+	return nil
+}
+
+// known reports whether the event is in this record or an earlier one already.
+func (d *draft) known(id EventID) (bool, error) {
+	if d.seen[id] {
+		return true, nil
+	}
+	d.seen[id] = true
+	for _, r := range d.f.recent {
+		if r.seen[id] {
+			return true, nil
+		}
+	}
+	return d.f.a.Sightings.HasEvent(d.feed.ID, id)
+}
+
+// observation returns the index of a host's day, with all that is known of it.
+func (d *draft) observation(of HostDay) (int, error) {
+	if i, ok := d.hosts[of]; ok {
+		return i, nil
+	}
+	var o Observation
+	found := false
+	for _, r := range slices.Backward(d.f.recent) {
+		if i, ok := r.hosts[of]; ok {
+			o, found = r.in.Observations[i], true
+			o.Contacts = slices.Clone(o.Contacts)
+			break
+		}
+	}
+	if !found {
+		var err error
+		if o, found, err = d.f.a.Sightings.Observation(d.feed.ID, of); err != nil {
+			return 0, err
+		}
+	}
+	version := time.Time{}
+	if found {
+		version = o.Modified
+	}
+	o.HostDay = of
+	i := len(d.in.Observations)
+	d.hosts[of] = i
+	d.in.Observations = append(d.in.Observations, o)
+	d.matches = append(d.matches, nil)
+	d.versions = append(d.versions, version)
+	return i, nil
+}
+
+// settle gives an observation its version and its decision, once all events of
+// the chunk are merged.
+func (d *draft) settle(i int) {
+	o := &d.in.Observations[i]
+	o.Modified = o.Last
+	if v := d.versions[i]; !v.IsZero() && !o.Modified.After(v) {
+		o.Modified = v.Add(time.Millisecond)
+	}
+	o.Decision = d.decision(o.Label, d.matches[i])
+}
+
+// decision returns the index of the decision for a label and claims.
+func (d *draft) decision(label tlp.Level, matches []Match) int {
+	d.key = append(d.key[:0], byte(label))
+	for _, m := range matches {
+		d.key = append(append(d.key, m.Member...), 0)
+		d.key = append(append(d.key, m.Key.Kind...), 0)
+		d.key = append(append(d.key, m.Key.Value...), 0)
+	}
+	if i, ok := d.decisions[string(d.key)]; ok {
+		return i
+	}
+	v := Decision{Label: label}
+	beside := slices.ContainsFunc(matches, func(m Match) bool { return d.member(m).Kind == CSIRT })
+	for _, m := range matches {
+		who := d.member(m)
+		v.Grants = append(v.Grants, Grant{
+			Collection: m.Member, Key: m.Key, Verdict: d.f.a.Policy.Enter(label, who.Clearance, who.Kind, beside),
+		})
+	}
+	if len(matches) == 0 {
+		v.Grants = []Grant{{Collection: Unclaimed, Verdict: d.f.a.Policy.Enter(label, tlp.AmberStrict, "", false)}}
+	}
+	i := len(d.in.Decisions)
+	d.in.Decisions = append(d.in.Decisions, v)
+	d.decisions[string(d.key)] = i
+	return i
+}
+
+func (d *draft) member(m Match) *Member { return d.rules.Register.Member(m.Member) }
+
+// count fills in the receipt: where each event went. What an event was granted
+// may still be withheld, when its host's day carries a higher label by now.
+func (d *draft) count() {
+	r := &d.in.Receipt
+	for i := range d.in.Events {
+		e := &d.in.Events[i]
+		withheld := e.Observation < 0
+		if !withheld {
+			final := d.in.Decisions[d.in.Observations[e.Observation].Decision].Grants
+			for _, g := range d.in.Decisions[e.Decision].Grants {
+				j, entered := slices.BinarySearchFunc(final, g.Collection, func(g Grant, c string) int { return cmp.Compare(g.Collection, c) })
+				switch {
+				case !entered:
+					// Unclaimed by itself; another event of the chunk placed the host.
+				case !final[j].Allow:
+					withheld = true
+				case g.Collection == Unclaimed:
+					r.Unclaimed++
+				default:
+					r.Collections[g.Collection]++
+				}
+			}
+		}
+		if withheld {
+			r.Withheld++
+		}
+	}
+}
+
+// introduce lists the standing objects that collections have not had today, or
+// not since they changed.
+func (d *draft) introduce() error {
+	changed := d.feed.Changed
+	if m := d.rules.Register.Member(d.feed.Publisher); m != nil && m.Changed.After(changed) {
+		changed = m.Changed
+	}
+	asked := make(map[Introduction]bool)
+	ask := func(collection, topic string) error {
+		x := Introduction{collection, topic}
+		if asked[x] {
+			return nil
+		}
+		asked[x] = true
+		since := changed
+		if m := d.rules.Register.Member(collection); m != nil && m.Changed.After(since) {
+			since = m.Changed
+		}
+		at, ok, err := d.f.introduced(x)
+		if err != nil {
+			return err
+		}
+		if !ok || DayOf(at) != DayOf(d.in.At) || at.Before(since) {
+			d.in.Introductions = append(d.in.Introductions, x)
+		}
+		return nil
+	}
+	own := FeedCollection(d.feed.ID)
+	for i := range d.in.Observations {
+		o := &d.in.Observations[i]
+		topics := []string{""}
+		if o.Place.Country != "" {
+			topics = append(topics, o.Place.Country)
+		}
+		for _, topic := range topics {
+			if err := ask(own, topic); err != nil {
+				return err
+			}
+			for _, g := range d.in.Decisions[o.Decision].Grants {
+				if !g.Allow {
+					continue
+				}
+				if err := ask(g.Collection, topic); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	slices.SortFunc(d.in.Introductions, func(a, b Introduction) int {
+		return cmp.Or(cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.Topic, b.Topic))
+	})
+	return nil
+}
+
+func (f *feedWriter) introduced(x Introduction) (time.Time, bool, error) {
+	for _, r := range slices.Backward(f.recent) {
+		if slices.Contains(r.in.Introductions, x) {
+			return r.in.At, true, nil
+		}
+	}
+	return f.a.Sightings.Introduced(f.feed, x)
+}
+
+// union merges two lists of claims, each sorted by member.
+func union(a, b []Match) []Match {
+	if len(a) == 0 || slices.Equal(a, b) {
+		return b
+	}
+	all := slices.Concat(a, b)
+	slices.SortStableFunc(all, func(x, y Match) int { return cmp.Compare(x.Member, y.Member) })
+	return slices.CompactFunc(all, func(x, y Match) bool { return x.Member == y.Member })
+}
+
+// reserved are the ranges that no infected host of anybody's constituency has:
+// the special-purpose registries of IANA (RFC 6890 and its successors).
+var reserved = func() (list []netip.Prefix) {
+	for _, s := range []string{
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
+		"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+		"64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7",
+	} {
+		list = append(list, netip.MustParsePrefix(s))
+	}
+	return list
+}()
+
+// refused says why an address cannot be an infected host's, or "".
+func refused(a netip.Addr, allowReserved bool) string {
+	switch {
+	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "is no host's address (unspecified, loopback, multicast, link-local or broadcast)"
+	case allowReserved:
+		return ""
+	}
+	for _, p := range reserved {
+		if p.Contains(a) {
+			return "is in " + p.String() + ", which is private or reserved; a feed with allow_reserved takes it"
+		}
+	}
+	return ""
+}
+
+// FormatASN writes an AS number as people do.
+func FormatASN(n uint32) string { return "AS" + strconv.FormatUint(uint64(n), 10) }

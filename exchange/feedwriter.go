@@ -1,0 +1,285 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// inFlight is how many records of a feed may be on their way into blocks at a
+// time; it bounds memory and is what holds a publisher back.
+const inFlight = 4
+
+// checkpointEvery is after how many records the feed's position is written. A
+// crash makes the records since then be looked at again, no more.
+const checkpointEvery = 64
+
+// feedWriter is the one writer of a feed.
+type feedWriter struct {
+	a    *Admission
+	feed string
+
+	// turn holds a token for whoever admits; it guards what is below it.
+	turn   chan struct{}
+	last   uint64    // sequence of the feed's last record
+	recent []*recent // records that Sightings may not have applied, oldest first
+
+	carry chan *carriage // its room, and what carryAll holds, is inFlight
+	slots chan struct{}  // a token for each record under way
+	wg    sync.WaitGroup
+
+	mu       sync.Mutex    // guards what is below
+	moved    chan struct{} // closed and replaced when any of it changes
+	open     []uint64      // sequences under way, ascending
+	finished uint64        // the highest sequence that is in blocks
+	carried  uint64        // all records up to here are in blocks
+	written  uint64        // the position in the log
+	broken   error         // why the feed takes nothing more
+}
+
+// recent is a record that Sightings may not have applied yet.
+type recent struct {
+	sequence uint64
+	*draft
+}
+
+// carriage is a record on its way into blocks.
+type carriage struct {
+	in       *Intake
+	sequence uint64
+	pending  *Pending
+}
+
+func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
+	f := &feedWriter{
+		a: a, feed: feed, turn: make(chan struct{}, 1), moved: make(chan struct{}),
+		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
+	}
+	var err error
+	if f.last, err = a.Log.LastIntake(ctx, feed); err != nil {
+		return nil, fmt.Errorf("feed %s: %w", feed, err)
+	}
+	if f.carried, err = a.Log.CarriedTo(ctx, feed); err != nil {
+		return nil, err
+	}
+	f.written, f.finished = f.carried, f.carried
+	f.wg.Go(f.carryAll)
+	err = a.Log.EachIntake(ctx, feed, f.carried, func(in *Intake, sequence uint64) error {
+		f.slots <- struct{}{}
+		f.send(in, sequence)
+		return nil
+	})
+	if err != nil {
+		close(f.carry)
+		return nil, fmt.Errorf("recover feed %s: %w", feed, err)
+	}
+	return f, nil
+}
+
+func (f *feedWriter) lock(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		f.unlock()
+	}
+	return f.broken
+}
+
+func (f *feedWriter) unlock() { <-f.turn }
+
+// ErrClosed is what an exchange that is stopping answers.
+var ErrClosed = errors.New("the exchange is stopping")
+
+// close carries what is under way and writes the position. What it cannot
+// finish in time is for the next start.
+func (f *feedWriter) close(ctx context.Context) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	f.fail(ErrClosed)
+	f.unlock()
+	close(f.carry)
+	if err := f.wait(ctx, func() bool { return len(f.open) == 0 }); err != nil {
+		return err
+	}
+	f.wg.Wait()
+	return f.checkpoint(ctx, 1)
+}
+
+// fail keeps the feed from taking more.
+func (f *feedWriter) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == nil || errors.Is(f.broken, ErrClosed) {
+		f.broken = err
+	}
+	f.signal()
+}
+
+// signal wakes whoever waits; the caller holds mu.
+func (f *feedWriter) signal() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// wait returns once the condition holds, which is looked at under mu, or the
+// feed is broken.
+func (f *feedWriter) wait(ctx context.Context, condition func() bool) error {
+	for {
+		f.mu.Lock()
+		ok, broken, moved := condition(), f.broken, f.moved
+		f.mu.Unlock()
+		switch {
+		case ok:
+			return nil
+		case broken != nil && !errors.Is(broken, ErrClosed):
+			return broken
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// replay answers a key that is known.
+func (f *feedWriter) replay(s *Submission) (*Pending, error) {
+	if s.Key == "" {
+		return nil, nil
+	}
+	var in *Intake
+	var sequence uint64
+	for _, r := range f.recent {
+		if r.in.Key == s.Key {
+			in, sequence = r.in, r.sequence
+		}
+	}
+	if in == nil {
+		var found bool
+		var err error
+		if in, sequence, found, err = f.a.Sightings.IntakeByKey(f.feed, s.Key); err != nil || !found {
+			return nil, err
+		}
+	}
+	if in.Hash != s.Hash {
+		return nil, fmt.Errorf("%w: key %.80q", ErrKeyReused, s.Key)
+	}
+	// It may still be on its way.
+	p := &Pending{Receipt: in.Receipt, Replayed: true, Intake: sequence, done: make(chan struct{})}
+	f.wg.Go(func() {
+		defer close(p.done)
+		p.err = f.wait(context.Background(), func() bool { return f.carried >= sequence })
+	})
+	return p, nil
+}
+
+// append makes the record durable and sends it on its way.
+func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
+	// The record is bounded before it is written, so that a publisher is held
+	// back here, and once it is written nothing keeps it from being carried.
+	select {
+	case f.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	sequence, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last)
+	if err != nil {
+		// Whether the log has it, only a new start can tell.
+		<-f.slots
+		err = fmt.Errorf("feed %s takes nothing more until the exchange is started anew: %w", f.feed, err)
+		f.fail(err)
+		f.a.Fatal(err)
+		return nil, err
+	}
+	f.last = sequence
+	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
+	return f.send(d.in, sequence), nil
+}
+
+// send hands a durable record to the carrier. The caller holds a slot for it.
+func (f *feedWriter) send(in *Intake, sequence uint64) *Pending {
+	p := &Pending{Receipt: in.Receipt, Intake: sequence, done: make(chan struct{})}
+	f.mu.Lock()
+	f.open = append(f.open, sequence)
+	f.mu.Unlock()
+	f.carry <- &carriage{in: in, sequence: sequence, pending: p}
+	return p
+}
+
+// carryAll packages records in their order and gives each collection its share.
+func (f *feedWriter) carryAll() {
+	for c := range f.carry {
+		own := FeedCollection(f.feed)
+		shares, err := f.a.Packagers.Shares(context.Background(), c.in, func(collection string) bool { return collection != own })
+		if err != nil {
+			f.done(c, 0, err)
+			continue
+		}
+		var mu sync.Mutex
+		left := len(shares)
+		var last uint64
+		var errs []error
+		if left == 0 {
+			f.done(c, 0, nil)
+		}
+		for _, share := range shares {
+			f.a.Log.Carry(share, f.feed, c.sequence, func(sequence uint64, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				last = max(last, sequence)
+				errs = append(errs, err)
+				if left--; left == 0 {
+					f.done(c, last, errors.Join(errs...))
+				}
+			})
+		}
+	}
+}
+
+// done ends a carriage. It is called by whichever collection came last.
+func (f *feedWriter) done(c *carriage, last uint64, err error) {
+	if err == nil {
+		f.mu.Lock()
+		f.open = slices.DeleteFunc(f.open, func(s uint64) bool { return s == c.sequence })
+		f.finished = max(f.finished, c.sequence)
+		// Everything before the oldest record under way is carried.
+		f.carried = f.finished
+		if len(f.open) > 0 {
+			f.carried = min(f.carried, f.open[0]-1)
+		}
+		f.signal()
+		f.mu.Unlock()
+		err = f.checkpoint(context.Background(), checkpointEvery)
+	}
+	if err != nil {
+		err = fmt.Errorf("carry intake %d of feed %s: %w", c.sequence, f.feed, err)
+		f.fail(err)
+		f.a.Fatal(err)
+	}
+	c.pending.Blocks, c.pending.err = last, err
+	close(c.pending.done)
+	<-f.slots
+}
+
+// checkpoint writes the position when it has moved by so many.
+func (f *feedWriter) checkpoint(ctx context.Context, by uint64) error {
+	f.mu.Lock()
+	carried := f.carried
+	due := carried >= f.written+by
+	if due {
+		f.written = carried
+	}
+	f.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return f.a.Log.SetCarriedTo(ctx, f.feed, carried)
+}

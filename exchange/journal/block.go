@@ -1,0 +1,189 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// MediaType is the Content-Type of a block, once decompressed.
+const MediaType = "application/stix+json;version=2.1"
+
+// encodeHeader writes a block's facts as message headers.
+func encodeHeader(b *exchange.Block) nats.Header {
+	h := nats.Header{}
+	h.Set("Content-Type", MediaType)
+	h.Set("Content-Encoding", "zstd")
+	h.Set("Tocsin-Collection", b.Collection)
+	h.Set("Tocsin-Feeds", strings.Join(b.Feeds, ","))
+	h.Set("Tocsin-Block", strconv.FormatUint(b.Number, 10))
+	h.Set("Tocsin-Previous", b.Previous)
+	h.Set("Tocsin-Count", strconv.Itoa(b.Count))
+	h.Set("Tocsin-Added-First", b.AddedFirst.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	h.Set("Tocsin-Label", b.Label.String())
+	h.Set("Tocsin-Carried", exchange.FormatCarried(b.Carried))
+	return h
+}
+
+// decodeBlock reads a block from a message.
+func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*exchange.Block, error) {
+	b := &exchange.Block{
+		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
+	}
+	var errs [5]error
+	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
+	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
+	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
+	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
+	b.Carried, errs[4] = exchange.ParseCarried(h.Get("Tocsin-Carried"))
+	if feeds := h.Get("Tocsin-Feeds"); feeds != "" {
+		b.Feeds = strings.Split(feeds, ",")
+	}
+	err := errors.Join(errs[:]...)
+	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 1) {
+		err = errors.New("its headers contradict each other")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("block at sequence %d on %s: %w: %w", sequence, subject, ErrDamaged, err)
+	}
+	return b, nil
+}
+
+// FollowBlocks calls each with every block from the sequence on, in order, until
+// ctx ends or each fails. pending is how many more there are.
+func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *exchange.Block, pending uint64) error) error {
+	return follow(ctx, j.js, BlocksStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
+		b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+		if err != nil {
+			return err
+		}
+		return each(b, pending)
+	})
+}
+
+// head is where a collection's chain ends.
+type head struct {
+	sequence uint64 // of the last block in the stream
+	number   uint64
+	hash     string
+	added    time.Time // date_added of the last object
+	carried  []exchange.Carried
+}
+
+func (j *Journal) head(ctx context.Context, collection string) (head, error) {
+	msg, err := j.blocks.GetLastMsgForSubject(ctx, blocksPrefix+collection)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return head{}, nil
+	}
+	if err != nil {
+		return head{}, fmt.Errorf("read the end of collection %s: %w", collection, err)
+	}
+	b, err := decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+	if err != nil {
+		return head{}, err
+	}
+	return headOf(b), nil
+}
+
+func headOf(b *exchange.Block) head {
+	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), carried: b.Carried}
+}
+
+// Chain is what Verify found of one collection.
+type Chain struct {
+	Collection string    `json:"collection"`
+	Blocks     uint64    `json:"blocks"`
+	Objects    int64     `json:"objects"`
+	First      time.Time `json:"first,omitzero"`
+	Last       time.Time `json:"last,omitzero"`
+	Head       string    `json:"head,omitempty"`
+	// Problem is the first thing wrong with the chain, "" where it is whole.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Verify walks the chains of all collections (or of those that want selects)
+// from their first block to the last there is now: numbers without a gap,
+// hashes that fit, stamps that grow, payloads that hold as many objects as they
+// say. Chains come back sorted by collection.
+func (j *Journal) Verify(ctx context.Context, want func(collection string) bool) ([]Chain, error) {
+	_, last, err := j.Ends(ctx)
+	if err != nil || last == 0 {
+		return nil, err
+	}
+	chains := make(map[string]*Chain)
+	err = follow(ctx, j.js, BlocksStream, nil, 1, func(msg jetstream.Msg, seq, _ uint64) error {
+		name := strings.TrimPrefix(msg.Subject(), blocksPrefix)
+		if want == nil || want(name) {
+			c := chains[name]
+			if c == nil {
+				c = &Chain{Collection: name}
+				chains[name] = c
+			}
+			if c.Problem == "" {
+				b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+				if err == nil {
+					err = j.link(c, b)
+				}
+				if err != nil {
+					c.Problem = err.Error()
+				}
+			}
+		}
+		if seq >= last {
+			return errDone
+		}
+		return nil
+	})
+	if !errors.Is(err, errDone) {
+		return nil, err
+	}
+	return sortedChains(chains), nil
+}
+
+// link checks that b continues the chain, and adds it.
+func (j *Journal) link(c *Chain, b *exchange.Block) error {
+	if err := Continues(b, c.Blocks, c.Head, c.Last); err != nil {
+		return err
+	}
+	text, err := j.Decompress(b.Payload)
+	if err != nil {
+		return fmt.Errorf("block %d: %w", b.Number, err)
+	}
+	n := 0
+	if err := stix.Objects(text, func(raw []byte) error { n++; _, err := stix.ParseHead(raw); return err }); err != nil {
+		return fmt.Errorf("block %d: %w", b.Number, err)
+	}
+	if n != b.Count {
+		return fmt.Errorf("block %d says that it holds %d objects and holds %d", b.Number, b.Count, n)
+	}
+	if c.Blocks == 0 {
+		c.First = b.AddedFirst
+	}
+	c.Blocks, c.Head, c.Last = b.Number, b.Hash(), b.Added(b.Count-1)
+	c.Objects += int64(n)
+	return nil
+}
+
+// Continues reports why a block does not continue a chain that ends with the
+// block of the number and hash, and the date_added of its last object.
+func Continues(b *exchange.Block, number uint64, hash string, added time.Time) error {
+	switch {
+	case b.Number != number+1:
+		return fmt.Errorf("block %d follows block %d: %w", b.Number, number, ErrDamaged)
+	case b.Previous != hash:
+		return fmt.Errorf("block %d does not continue from the block before (its hash is another): %w", b.Number, ErrDamaged)
+	case !b.AddedFirst.After(added):
+		return fmt.Errorf("block %d was added before the one before: %w", b.Number, ErrDamaged)
+	}
+	return nil
+}

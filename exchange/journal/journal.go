@@ -1,0 +1,300 @@
+// Package journal keeps the truth in JetStream: intake records, and blocks.
+//
+//	tocsin.e.<feed>        intake: a chunk as accepted, with its decisions
+//	tocsin.c.<collection>  blocks: what a collection gained in one append
+//
+// Each subject is a log with one writer at a time. Every append says which
+// sequence it follows, so that a second writer is refused and never forks the
+// log; blocks moreover are numbered and chained by hash. An append returns once
+// it is on disk. Order is the stream's sequence; timestamps of NATS are not
+// looked at.
+//
+// What survives a crash is what was acknowledged. An intake record whose blocks
+// are not all there is carried again from the position that each collection's
+// last block holds, so nothing is missing and nothing is twice.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// The streams, and the subjects' prefixes.
+const (
+	IntakeStream = "TOCSIN_INTAKE"
+	BlocksStream = "TOCSIN_BLOCKS"
+	intakePrefix = "tocsin.e."
+	blocksPrefix = "tocsin.c."
+	stateBucket  = "TOCSIN_STATE"
+)
+
+// ErrFenced means that somebody else has written to a log that this process
+// believed to own, or that an append's outcome cannot be known. The node must stop: the next start
+// recovers.
+var ErrFenced = errors.New("the log has another writer, or its state is unknown")
+
+// ErrDamaged means that the log does not hold what was written to it.
+var ErrDamaged = errors.New("the journal is damaged")
+
+// Journal gives access to both logs. It is safe for concurrent use.
+type Journal struct {
+	js     jetstream.JetStream
+	intake jetstream.Stream
+	blocks jetstream.Stream
+	state  jetstream.KeyValue
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder
+
+	mu      sync.Mutex
+	packers map[string]*packer
+	wg      sync.WaitGroup
+	ctx     context.Context // of the packers; it ends with Close
+	cancel  context.CancelFunc
+}
+
+// Open opens the streams, and makes them where they are not there.
+func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	j := &Journal{js: js, packers: make(map[string]*packer)}
+	if j.intake, err = openStream(ctx, js, IntakeStream, intakePrefix+"*", "Publishers' chunks as accepted, with their decisions"); err != nil {
+		return nil, err
+	}
+	if j.blocks, err = openStream(ctx, js, BlocksStream, blocksPrefix+"*", "Collections' blocks"); err != nil {
+		return nil, err
+	}
+	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was carried"})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
+	}
+	if j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
+		return nil, err
+	}
+	if j.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2)); err != nil {
+		return nil, err
+	}
+	j.ctx, j.cancel = context.WithCancel(context.Background())
+	return j, nil
+}
+
+func openStream(ctx context.Context, js jetstream.JetStream, name, subject, what string) (jetstream.Stream, error) {
+	s, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: name, Subjects: []string{subject}, Description: what,
+		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true,
+		ConsumerLimits: jetstream.StreamConsumerLimits{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", name, err)
+	}
+	if lost := s.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
+		return nil, fmt.Errorf("stream %s lost %d messages: restore it from a backup: %w", name, len(lost.Msgs), ErrDamaged)
+	}
+	return s, nil
+}
+
+// Close stops the packers, which finish the append under way and refuse the rest.
+func (j *Journal) Close() {
+	j.cancel()
+	j.wg.Wait()
+	_ = j.enc.Close()
+	j.dec.Close()
+}
+
+// lastSequence returns the last sequence of a subject, 0 where it has none.
+func lastSequence(ctx context.Context, s jetstream.Stream, subject string) (uint64, error) {
+	msg, err := s.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return msg.Sequence, nil
+}
+
+// LastIntake returns the sequence of the feed's last intake record, 0 for none.
+func (j *Journal) LastIntake(ctx context.Context, feed string) (uint64, error) {
+	return lastSequence(ctx, j.intake, intakePrefix+feed)
+}
+
+// AppendIntake appends an encoded record that follows the one of the given
+// sequence in its feed, and returns its sequence once it is on disk. After an
+// error that is ErrFenced nothing more may be appended.
+func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error) {
+	msg := nats.NewMsg(intakePrefix + feed)
+	msg.Header.Set("Content-Encoding", "zstd")
+	msg.Data = j.enc.EncodeAll(record, make([]byte, 0, len(record)/4))
+	// A publisher that hangs up does not cut an append under way.
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	ack, err := j.js.PublishMsg(write, msg, jetstream.WithExpectLastSequencePerSubject(after))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	// Whether it was written is unknown: look.
+	check, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	last, e := j.intake.GetLastMsgForSubject(check, msg.Subject)
+	switch {
+	case e == nil && last.Sequence > after && string(last.Data) == string(msg.Data):
+		return last.Sequence, nil
+	case e == nil && last.Sequence == after, errors.Is(e, jetstream.ErrMsgNotFound) && after == 0:
+		return 0, fmt.Errorf("append intake of feed %s: %w", feed, err)
+	}
+	return 0, fmt.Errorf("append intake of feed %s: %w: %w", feed, ErrFenced, errors.Join(err, e))
+}
+
+// Message is one intake record as it is in the journal.
+type Message struct {
+	Feed     string
+	Sequence uint64
+	// Data is the record, compressed; Decompress gives what was appended.
+	Data []byte
+}
+
+// Decompress returns what a compressed record or block holds.
+func (j *Journal) Decompress(data []byte) ([]byte, error) {
+	out, err := j.dec.DecodeAll(data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return out, nil
+}
+
+// FollowIntake calls each with every intake record from the sequence on, in
+// order, until ctx ends or each fails. pending is how many more there are.
+func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Message, pending uint64) error) error {
+	return follow(ctx, j.js, IntakeStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
+		return each(Message{Feed: msg.Subject()[len(intakePrefix):], Sequence: seq, Data: msg.Data()}, pending)
+	})
+}
+
+// EachIntake calls each with every intake record of one feed after a sequence,
+// up to the last there is now.
+func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, each func(in *exchange.Intake, sequence uint64) error) error {
+	last, err := j.LastIntake(ctx, feed)
+	if err != nil || last <= after {
+		return err
+	}
+	err = follow(ctx, j.js, IntakeStream, []string{intakePrefix + feed}, after+1, func(msg jetstream.Msg, seq, _ uint64) error {
+		in, err := j.decodeIntake(msg.Data())
+		if err == nil {
+			err = each(in, seq)
+		}
+		if err == nil && seq >= last {
+			err = errDone
+		}
+		return err
+	})
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	return err
+}
+
+func (j *Journal) decodeIntake(data []byte) (*exchange.Intake, error) {
+	record, err := j.Decompress(data)
+	if err != nil {
+		return nil, err
+	}
+	return exchange.DecodeIntake(record)
+}
+
+// Feeds lists the feeds that have intake records.
+func (j *Journal) Feeds(ctx context.Context) ([]string, error) {
+	info, err := j.intake.Info(ctx, jetstream.WithSubjectFilter(intakePrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("list feeds: %w", err)
+	}
+	var list []string
+	for subject := range info.State.Subjects {
+		list = append(list, subject[len(intakePrefix):])
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+var errDone = errors.New("done")
+
+// follow reads a stream in order with one ordered consumer.
+func follow(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from uint64, each func(msg jetstream.Msg, seq, pending uint64) error) error {
+	c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+	})
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", stream, err)
+	}
+	it, err := c.Messages(jetstream.PullMaxMessages(64))
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", stream, err)
+	}
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer func() { stop(); it.Stop() }()
+	for {
+		msg, err := it.Next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("follow %s: %w", stream, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("follow %s: %w", stream, err)
+		}
+		if err := each(msg, meta.Sequence.Stream, meta.NumPending); err != nil {
+			return err
+		}
+	}
+}
+
+// CarriedTo returns up to which intake record the feed has been carried into
+// all collections. It may lag behind: carrying a record again does no harm.
+func (j *Journal) CarriedTo(ctx context.Context, feed string) (uint64, error) {
+	e, err := j.state.Get(ctx, "carried."+feed)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read position of feed %s: %w", feed, err)
+	}
+	n, err := strconv.ParseUint(string(e.Value()), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read position of feed %s: %w", feed, err)
+	}
+	return n, nil
+}
+
+// SetCarriedTo records that the feed has been carried up to an intake record.
+func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64) error {
+	if _, err := j.state.Put(ctx, "carried."+feed, strconv.AppendUint(nil, sequence, 10)); err != nil {
+		return fmt.Errorf("write position of feed %s: %w", feed, err)
+	}
+	return nil
+}
+
+// Ends returns the last sequences of both streams.
+func (j *Journal) Ends(ctx context.Context) (intake, blocks uint64, err error) {
+	i, err := j.intake.Info(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("journal: %w", err)
+	}
+	b, err := j.blocks.Info(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("journal: %w", err)
+	}
+	return i.State.LastSeq, b.State.LastSeq, nil
+}

@@ -1,0 +1,243 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// A block closes at this many objects or bytes, or when nothing more waits. It
+// never cuts a group, so it can be larger by one group.
+const (
+	maxObjects = 500
+	maxRaw     = 512 << 10
+)
+
+// packer writes one collection's blocks: one append under way at a time, and a
+// block is whatever queued up meanwhile. There is no timer: a lone event goes
+// at once. Its goroutine lives while there is something queued.
+type packer struct {
+	j          *Journal
+	collection string
+
+	mu      sync.Mutex
+	queue   []*parcel
+	running bool
+	failed  error // sticks: the state of the log is unknown
+
+	// The rest is the goroutine's alone.
+	head   head
+	loaded bool
+	raw    []byte
+	in     map[string]bool // ids in the block that is being built
+}
+
+// parcel is one share on its way into blocks.
+type parcel struct {
+	share    exchange.Share
+	feed     string
+	sequence uint64
+	next     int // group
+	done     func(last uint64, err error)
+}
+
+// Carry brings a collection's share of the intake record at the sequence into
+// blocks, or what is still missing of it. done is called once, when it is all
+// on disk, with the sequence of the last block that was needed, or with what
+// went wrong. Shares of one feed must come in order.
+func (j *Journal) Carry(share exchange.Share, feed string, sequence uint64, done func(last uint64, err error)) {
+	j.mu.Lock()
+	p := j.packers[share.Collection]
+	if p == nil {
+		p = &packer{j: j, collection: share.Collection, in: make(map[string]bool)}
+		j.packers[share.Collection] = p
+	}
+	j.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, &parcel{share: share, feed: feed, sequence: sequence, done: done})
+	if !p.running {
+		p.running = true
+		p.j.wg.Go(p.run)
+	}
+}
+
+func (p *packer) run() {
+	for {
+		p.mu.Lock()
+		batch, err := p.queue, p.failed
+		if len(batch) == 0 {
+			p.running = false
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		var finished int
+		if err == nil {
+			finished, err = p.append(batch)
+		}
+		if err != nil {
+			finished = len(batch)
+		}
+		p.mu.Lock()
+		p.failed = err
+		p.queue = p.queue[finished:]
+		if len(p.queue) == 0 {
+			p.queue = nil
+		}
+		p.mu.Unlock()
+		for _, x := range batch[:finished] {
+			x.done(p.head.sequence, err)
+		}
+	}
+}
+
+// append builds and appends one block from the parcels that wait. It returns how
+// many of them are now carried whole.
+func (p *packer) append(batch []*parcel) (finished int, err error) {
+	if err := p.j.ctx.Err(); err != nil {
+		return 0, fmt.Errorf("collection %s: the journal is closing: %w", p.collection, err)
+	}
+	if !p.loaded {
+		if p.head, err = p.j.head(p.j.ctx, p.collection); err != nil {
+			return 0, err
+		}
+		p.loaded = true
+	}
+	b := &exchange.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear}
+	b.Carried = slices.Clone(p.head.carried)
+	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
+	clear(p.in)
+	for _, x := range batch {
+		if b.Count >= maxObjects || len(p.raw) >= maxRaw {
+			break
+		}
+		x.next = max(x.next, carriedGroups(b.Carried, x))
+		for x.next < len(x.share.Groups) && b.Count < maxObjects && len(p.raw) < maxRaw {
+			p.add(b, x.share.Groups[x.next])
+			x.next++
+			b.Label = max(b.Label, x.share.Label)
+			b.Carried = setCarried(b.Carried, exchange.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
+			if i, ok := slices.BinarySearch(b.Feeds, x.feed); !ok {
+				b.Feeds = slices.Insert(b.Feeds, i, x.feed)
+			}
+		}
+		if x.next < len(x.share.Groups) {
+			break
+		}
+		finished++
+	}
+	if b.Count == 0 {
+		return finished, nil // all of it was there already
+	}
+	p.raw = stix.AppendBundleClose(p.raw)
+	b.Payload = p.j.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/6))
+	b.AddedFirst = time.Now().UTC().Truncate(time.Microsecond)
+	if next := p.head.added.Add(time.Microsecond); b.AddedFirst.Before(next) {
+		b.AddedFirst = next
+	}
+	if err := p.publish(b); err != nil {
+		return 0, err
+	}
+	p.head = headOf(b)
+	return finished, nil
+}
+
+// add appends a group to the bundle: what it needs and is not there, then its
+// own objects.
+func (p *packer) add(b *exchange.Block, g *exchange.Group) {
+	for _, o := range g.Needs {
+		if !p.in[o.ID] {
+			p.in[o.ID] = true
+			p.object(b, o)
+		}
+	}
+	for _, o := range g.Objects {
+		p.object(b, o)
+	}
+}
+
+func (p *packer) object(b *exchange.Block, o exchange.Object) {
+	if b.Count > 0 {
+		p.raw = append(p.raw, ',')
+	}
+	p.raw = append(p.raw, o.Raw...)
+	b.Count++
+}
+
+// publish appends the block after the one before it. A failure that leaves the
+// outcome open is settled by looking at the log; one append is tried three times.
+func (p *packer) publish(b *exchange.Block) error {
+	msg := &nats.Msg{Subject: blocksPrefix + p.collection, Header: encodeHeader(b), Data: b.Payload}
+	var err error
+	for try := range 3 {
+		// Not the packers' context: an append under way is finished when the
+		// journal closes.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		var ack *jetstream.PubAck
+		ack, err = p.j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(p.head.sequence),
+			jetstream.WithMsgID(p.collection+"-"+strconv.FormatUint(b.Number, 10)+"-"+b.Hash()[:16]))
+		if err == nil {
+			cancel()
+			b.Sequence = ack.Sequence
+			return nil
+		}
+		now, lookErr := p.j.head(ctx, p.collection)
+		cancel()
+		switch {
+		case lookErr != nil:
+			err = errors.Join(err, lookErr)
+		case now.hash == b.Hash():
+			b.Sequence = now.sequence
+			return nil
+		case now.sequence != p.head.sequence:
+			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
+		}
+		time.Sleep(time.Duration(try) * 100 * time.Millisecond)
+	}
+	return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
+}
+
+// carriedGroups returns how many groups of the parcel are in the chain already.
+func carriedGroups(list []exchange.Carried, x *parcel) int {
+	i, ok := slices.BinarySearchFunc(list, x.feed, byFeed)
+	switch {
+	case !ok || list[i].Sequence < x.sequence:
+		return 0
+	case list[i].Sequence > x.sequence:
+		return len(x.share.Groups)
+	}
+	return list[i].Groups
+}
+
+func setCarried(list []exchange.Carried, c exchange.Carried) []exchange.Carried {
+	i, ok := slices.BinarySearchFunc(list, c.Feed, byFeed)
+	if !ok {
+		return slices.Insert(list, i, c)
+	}
+	list[i] = c
+	return list
+}
+
+func byFeed(c exchange.Carried, feed string) int { return cmp.Compare(c.Feed, feed) }
+
+func sortedChains(m map[string]*Chain) []Chain {
+	list := make([]Chain, 0, len(m))
+	for _, c := range m {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Chain) int { return cmp.Compare(a.Collection, b.Collection) })
+	return list
+}

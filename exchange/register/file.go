@@ -1,0 +1,208 @@
+package register
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// File is the register as people write it (`tocsin apply -f`) and as it is
+// exported.
+type File struct {
+	Members     []exchange.Member   `yaml:"members,omitempty"`
+	Feeds       []exchange.Feed     `yaml:"feeds,omitempty"`
+	Collections []exchange.Declared `yaml:"collections,omitempty"`
+	// TAXIIIDs are the UUIDs of collections by name. They are made once; a file
+	// that holds them brings them along to another exchange.
+	TAXIIIDs map[string]string `yaml:"taxii_ids,omitempty"`
+}
+
+// Parse reads a file strictly: an unknown key is an error with its line.
+func Parse(text []byte) (*File, error) {
+	f := new(File)
+	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := d.Decode(f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, &Invalid{Problems: []string{strings.TrimSpace(yaml.FormatError(err, false, true))}}
+	}
+	return f, nil
+}
+
+// Export returns the register as a file.
+func Export(r *exchange.Register) ([]byte, error) {
+	ids := make(map[string]string)
+	for _, c := range r.Collections() {
+		ids[c.ID] = c.UUID
+	}
+	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, TAXIIIDs: ids})
+}
+
+// Apply brings the file into the register: what it names is added or replaced;
+// with prune, what it does not name is removed. It returns what changed, a line
+// each, "+", "~" or "-" first. at becomes the time of what is new or altered
+// and carries none of its own.
+func (f *File) Apply(r *exchange.Register, prune bool, at time.Time) (diff []string) {
+	at = at.UTC().Truncate(time.Millisecond)
+	r.Members = merge(r.Members, f.Members, prune, at, kind[exchange.Member]{
+		name: "member", id: func(m *exchange.Member) string { return m.ID },
+		fill:  fillMember,
+		times: func(m *exchange.Member) (*time.Time, *time.Time) { return &m.Created, &m.Changed },
+	}, &diff)
+	r.Feeds = merge(r.Feeds, f.Feeds, prune, at, kind[exchange.Feed]{
+		name: "feed", id: func(f *exchange.Feed) string { return f.ID },
+		fill:  fillFeed,
+		times: func(f *exchange.Feed) (*time.Time, *time.Time) { return &f.Created, &f.Changed },
+	}, &diff)
+	r.Declared = merge(r.Declared, f.Collections, prune, at, kind[exchange.Declared]{
+		name: "collection", id: func(c *exchange.Declared) string { return c.ID },
+		fill: func(*exchange.Declared) {},
+	}, &diff)
+	for _, name := range slices.Sorted(mapKeys(f.TAXIIIDs)) {
+		if id := f.TAXIIIDs[name]; r.UUIDs[name] != id {
+			diff = append(diff, fmt.Sprintf("~ collection %s: TAXII id %s", name, id))
+			r.UUIDs[name] = id
+		}
+	}
+	return diff
+}
+
+func mapKeys[V any](m map[string]V) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// kind tells merge about one kind of entry. times is nil for entries without.
+type kind[T any] struct {
+	name  string
+	id    func(*T) string
+	fill  func(*T)
+	times func(*T) (created, changed *time.Time)
+}
+
+func merge[T any](have, want []T, prune bool, at time.Time, k kind[T], diff *[]string) []T {
+	out := make([]T, 0, len(have)+len(want))
+	named := make(map[string]bool)
+	for i := range want {
+		next := want[i]
+		k.fill(&next)
+		id := k.id(&next)
+		named[id] = true
+		old := slices.IndexFunc(have, func(t T) bool { return k.id(&t) == id })
+		if old < 0 {
+			stamp(&next, nil, at, k)
+			*diff = append(*diff, fmt.Sprintf("+ %s %s", k.name, id))
+		} else {
+			stamp(&next, &have[old], at, k)
+			if changes := differences(&have[old], &next); len(changes) > 0 {
+				*diff = append(*diff, fmt.Sprintf("~ %s %s: %s", k.name, id, strings.Join(changes, ", ")))
+			}
+		}
+		out = append(out, next)
+	}
+	for i := range have {
+		id := k.id(&have[i])
+		switch {
+		case named[id]:
+		case prune:
+			*diff = append(*diff, fmt.Sprintf("- %s %s", k.name, id))
+		default:
+			out = append(out, have[i])
+		}
+	}
+	return out
+}
+
+// stamp sets the times that the file leaves out.
+func stamp[T any](next, old *T, at time.Time, k kind[T]) {
+	if k.times == nil {
+		return
+	}
+	created, changed := k.times(next)
+	if old == nil {
+		*created, *changed = cmp.Or(*created, at), cmp.Or(*changed, *created, at)
+		return
+	}
+	wasCreated, wasChanged := k.times(old)
+	*created = cmp.Or(*created, *wasCreated)
+	if changed.IsZero() {
+		*changed = *wasChanged
+		if len(differences(old, next)) > 0 {
+			*changed = at
+		}
+	}
+}
+
+// differences names the fields in which two entries differ, with their values
+// where they are short.
+func differences[T any](old, next *T) (list []string) {
+	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(next).Elem()
+	for i := range a.NumField() {
+		x, y := a.Field(i).Interface(), b.Field(i).Interface()
+		before, after := fmt.Sprint(x), fmt.Sprint(y)
+		if before == after {
+			continue
+		}
+		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
+		if name == "changed" {
+			continue
+		}
+		if len(before)+len(after) > 100 {
+			list = append(list, name)
+		} else {
+			list = append(list, fmt.Sprintf("%s %s → %s", name, before, after))
+		}
+	}
+	return list
+}
+
+func fillMember(m *exchange.Member) {
+	if m.Name == "" {
+		m.Name = m.ID
+	}
+	if m.Clearance == tlp.None {
+		switch m.Kind {
+		case exchange.CSIRT, exchange.Publisher:
+			m.Clearance = tlp.AmberStrict
+		case exchange.NetworkOwner:
+			m.Clearance = tlp.Amber
+		default:
+			m.Clearance = tlp.Green
+		}
+	}
+	for i, c := range m.Constituency.Countries {
+		m.Constituency.Countries[i] = strings.ToUpper(c)
+	}
+	for i, p := range m.Constituency.Prefixes {
+		m.Constituency.Prefixes[i] = p.Masked()
+	}
+}
+
+func fillFeed(f *exchange.Feed) {
+	if f.DefaultTLP == tlp.None {
+		f.DefaultTLP = tlp.Amber
+	}
+	if f.Profile == "" {
+		f.Profile = exchange.ProfileInfection
+	}
+	if f.Confidence == 0 {
+		f.Confidence = 85 // "high" in the scales of STIX 2.1 appendix A
+	}
+	if f.Operation == "" {
+		f.Operation = f.ID
+	}
+}

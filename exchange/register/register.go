@@ -1,0 +1,385 @@
+// Package register keeps who takes part and how: members, feeds, collections,
+// credentials, and the networks table that places addresses.
+//
+// A version of the register is an immutable snapshot in a JetStream key-value
+// bucket, cut into chunks because ten thousand owners do not fit one message.
+// The key "current" names the version in force and is changed by compare and
+// set: of two changes at once, one is made anew on top of the other. Old
+// versions stay, since intake records name the version they were decided under.
+package register
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+const (
+	bucket     = "TOCSIN_REGISTER"
+	currentKey = "current"
+	secretKey  = "secret"
+	chunkSize  = 512 << 10
+	maxBlob    = 1 << 30 // of one snapshot or table, uncompressed
+)
+
+// Store is the register of an exchange. It is safe for concurrent use.
+type Store struct {
+	kv      jetstream.KeyValue
+	enc     *zstd.Encoder
+	dec     *zstd.Decoder
+	secret  []byte
+	current atomic.Pointer[exchange.Register]
+
+	mu       sync.Mutex // guards what is below
+	versions map[uint64]*exchange.Register
+}
+
+// pointer is the value of the key "current".
+type pointer struct {
+	Version uint64    `json:"version"`
+	Blob    blob      `json:"blob"`
+	Actor   string    `json:"actor"`
+	At      time.Time `json:"at"`
+}
+
+// blob names chunks in the bucket: <prefix>.0, <prefix>.1, …
+type blob struct {
+	Prefix string `json:"prefix"`
+	Chunks int    `json:"chunks"`
+	SHA256 string `json:"sha256"`
+}
+
+// Open opens the register, and makes an empty one where there is none.
+func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open register: %w", err)
+	}
+	s := &Store{versions: make(map[uint64]*exchange.Register)}
+	s.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: "Members, feeds, collections, credentials"})
+	if err != nil {
+		return nil, fmt.Errorf("open register: %w", err)
+	}
+	if s.enc, err = zstd.NewWriter(nil); err != nil {
+		return nil, err
+	}
+	if s.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlob)); err != nil {
+		return nil, err
+	}
+	if err := s.openSecret(ctx); err != nil {
+		return nil, err
+	}
+	r := &exchange.Register{UUIDs: map[string]string{}, Tokens: map[string][]exchange.Token{}}
+	if e, err := s.kv.Get(ctx, currentKey); err == nil {
+		if r, err = s.load(ctx, e.Value()); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("open register: %w", err)
+	}
+	s.current.Store(r)
+	return s, nil
+}
+
+// openSecret makes, once for the exchange, the key that authenticates cursors.
+func (s *Store) openSecret(ctx context.Context) error {
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails
+	if _, err := s.kv.Create(ctx, secretKey, fresh); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("open register: %w", err)
+	}
+	e, err := s.kv.Get(ctx, secretKey)
+	if err != nil {
+		return fmt.Errorf("open register: %w", err)
+	}
+	s.secret = e.Value()
+	return nil
+}
+
+// Secret is a random key of 32 bytes, the same on all nodes and for ever.
+func (s *Store) Secret() []byte { return s.secret }
+
+// Current returns the version in force. It is not to be changed.
+func (s *Store) Current() *exchange.Register { return s.current.Load() }
+
+// At returns a version of the register, current or past.
+func (s *Store) At(ctx context.Context, version uint64) (*exchange.Register, error) {
+	if r := s.current.Load(); r.Version == version {
+		return r, nil
+	}
+	s.mu.Lock()
+	r := s.versions[version]
+	s.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
+	// A version gets its own key when the next one replaces it.
+	for _, key := range []string{versionKey(version), currentKey} {
+		e, err := s.kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("version %d of the register: %w", version, err)
+		}
+		if r, err = s.load(ctx, e.Value()); err != nil {
+			return nil, err
+		}
+		if r.Version == version {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.versions[version] = r
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("version %d of the register is not there", version)
+}
+
+func versionKey(v uint64) string { return fmt.Sprintf("version.%d", v) }
+
+// load reads the snapshot that a pointer names.
+func (s *Store) load(ctx context.Context, value []byte) (*exchange.Register, error) {
+	var p pointer
+	if err := json.Unmarshal(value, &p); err != nil {
+		return nil, fmt.Errorf("damaged register: %w", err)
+	}
+	text, err := s.get(ctx, p.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("version %d of the register: %w", p.Version, err)
+	}
+	r := new(exchange.Register)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("version %d of the register: %w", p.Version, err)
+	}
+	return r, nil
+}
+
+// put stores data in chunks under a prefix that its hash is part of.
+func (s *Store) put(ctx context.Context, kind string, data []byte) (blob, error) {
+	sum := sha256.Sum256(data)
+	b := blob{SHA256: hex.EncodeToString(sum[:])}
+	b.Prefix = kind + "." + b.SHA256
+	packed := s.enc.EncodeAll(data, nil)
+	for chunk := range slices.Chunk(packed, chunkSize) {
+		if _, err := s.kv.Put(ctx, fmt.Sprintf("%s.%d", b.Prefix, b.Chunks), chunk); err != nil {
+			return b, err
+		}
+		b.Chunks++
+	}
+	return b, nil
+}
+
+func (s *Store) get(ctx context.Context, b blob) ([]byte, error) {
+	var packed []byte
+	for i := range b.Chunks {
+		e, err := s.kv.Get(ctx, fmt.Sprintf("%s.%d", b.Prefix, i))
+		if err != nil {
+			return nil, fmt.Errorf("chunk %d: %w", i, err)
+		}
+		packed = append(packed, e.Value()...)
+	}
+	data, err := s.dec.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != b.SHA256 {
+		return nil, errors.New("its hash is another")
+	}
+	return data, nil
+}
+
+// Change makes a new version: change gets a copy of the one in force to alter.
+// What it leaves unaltered makes no version. The result is checked as a whole;
+// where it is not sound, the error is an Invalid and nothing changes.
+func (s *Store) Change(ctx context.Context, actor string, change func(r *exchange.Register) error) (*exchange.Register, error) {
+	for {
+		base := &exchange.Register{}
+		e, err := s.kv.Get(ctx, currentKey)
+		switch {
+		case err == nil:
+			if base, err = s.load(ctx, e.Value()); err != nil {
+				return nil, err
+			}
+		case !errors.Is(err, jetstream.ErrKeyNotFound):
+			return nil, fmt.Errorf("change the register: %w", err)
+		}
+		next, err := edit(base, change)
+		if err != nil || next == nil {
+			return base, err
+		}
+		switch err := s.commit(ctx, actor, next, base.Version, e); {
+		case errors.Is(err, errRaced):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("change the register: %w", err)
+		}
+		s.current.Store(next)
+		return next, nil
+	}
+}
+
+var errRaced = errors.New("somebody else changed the register")
+
+// edit applies the change to a copy; nil where it makes no difference.
+func edit(base *exchange.Register, change func(*exchange.Register) error) (*exchange.Register, error) {
+	before, err := json.Marshal(base)
+	if err != nil {
+		return nil, err
+	}
+	next := new(exchange.Register)
+	if err := json.Unmarshal(before, next); err != nil {
+		return nil, err
+	}
+	if next.UUIDs == nil {
+		next.UUIDs = make(map[string]string)
+	}
+	if next.Tokens == nil {
+		next.Tokens = make(map[string][]exchange.Token)
+	}
+	if err := change(next); err != nil {
+		return nil, err
+	}
+	normalise(next)
+	if err := validate(next); err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(next)
+	if err != nil || bytes.Equal(before, after) {
+		return nil, err
+	}
+	next.Version = base.Version + 1
+	return next, nil
+}
+
+// commit puts next in force after the version that was, whose entry is old, nil
+// where there was none.
+func (s *Store) commit(ctx context.Context, actor string, next *exchange.Register, was uint64, old jetstream.KeyValueEntry) error {
+	text, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	p := pointer{Version: next.Version, Actor: actor, At: time.Now().UTC()}
+	if p.Blob, err = s.put(ctx, "snapshot", text); err != nil {
+		return err
+	}
+	value, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	revision := uint64(0)
+	if old != nil {
+		// The version that is replaced stays to be found. All who race to
+		// replace it write the same here.
+		revision = old.Revision()
+		if _, err := s.kv.Put(ctx, versionKey(was), old.Value()); err != nil {
+			return err
+		}
+	}
+	_, err = s.kv.Update(ctx, currentKey, value, revision)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return errRaced
+	}
+	return err
+}
+
+// Watch calls changed with every version that comes into force from now on, at
+// first with the current one, until ctx ends.
+func (s *Store) Watch(ctx context.Context, changed func(*exchange.Register)) error {
+	w, err := s.kv.Watch(ctx, currentKey)
+	if err != nil {
+		return fmt.Errorf("watch the register: %w", err)
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-w.Updates():
+			if !ok {
+				return errors.New("watch the register: the watch ended")
+			}
+			if e == nil {
+				continue // all that was there has been told
+			}
+			r, err := s.load(ctx, e.Value())
+			if err != nil {
+				return err
+			}
+			if have := s.current.Load(); r.Version > have.Version {
+				s.current.Store(r)
+			}
+			changed(r)
+		}
+	}
+}
+
+// SetNetworks stores a networks table, as text, and puts it in force.
+func (s *Store) SetNetworks(ctx context.Context, actor string, text []byte) (*exchange.Register, error) {
+	b, err := s.put(ctx, "networks", text)
+	if err != nil {
+		return nil, fmt.Errorf("store networks: %w", err)
+	}
+	return s.Change(ctx, actor, func(r *exchange.Register) error {
+		r.NetworksKey = fmt.Sprintf("%s/%d", b.SHA256, b.Chunks)
+		return nil
+	})
+}
+
+// Networks returns the text of the table that a register names, nil for none.
+func (s *Store) Networks(ctx context.Context, key string) ([]byte, error) {
+	if key == "" {
+		return nil, nil
+	}
+	b := blob{}
+	if n, err := fmt.Sscanf(key, "%64s/%d", &b.SHA256, &b.Chunks); n != 2 || err != nil {
+		return nil, fmt.Errorf("networks %q: damaged name", key)
+	}
+	b.Prefix = "networks." + b.SHA256
+	text, err := s.get(ctx, b)
+	if err != nil {
+		return nil, fmt.Errorf("networks %s: %w", b.SHA256[:12], err)
+	}
+	return text, nil
+}
+
+// NewToken makes a credential for the member, or for exchange.Admin, and
+// returns it; only its hash is kept. Older ones stay valid.
+func (s *Store) NewToken(ctx context.Context, actor, member string) (string, error) {
+	token := "tocsin_" + rand.Text()
+	_, err := s.Change(ctx, actor, func(r *exchange.Register) error {
+		if member != exchange.Admin && r.Member(member) == nil {
+			return &Invalid{Problems: []string{fmt.Sprintf("there is no member %.60q", member)}}
+		}
+		r.Tokens[member] = append(r.Tokens[member], exchange.Token{
+			Name: fmt.Sprintf("token-%d", len(r.Tokens[member])+1), SHA256: exchange.HashToken(token), Created: time.Now().UTC().Truncate(time.Millisecond),
+		})
+		return nil
+	})
+	return token, err
+}
+
+// RevokeTokens takes all credentials of a member away. It returns how many.
+func (s *Store) RevokeTokens(ctx context.Context, actor, member string) (n int, err error) {
+	_, err = s.Change(ctx, actor, func(r *exchange.Register) error {
+		n = len(r.Tokens[member])
+		delete(r.Tokens, member)
+		return nil
+	})
+	return n, err
+}

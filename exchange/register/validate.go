@@ -1,0 +1,220 @@
+package register
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Invalid lists everything that is wrong with a register or its file.
+type Invalid struct{ Problems []string }
+
+func (e *Invalid) Error() string { return strings.Join(e.Problems, "\n") }
+
+// normalise sorts what is looked up by id and gives every collection its UUID.
+func normalise(r *exchange.Register) {
+	slices.SortStableFunc(r.Members, func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(r.Feeds, func(a, b exchange.Feed) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(r.Declared, func(a, b exchange.Declared) int { return cmp.Compare(a.ID, b.ID) })
+	for _, c := range r.Collections() {
+		if r.UUIDs[c.ID] == "" {
+			r.UUIDs[c.ID] = exchange.NewCollectionID()
+		}
+	}
+	for m := range r.Tokens {
+		if m != exchange.Admin && r.Member(m) == nil {
+			delete(r.Tokens, m)
+		}
+	}
+}
+
+// checker collects problems.
+type checker struct{ problems []string }
+
+func (c *checker) add(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// validate reports everything that is wrong as one Invalid.
+func validate(r *exchange.Register) error {
+	var c checker
+	c.names(r)
+	for i := range r.Members {
+		c.member(&r.Members[i])
+	}
+	operations := make(map[string]string)
+	for i := range r.Feeds {
+		f := &r.Feeds[i]
+		c.feed(r, f)
+		key := f.Publisher + " " + f.Operation
+		if other := operations[key]; other != "" {
+			c.add("feeds %s and %s have the same publisher and operation, so their objects would share ids: give one of them an operation of its own", other, f.ID)
+		}
+		operations[key] = f.ID
+	}
+	for i := range r.Declared {
+		c.declared(r, &r.Declared[i])
+	}
+	seen := make(map[string]string)
+	for name, id := range r.UUIDs {
+		if u, err := uuid.Parse(id); err != nil || u.Version() != 4 || u.String() != id {
+			c.add("TAXII id %.60q of collection %s is not a UUIDv4 in lower case", id, name)
+		}
+		if other := seen[id]; other != "" {
+			c.add("collections %s and %s have the same TAXII id", other, name)
+		}
+		seen[id] = name
+	}
+	if len(c.problems) == 0 {
+		return nil
+	}
+	slices.Sort(c.problems)
+	return &Invalid{Problems: slices.Compact(c.problems)}
+}
+
+// names checks that ids are well-formed, and one collection's each.
+func (c *checker) names(r *exchange.Register) {
+	taken := map[string]string{exchange.Admin: "the operator", exchange.Unclaimed: "a collection", "quarantine": "a collection", "all": "every member"}
+	take := func(what, id string) {
+		if err := exchange.ValidID(id); err != nil {
+			c.add("%s: %v", what, err)
+			return
+		}
+		if by := taken[id]; by != "" {
+			c.add("%s %s: that name is taken by %s", what, id, by)
+		} else if strings.HasPrefix(id, "feed-") || strings.HasPrefix(id, "feedback-") {
+			c.add("%s %s: names that start with feed- or feedback- are for derived collections", what, id)
+		}
+		taken[id] = what + " " + id
+	}
+	for _, m := range r.Members {
+		take("member", m.ID)
+	}
+	for _, d := range r.Declared {
+		take("collection", d.ID)
+	}
+	clear(taken)
+	for _, f := range r.Feeds {
+		if err := exchange.ValidID(f.ID); err != nil {
+			c.add("feed: %v", err)
+		} else if taken[f.ID] != "" {
+			c.add("feed %s is there twice", f.ID)
+		}
+		taken[f.ID] = "feed"
+	}
+}
+
+func (c *checker) member(m *exchange.Member) {
+	switch m.Kind {
+	case exchange.CSIRT, exchange.NetworkOwner:
+	case exchange.Publisher, exchange.Peer:
+		if k := m.Constituency; len(k.ASNs)+len(k.Countries)+len(k.Domains)+len(k.Prefixes) > 0 {
+			c.add("member %s: a %s has no constituency", m.ID, m.Kind)
+		}
+	default:
+		c.add("member %s: kind %.40q is not one of csirt, network-owner, publisher, peer", m.ID, m.Kind)
+	}
+	if !m.Clearance.Valid() {
+		c.add("member %s: no clearance", m.ID)
+	}
+	c.text("member "+m.ID+": name", m.Name)
+	for _, x := range m.Constituency.Countries {
+		if !exchange.ValidCountry(x) {
+			c.add("member %s: country %.20q is not two letters (ISO 3166-1)", m.ID, x)
+		}
+	}
+	for _, p := range m.Constituency.Prefixes {
+		if !p.IsValid() {
+			c.add("member %s: a prefix is not valid", m.ID)
+		} else if p.Addr().Is4In6() {
+			c.add("member %s: prefix %s: write IPv4 prefixes as IPv4", m.ID, p)
+		}
+	}
+	if slices.Contains(m.Constituency.ASNs, 0) {
+		c.add("member %s: 0 is not an AS number", m.ID)
+	}
+	for _, d := range m.Constituency.Domains {
+		if s := strings.Trim(d, "."); s == "" || len(s) > 253 || strings.ContainsAny(s, " /@:*") || strings.Contains(s, "..") {
+			c.add("member %s: domain %.60q is not a domain suffix such as .at or example.org", m.ID, d)
+		}
+	}
+}
+
+func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
+	if r.Member(f.Publisher) == nil {
+		c.add("feed %s: there is no member %.60q to be its publisher", f.ID, f.Publisher)
+	}
+	if err := exchange.ValidID(f.Operation); err != nil {
+		c.add("feed %s: operation: %v", f.ID, err)
+	}
+	if f.Malware.Name == "" {
+		c.add("feed %s: malware needs a name", f.ID)
+	}
+	for _, s := range slices.Concat([]string{f.Malware.Name}, f.Malware.Aliases, f.Malware.Types) {
+		c.text("feed "+f.ID+": malware", s)
+	}
+	if !f.DefaultTLP.Valid() {
+		c.add("feed %s: no default_tlp", f.ID)
+	}
+	switch f.Profile {
+	case exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator:
+	default:
+		c.add("feed %s: profile %.40q is not one of infection, observation, indicator", f.ID, f.Profile)
+	}
+	if f.Confidence > 100 {
+		c.add("feed %s: confidence is 1 to 100", f.ID)
+	}
+	if f.Guidance != "" {
+		if u, err := url.Parse(f.Guidance); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			c.add("feed %s: guidance %.100q is not an http or https URL", f.ID, f.Guidance)
+		}
+	}
+}
+
+func (c *checker) declared(r *exchange.Register, d *exchange.Declared) {
+	if !d.Ceiling.Valid() || d.Ceiling == tlp.Red {
+		c.add("collection %s: ceiling must be one of clear, green, amber, amber+strict", d.ID)
+	}
+	c.text("collection "+d.ID+": title", d.Title)
+	for _, id := range slices.Concat(d.Readers, d.Writers) {
+		if id == "all" {
+			continue
+		}
+		if m := r.Member(id); m == nil {
+			c.add("collection %s: there is no member %.60q", d.ID, id)
+		} else if slices.Contains(d.Readers, id) && m.Clearance < d.Ceiling {
+			c.add("collection %s: its ceiling is %s and reader %s is cleared for %s only", d.ID, d.Ceiling, id, m.Clearance)
+		}
+	}
+}
+
+func (c *checker) text(what, s string) {
+	if len(s) > 256 || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0xfffd }) {
+		c.add("%s: at most 256 bytes of text without control characters", what)
+	}
+}
+
+// Warnings lists what is allowed and probably not meant.
+func Warnings(r *exchange.Register) (list []string) {
+	for _, f := range r.Feeds {
+		if f.DefaultTLP == tlp.AmberStrict {
+			list = append(list, fmt.Sprintf("feed %s: default_tlp amber+strict forbids a CSIRT to tell the victims; amber lets it tell its constituents", f.ID))
+		}
+		if f.DefaultTLP == tlp.Red {
+			list = append(list, fmt.Sprintf("feed %s: default_tlp red reaches nobody: no collection names its readers as persons", f.ID))
+		}
+	}
+	for _, d := range r.Declared {
+		if len(d.Writers) > 0 {
+			list = append(list, fmt.Sprintf("collection %s: writers are recorded; this version takes no posts yet", d.ID))
+		}
+	}
+	return list
+}

@@ -1,0 +1,258 @@
+package view
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+)
+
+func micros(n int64) time.Time { return time.UnixMicro(n).UTC() }
+
+func metaKey(name string) []byte   { return append([]byte{'m'}, name...) }
+func numberKey(name string) []byte { return append([]byte{'n'}, name...) }
+
+// collectionKey starts every key that belongs to a collection.
+func collectionKey(kind byte, c uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(make([]byte, 0, 64), kind), c)
+}
+
+func headKey(c uint32) []byte { return collectionKey('h', c) }
+
+func blockKey(kind byte, c uint32, first int64) []byte {
+	return binary.BigEndian.AppendUint64(collectionKey(kind, c), uint64(first))
+}
+
+func sequenceKey(c uint32, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(collectionKey('q', c), number)
+}
+
+// firstOf returns the date_added in a block's key.
+func firstOf(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
+
+func intakeKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'e'}, sequence) }
+
+// feedKey starts every key that belongs to a feed.
+func feedKey(kind byte, feed string) []byte {
+	return append(append(append(make([]byte, 0, 64), kind), feed...), 0)
+}
+
+func eventKey(feed string, id exchange.EventID) []byte { return append(feedKey('x', feed), id[:]...) }
+
+func hostKey(feed string, of exchange.HostDay) []byte {
+	k := binary.BigEndian.AppendUint32(feedKey('a', feed), uint32(of.Day))
+	return append(k, of.Address.AsSlice()...)
+}
+
+func keyKey(feed, key string) []byte { return append(feedKey('k', feed), key...) }
+
+func topicKey(feed string, x exchange.Introduction) []byte {
+	return append(append(append(feedKey('t', feed), x.Collection...), 0), x.Topic...)
+}
+
+// objectID is an object's identifier in a form that can be compared fast.
+type objectID struct {
+	uuid [16]byte
+	typ  string
+}
+
+func (o objectID) String() string {
+	u := o.uuid
+	return fmt.Sprintf("%s--%x-%x-%x-%x-%x", o.typ, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// parseID reads <type>--<UUID>, without looking closely.
+func parseID(id []byte) (o objectID, ok bool) {
+	n := len(id) - 36
+	if n < 3 || id[n-1] != '-' || id[n-2] != '-' {
+		return o, false
+	}
+	var digits [32]byte
+	d := digits[:0]
+	for _, c := range id[n:] {
+		if c != '-' {
+			if len(d) == 32 {
+				return o, false
+			}
+			d = append(d, c)
+		}
+	}
+	if len(d) != 32 {
+		return o, false
+	}
+	if _, err := hex.Decode(o.uuid[:], d); err != nil {
+		return o, false
+	}
+	o.typ = typeName(id[:n-2])
+	return o, true
+}
+
+// typeName interns the usual types.
+func typeName(b []byte) string {
+	if s, ok := types[string(b)]; ok {
+		return s
+	}
+	return string(b)
+}
+
+var types = func() map[string]string {
+	m := make(map[string]string)
+	for _, t := range []string{
+		"ipv4-addr", "ipv6-addr", "network-traffic", "observed-data", "indicator", "relationship", "sighting",
+		"identity", "malware", "location", "course-of-action", "marking-definition", "extension-definition",
+	} {
+		m[t] = t
+	}
+	return m
+}()
+
+// objectKey is the index key of an object; a kind 'o' key goes on with a version.
+func objectKey(kind byte, c uint32, id objectID) []byte {
+	k := append(collectionKey(kind, c), id.uuid[:]...)
+	return append(append(k, id.typ...), 0)
+}
+
+// version is an instant in a form that sorts.
+type version [12]byte
+
+func versionOf(t time.Time) (v version) {
+	binary.BigEndian.PutUint64(v[:8], uint64(t.Unix())^1<<63)
+	binary.BigEndian.PutUint32(v[8:], uint32(t.Nanosecond()))
+	return v
+}
+
+func (v version) time() time.Time {
+	return time.Unix(int64(binary.BigEndian.Uint64(v[:8])^1<<63), int64(binary.BigEndian.Uint32(v[8:]))).UTC()
+}
+
+// scannedVersion reads the version of a scanned object.
+func scannedVersion(b stix.Brief) (version, error) {
+	h := stix.Head{Modified: string(b.Version)}
+	t, err := h.Version()
+	return versionOf(t), err
+}
+
+// place is where an object stands: its block's first date_added, its position.
+type place struct {
+	first int64
+	i     int
+}
+
+func (p place) added() int64 { return p.first + int64(p.i) }
+
+func (p place) append(b []byte) []byte {
+	return binary.AppendUvarint(binary.BigEndian.AppendUint64(b, uint64(p.first)), uint64(p.i))
+}
+
+func decodePlace(b []byte) (place, error) {
+	if len(b) < 9 {
+		return place{}, ErrDamaged
+	}
+	i, n := binary.Uvarint(b[8:])
+	if n <= 0 {
+		return place{}, ErrDamaged
+	}
+	return place{first: int64(binary.BigEndian.Uint64(b)), i: int(i)}, nil
+}
+
+// entry is the value of an 'i' key.
+type entry struct {
+	version version
+	place   place
+}
+
+func (e entry) append(b []byte) []byte { return e.place.append(append(b, e.version[:]...)) }
+
+func decodeEntry(b []byte) (e entry, err error) {
+	if len(b) < 12 {
+		return e, ErrDamaged
+	}
+	copy(e.version[:], b)
+	e.place, err = decodePlace(b[12:])
+	return e, err
+}
+
+// bits is a set of positions in a block.
+type bits []byte
+
+func allBits(n int) bits {
+	b := make(bits, (n+7)/8)
+	for i := range n {
+		b.set(i)
+	}
+	return b
+}
+
+func (b bits) set(i int)      { b[i/8] |= 1 << (i % 8) }
+func (b bits) has(i int) bool { return i/8 < len(b) && b[i/8]&(1<<(i%8)) != 0 }
+func (b bits) clear(i int) {
+	if i/8 < len(b) {
+		b[i/8] &^= 1 << (i % 8)
+	}
+}
+
+func (b bits) empty() bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *head) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, h.number)
+	b = binary.AppendVarint(b, h.added)
+	b = binary.AppendVarint(b, h.objects)
+	return append(b, h.hash...)
+}
+
+func decodeHead(b []byte) (*head, error) {
+	h := new(head)
+	var n [3]int
+	h.number, n[0] = binary.Uvarint(b)
+	if n[0] > 0 {
+		h.added, n[1] = binary.Varint(b[n[0]:])
+	}
+	if n[1] > 0 {
+		h.objects, n[2] = binary.Varint(b[n[0]+n[1]:])
+	}
+	if n[2] <= 0 {
+		return nil, ErrDamaged
+	}
+	h.hash = string(b[n[0]+n[1]+n[2]:])
+	return h, nil
+}
+
+// block is the value of a 'b' key: a block of the journal, or, where intake is
+// not 0, a reference to what an intake record is packaged as.
+type block struct {
+	intake  uint64
+	number  uint64
+	count   int
+	payload []byte
+}
+
+func (b *block) append(to []byte) []byte {
+	to = binary.AppendUvarint(to, b.intake)
+	to = binary.AppendUvarint(to, b.number)
+	to = binary.AppendUvarint(to, uint64(b.count))
+	return append(to, b.payload...)
+}
+
+func decodeBlock(b []byte) (*block, error) {
+	out := new(block)
+	var list [3]uint64
+	for i := range list {
+		x, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, ErrDamaged
+		}
+		list[i], b = x, b[n:]
+	}
+	out.intake, out.number, out.count, out.payload = list[0], list[1], int(list[2]), b
+	return out, nil
+}

@@ -1,0 +1,287 @@
+// Package view is what the exchange is read from: the journal's blocks as they
+// are, with small indexes, in Pebble.
+//
+// A view holds nothing that is not in the journal. It can be deleted and is then
+// the same again, answer for answer, byte for byte. It is written by one
+// goroutine for blocks and one for intake; each record is applied together with its
+// sequence in one batch, so a crash loses whole records at the end, and
+// following the journal brings them back. That is why it has no write-ahead log.
+//
+// Keys, big-endian, where c is a collection's number, f a feed and s the
+// date_added of a block's first object in µs:
+//
+//	m name              the applied sequence of a stream
+//	n name              the number of a collection
+//	h c                 where its chain ends
+//	b c s               a block: facts and payload; or a reference to intake
+//	q c number          the journal's sequence of a block
+//	v c s               which of its objects are current: not added again later
+//	l c s               which of those are the latest version
+//	i c uuid type       the latest version of an object and where it stands
+//	o c uuid type ver.  an older version, and where it stands
+//	e sequence          an intake record, compressed
+//	x f event           in which record an event is, and where in it
+//	a f day address     what is known of a host's day
+//	k f key             the record that an idempotency key made
+//	t f collection topic  when it was introduced last
+//
+// An object's date_added is its block's s plus its position, so an object is
+// named by (c, s, position).
+package view
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// ErrDamaged means that the view does not hold what was written to it: it has
+// to be rebuilt.
+var ErrDamaged = errors.New("the view is damaged: run tocsin rebuild")
+
+// Options configure a View.
+type Options struct {
+	// Dir holds the files. The caller has a lock on it.
+	Dir string
+	// CacheBytes bounds the decoded blocks that are kept; 0 means 64 MiB.
+	CacheBytes int64
+	// Shares packages an intake record for one collection.
+	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
+	// Decompress undoes what the journal compressed.
+	Decompress func([]byte) ([]byte, error)
+	// Continues reports why a block does not continue a chain.
+	Continues func(b *exchange.Block, number uint64, hash string, added time.Time) error
+}
+
+// View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are
+// each for one goroutine.
+type View struct {
+	db    *pebble.DB
+	opt   Options
+	cache *blockCache
+
+	mu      sync.Mutex // guards what is below
+	numbers map[string]uint32
+	highest uint32 // of the numbers
+	heads   map[uint32]*head
+	broken  map[string]error
+	intake  uint64
+	blocks  uint64
+	moved   chan struct{} // closed and replaced when a sequence moves
+}
+
+// head is where a collection ends.
+type head struct {
+	number  uint64 // of its last block
+	hash    string
+	added   int64 // date_added of its last object, µs
+	objects int64 // ever added
+}
+
+// Open opens the view, and makes it where there is none.
+func Open(opt Options) (*View, error) {
+	if opt.CacheBytes == 0 {
+		opt.CacheBytes = 64 << 20
+	}
+	blocks := pebble.NewCache(64 << 20)
+	defer blocks.Unref()
+	o := &pebble.Options{
+		Cache: blocks, MemTableSize: 32 << 20, DisableWAL: true, Logger: quiet{},
+		FormatMajorVersion: pebble.FormatNewest,
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].FilterType = pebble.TableFilter
+	}
+	db, err := pebble.Open(opt.Dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open view %s: %w", opt.Dir, err)
+	}
+	v := &View{
+		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
+		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
+	}
+	if err := v.load(); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// load reads what is kept in memory.
+func (v *View) load() (err error) {
+	for name, to := range map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake} {
+		value, found, err := v.get(metaKey(name))
+		if err != nil {
+			return err
+		}
+		if found && len(value) == 8 {
+			*to = binary.BigEndian.Uint64(value)
+		}
+	}
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'n'}, UpperBound: []byte{'n' + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(it.Value()) != 4 {
+			return ErrDamaged
+		}
+		c := binary.BigEndian.Uint32(it.Value())
+		v.numbers[string(it.Key()[1:])] = c
+		v.highest = max(v.highest, c)
+		value, found, err := v.get(headKey(c))
+		if err != nil {
+			return err
+		}
+		if found {
+			if v.heads[c], err = decodeHead(value); err != nil {
+				return err
+			}
+		}
+	}
+	return it.Error()
+}
+
+// Close writes everything out and closes the view.
+func (v *View) Close() error {
+	if err := errors.Join(v.db.Flush(), v.db.Close()); err != nil {
+		return fmt.Errorf("close view: %w", err)
+	}
+	return nil
+}
+
+// get returns a copy of a value.
+func (v *View) get(key []byte) ([]byte, bool, error) {
+	value, closer, err := v.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read view: %w", err)
+	}
+	value = append([]byte(nil), value...)
+	return value, true, closer.Close()
+}
+
+// has reports whether a key is there.
+func (v *View) has(key []byte) (bool, error) {
+	_, closer, err := v.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read view: %w", err)
+	}
+	return true, closer.Close()
+}
+
+// number returns a collection's number, and false where it has no blocks yet.
+func (v *View) number(collection string) (uint32, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, ok := v.numbers[collection]
+	return c, ok
+}
+
+// Applied is the sequence of the last intake record that is in.
+func (v *View) Applied() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.intake
+}
+
+// AppliedBlocks is the sequence of the last block that is in.
+func (v *View) AppliedBlocks() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.blocks
+}
+
+// Wait returns once the view holds both streams up to the sequences.
+func (v *View) Wait(ctx context.Context, intake, blocks uint64) error {
+	for {
+		v.mu.Lock()
+		ok, moved := v.intake >= intake && v.blocks >= blocks, v.moved
+		v.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// advance publishes what a committed batch has changed.
+func (v *View) advance(change func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change()
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// Broken lists the collections whose chain does not hold, with what is wrong.
+// They are served as far as they are whole, and take nothing more.
+func (v *View) Broken() map[string]error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	list := make(map[string]error, len(v.broken))
+	for c, err := range v.broken {
+		list[c] = err
+	}
+	return list
+}
+
+// Stats says how much a collection has.
+type Stats struct {
+	Blocks  uint64    `json:"blocks"`
+	Objects int64     `json:"objects_added"`
+	Last    time.Time `json:"last_added,omitzero"`
+}
+
+// Stats returns the collection's figures; all zero where it is empty.
+func (v *View) Stats(collection string) Stats {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	h := v.heads[v.numbers[collection]]
+	if h == nil {
+		return Stats{}
+	}
+	return Stats{Blocks: h.number, Objects: h.objects, Last: micros(h.added)}
+}
+
+// BlockSequence returns where in the journal a collection's block is, and false
+// where there is no such block.
+func (v *View) BlockSequence(collection string, number uint64) (uint64, bool, error) {
+	c, ok := v.number(collection)
+	if !ok {
+		return 0, false, nil
+	}
+	value, found, err := v.get(sequenceKey(c, number))
+	if err != nil || !found || len(value) != 8 {
+		return 0, false, err
+	}
+	return binary.BigEndian.Uint64(value), true, nil
+}
+
+// quiet drops Pebble's chatter; its errors come back from calls.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("pebble: "+format, args...)) // impossible state: its invariants are gone
+}
