@@ -92,3 +92,15 @@ func ParseCarried(s string) ([]Carried, error) {
 	}
 	return list, nil
 }
+
+// Chain is what walking over a journal found of one collection.
+type Chain struct {
+	Collection string    `json:"collection"`
+	Blocks     uint64    `json:"blocks"`
+	Objects    int64     `json:"objects"`
+	First      time.Time `json:"first,omitzero"`
+	Last       time.Time `json:"last,omitzero"`
+	Head       string    `json:"head,omitempty"`
+	// Problem is the first thing wrong with the chain, "" where it is whole.
+	Problem string `json:"problem,omitempty"`
+}

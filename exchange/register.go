@@ -249,6 +249,16 @@ func (r *Register) OnNATS(member string, c *Collection) bool {
 	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && c.Ceiling < tlp.Red && r.MayRead(member, c)
 }
 
+// BlocksStream is the JetStream stream of the collections' blocks.
+const BlocksStream = "TOCSIN_BLOCKS"
+
+// Consumer names the JetStream consumer from which a member pulls a
+// collection's blocks: its stream and its durable name. Ids hold no underscore,
+// so the name tells both.
+func Consumer(member, collection string) (stream, durable string) {
+	return BlocksStream, member + "_" + collection
+}
+
 // HashToken returns what is kept of a token.
 func HashToken(token string) string {
 	sum := sha256.Sum256([]byte(token))

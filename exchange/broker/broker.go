@@ -25,10 +25,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-)
 
-// BlocksStream is the stream that members' durables are on.
-const BlocksStream = "TOCSIN_BLOCKS"
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
 
 const (
 	ownAccount     = "TOCSIN"
@@ -102,7 +101,7 @@ accounts {
 func Start(o Options) (*Broker, error) {
 	var text strings.Builder
 	err := settings.Execute(&text, map[string]string{
-		"Listen": o.Listen, "Dir": strconv.Quote(o.Dir), "Stream": BlocksStream,
+		"Listen": o.Listen, "Dir": strconv.Quote(o.Dir), "Stream": exchange.BlocksStream,
 		"CertFile": quoteOptional(o.CertFile), "KeyFile": quoteOptional(o.KeyFile),
 	})
 	if err != nil {
@@ -202,9 +201,9 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	publish := []string{}
 	for _, d := range l.Durables {
 		publish = append(publish,
-			"$JS.API.CONSUMER.INFO."+BlocksStream+"."+d,
-			"$JS.API.CONSUMER.MSG.NEXT."+BlocksStream+"."+d,
-			"$JS.ACK."+BlocksStream+"."+d+".>")
+			"$JS.API.CONSUMER.INFO."+exchange.BlocksStream+"."+d,
+			"$JS.API.CONSUMER.MSG.NEXT."+exchange.BlocksStream+"."+d,
+			"$JS.ACK."+exchange.BlocksStream+"."+d+".>")
 	}
 	allow := &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},

@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,34 +101,22 @@ func headOf(b *exchange.Block) head {
 	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), carried: b.Carried}
 }
 
-// Chain is what Verify found of one collection.
-type Chain struct {
-	Collection string    `json:"collection"`
-	Blocks     uint64    `json:"blocks"`
-	Objects    int64     `json:"objects"`
-	First      time.Time `json:"first,omitzero"`
-	Last       time.Time `json:"last,omitzero"`
-	Head       string    `json:"head,omitempty"`
-	// Problem is the first thing wrong with the chain, "" where it is whole.
-	Problem string `json:"problem,omitempty"`
-}
-
 // Verify walks the chains of all collections (or of those that want selects)
 // from their first block to the last there is now: numbers without a gap,
 // hashes that fit, stamps that grow, payloads that hold as many objects as they
 // say. Chains come back sorted by collection.
-func (j *Journal) Verify(ctx context.Context, want func(collection string) bool) ([]Chain, error) {
+func (j *Journal) Verify(ctx context.Context, want func(collection string) bool) ([]exchange.Chain, error) {
 	_, last, err := j.Ends(ctx)
 	if err != nil || last == 0 {
 		return nil, err
 	}
-	chains := make(map[string]*Chain)
+	chains := make(map[string]*exchange.Chain)
 	err = follow(ctx, j.js, BlocksStream, nil, 1, func(msg jetstream.Msg, seq, _ uint64) error {
 		name := strings.TrimPrefix(msg.Subject(), blocksPrefix)
 		if want == nil || want(name) {
 			c := chains[name]
 			if c == nil {
-				c = &Chain{Collection: name}
+				c = &exchange.Chain{Collection: name}
 				chains[name] = c
 			}
 			if c.Problem == "" {
@@ -151,7 +141,7 @@ func (j *Journal) Verify(ctx context.Context, want func(collection string) bool)
 }
 
 // link checks that b continues the chain, and adds it.
-func (j *Journal) link(c *Chain, b *exchange.Block) error {
+func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
 	if err := Continues(b, c.Blocks, c.Head, c.Last); err != nil {
 		return err
 	}
@@ -186,4 +176,13 @@ func Continues(b *exchange.Block, number uint64, hash string, added time.Time) e
 		return fmt.Errorf("block %d was added before the one before: %w", b.Number, ErrDamaged)
 	}
 	return nil
+}
+
+func sortedChains(m map[string]*exchange.Chain) []exchange.Chain {
+	list := make([]exchange.Chain, 0, len(m))
+	for _, c := range m {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b exchange.Chain) int { return cmp.Compare(a.Collection, b.Collection) })
+	return list
 }

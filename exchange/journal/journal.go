@@ -33,7 +33,7 @@ import (
 // The streams, and the subjects' prefixes.
 const (
 	IntakeStream = "TOCSIN_INTAKE"
-	BlocksStream = "TOCSIN_BLOCKS"
+	BlocksStream = exchange.BlocksStream
 	intakePrefix = "tocsin.e."
 	blocksPrefix = "tocsin.c."
 	stateBucket  = "TOCSIN_STATE"

@@ -232,12 +232,3 @@ func setCarried(list []exchange.Carried, c exchange.Carried) []exchange.Carried 
 }
 
 func byFeed(c exchange.Carried, feed string) int { return cmp.Compare(c.Feed, feed) }
-
-func sortedChains(m map[string]*Chain) []Chain {
-	list := make([]Chain, 0, len(m))
-	for _, c := range m {
-		list = append(list, *c)
-	}
-	slices.SortFunc(list, func(a, b Chain) int { return cmp.Compare(a.Collection, b.Collection) })
-	return list
-}

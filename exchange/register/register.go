@@ -44,6 +44,9 @@ type Store struct {
 	dec     *zstd.Decoder
 	secret  []byte
 	current atomic.Pointer[exchange.Register]
+	// changed, when set, is told of every version that this store puts in force
+	// before Change returns.
+	changed func(*exchange.Register)
 
 	mu       sync.Mutex // guards what is below
 	versions map[uint64]*exchange.Register
@@ -229,8 +232,22 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 			return nil, fmt.Errorf("change the register: %w", err)
 		}
 		s.current.Store(next)
+		if s.changed != nil {
+			s.changed(next)
+		}
 		return next, nil
 	}
+}
+
+// Preview returns what a change would make of the version in force, without
+// making it.
+func (s *Store) Preview(change func(r *exchange.Register) error) (*exchange.Register, error) {
+	base := s.Current()
+	next, err := edit(base, change)
+	if next == nil {
+		next = base
+	}
+	return next, err
 }
 
 var errRaced = errors.New("somebody else changed the register")
@@ -298,9 +315,13 @@ func (s *Store) commit(ctx context.Context, actor string, next *exchange.Registe
 	return err
 }
 
-// Watch calls changed with every version that comes into force from now on, at
-// first with the current one, until ctx ends.
-func (s *Store) Watch(ctx context.Context, changed func(*exchange.Register)) error {
+// OnChange sets who is told of versions: of those made here before Change
+// returns, of those made elsewhere while Watch runs; maybe more than once. It
+// is set before the store is used by others.
+func (s *Store) OnChange(changed func(*exchange.Register)) { s.changed = changed }
+
+// Watch follows what other nodes do to the register until ctx ends.
+func (s *Store) Watch(ctx context.Context) error {
 	w, err := s.kv.Watch(ctx, currentKey)
 	if err != nil {
 		return fmt.Errorf("watch the register: %w", err)
@@ -324,7 +345,9 @@ func (s *Store) Watch(ctx context.Context, changed func(*exchange.Register)) err
 			if have := s.current.Load(); r.Version > have.Version {
 				s.current.Store(r)
 			}
-			changed(r)
+			if s.changed != nil {
+				s.changed(r)
+			}
 		}
 	}
 }

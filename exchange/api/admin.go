@@ -1,0 +1,186 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// Applied is the answer to a register file.
+type Applied struct {
+	Version  uint64   `json:"version"`
+	DryRun   bool     `json:"dry_run,omitempty"`
+	Diff     []string `json:"diff"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func (r *request) body() ([]byte, error) {
+	text, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, fail(http.StatusRequestEntityTooLarge, "Too large", "At most %d bytes", large.Limit)
+	}
+	return text, err
+}
+
+// flag reads a boolean parameter; present without a value it is true.
+func (r *request) flag(name string) bool {
+	q := r.URL.Query()
+	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "true"))
+	return q.Has(name) && (on || err != nil)
+}
+
+// apply takes a register file: POST /v1/register?dry_run&prune.
+func (a *API) apply(r *request) (any, error) {
+	text, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	file, err := register.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	out := &Applied{DryRun: r.flag("dry_run")}
+	prune, at := r.flag("prune"), time.Now()
+	change := func(reg *exchange.Register) error {
+		out.Diff = file.Apply(reg, prune, at)
+		return nil
+	}
+	var next *exchange.Register
+	if out.DryRun {
+		next, err = a.Register.Preview(change)
+	} else {
+		next, err = a.Register.Change(r.Context(), r.caller, change)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Version, out.Warnings = next.Version, register.Warnings(next)
+	if out.Diff == nil {
+		out.Diff = []string{}
+	}
+	return out, nil
+}
+
+// export answers the register as a file: GET /v1/register.
+func (a *API) export(r *request) (any, error) {
+	text, err := register.Export(r.x.register)
+	if err != nil {
+		return nil, err
+	}
+	r.w.Header().Set("Content-Type", "application/yaml")
+	_, _ = r.w.Write(text)
+	return nil, nil
+}
+
+// Networks describes the networks table in force.
+type Networks struct {
+	Prefixes int    `json:"prefixes"`
+	Version  string `json:"version,omitempty"`
+}
+
+func (a *API) networks(r *request) (any, error) {
+	text, err := a.Register.Networks(r.Context(), r.x.register.NetworksKey)
+	if err != nil {
+		return nil, err
+	}
+	return &Networks{Prefixes: max(bytes.Count(text, []byte{'\n'})-1, 0), Version: r.x.register.NetworksKey}, nil
+}
+
+// setNetworks takes a networks table: PUT /v1/networks.
+func (a *API) setNetworks(r *request) (any, error) {
+	text, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	text, n, err := a.ParseNetworks(text)
+	if err != nil {
+		e := fail(http.StatusUnprocessableEntity, "The networks table is not sound", "Nothing was changed")
+		e.Problems = []string{err.Error()}
+		return nil, e
+	}
+	reg, err := a.Register.SetNetworks(r.Context(), r.caller, text)
+	if err != nil {
+		return nil, err
+	}
+	return &Networks{Prefixes: n, Version: reg.NetworksKey}, nil
+}
+
+// Member is a member as its own and the operator see it.
+type Member struct {
+	exchange.Member
+	Collections []string `json:"collections"`
+	Tokens      int      `json:"tokens"`
+}
+
+func (x *access) describe(m *exchange.Member) Member {
+	out := Member{Member: *m, Collections: []string{}, Tokens: len(x.register.Tokens[m.ID])}
+	for i := range x.collections {
+		if x.register.MayRead(m.ID, &x.collections[i]) {
+			out.Collections = append(out.Collections, x.collections[i].ID)
+		}
+	}
+	slices.Sort(out.Collections)
+	return out
+}
+
+// members lists the members: all to the operator, itself to a member.
+func (a *API) members(r *request) (any, error) {
+	list := []Member{}
+	for i := range r.x.register.Members {
+		if m := &r.x.register.Members[i]; r.caller == exchange.Admin || r.caller == m.ID {
+			list = append(list, r.x.describe(m))
+		}
+	}
+	return list, nil
+}
+
+func (a *API) member(r *request) (any, error) {
+	m := r.x.register.Member(r.PathValue("member"))
+	if m == nil || r.caller != exchange.Admin && r.caller != m.ID {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return r.x.describe(m), nil
+}
+
+// Token is a new credential; it is shown this once.
+type Token struct {
+	Member string `json:"member"`
+	Token  string `json:"token"`
+}
+
+func (a *API) newToken(r *request) (any, error) {
+	member := r.PathValue("member")
+	token, err := a.Register.NewToken(r.Context(), r.caller, member)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{Member: member, Token: token}, nil
+}
+
+// Revoked says how many credentials were taken away.
+type Revoked struct {
+	Member  string `json:"member"`
+	Revoked int    `json:"revoked"`
+}
+
+func (a *API) revokeTokens(r *request) (any, error) {
+	member := r.PathValue("member")
+	if member == exchange.Admin {
+		return nil, fail(http.StatusConflict, "Refused", "The operator's own token would be gone; delete admin.token and start anew to change it")
+	}
+	n, err := a.Register.RevokeTokens(r.Context(), r.caller, member)
+	if err != nil {
+		return nil, err
+	}
+	return &Revoked{Member: member, Revoked: n}, nil
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// Self tells a caller who it is and where NATS is.
+type Self struct {
+	Member   string `json:"member"`
+	NATS     string `json:"nats,omitempty"`
+	Register uint64 `json:"register"`
+}
+
+func (a *API) self(r *request) (any, error) {
+	return &Self{Member: r.caller, NATS: a.NATS(), Register: r.x.register.Version}, nil
+}
+
+// feeds lists the feeds that the caller publishes on.
+func (a *API) feeds(r *request) (any, error) {
+	list := []exchange.Feed{}
+	for _, f := range r.x.register.Feeds {
+		if r.x.register.MayPublish(r.caller, &f) {
+			list = append(list, f)
+		}
+	}
+	return list, nil
+}
+
+func (a *API) feed(r *request) (any, error) {
+	f := r.x.register.Feed(r.PathValue("feed"))
+	if f == nil || !r.x.register.MayPublish(r.caller, f) {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return f, nil
+}
+
+// Collection is a collection with its figures.
+type Collection struct {
+	ID      string    `json:"id"`
+	UUID    string    `json:"uuid"`
+	Title   string    `json:"title"`
+	Ceiling tlp.Level `json:"ceiling"`
+	view.Stats
+}
+
+// readable returns the path's collection, if the caller may read it.
+func (r *request) readable() (*exchange.Collection, error) {
+	c := r.x.byName[r.PathValue("collection")]
+	if c == nil || !r.x.register.MayRead(r.caller, c) {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return c, nil
+}
+
+func (a *API) describe(c *exchange.Collection) Collection {
+	return Collection{ID: c.ID, UUID: c.UUID, Title: c.Title, Ceiling: c.Ceiling, Stats: a.View.Stats(c.ID)}
+}
+
+func (a *API) listCollections(r *request) (any, error) {
+	list := []Collection{}
+	for i := range r.x.collections {
+		if c := &r.x.collections[i]; r.x.register.MayRead(r.caller, c) {
+			list = append(list, a.describe(c))
+		}
+	}
+	slices.SortFunc(list, func(a, b Collection) int { return cmp.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+func (a *API) showCollection(r *request) (any, error) {
+	c, err := r.readable()
+	if err != nil {
+		return nil, err
+	}
+	return a.describe(c), nil
+}
+
+// verify walks one collection's chain: GET /v1/collections/{id}/verify.
+func (a *API) verify(r *request) (any, error) {
+	c, err := r.readable()
+	if err != nil {
+		return nil, err
+	}
+	chains, err := a.Journal.Verify(r.Context(), func(name string) bool { return name == c.ID })
+	if err != nil {
+		return nil, err
+	}
+	if len(chains) == 0 {
+		return &exchange.Chain{Collection: c.ID}, nil
+	}
+	return chains[0], nil
+}
+
+// Subscription names the consumer to pull a collection from over NATS.
+type Subscription struct {
+	NATS       string `json:"nats"`
+	Stream     string `json:"stream"`
+	Durable    string `json:"durable"`
+	Collection string `json:"collection"`
+}
+
+// subscription tells a member where to pull a collection from over NATS, and
+// with from moves its consumer first: "start", "now", or a block's number.
+// POST /v1/collections/{id}/subscription?from=…
+func (a *API) subscription(r *request) (any, error) {
+	c, err := r.readable()
+	if err != nil {
+		return nil, err
+	}
+	if !r.x.register.OnNATS(r.caller, c) {
+		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller)
+	}
+	if from := r.URL.Query().Get("from"); from != "" {
+		sequence, err := a.start(c.ID, from)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.Journal.Reposition(r.Context(), r.caller, c.ID, sequence); err != nil {
+			return nil, err
+		}
+	}
+	stream, durable := exchange.Consumer(r.caller, c.ID)
+	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: durable, Collection: c.ID}, nil
+}
+
+// start is the journal's sequence that a subscription's from stands for.
+func (a *API) start(collection, from string) (uint64, error) {
+	switch from {
+	case "start":
+		return 1, nil
+	case "now":
+		return 0, nil
+	}
+	number, err := strconv.ParseUint(from, 10, 64)
+	if err != nil || number == 0 {
+		return 0, fail(http.StatusBadRequest, "Bad parameter", "from is start, now or a block's number")
+	}
+	sequence, found, err := a.View.BlockSequence(collection, number)
+	if err == nil && !found {
+		err = taxiiserver.ErrNotFound
+	}
+	return sequence, err
+}

@@ -1,0 +1,235 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/report"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// maxPending is how many chunks of one request may be on their way; it is what
+// holds the publisher's socket back.
+const maxPending = 4
+
+// visibleWait bounds how long a receipt waits for this node's view, in which
+// the publisher may look at once. What it promises is durable before that.
+const visibleWait = 10 * time.Second
+
+// publish takes a publisher's rows: POST /v1/feeds/{feed}/events. The body
+// streams; it becomes one intake record for every two thousand events or so.
+// The answer comes when all of it is in the journal's blocks.
+func (a *API) publish(r *request) (any, error) {
+	feed := r.x.register.Feed(r.PathValue("feed"))
+	if feed == nil || !r.x.register.MayPublish(r.caller, feed) {
+		return nil, taxiiserver.ErrNotFound
+	}
+	in, err := newIngest(a, r, feed.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = in.run(r.Context())
+	status := http.StatusOK
+	var file *report.FileError
+	switch {
+	case errors.As(err, &file):
+		in.receipt.AddProblem(file.Problem)
+		status = http.StatusUnprocessableEntity
+	case err != nil:
+		return nil, err
+	}
+	a.Metrics.receipt(&in.receipt)
+	if in.replayed > 0 && in.replayed == in.settled {
+		r.w.Header().Set("Idempotent-Replayed", "true")
+	}
+	writeJSON(r.w, status, &in.receipt)
+	return nil, nil
+}
+
+// ingest is one publishing request.
+type ingest struct {
+	a     *API
+	body  io.Reader
+	opt   report.Options
+	feed  string
+	key   string
+	label tlp.Level
+
+	receipt           exchange.Receipt
+	pending           []*exchange.Pending
+	settled, replayed int    // chunks
+	intake, blocks    uint64 // the highest sequences
+}
+
+func newIngest(a *API, r *request, feed string) (*ingest, error) {
+	q := r.URL.Query()
+	bad := func(what string, err error) error {
+		return fail(http.StatusBadRequest, "Bad parameter", "%s: %v", what, err)
+	}
+	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key")}
+	in.receipt = exchange.Receipt{Feed: feed, Collections: make(map[string]int64)}
+	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
+		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
+	}
+	in.opt.Format = q.Get("format")
+	if in.opt.Format == "" {
+		switch typ, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); typ {
+		case "application/x-ndjson", "application/jsonl", "application/x-jsonlines":
+			in.opt.Format = report.JSONLines
+		}
+	}
+	if err := report.CheckFormat(in.opt.Format); err != nil {
+		return nil, bad("format", err)
+	}
+	for _, m := range q["map"] {
+		from, to, ok := strings.Cut(m, "=")
+		if !ok {
+			return nil, bad("map", fmt.Errorf("%.60q is not column=field", m))
+		}
+		if in.opt.Map == nil {
+			in.opt.Map = make(map[string]string)
+		}
+		in.opt.Map[from] = to
+	}
+	if err := report.CheckMap(in.opt.Map); err != nil {
+		return nil, bad("map", err)
+	}
+	if s := q.Get("line"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 62)
+		if err != nil || n < 1 {
+			return nil, bad("line", fmt.Errorf("%.20q is not a line number", s))
+		}
+		in.opt.FirstLine = int(n)
+	}
+	if err := in.label.UnmarshalText([]byte(q.Get("tlp"))); err != nil {
+		return nil, bad("tlp", err)
+	}
+	return in, nil
+}
+
+// run parses in one goroutine and admits in this one, so that both cores work.
+// It returns the first error; what was admitted before it is in the receipt.
+func (in *ingest) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	chunks := make(chan *exchange.Submission, 1)
+	parsed := make(chan error, 1)
+	go func() {
+		defer close(chunks)
+		parsed <- in.parse(ctx, chunks)
+	}()
+	var err error
+	for s := range chunks {
+		if err == nil {
+			if err = in.admit(ctx, s); err != nil {
+				cancel()
+			}
+		}
+	}
+	parseErr := <-parsed
+	for err == nil && len(in.pending) > 0 {
+		err = in.settle(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	visible, stop := context.WithTimeout(ctx, visibleWait)
+	defer stop()
+	_ = in.a.View.Wait(visible, in.intake, in.blocks)
+	return parseErr
+}
+
+func (in *ingest) admit(ctx context.Context, s *exchange.Submission) error {
+	for len(in.pending) >= maxPending {
+		if err := in.settle(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := in.a.Admission.Admit(ctx, s)
+	if err != nil {
+		return err
+	}
+	in.pending = append(in.pending, p)
+	return nil
+}
+
+// settle waits for the oldest chunk and adds its receipt.
+func (in *ingest) settle(ctx context.Context) error {
+	p := in.pending[0]
+	if err := p.Wait(ctx); err != nil {
+		return err
+	}
+	in.pending = in.pending[1:]
+	in.receipt.Add(&p.Receipt)
+	in.intake, in.blocks = max(in.intake, p.Intake), max(in.blocks, p.Blocks)
+	in.settled++
+	if p.Replayed {
+		in.replayed++
+	}
+	return nil
+}
+
+// parse cuts the rows into chunks: at a number of events, of bytes of text, or
+// of problems.
+func (in *ingest) parse(ctx context.Context, out chan<- *exchange.Submission) error {
+	rd, err := report.NewReader(in.body, in.opt)
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		s, err := in.chunk(rd, n)
+		if s.Receipt.Rows > 0 {
+			select {
+			case out <- s:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// chunk reads one chunk; its key is the request's and its number in it.
+func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, error) {
+	s := &exchange.Submission{Feed: in.feed, Label: in.label, Events: make([]exchange.Event, 0, exchange.MaxEvents)}
+	if in.key != "" {
+		s.Key = in.key + "/" + strconv.Itoa(number)
+	}
+	sum := sha256.New()
+	defer func() { sum.Sum(s.Hash[:0]) }()
+	text := 0
+	for len(s.Events) < exchange.MaxEvents && text < exchange.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
+		var ev exchange.Event
+		err := rd.Next(&ev)
+		var row *report.RowError
+		switch {
+		case err == nil:
+			s.Events = append(s.Events, ev)
+			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID)
+			id := ev.ID()
+			_, _ = sum.Write(id[:])
+		case errors.As(err, &row):
+			s.Receipt.Rejected++
+			s.Receipt.AddProblem(row.Problem)
+		default:
+			return s, err
+		}
+		s.Receipt.Rows++
+	}
+	return s, nil
+}

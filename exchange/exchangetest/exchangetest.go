@@ -1,0 +1,126 @@
+// Package exchangetest starts a whole exchange for a test: embedded NATS,
+// Pebble, HTTP, all on loopback and in a temporary directory.
+package exchangetest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+)
+
+// Register is a small register for tests: two CSIRTs, an owner below one of
+// them, a publisher with the feed "rustock", and one with "strict".
+const Register = `
+members:
+  - {id: cert-at, name: CERT.at, kind: csirt, clearance: amber+strict, constituency: {countries: [AT]}, created: 2011-03-16T00:00:00Z}
+  - {id: cert-pl, name: CERT Polska, kind: csirt, clearance: amber+strict, constituency: {countries: [PL]}, created: 2011-03-16T00:00:00Z}
+  - {id: isp-one, name: ISP One, kind: network-owner, clearance: amber, constituency: {asns: [64511], prefixes: ["240.1.0.0/16"]}, created: 2011-03-16T00:00:00Z}
+  - {id: dcu, name: Digital Crimes Unit, kind: publisher, clearance: amber+strict, created: 2011-03-16T00:00:00Z}
+feeds:
+  - {id: rustock, publisher: dcu, operation: rustock, malware: {name: Rustock, types: [rootkit, bot]}, default_tlp: amber, allow_reserved: true, guidance: "https://example.org/clean-up", created: 2011-03-16T00:00:00Z}
+collections:
+  - {id: community, ceiling: green, readers: all}
+`
+
+// Exchange is a running exchange.
+type Exchange struct {
+	*node.Node
+	Dir string
+}
+
+// Start starts an exchange with a register, which ends with the test.
+func Start(t testing.TB, file string) *Exchange {
+	t.Helper()
+	e := Open(t, t.TempDir())
+	e.Apply(t, file)
+	return e
+}
+
+// Open starts an exchange on a directory, which ends with the test at the
+// latest.
+func Open(t testing.TB, dir string) *Exchange {
+	t.Helper()
+	n, err := node.Open(t.Context(), node.Options{Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Exchange{Node: n, Dir: dir}
+	t.Cleanup(func() { e.Stop(t) })
+	return e
+}
+
+// Stop stops the exchange; a second time does nothing.
+func (e *Exchange) Stop(t testing.TB) {
+	t.Helper()
+	if e.Node == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := e.Close(ctx); err != nil {
+		t.Errorf("stop the exchange: %v", err)
+	}
+	e.Node = nil
+}
+
+// Apply applies a register file.
+func (e *Exchange) Apply(t testing.TB, file string) {
+	t.Helper()
+	f, err := register.Parse([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Register.Change(t.Context(), "test", func(r *exchange.Register) error {
+		f.Apply(r, false, time.Now())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Token makes a credential for a member.
+func (e *Exchange) Token(t testing.TB, member string) string {
+	t.Helper()
+	if member == exchange.Admin {
+		return e.AdminToken()
+	}
+	token, err := e.Register.NewToken(t.Context(), "test", member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// Do sends a request as a member with its token and returns status, headers
+// and body. header are alternating names and values.
+func (e *Exchange) Do(t testing.TB, method, path, user, token, body string, header ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, e.HTTPURL()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, string(text)
+}

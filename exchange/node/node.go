@@ -1,0 +1,385 @@
+// Package node is one running exchange: it opens the parts in the only legal
+// order and closes them in the only other one.
+//
+// Opening: lock, broker, register, journal, view (which catches up with the
+// journal), admission (which carries what a crash left between intake and
+// blocks), HTTP. Closing: HTTP, admission, packers, followers, view, broker, lock.
+// What was acknowledged is durable at any moment; closing only saves the next
+// start some work.
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/constituency"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/sharing"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+)
+
+// ErrLocked means that another process has the data directory open.
+var ErrLocked = errors.New("the data directory is in use by another process")
+
+// Options configure a node.
+type Options struct {
+	// Dir holds everything: journal, register, view, admin.token.
+	Dir string
+	// HTTP and NATS are the addresses to listen on; "" opens no port.
+	HTTP, NATS string
+	// CertFile and KeyFile turn on TLS for both.
+	CertFile, KeyFile string
+	// CacheBytes bounds the view's cache of decoded blocks; 0 means 64 MiB.
+	CacheBytes int64
+	// Log is told what an operator should know; nil drops it.
+	Log *slog.Logger
+}
+
+// Node is a running exchange.
+type Node struct {
+	Register *register.Store
+	Journal  *journal.Journal
+	View     *view.View
+
+	opt       Options
+	log       *slog.Logger
+	lock      *flock.Flock
+	broker    *broker.Broker
+	admission *exchange.Admission
+	api       *api.API
+	token     string
+	listener  net.Listener
+	http      *http.Server
+	stop      context.CancelFunc // of the followers
+	wg        sync.WaitGroup
+
+	mu       sync.Mutex // guards what is below
+	applied  *exchange.Register
+	networks *constituency.Networks
+	netKey   string
+	err      error
+	done     chan struct{}
+}
+
+// Open opens an exchange and returns once it is ready: what the journal holds is
+// in the view, and what a crash has left undone is done.
+func Open(ctx context.Context, opt Options) (n *Node, err error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))
+			n = nil
+		}
+	}()
+	if err := n.openStores(ctx); err != nil {
+		return n, err
+	}
+	if err := n.openExchange(ctx); err != nil {
+		return n, err
+	}
+	return n, n.listen()
+}
+
+// openStores opens what keeps data.
+func (n *Node) openStores(ctx context.Context) error {
+	dir := n.opt.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("lock data directory: %w", err)
+	case !ok:
+		return fmt.Errorf("%s: %w", dir, ErrLocked)
+	}
+	n.lock = lock
+	var err error
+	n.broker, err = broker.Start(broker.Options{
+		Dir: filepath.Join(dir, "journal"), Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile,
+		Login: n.login, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	if n.Register, err = register.Open(ctx, n.broker.Conn()); err != nil {
+		return err
+	}
+	if n.Journal, err = journal.Open(ctx, n.broker.Conn()); err != nil {
+		return err
+	}
+	packagers := &exchange.Packagers{
+		Register: n.Register.At,
+		New:      func(r *exchange.Register, feed string) (exchange.Packager, error) { return packaging.New(r, feed) },
+	}
+	n.View, err = view.Open(view.Options{
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes,
+		Shares: packagers.Shares, Decompress: n.Journal.Decompress, Continues: journal.Continues,
+	})
+	if err != nil {
+		return err
+	}
+	n.admission = &exchange.Admission{
+		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail,
+		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter},
+	}
+	return nil
+}
+
+// openExchange catches up and puts the register in force.
+func (n *Node) openExchange(ctx context.Context) error {
+	following, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.follow(following)
+	n.api = api.New(api.Parts{
+		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
+		ParseNetworks: parseNetworks, Ready: n.ready, NATS: n.NATSURL, Log: n.log, Metrics: api.NewMetrics(n.gauges()...),
+	})
+	if err := n.setRegister(n.Register.Current()); err != nil {
+		return err
+	}
+	n.Register.OnChange(func(r *exchange.Register) {
+		if err := n.setRegister(r); err != nil {
+			n.fail(err)
+		}
+	})
+	if err := n.ensureAdmin(ctx); err != nil {
+		return err
+	}
+	if err := n.catchUp(ctx); err != nil {
+		return err
+	}
+	feeds, err := n.Journal.Feeds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range feeds {
+		if err := n.admission.Recover(ctx, f); err != nil {
+			return fmt.Errorf("recover feed %s: %w", f, err)
+		}
+	}
+	return n.catchUp(ctx)
+}
+
+// catchUp waits until the view holds all that the journal does.
+func (n *Node) catchUp(ctx context.Context) error {
+	intake, blocks, err := n.Journal.Ends(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-n.done: // a follower has failed: it will never catch up
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := n.View.Wait(ctx, intake, blocks); err != nil {
+		return errors.Join(fmt.Errorf("catch up with the journal: %w", err), n.Err())
+	}
+	return nil
+}
+
+// follow applies both streams to the view until ctx ends.
+func (n *Node) follow(ctx context.Context) {
+	run := func(what string, f func() error) {
+		n.wg.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				n.fail(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	run("follow intake", func() error {
+		return n.Journal.FollowIntake(ctx, n.View.Applied()+1, func(m journal.Message, _ uint64) error {
+			return n.View.ApplyIntake(ctx, m.Sequence, m.Data)
+		})
+	})
+	run("follow blocks", func() error {
+		return n.Journal.FollowBlocks(ctx, n.View.AppliedBlocks()+1, func(b *exchange.Block, _ uint64) error {
+			return n.View.ApplyBlock(b)
+		})
+	})
+	run("watch the register", func() error { return n.Register.Watch(ctx) })
+}
+
+// setRegister puts a version of the register in force everywhere.
+func (n *Node) setRegister(r *exchange.Register) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.applied != nil && r.Version <= n.applied.Version {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if r.NetworksKey != n.netKey {
+		text, err := n.Register.Networks(ctx, r.NetworksKey)
+		if err != nil {
+			return err
+		}
+		rows, err := constituency.ParseNetworks(bytes.NewReader(text))
+		if err != nil {
+			return fmt.Errorf("networks table in force: %w", err)
+		}
+		n.networks, n.netKey = constituency.NewNetworks(rows), r.NetworksKey
+	}
+	n.admission.SetRules(&exchange.Rules{Register: r, Router: constituency.New(r.Members, n.networks), Networks: r.NetworksKey})
+	n.api.SetRegister(r)
+	was := n.applied
+	n.applied = r
+	before, after := logins(was), logins(r)
+	if was != nil && fmt.Sprint(before) == fmt.Sprint(after) {
+		return nil
+	}
+	var want []journal.Durable
+	for _, m := range r.Members {
+		for _, c := range after[m.ID].collections {
+			want = append(want, journal.Durable{Member: m.ID, Collection: c})
+		}
+	}
+	if err := n.Journal.SyncDurables(ctx, want); err != nil {
+		return err
+	}
+	// Whoever has other rights now logs in anew, or cannot.
+	return n.broker.Disconnect(func(member string) bool {
+		return fmt.Sprint(before[member]) != fmt.Sprint(after[member])
+	})
+}
+
+// login is what a member's NATS connection rests on.
+type login struct {
+	tokens      []string
+	collections []string
+}
+
+func logins(r *exchange.Register) map[string]login {
+	if r == nil {
+		return nil
+	}
+	out := make(map[string]login)
+	collections := r.Collections()
+	for _, m := range r.Members {
+		var l login
+		for _, t := range r.Tokens[m.ID] {
+			l.tokens = append(l.tokens, t.SHA256)
+		}
+		for i := range collections {
+			if r.OnNATS(m.ID, &collections[i]) {
+				l.collections = append(l.collections, collections[i].ID)
+			}
+		}
+		slices.Sort(l.collections)
+		out[m.ID] = l
+	}
+	return out
+}
+
+// login lets a member in over NATS.
+func (n *Node) login(user, token string) (broker.Login, bool) {
+	if n.api == nil || user == exchange.Admin || !n.api.Login(user, token) {
+		return broker.Login{}, false
+	}
+	l := broker.Login{Member: user}
+	for _, c := range logins(n.Register.Current())[user].collections {
+		_, durable := exchange.Consumer(user, c)
+		l.Durables = append(l.Durables, durable)
+	}
+	return l, true
+}
+
+// ready reports why the node is not ready.
+func (n *Node) ready(ctx context.Context) error {
+	if err := n.Err(); err != nil {
+		return err
+	}
+	if broken := n.View.Broken(); len(broken) > 0 {
+		return fmt.Errorf("chains do not hold: %v", broken)
+	}
+	return n.catchUp(ctx)
+}
+
+// fail ends the node: its state is not known to be good.
+func (n *Node) fail(err error) {
+	go func() { // the caller may hold what Err needs
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.err == nil {
+			n.err = err
+			n.log.Error("the exchange stops", "error", err)
+			close(n.done)
+		}
+	}()
+}
+
+// Done is closed when the node has failed and must be closed.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err returns why the node has failed, nil while it has not.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// Close stops the exchange in order. Chunks under way are finished while ctx
+// lasts.
+func (n *Node) Close(ctx context.Context) error {
+	var errs []error
+	if n.http != nil {
+		short, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if n.http.Shutdown(short) != nil {
+			errs = append(errs, n.http.Close())
+		}
+		cancel()
+	}
+	if n.admission != nil && n.Err() == nil {
+		errs = append(errs, n.admission.Close(ctx))
+	}
+	if n.Journal != nil {
+		n.Journal.Close()
+	}
+	if n.stop != nil {
+		n.stop()
+	}
+	n.wg.Wait()
+	if n.View != nil {
+		errs = append(errs, n.View.Close())
+	}
+	if n.broker != nil {
+		errs = append(errs, n.broker.Close())
+	}
+	if n.lock != nil {
+		_ = os.Remove(filepath.Join(n.opt.Dir, "address.json"))
+		errs = append(errs, n.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+func parseNetworks(text []byte) ([]byte, int, error) {
+	rows, err := constituency.ParseNetworks(bytes.NewReader(text))
+	if err != nil {
+		return nil, 0, err
+	}
+	return constituency.FormatNetworks(rows), constituency.NewNetworks(rows).Len(), nil
+}

@@ -1,0 +1,51 @@
+package taxii
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Acceptable reports, as an *Error of status 406, that a client takes nothing
+// that we speak (TAXII 2.1 section 1.6.8.2). It takes what real clients send:
+// with and without a version, quoted, spaced, in upper case, in lists with
+// quality values, wildcards, or no Accept header at all.
+func Acceptable(accept []string) error {
+	any20 := false
+	said := false
+	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		said = true
+		typ, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		if q, err := strconv.ParseFloat(params["q"], 64); err == nil && q == 0 {
+			continue
+		}
+		version := params["version"]
+		switch typ {
+		case "*/*", "application/*":
+			return nil
+		case "application/taxii+json":
+			if version == "" || version == "2.1" {
+				return nil
+			}
+			any20 = any20 || version == "2.0"
+		case "application/json":
+			return nil
+		case "application/vnd.oasis.taxii+json", "application/vnd.oasis.stix+json":
+			any20 = true
+		}
+	}
+	switch {
+	case !said:
+		return nil
+	case any20:
+		return NewError(http.StatusNotAcceptable, "TAXII 2.0 is not spoken here", "This server speaks TAXII 2.1: send Accept: %s", MediaType)
+	}
+	return NewError(http.StatusNotAcceptable, "Not acceptable", "Send Accept: %s", MediaType)
+}
