@@ -29,8 +29,7 @@ const maxBody = 256 << 20
 type Journal interface {
 	// Verify walks the chains that want selects.
 	Verify(ctx context.Context, want func(collection string) bool) ([]exchange.Chain, error)
-	// Reposition makes a member's NATS consumer start at a sequence, 0 for now,
-	// and returns the consumer's stream and name.
+	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, member, collection string, sequence uint64) error
 }
 
@@ -44,6 +43,9 @@ type Parts struct {
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
+	// PublicURL is where callers reach the exchange, without a slash at its
+	// end; "" takes each request's own host.
+	PublicURL string
 	// NATS is where members connect, "" where they cannot.
 	NATS    func() string
 	Metrics *Metrics

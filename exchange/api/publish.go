@@ -64,6 +64,7 @@ type ingest struct {
 	feed  string
 	key   string
 	label tlp.Level
+	dry   bool
 
 	receipt           exchange.Receipt
 	pending           []*exchange.Pending
@@ -76,7 +77,7 @@ func newIngest(a *API, r *request, feed string) (*ingest, error) {
 	bad := func(what string, err error) error {
 		return fail(http.StatusBadRequest, "Bad parameter", "%s: %v", what, err)
 	}
-	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key")}
+	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run")}
 	in.receipt = exchange.Receipt{Feed: feed, Collections: make(map[string]int64)}
 	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
 		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
@@ -206,8 +207,8 @@ func (in *ingest) parse(ctx context.Context, out chan<- *exchange.Submission) er
 
 // chunk reads one chunk; its key is the request's and its number in it.
 func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, error) {
-	s := &exchange.Submission{Feed: in.feed, Label: in.label, Events: make([]exchange.Event, 0, exchange.MaxEvents)}
-	if in.key != "" {
+	s := &exchange.Submission{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, exchange.MaxEvents)}
+	if in.key != "" && !in.dry {
 		s.Key = in.key + "/" + strconv.Itoa(number)
 	}
 	sum := sha256.New()

@@ -29,11 +29,15 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := "http://"
-	if r.TLS != nil {
-		base = "https://"
+	base := b.a.PublicURL
+	switch {
+	case base != "":
+	case r.TLS != nil:
+		base = "https://" + r.Host
+	default:
+		base = "http://" + r.Host
 	}
-	return &session{a: b.a, x: x, who: who, base: base + r.Host}, nil
+	return &session{a: b.a, x: x, who: who, base: base}, nil
 }
 
 // session implements taxiiserver.Session.

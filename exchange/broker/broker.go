@@ -63,7 +63,10 @@ type Broker struct {
 }
 
 // settings is the server's configuration. Accounts come from text: made by
-// hand in Go they differ from what a server reads from a file.
+// hand in Go they differ from what a server reads from a file. The last
+// import leads nowhere: it shadows $JS.API.INFO, without which the server would
+// give MEMBERS the whole JetStream API of its own, and two answers to each
+// request.
 var settings = template.Must(template.New("nats").Parse(`
 server_name: tocsin
 {{if .Listen}}listen: "{{.Listen}}"{{end}}
@@ -84,6 +87,7 @@ accounts {
       {service: "$JS.API.CONSUMER.INFO.{{.Stream}}.*", accounts: [MEMBERS]}
       {service: "$JS.API.CONSUMER.MSG.NEXT.{{.Stream}}.*", response_type: stream, accounts: [MEMBERS]}
       {service: "$JS.ACK.{{.Stream}}.*.>", accounts: [MEMBERS]}
+      {service: "tocsin.nowhere", accounts: [MEMBERS]}
     ]
   }
   MEMBERS {
@@ -91,6 +95,7 @@ accounts {
       {service: {account: TOCSIN, subject: "$JS.API.CONSUMER.INFO.{{.Stream}}.*"}}
       {service: {account: TOCSIN, subject: "$JS.API.CONSUMER.MSG.NEXT.{{.Stream}}.*"}}
       {service: {account: TOCSIN, subject: "$JS.ACK.{{.Stream}}.*.>"}}
+      {service: {account: TOCSIN, subject: "tocsin.nowhere"}, to: "$JS.API.INFO"}
     ]
   }
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -12,8 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
 )
 
 // Address is what address.json holds: where a running exchange is.
@@ -23,33 +28,52 @@ type Address struct {
 	PID  int    `json:"pid"`
 }
 
-// listen opens the HTTP port and says in address.json that the node is there.
+// listen opens the HTTP ports and says in address.json that the node is there.
 func (n *Node) listen() error {
+	if n.opt.Metrics != "" {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", n.api.Metrics.Handler())
+		if _, err := n.serve(n.opt.Metrics, mux, false); err != nil {
+			return fmt.Errorf("listen for metrics: %w", err)
+		}
+	}
 	if n.opt.HTTP == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", n.opt.HTTP)
-	if err != nil {
+	var err error
+	if n.listener, err = n.serve(n.opt.HTTP, n.api.Handler(), n.opt.CertFile != ""); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
-	n.listener = l
-	n.http = &http.Server{
-		Handler: n.api.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-	}
-	n.wg.Go(func() {
-		serve := func() error { return n.http.Serve(l) }
-		if n.opt.CertFile != "" {
-			serve = func() error { return n.http.ServeTLS(l, n.opt.CertFile, n.opt.KeyFile) }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			n.fail(fmt.Errorf("serve HTTP: %w", err))
-		}
-	})
 	text, err := json.Marshal(Address{HTTP: n.HTTPURL(), NATS: n.NATSURL(), PID: os.Getpid()})
 	if err != nil {
 		return err
 	}
 	return writeFile(filepath.Join(n.opt.Dir, "address.json"), append(text, '\n'), 0o644)
+}
+
+// serve answers on an address until the node is closed.
+func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.servers = append(n.servers, server)
+	n.wg.Go(func() {
+		var err error
+		if secure {
+			err = server.ServeTLS(l, n.opt.CertFile, n.opt.KeyFile)
+		} else {
+			err = server.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("serve HTTP: %w", err))
+		}
+	})
+	return l, nil
 }
 
 // HTTPURL is where the exchange answers, "" where it does not listen.
@@ -137,10 +161,58 @@ func (n *Node) gauges() []api.Gauge {
 	}
 }
 
-// Rebuild deletes a view, so that the next Open makes it from the journal.
+// Rebuild deletes the view of an exchange that does not run, so that the next
+// Open makes it from the journal.
 func Rebuild(dir string) error {
-	if err := os.RemoveAll(filepath.Join(dir, "view")); err != nil {
-		return fmt.Errorf("delete the view: %w", err)
+	return locked(dir, func() error {
+		if err := os.RemoveAll(filepath.Join(dir, "view")); err != nil {
+			return fmt.Errorf("delete the view: %w", err)
+		}
+		return nil
+	})
+}
+
+// Journal is what WithJournal gives.
+type Journal = *journal.Journal
+
+// WithJournal opens nothing but the journal of an exchange that does not run.
+func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
+	return locked(dir, func() error {
+		b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = b.Close() }()
+		j, err := journal.Open(ctx, b.Conn())
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		return f(j)
+	})
+}
+
+// locked runs f with the lock on a data directory that is there.
+func locked(dir string, f func() error) error {
+	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
+		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
 	}
-	return nil
+	lock, err := takeLock(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Unlock() }()
+	return f()
+}
+
+// takeLock makes sure that no other process has the directory open.
+func takeLock(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "lock"))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+	}
+	return lock, nil
 }

@@ -46,6 +46,11 @@ type Options struct {
 	HTTP, NATS string
 	// CertFile and KeyFile turn on TLS for both.
 	CertFile, KeyFile string
+	// Metrics is an address for /metrics alone, without credentials; "" for none.
+	Metrics string
+	// PublicURL is where callers reach the exchange, when that is not where it
+	// listens; without a slash at its end.
+	PublicURL string
 	// CacheBytes bounds the view's cache of decoded blocks; 0 means 64 MiB.
 	CacheBytes int64
 	// Log is told what an operator should know; nil drops it.
@@ -66,7 +71,7 @@ type Node struct {
 	api       *api.API
 	token     string
 	listener  net.Listener
-	http      *http.Server
+	servers   []*http.Server
 	stop      context.CancelFunc // of the followers
 	wg        sync.WaitGroup
 
@@ -106,15 +111,10 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("open data directory: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, "lock"))
-	switch ok, err := lock.TryLock(); {
-	case err != nil:
-		return fmt.Errorf("lock data directory: %w", err)
-	case !ok:
-		return fmt.Errorf("%s: %w", dir, ErrLocked)
-	}
-	n.lock = lock
 	var err error
+	if n.lock, err = takeLock(dir); err != nil {
+		return err
+	}
 	n.broker, err = broker.Start(broker.Options{
 		Dir: filepath.Join(dir, "journal"), Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile,
 		Login: n.login, Log: n.log,
@@ -153,7 +153,8 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.follow(following)
 	n.api = api.New(api.Parts{
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
-		ParseNetworks: parseNetworks, Ready: n.ready, NATS: n.NATSURL, Log: n.log, Metrics: api.NewMetrics(n.gauges()...),
+		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		Metrics: api.NewMetrics(n.gauges()...),
 	})
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err
@@ -346,10 +347,10 @@ func (n *Node) Err() error {
 // lasts.
 func (n *Node) Close(ctx context.Context) error {
 	var errs []error
-	if n.http != nil {
+	for _, server := range n.servers {
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)
-		if n.http.Shutdown(short) != nil {
-			errs = append(errs, n.http.Close())
+		if server.Shutdown(short) != nil {
+			errs = append(errs, server.Close())
 		}
 		cancel()
 	}

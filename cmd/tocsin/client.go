@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tocsin-exchange/tocsin/config"
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
+)
+
+// access says where the server is and who asks: the flags that every client
+// command has.
+type access struct{ server, data, user, tokenFile string }
+
+func (a *access) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&a.server, "server", "", "base URL of the exchange (default: TOCSIN_SERVER, or the one that runs on --data)")
+	f.StringVar(&a.data, "data", config.Default().Data, "data directory of an exchange on this machine")
+	f.StringVar(&a.user, "user", "", "member id (default: TOCSIN_USER)")
+	f.StringVar(&a.tokenFile, "token-file", "", "file with the token (default: TOCSIN_TOKEN, or admin.token in --data)")
+}
+
+// resolved is an access with nothing left open.
+type resolved struct{ server, user, token string }
+
+func (a *access) resolve() (r resolved, err error) {
+	r.server = first(a.server, os.Getenv("TOCSIN_SERVER"))
+	local := r.server == ""
+	if local {
+		text, err := os.ReadFile(filepath.Join(a.data, "address.json"))
+		if err != nil {
+			return r, &hinted{
+				fmt.Errorf("no exchange runs on %s: %w", a.data, errors.Unwrap(err)),
+				"start one with tocsin serve, or name one with --server or TOCSIN_SERVER",
+			}
+		}
+		var at node.Address
+		if err := json.Unmarshal(text, &at); err != nil {
+			return r, fmt.Errorf("%s/address.json: %w", a.data, err)
+		}
+		r.server = at.HTTP
+	}
+	r.user, r.token = first(a.user, os.Getenv("TOCSIN_USER")), os.Getenv("TOCSIN_TOKEN")
+	file := a.tokenFile
+	if file == "" && r.token == "" && (local || r.user == "" || r.user == exchange.Admin) {
+		file = filepath.Join(a.data, "admin.token")
+		if _, err := os.Stat(file); err != nil && !local {
+			return r, nil // some servers want no credential
+		}
+		r.user = first(r.user, exchange.Admin)
+	}
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return r, fmt.Errorf("read token: %w", err)
+		}
+		r.token = strings.TrimSpace(string(text))
+	}
+	return r, nil
+}
+
+func first(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// client returns a client of the exchange.
+func (a *access) client() (*apiclient.Client, error) {
+	r, err := a.resolve()
+	if err != nil {
+		return nil, err
+	}
+	return newClient(r), nil
+}
+
+func newClient(r resolved) *apiclient.Client {
+	h := taxiiclient.NewHTTP()
+	apiclient.CountAttempts(h)
+	return &apiclient.Client{Server: r.server, User: r.user, Token: r.token, HTTP: h}
+}
+
+// patient makes a client survive the restart of its exchange.
+func patient(c *apiclient.Client) {
+	c.HTTP.RetryMax = 12
+	c.HTTP.RetryWaitMax = 5 * time.Second
+}
+
+// printJSON writes a value as one line of JSON.
+func printJSON(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}
+
+// say writes a line for people: to standard error, so that data stays alone.
+func say(c *cobra.Command, format string, args ...any) {
+	_, _ = fmt.Fprintf(c.ErrOrStderr(), "tocsin: "+format+"\n", args...)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tocsin-exchange/tocsin/config"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+)
+
+// stopTime is how long a stop waits for what is under way.
+const stopTime = 30 * time.Second
+
+func serveCommand() *cobra.Command {
+	var file, data, httpAddr, natsAddr string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run an exchange", Args: arguments(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf := config.Default()
+			if file != "" {
+				var err error
+				if conf, err = config.Load(file); err != nil {
+					return err
+				}
+			}
+			conf.Data, conf.HTTP.Listen, conf.NATS.Listen = first(data, conf.Data), first(httpAddr, conf.HTTP.Listen), first(natsAddr, conf.NATS.Listen)
+			if errs := conf.Exposed(); len(errs) > 0 {
+				return errors.Join(errs...)
+			}
+			return serve(c, &conf)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&file, "config", "", "configuration file (tocsin config describe shows what may be in it)")
+	f.StringVar(&data, "data", "", "data directory (default "+config.Default().Data+")")
+	f.StringVar(&httpAddr, "http", "", "address for HTTP (default "+config.Default().HTTP.Listen+")")
+	f.StringVar(&natsAddr, "nats", "", "address for NATS, or none (default "+config.Default().NATS.Listen+")")
+	return c
+}
+
+// nodeOptions turns a configuration into a node's options.
+func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
+	opt := node.Options{
+		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key,
+		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
+	}
+	if opt.NATS == config.NoListen {
+		opt.NATS = ""
+	}
+	level := &slog.HandlerOptions{Level: conf.Log.Level}
+	if conf.Log.Format == "json" {
+		opt.Log = slog.New(slog.NewJSONHandler(stderr, level))
+	} else {
+		opt.Log = slog.New(slog.NewTextHandler(stderr, level))
+	}
+	return opt
+}
+
+func serve(c *cobra.Command, conf *config.Config) error {
+	n, err := node.Open(c.Context(), nodeOptions(conf, c.ErrOrStderr()))
+	if err != nil {
+		return err
+	}
+	say(c, "ready: HTTP %s, NATS %s, data %s", n.HTTPURL(), first(n.NATSURL(), "not open"), conf.Data)
+	select {
+	case <-c.Context().Done():
+	case <-n.Done():
+	}
+	return closeNode(c, n)
+}
+
+// closeNode stops a node in order and returns why it failed, if it did.
+func closeNode(c *cobra.Command, n *node.Node) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), stopTime)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		return errors.Join(n.Err(), fmt.Errorf("stop: %w", err))
+	}
+	return n.Err()
+}

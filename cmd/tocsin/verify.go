@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tocsin-exchange/tocsin/config"
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+)
+
+func verifyCommand() *cobra.Command {
+	var a access
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "verify [COLLECTION…]", Short: "Walk the chains of collections from their first block to the last", Args: arguments(0, 10_000),
+		Long: `Walk the chains of collections: block numbers without a gap, hashes that fit,
+stamps that grow, contents that are what the blocks say. Without arguments all
+that you may read. Where no exchange runs on --data, it is read directly.`,
+		RunE: func(c *cobra.Command, names []string) error {
+			chains, err := verify(c, &a, names)
+			if err != nil {
+				return err
+			}
+			bad := 0
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, x := range chains {
+				if x.Problem != "" {
+					bad++
+				}
+				if asJSON {
+					if err := printJSON(c.OutOrStdout(), x); err != nil {
+						return err
+					}
+					continue
+				}
+				_, _ = fmt.Fprintf(w, "%s\t%d blocks\t%d objects\t%.16s\t%s\n", x.Collection, x.Blocks, x.Objects, x.Head, first(x.Problem, "whole"))
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			if bad > 0 {
+				return &hinted{fmt.Errorf("%d of %d chains do not hold", bad, len(chains)), "restore the journal from a backup; the publisher can also send again"}
+			}
+			return nil
+		},
+	}
+	a.flags(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each collection")
+	return c
+}
+
+func verify(c *cobra.Command, a *access, names []string) ([]exchange.Chain, error) {
+	client, err := a.client()
+	if err != nil {
+		chains, offlineErr := verifyOffline(c, a.data, names)
+		if errors.Is(offlineErr, node.ErrLocked) {
+			return nil, err
+		}
+		return chains, offlineErr
+	}
+	return verifyOnline(c, client, names)
+}
+
+func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (chains []exchange.Chain, err error) {
+	if len(names) == 0 {
+		var list []api.Collection
+		if err := client.Do(c.Context(), "GET", "/v1/collections", nil, nil, &list); err != nil {
+			return nil, err
+		}
+		for _, x := range list {
+			names = append(names, x.ID)
+		}
+	}
+	for _, name := range names {
+		var x exchange.Chain
+		if err := client.Do(c.Context(), "GET", "/v1/collections/"+url.PathEscape(name)+"/verify", nil, nil, &x); err != nil {
+			return nil, err
+		}
+		chains = append(chains, x)
+	}
+	return chains, nil
+}
+
+// verifyOffline reads the journal of an exchange that does not run.
+func verifyOffline(c *cobra.Command, dir string, names []string) ([]exchange.Chain, error) {
+	var chains []exchange.Chain
+	err := node.WithJournal(c.Context(), dir, func(j node.Journal) (err error) {
+		want := make(map[string]bool)
+		for _, name := range names {
+			want[name] = true
+		}
+		chains, err = j.Verify(c.Context(), func(collection string) bool { return len(want) == 0 || want[collection] })
+		return err
+	})
+	return chains, err
+}
+
+func rebuildCommand() *cobra.Command {
+	var data string
+	c := &cobra.Command{
+		Use: "rebuild", Short: "Delete the view of a stopped exchange and make it anew from the journal", Args: arguments(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			start := time.Now()
+			if err := node.Rebuild(data); err != nil {
+				return err
+			}
+			n, err := node.Open(c.Context(), node.Options{Dir: data})
+			if err != nil {
+				return err
+			}
+			intake, blocks := n.View.Applied(), n.View.AppliedBlocks()
+			if err := closeNode(c, n); err != nil {
+				return err
+			}
+			say(c, "rebuilt from %d intake records and %d blocks in %v", intake, blocks, time.Since(start).Round(time.Millisecond))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", config.Default().Data, "data directory")
+	return c
+}
+
+func configCommand() *cobra.Command {
+	return group("config", "The configuration file",
+		&cobra.Command{
+			Use: "check FILE", Short: "Report everything that is wrong with a file", Args: arguments(1, 1),
+			RunE: func(c *cobra.Command, args []string) error {
+				if _, err := config.Load(args[0]); err != nil {
+					return err
+				}
+				say(c, "%s is good", args[0])
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "describe", Short: "Print the reference: every key with its default", Args: arguments(0, 0),
+			RunE: func(c *cobra.Command, _ []string) error { return config.Describe(c.OutOrStdout()) },
+		})
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: arguments(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			info, ok := debug.ReadBuildInfo()
+			version, goVersion := "(unknown)", ""
+			if ok {
+				version, goVersion = info.Main.Version, info.GoVersion
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "tocsin %s %s\n", version, goVersion)
+			return err
+		},
+	}
+}

@@ -1,0 +1,89 @@
+// Package config is the static file of an exchange: where it listens, where it
+// keeps its data. Who takes part is not here but in the register.
+//
+// Reading is strict: an unknown key or a bad value is an error with its file and
+// line, and all of them are reported at once. The comments on the fields below
+// are the file's reference; Describe prints them.
+package config
+
+import (
+	_ "embed"
+	"log/slog"
+)
+
+// Config is the file. Its zero value is not useful; Default is.
+type Config struct {
+	// Directory that holds everything: journal, register, view, admin.token.
+	Data string `yaml:"data"`
+	// HTTP: TAXII, publishing, administration.
+	HTTP HTTP `yaml:"http"`
+	// NATS: live push to members.
+	NATS NATS `yaml:"nats"`
+	// TLS for HTTP and NATS. Without it neither listens beyond loopback.
+	TLS TLS `yaml:"tls"`
+	// Prometheus metrics. They are also at /metrics, for the operator's token.
+	Metrics Metrics `yaml:"metrics"`
+	// What is kept in memory.
+	Memory Memory `yaml:"memory"`
+	// Messages on standard error.
+	Log Log `yaml:"log"`
+}
+
+// HTTP is the section http.
+type HTTP struct {
+	// Address to listen on; port 0 picks a free one.
+	Listen string `yaml:"listen"`
+	// A proxy in front speaks TLS: plain HTTP beyond loopback is meant.
+	BehindProxy bool `yaml:"behind_proxy"`
+	// Where callers reach the exchange, if not where it listens:
+	// https://exchange.example.org
+	PublicURL string `yaml:"public_url"`
+}
+
+// NATS is the section nats.
+type NATS struct {
+	// Address to listen on; port 0 picks a free one, "none" opens no port.
+	Listen string `yaml:"listen"`
+}
+
+// TLS is the section tls.
+type TLS struct {
+	// File with the certificate chain, PEM.
+	Cert string `yaml:"cert"`
+	// File with the private key, PEM.
+	Key string `yaml:"key"`
+}
+
+// Metrics is the section metrics.
+type Metrics struct {
+	// Address for /metrics alone, without credentials; empty for none.
+	Listen string `yaml:"listen"`
+}
+
+// Memory is the section memory.
+type Memory struct {
+	// Decoded blocks that are kept for reading: bytes, or with KiB, MiB, GiB.
+	Cache Size `yaml:"cache"`
+}
+
+// Log is the section log.
+type Log struct {
+	// debug, info, warn or error.
+	Level slog.Level `yaml:"level"`
+	// text or json.
+	Format string `yaml:"format"`
+}
+
+// Default is what holds where the file says nothing.
+func Default() Config {
+	return Config{
+		Data:   "./tocsin-data",
+		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
+		NATS:   NATS{Listen: "127.0.0.1:6122"},
+		Memory: Memory{Cache: 64 << 20},
+		Log:    Log{Level: slog.LevelInfo, Format: "text"},
+	}
+}
+
+//go:embed config.go
+var source string

@@ -1,0 +1,76 @@
+package config_test
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-exchange/tocsin/config"
+)
+
+func TestAllErrorsComeAtOnceWithTheirLines(t *testing.T) {
+	_, err := config.Parse("tocsin.yaml", []byte(strings.Join([]string{
+		"data: /srv/tocsin",
+		"colour: blue",
+		"http:",
+		"  listen: 0.0.0.0:80",
+		"  behind_proxy: perhaps",
+		"  port: 80",
+		"memory:",
+		"  cache: lots",
+		"log: {level: loud, format: xml}",
+		"nats: 6122",
+		"data: again",
+	}, "\n")))
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{
+		"tocsin.yaml:2: unknown key colour", "tocsin.yaml:4: http.listen: 0.0.0.0:80 is beyond loopback", `tocsin.yaml:5: http.behind_proxy: "perhaps" is not true or false`,
+		"tocsin.yaml:6: unknown key http.port: there are http.listen", "tocsin.yaml:8: memory.cache:", "tocsin.yaml:9: log.level:",
+		`tocsin.yaml:9: log.format: "xml"`, "tocsin.yaml:10: nats wants keys", "tocsin.yaml:11: data stands twice, first on line 1",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in:\n%v", want, err)
+		}
+	}
+}
+
+func TestDescribeIsAFileThatSaysTheDefaults(t *testing.T) {
+	var b bytes.Buffer
+	if err := config.Describe(&b); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("described", b.Bytes())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	if d := cmp.Diff(config.Default(), c); d != "" {
+		t.Error(d)
+	}
+	if n := strings.Count(b.String(), "# "); n < reflect.TypeOf(c).NumField()*2 {
+		t.Errorf("%d comments:\n%s", n, b.String())
+	}
+}
+
+func TestNothingListensBeyondLoopbackWithoutTLS(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "http: {listen: '[::1]:0'}": true, "http: {listen: 'localhost:80'}": true, "http: {listen: ':80'}": false,
+		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: true}": true, "nats: {listen: ':4222'}": false,
+		"{nats: {listen: ':4222'}, http: {listen: ':80'}, tls: {cert: a, key: b}}": true, "nats: {listen: none}": true,
+		"tls: {cert: a}": false,
+	} {
+		if _, err := config.Parse("x", []byte(text)); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("data: x\nhttp: {listen: '127.0.0.1:0'}\n"))
+	f.Add([]byte("memory: {cache: 64MiB}\nlog: &a {level: debug}\ntls: *a"))
+	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = config.Parse("f", text) })
+}

@@ -1,0 +1,122 @@
+package apiclient
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/report"
+)
+
+// pieceSize is how much of a source one request carries, in bytes.
+const pieceSize = 2 << 20
+
+// Publication says what is published and how.
+type Publication struct {
+	Feed   string
+	Format string // "" for auto
+	TLP    string // "" for the feed's default
+	Map    map[string]string
+	DryRun bool
+	// Progress, where set, is told of the receipt so far after each piece.
+	Progress func(*exchange.Receipt)
+	// Taken, where set, is told what the source was taken for.
+	Taken func(format string)
+}
+
+// Publish sends a source to its feed, piece by piece, each with an idempotency
+// key that derives from its content and its place: after any failure the same
+// source can be sent again, and adds nothing twice. It returns the receipt of
+// what was sent until then, with any error. A source of which nothing can be
+// read is no error: its receipt says so.
+func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (*exchange.Receipt, error) {
+	total := &exchange.Receipt{Feed: p.Feed, Collections: map[string]int64{}}
+	cut, err := report.NewCutter(source, report.Options{Format: p.Format, Map: p.Map}, pieceSize)
+	if err != nil {
+		return unreadable(total, err)
+	}
+	if p.Taken != nil {
+		p.Taken(cut.Format)
+	}
+	for {
+		piece, err := cut.Next()
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return unreadable(total, err)
+		}
+		if piece.Data != nil {
+			r, err := c.piece(ctx, piece, cut.Format, &p)
+			total.Add(r)
+			if err != nil {
+				return total, err
+			}
+		}
+		for _, problem := range piece.Rejected {
+			total.Rows++
+			total.Rejected++
+			total.AddProblem(problem)
+		}
+		if p.Progress != nil {
+			p.Progress(total)
+		}
+	}
+}
+
+// unreadable puts a *report.FileError into the receipt.
+func unreadable(total *exchange.Receipt, err error) (*exchange.Receipt, error) {
+	var file *report.FileError
+	if !errors.As(err, &file) {
+		return total, err
+	}
+	total.AddProblem(file.Problem)
+	return total, nil
+}
+
+func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, p *Publication) (*exchange.Receipt, error) {
+	query := url.Values{"format": {format}, "line": {strconv.Itoa(piece.FirstLine)}}
+	if p.TLP != "" {
+		query.Set("tlp", p.TLP)
+	}
+	for _, from := range slices.Sorted(maps.Keys(p.Map)) {
+		query.Add("map", from+"="+p.Map[from])
+	}
+	if p.DryRun {
+		query.Set("dry_run", "true")
+	}
+	sum := sha256.New()
+	_, _ = fmt.Fprintf(sum, "%s\n%s\n", p.Feed, query.Encode())
+	_, _ = sum.Write(piece.Data)
+	header := http.Header{"Idempotency-Key": {hex.EncodeToString(sum.Sum(nil))[:40] + "-" + strconv.FormatInt(piece.Offset, 10)}}
+	if strings.HasPrefix(format, "json") {
+		header.Set("Content-Type", "application/x-ndjson")
+	} else {
+		header.Set("Content-Type", "text/csv; charset=utf-8")
+	}
+	var attempts atomic.Int32
+	receipt := &exchange.Receipt{}
+	answer, err := c.send(context.WithValue(ctx, attemptsKey{}, &attempts), http.MethodPost,
+		"/v1/feeds/"+url.PathEscape(p.Feed)+"/events", query, header, piece.Data, receipt)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusUnprocessableEntity && receipt.ProblemsTotal > 0 {
+		err = nil
+	}
+	if answer.Get("Idempotent-Replayed") != "" && attempts.Load() <= 1 {
+		// Not a retry of ours: it was there before this run.
+		receipt.Duplicates += receipt.Events
+		receipt.Events, receipt.Unclaimed, receipt.Withheld, receipt.Collections = 0, 0, 0, nil
+	}
+	return receipt, err
+}
