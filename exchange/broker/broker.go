@@ -104,9 +104,13 @@ accounts {
 // Start starts the server and connects to it. It returns once JetStream has
 // recovered what is on disk.
 func Start(o Options) (*Broker, error) {
+	listen := o.Listen
+	if host, ok := strings.CutSuffix(listen, ":0"); ok {
+		listen = host + ":-1" // what the server calls any free port
+	}
 	var text strings.Builder
 	err := settings.Execute(&text, map[string]string{
-		"Listen": o.Listen, "Dir": strconv.Quote(o.Dir), "Stream": exchange.BlocksStream,
+		"Listen": listen, "Dir": strconv.Quote(o.Dir), "Stream": exchange.BlocksStream,
 		"CertFile": quoteOptional(o.CertFile), "KeyFile": quoteOptional(o.KeyFile),
 	})
 	if err != nil {
@@ -127,7 +131,13 @@ func Start(o Options) (*Broker, error) {
 	b := &Broker{srv: srv, log: &serverLog{log: o.Log}}
 	srv.SetLoggerV2(b.log, false, false, false)
 	srv.Start() // reports what goes wrong to the log only
-	if !srv.ReadyForConnections(2*time.Minute) || !srv.JetStreamEnabled() || b.log.fatal() != nil {
+	ready := false
+	for range 1200 { // two minutes: a large journal takes its time
+		if ready = srv.ReadyForConnections(100 * time.Millisecond); ready || b.log.fatal() != nil {
+			break
+		}
+	}
+	if !ready || !srv.JetStreamEnabled() || b.log.fatal() != nil {
 		err := errors.Join(errors.New("NATS did not start"), b.log.fatal())
 		srv.Shutdown()
 		srv.WaitForShutdown()

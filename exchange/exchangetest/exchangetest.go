@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/taxii"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
 // Register is a small register for tests: two CSIRTs, an owner below one of
@@ -97,6 +100,42 @@ func (e *Exchange) Token(t testing.TB, member string) string {
 		t.Fatal(err)
 	}
 	return token
+}
+
+// Publish publishes rows on a feed as the operator and returns the receipt.
+func (e *Exchange) Publish(t testing.TB, feed, rows string) *exchange.Receipt {
+	t.Helper()
+	c := &apiclient.Client{Server: e.HTTPURL(), User: exchange.Admin, Token: e.AdminToken(), HTTP: taxiiclient.NewHTTP()}
+	r, err := c.Publish(t.Context(), strings.NewReader(rows), apiclient.Publication{Feed: feed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Pull reads a collection over TAXII from a cursor on, as the operator, and
+// returns its objects and the cursor behind them.
+func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor, filter taxii.Filter) ([]string, taxiiclient.Cursor) {
+	t.Helper()
+	c, err := taxiiclient.New(taxiiclient.Options{Server: e.HTTPURL(), User: exchange.Admin, Token: e.AdminToken()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := c.Find(t.Context(), collection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for page, err := range c.Pages(t.Context(), col, from, filter) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range page.Objects {
+			list = append(list, string(o))
+		}
+		from = page.After
+	}
+	return list, from
 }
 
 // Do sends a request as a member with its token and returns status, headers

@@ -91,16 +91,22 @@ func Open(opt Options) (*View, error) {
 	if opt.CacheBytes == 0 {
 		opt.CacheBytes = 64 << 20
 	}
-	blocks := pebble.NewCache(64 << 20)
+	// Memtables count against the cache; what is left holds filters and index
+	// blocks, and a miss on those is the dearest thing there is.
+	blocks := pebble.NewCache(256 << 20)
 	defer blocks.Unref()
 	o := &pebble.Options{
 		Cache: blocks, MemTableSize: 32 << 20, DisableWAL: true, Logger: quiet{},
-		FormatMajorVersion: pebble.FormatNewest,
+		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 2,
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].FilterType = pebble.TableFilter
+		o.Levels[i].BlockSize = 16 << 10
+		o.Levels[i].IndexBlockSize = 256 << 10
 	}
+	o.TargetFileSizes[0] = 16 << 20
 	db, err := pebble.Open(opt.Dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open view %s: %w", opt.Dir, err)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tocsin-exchange/tocsin/"
+
+// allowed is the import graph: what each package of ours may import of ours. A
+// new edge is a reviewed change to this table.
+var allowed = map[string][]string{
+	"stix/tlp":              {},
+	"stix":                  {"stix/tlp"},
+	"stix/stixtest":         {},
+	"taxii":                 {},
+	"taxii/taxiiserver":     {"taxii"},
+	"taxii/taxiiclient":     {"taxii"},
+	"config":                {},
+	"exchange":              {"stix", "stix/tlp"},
+	"exchange/report":       {"exchange", "stix/tlp"},
+	"exchange/constituency": {"exchange"},
+	"exchange/sharing":      {"exchange", "stix/tlp"},
+	"exchange/packaging":    {"exchange", "stix", "stix/tlp"},
+	"exchange/broker":       {"exchange"},
+	"exchange/journal":      {"exchange", "stix", "stix/tlp"},
+	"exchange/view":         {"exchange", "stix"},
+	"exchange/register":     {"exchange", "stix/tlp"},
+	// The HTTP face reads the view and the register, and parses what is published.
+	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix/tlp", "taxii", "taxii/taxiiserver"},
+	// The client of /v1 cuts sources as the server reads them.
+	"exchange/apiclient": {"exchange", "exchange/report"},
+	"exchange/node": {
+		"exchange", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging",
+		"exchange/register", "exchange/sharing", "exchange/view",
+	},
+	"exchange/exchangetest": {"exchange", "exchange/apiclient", "exchange/node", "exchange/register", "taxii", "taxii/taxiiclient"},
+	"examples/rustock":      {},
+	"examples/subscriber":   {},
+}
+
+// outside tells which packages of ours may know a module of others.
+var outside = map[string][]string{
+	"github.com/nats-io/nats-server": {"exchange/broker"},
+	"github.com/nats-io/nats.go":     {"exchange/broker", "exchange/journal", "exchange/register", "exchange/apiclient", "examples/subscriber"},
+	"github.com/cockroachdb/pebble":  {"exchange/view"},
+	"github.com/TcM1911/stix2":       {"exchange/packaging"},
+	"github.com/spf13/cobra":         {"cmd/tocsin"},
+	"github.com/santhosh-tekuri":     {"stix/stixtest"},
+	"github.com/prometheus":          {"exchange/api"},
+	"github.com/hashicorp":           {"taxii/taxiiclient", "exchange/apiclient"},
+}
+
+func TestImportsGoDownwardsOnly(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		list := strings.Fields(line)
+		pkg := strings.TrimPrefix(list[0], module)
+		may, known := allowed[pkg]
+		if !known && pkg != "cmd/tocsin" {
+			t.Errorf("package %s has no row in the import graph", pkg)
+		}
+		for _, imported := range list[1:] {
+			if ours, ok := strings.CutPrefix(imported, module); ok {
+				if pkg != "cmd/tocsin" && !slices.Contains(may, ours) {
+					t.Errorf("%s may not import %s", pkg, ours)
+				}
+				continue
+			}
+			for prefix, who := range outside {
+				if strings.HasPrefix(imported, prefix) && !slices.Contains(who, pkg) {
+					t.Errorf("%s may not import %s", pkg, imported)
+				}
+			}
+			if imported == "flag" || imported == "os/signal" {
+				if pkg != "cmd/tocsin" && !strings.HasPrefix(pkg, "examples/") {
+					t.Errorf("%s may not import %s: only the command knows flags and signals", pkg, imported)
+				}
+			}
+			if imported == "log/slog" && (strings.HasPrefix(pkg, "stix") || pkg == "taxii") {
+				t.Errorf("%s may not log", pkg)
+			}
+		}
+	}
+}
