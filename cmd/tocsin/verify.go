@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"text/tabwriter"
 	"time"
@@ -59,13 +60,14 @@ that you may read. Where no exchange runs on --data, it is read directly.`,
 }
 
 func verify(c *cobra.Command, a *access, names []string) ([]exchange.Chain, error) {
+	if a.server == "" && os.Getenv("TOCSIN_SERVER") == "" {
+		if chains, err := verifyOffline(c, a.data, names); !errors.Is(err, node.ErrLocked) {
+			return chains, err
+		}
+	}
 	client, err := a.client()
 	if err != nil {
-		chains, offlineErr := verifyOffline(c, a.data, names)
-		if errors.Is(offlineErr, node.ErrLocked) {
-			return nil, err
-		}
-		return chains, offlineErr
+		return nil, err
 	}
 	return verifyOnline(c, client, names)
 }
@@ -77,7 +79,9 @@ func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (c
 			return nil, err
 		}
 		for _, x := range list {
-			names = append(names, x.ID)
+			if x.Feed == "" {
+				names = append(names, x.ID)
+			}
 		}
 	}
 	for _, name := range names {

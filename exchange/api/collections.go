@@ -48,6 +48,9 @@ type Collection struct {
 	UUID    string    `json:"uuid"`
 	Title   string    `json:"title"`
 	Ceiling tlp.Level `json:"ceiling"`
+	// Feed is set on a feed's own collection, which refers to the feed's intake
+	// and has no chain of blocks.
+	Feed string `json:"feed,omitempty"`
 	view.Stats
 }
 
@@ -61,7 +64,7 @@ func (r *request) readable() (*exchange.Collection, error) {
 }
 
 func (a *API) describe(c *exchange.Collection) Collection {
-	return Collection{ID: c.ID, UUID: c.UUID, Title: c.Title, Ceiling: c.Ceiling, Stats: a.View.Stats(c.ID)}
+	return Collection{ID: c.ID, UUID: c.UUID, Title: c.Title, Ceiling: c.Ceiling, Feed: c.Feed, Stats: a.View.Stats(c.ID)}
 }
 
 func (a *API) listCollections(r *request) (any, error) {
