@@ -2,6 +2,7 @@ package stix
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 
@@ -43,7 +44,7 @@ func (p *headParser) parse(raw []byte) (h Head, err error) {
 	if _, err := d.ReadToken(); err != nil {
 		return h, objectErr("%v", err)
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return h, objectErr("something follows the object")
 	}
 	return h, nil

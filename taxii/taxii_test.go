@@ -86,3 +86,25 @@ func TestTimesAreWrittenWithSixDigits(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseFilter(f *testing.F) {
+	f.Add("added_after=2026-03-19T00:04:07Z&limit=7&match[version]=first,all")
+	f.Fuzz(func(t *testing.T, query string) {
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		filter, err := taxii.ParseFilter(q)
+		var e *taxii.Error
+		if err != nil {
+			if !errors.As(err, &e) || e.Status() != 400 {
+				t.Fatal(err)
+			}
+			return
+		}
+		if _, err := taxii.ParseFilter(filter.Query()); err != nil {
+			t.Fatalf("%s became %s: %v", query, filter.Query().Encode(), err)
+		}
+		_ = taxii.Acceptable([]string{query})
+	})
+}

@@ -85,7 +85,7 @@ func (d *demo) run(c *cobra.Command) (err error) {
 	} else if _, err := os.Stat(filepath.Join(d.data, "journal")); err == nil {
 		return &hinted{fmt.Errorf("%s holds an exchange already", d.data), "the demo wants a directory of its own; tocsin serve --data runs one that is there"}
 	}
-	httpAddr, natsAddr := freeOr("127.0.0.1:6120", d.once), freeOr("127.0.0.1:6122", d.once)
+	httpAddr, natsAddr := freeOr(c.Context(), "127.0.0.1:6120", d.once), freeOr(c.Context(), "127.0.0.1:6122", d.once)
 	if d.n, err = node.Open(c.Context(), node.Options{Dir: d.data, HTTP: httpAddr, NATS: natsAddr}); err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func (d *demo) run(c *cobra.Command) (err error) {
 }
 
 // freeOr returns the address, or any port where that one is taken or not wanted.
-func freeOr(address string, anyPort bool) string {
-	l, err := net.Listen("tcp", address)
+func freeOr(ctx context.Context, address string, anyPort bool) string {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err == nil {
 		_ = l.Close()
 	}

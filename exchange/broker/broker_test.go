@@ -119,8 +119,13 @@ func TestAMemberPullsItsOwnBlocks(t *testing.T) {
 func TestWrongTokensStayOut(t *testing.T) {
 	b, _ := start(t)
 	for _, opt := range [][]nats.Option{
-		{}, {nats.UserInfo("cert-a", "")}, {nats.UserInfo("", "token-of-")}, {nats.UserInfo("cert-a", "token-of-cert-b")},
-		{nats.UserInfo("tocsin-internal", "")}, {nats.UserInfo("tocsin-internal", "x")}, {nats.Token("token-of-cert-a")},
+		{},
+		{nats.UserInfo("cert-a", "")},
+		{nats.UserInfo("", "token-of-")},
+		{nats.UserInfo("cert-a", "token-of-cert-b")},
+		{nats.UserInfo("tocsin-internal", "")},
+		{nats.UserInfo("tocsin-internal", "x")},
+		{nats.Token("token-of-cert-a")},
 	} {
 		nc, err := nats.Connect("nats://"+b.Addr().String(), opt...)
 		if err == nil {

@@ -57,12 +57,6 @@ func ofType(t *testing.T, objects []string, typ string) (n int) {
 	return n
 }
 
-func sorted(list []string) []string {
-	list = slices.Clone(list)
-	slices.Sort(list)
-	return list
-}
-
 // The same infection in three formats is one host, one address id, and objects
 // that the OASIS schemas take.
 func TestFormatsAgreeOnTheHost(t *testing.T) {

@@ -59,7 +59,7 @@ type Journal struct {
 	mu      sync.Mutex
 	packers map[string]*packer
 	wg      sync.WaitGroup
-	ctx     context.Context // of the packers; it ends with Close
+	ctx     context.Context //nolint:containedctx // the packers' life, from Open to Close
 	cancel  context.CancelFunc
 }
 

@@ -205,7 +205,7 @@ func (p *packer) publish(b *exchange.Block) error {
 		case now.sequence != p.head.sequence:
 			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
 		}
-		time.Sleep(time.Duration(try) * 100 * time.Millisecond)
+		<-time.After(time.Duration(try) * 100 * time.Millisecond)
 	}
 	return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
 }

@@ -53,7 +53,7 @@ func (n *Node) listen() error {
 
 // serve answers on an address until the node is closed.
 func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (r *records) next() (*record, error) {
 			continue
 		}
 		r.scratch = append(r.scratch[:0], body...)
-		closed := false
+		var closed bool
 		if rec.fields, closed = split(r.scratch, r.comma, rec.fields); !closed {
 			return r.join(ln)
 		}
@@ -69,11 +69,11 @@ func (r *records) join(ln line) (*record, error) {
 	var more []line
 	for len(more) < maxJoined {
 		next, err := r.lines.next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
-			break
+			return nil, err
 		}
 		next.raw = bytes.Clone(next.raw)
 		more = append(more, next)

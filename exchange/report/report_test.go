@@ -71,23 +71,33 @@ func TestFormatsNormaliseToTheSameEvent(t *testing.T) {
 		"shadowserver": {shadowserver, report.Shadowserver, report.Options{}, rich},
 		"plain": {
 			"timestamp,ip,port,asn,cc,malware,dst_ip,dst_port\r\n2026-03-19T00:04:07Z,203.0.113.45,49217,AS64511,pl,rustock,198.51.100.7,80",
-			report.CSV, report.Options{}, sample,
+			report.CSV,
+			report.Options{},
+			sample,
 		},
 		"semicolons and a byte order mark": {
 			"\xef\xbb\xbfip;timestamp;port;asn;cc;malware;dst_ip;dst_port\n203.0.113.45;2026-03-19T01:04:07+01:00;49217;64511;PL;rustock;198.51.100.7;80\n",
-			report.CSV, report.Options{}, sample,
+			report.CSV,
+			report.Options{},
+			sample,
 		},
 		"mapped": {
 			"when,victim,sport,as,cc,bot,dip,dport,ip\n2026-03-19 00:04:07,203.0.113.45,49217,64511,PL,rustock,198.51.100.7,80,not-this\n",
-			report.CSV, report.Options{Map: map[string]string{"when": "timestamp", "victim": "ip", "as": "asn", "bot": "malware"}}, sample,
+			report.CSV,
+			report.Options{Map: map[string]string{"when": "timestamp", "victim": "ip", "as": "asn", "bot": "malware"}},
+			sample,
 		},
 		"json": {
 			`{"timestamp":"2026-03-19T00:04:07.000Z","ip":"203.0.113.45","port":49217,"asn":"64511","cc":"PL","malware":"rustock","dst_ip":"198.51.100.7","dst_port":80,"more":{"x":[1]}}` + "\n\n",
-			report.JSONLines, report.Options{}, sample,
+			report.JSONLines,
+			report.Options{},
+			sample,
 		},
 		"json with dotted names": {
 			`{"time.source":"2026-03-19T00:04:07+00:00","source":{"ip":"203.0.113.45","port":49217,"asn":64511,"geolocation":{"cc":"PL"},"reverse_dns":"host-45.isp.example"},"malware.name":"rustock","destination.ip":"198.51.100.7","destination.port":80,"protocol.transport":"tcp","protocol.application":"http","extra.public_source":"ExampleSinkhole","feed.provider":"other","extra.event_id":"1773878647000045","tlp":"AMBER"}`,
-			report.JSONLines, report.Options{}, labelled,
+			report.JSONLines,
+			report.Options{},
+			labelled,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

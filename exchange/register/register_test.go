@@ -1,0 +1,204 @@
+package register_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+)
+
+func open(t *testing.T) (*register.Store, *register.Store) {
+	t.Helper()
+	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	var stores [2]*register.Store
+	for i := range stores {
+		if stores[i], err = register.Open(t.Context(), b.Conn()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return stores[0], stores[1]
+}
+
+func apply(t *testing.T, s *register.Store, file string, prune bool) ([]string, error) {
+	t.Helper()
+	f, err := register.Parse([]byte(file))
+	if err != nil {
+		return nil, err
+	}
+	var diff []string
+	_, err = s.Change(t.Context(), "test", func(r *exchange.Register) error {
+		diff = f.Apply(r, prune, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+		return nil
+	})
+	return diff, err
+}
+
+const file = `
+members:
+  - {id: cert-at, name: CERT.at, kind: csirt, constituency: {countries: [at], prefixes: [240.1.2.3/16], domains: [.at]}}
+  - {id: dcu, kind: publisher}
+feeds:
+  - {id: rustock, publisher: dcu, malware: {name: Rustock}}
+collections:
+  - {id: community, ceiling: green, readers: all, writers: [cert-at]}
+`
+
+func TestApplyIsIdempotentAndExportComesBack(t *testing.T) {
+	s, _ := open(t)
+	diff, err := apply(t, s, file, false)
+	if err != nil || len(diff) != 4 {
+		t.Fatal(diff, err)
+	}
+	if diff, err := apply(t, s, file, true); err != nil || len(diff) != 0 || s.Current().Version != 1 {
+		t.Errorf("again: %v, %v, version %d", diff, err, s.Current().Version)
+	}
+	text, err := register.Export(s.Current())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := open(t)
+	if _, err := apply(t, other, string(text), true); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if d := cmp.Diff(s.Current().Collections(), other.Current().Collections()); d != "" {
+		t.Errorf("on another exchange: %s", d)
+	}
+	again, err := register.Export(other.Current())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(text), string(again)); d != "" {
+		t.Error(d)
+	}
+	diff, err = apply(t, s, "members:\n  - {id: cert-at, kind: csirt, name: New, constituency: {countries: [AT]}}\n  - {id: dcu, kind: publisher}\n", true)
+	if err != nil || len(diff) != 3 || !strings.HasPrefix(diff[0], "~ member cert-at: name CERT.at → New") {
+		t.Errorf("%q, %v", diff, err)
+	}
+	m := s.Current().Member("cert-at")
+	if !m.Changed.Equal(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("changed %v", m.Changed)
+	}
+}
+
+func TestWhatIsNotSoundIsRefusedWhole(t *testing.T) {
+	s, _ := open(t)
+	if _, err := apply(t, s, file, false); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"kind":           {"members: [{id: x, kind: team}]", "kind"},
+		"id":             {"members: [{id: 'a b', kind: csirt}]", "id"},
+		"underscore":     {"members: [{id: a_b, kind: csirt}]", "id"},
+		"subject":        {"members: [{id: 'a.>', kind: csirt}]", "id"},
+		"reserved":       {"members: [{id: unclaimed, kind: csirt}]", "taken"},
+		"admin":          {"members: [{id: admin, kind: csirt}]", "taken"},
+		"derived":        {"members: [{id: feed-x, kind: csirt}]", "derived"},
+		"twice":          {"members: [{id: x, kind: csirt}, {id: x, kind: csirt}]", "taken"},
+		"collision":      {"collections: [{id: cert-at, ceiling: green}]", "taken"},
+		"country":        {"members: [{id: x, kind: csirt, constituency: {countries: [Austria]}}]", "country"},
+		"publisher":      {"feeds: [{id: y, publisher: nobody, malware: {name: Y}}]", "nobody"},
+		"same operation": {"feeds: [{id: y, operation: rustock, publisher: dcu, malware: {name: Y}}]", "share ids"},
+		"no malware":     {"feeds: [{id: y, publisher: dcu}]", "malware"},
+		"guidance":       {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, guidance: 'javascript:x'}]", "guidance"},
+		"profile":        {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, profile: all}]", "profile"},
+		"reader":         {"collections: [{id: c, ceiling: green, readers: [nobody]}]", "nobody"},
+		"clearance":      {"members: [{id: low, kind: csirt, clearance: green}]\ncollections: [{id: c, ceiling: amber, readers: [low]}]", "cleared"},
+		"red":            {"collections: [{id: c, ceiling: red}]", "ceiling"},
+		"unknown label":  {"members: [{id: x, kind: csirt, clearance: pink}]", "pink"},
+		"unknown key":    {"members: [{id: x, kind: csirt, colour: blue}]", "colour"},
+		"taxii id":       {"taxii_ids: {cert-at: not-a-uuid}", "UUIDv4"},
+		"control":        {"members: [{id: x, kind: csirt, name: \"a\\tb\"}]", "control"},
+		"no yaml":        {"{", ""},
+		"peer owns":      {"members: [{id: x, kind: peer, constituency: {asns: [1]}}]", "constituency"},
+	} {
+		_, err := apply(t, s, c.file, false)
+		var invalid *register.Invalid
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if v := s.Current().Version; v != 1 {
+		t.Errorf("version %d", v)
+	}
+}
+
+// Two nodes change at once: every change is there in the end, each version can
+// still be read, and both nodes agree on what it was.
+func TestChangesAtOnceAllCount(t *testing.T) {
+	a, b := open(t)
+	var wg sync.WaitGroup
+	const each = 10
+	for i, s := range []*register.Store{a, b} {
+		wg.Go(func() {
+			for n := range each {
+				_, err := apply(t, s, fmt.Sprintf("members: [{id: m%d-%d, kind: peer}]", i, n), false)
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last, err := a.At(t.Context(), 2*each)
+	if err != nil || len(last.Members) != 2*each {
+		t.Fatalf("%+v, %v", last, err)
+	}
+	for v := uint64(1); v <= 2*each; v++ {
+		x, err := a.At(t.Context(), v)
+		y, err2 := b.At(t.Context(), v)
+		if err != nil || err2 != nil || len(x.Members) != int(v) || !cmp.Equal(x, y) {
+			t.Errorf("version %d: %v %v, %d members", v, err, err2, len(x.Members))
+		}
+	}
+}
+
+func TestALargeRegisterFits(t *testing.T) {
+	s, _ := open(t)
+	_, err := s.Change(t.Context(), "test", func(r *exchange.Register) error {
+		for i := range 10_000 {
+			m := exchange.Member{ID: fmt.Sprintf("owner-%05d", i), Name: exchange.HashToken(fmt.Sprint(i)), Kind: exchange.NetworkOwner, Clearance: 3}
+			m.Constituency.ASNs = []uint32{uint32(i + 1)}
+			r.Members = append(r.Members, m)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte("prefix,asn,cc\n" + strings.Repeat("240.0.0.0/8,1,AT\n", 100_000))
+	r, err := s.SetNetworks(t.Context(), "test", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := s.Networks(t.Context(), r.NetworksKey)
+	if err != nil || string(back) != string(text) {
+		t.Errorf("%d bytes, %v", len(back), err)
+	}
+	if old, err := s.At(t.Context(), 1); err != nil || len(old.Members) != 10_000 {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(file))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		parsed, err := register.Parse(text)
+		if err != nil {
+			return
+		}
+		r := &exchange.Register{UUIDs: map[string]string{}, Tokens: map[string][]exchange.Token{}}
+		parsed.Apply(r, false, time.Unix(0, 0))
+	})
+}
