@@ -20,8 +20,15 @@ type writer struct {
 	c uint32
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
+	older   map[olderKey]place
 	marks   map[markKey]bits
 	name    string // of the collection
+}
+
+// olderKey names a version that is not the latest.
+type olderKey struct {
+	id  objectID
+	ver version
 }
 
 type markKey struct {
@@ -31,7 +38,7 @@ type markKey struct {
 
 // begin starts a batch for a collection.
 func (v *View) begin(collection string) (*writer, *head) {
-	w := &writer{v: v, b: v.db.NewBatch(), name: collection, entries: make(map[objectID]entry), marks: make(map[markKey]bits)}
+	w := &writer{v: v, b: v.db.NewBatch(), name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]place), marks: make(map[markKey]bits)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var ok bool
@@ -85,29 +92,39 @@ func (w *writer) add(id objectID, ver version, at place) error {
 		if err := w.unmark('l', old.place); err != nil {
 			return err
 		}
-		w.set(append(objectKey('o', w.c, id), old.version[:]...), old.place.append(nil))
+		w.older[olderKey{id, old.version}] = old.place
 	default: // an older version comes late
-		key := append(objectKey('o', w.c, id), ver[:]...)
-		value, found, err := w.v.get(key)
+		was, found, err := w.olderPlace(olderKey{id, ver})
 		if err != nil {
 			return err
 		}
 		if found {
-			was, err := decodePlace(value)
-			if err != nil {
-				return err
-			}
 			if err := w.unmark('v', was); err != nil {
 				return err
 			}
 		}
-		w.set(key, at.append(nil))
+		w.older[olderKey{id, ver}] = at
 		w.entries[id] = old
 		return w.unmark('l', at)
 	}
 	w.entries[id] = now
 	return nil
 }
+
+// olderPlace returns where a version that is not the latest stands.
+func (w *writer) olderPlace(k olderKey) (place, bool, error) {
+	if p, ok := w.older[k]; ok {
+		return p, true, nil
+	}
+	value, found, err := w.v.get(k.append(w.c))
+	if err != nil || !found {
+		return place{}, false, err
+	}
+	p, err := decodePlace(value)
+	return p, true, err
+}
+
+func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
 
 // unmark takes a place out of the current or the latest ones.
 func (w *writer) unmark(kind byte, p place) error {
@@ -132,6 +149,9 @@ func (w *writer) unmark(kind byte, p place) error {
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	for id, e := range w.entries {
 		w.set(objectKey('i', w.c, id), e.append(nil))
+	}
+	for k, p := range w.older {
+		w.set(k.append(w.c), p.append(nil))
 	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {

@@ -1,0 +1,254 @@
+package view_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+)
+
+// Tests here leave compression and chains out: a payload is its own text.
+
+func open(t interface{ Fatal(...any) }, dir string) *view.View {
+	v, err := view.Open(view.Options{
+		Dir: dir, CacheBytes: 1 << 16,
+		Shares: func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) { return nil, nil },
+		Decompress: func(b []byte) ([]byte, error) {
+			if string(b) == "damaged" {
+				return nil, errors.New("damaged")
+			}
+			return b, nil
+		},
+		Continues: func(b *exchange.Block, number uint64, _ string, _ time.Time) error {
+			if b.Number != number+1 {
+				return fmt.Errorf("block %d follows %d", b.Number, number)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// object is one object of the model: an address (version 0) or something with
+// versions.
+type object struct {
+	id, version int
+	added       int64
+}
+
+func (o object) text() string {
+	if o.version == 0 {
+		return fmt.Sprintf(`{"type":"ipv4-addr","spec_version":"2.1","id":"%s","value":"x"}`, o.name())
+	}
+	return fmt.Sprintf(`{"type":"sighting","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s"}`, o.name(), o.at().Format("2006-01-02T15:04:05.000Z"))
+}
+
+func (o object) at() time.Time {
+	return time.Date(2026, 1, 1, 0, 0, o.version, 0, time.UTC)
+}
+
+func (o object) typ() string {
+	if o.version == 0 {
+		return "ipv4-addr"
+	}
+	return "sighting"
+}
+
+func (o object) name() string { return fmt.Sprintf("%s--00000000-0000-4000-8000-%012d", o.typ(), o.id) }
+
+// model is a collection the plain way: a list of all that was ever added.
+type model struct{ all []object }
+
+// page is what a query must answer.
+func (m *model) page(q *view.Query) (page []string, more bool) {
+	current := map[string]object{} // by id and version: added last
+	for _, o := range m.all {
+		current[fmt.Sprint(o.name(), o.version)] = o
+	}
+	latest, first := map[string]int{}, map[string]int{}
+	for _, o := range current {
+		latest[o.name()] = max(latest[o.name()], o.version)
+		if f, ok := first[o.name()]; !ok || o.version < f {
+			first[o.name()] = o.version
+		}
+	}
+	var list []object
+	for _, o := range current {
+		wanted := len(q.Versions) == 0 && o.version == latest[o.name()]
+		for _, v := range q.Versions {
+			wanted = wanted || v.Kind == view.All || v.Kind == view.Last && o.version == latest[o.name()] ||
+				v.Kind == view.First && o.version == first[o.name()] || v.Kind == view.Exactly && o.version > 0 && v.At.Equal(o.at())
+		}
+		if wanted && (len(q.IDs) == 0 || slices.Contains(q.IDs, o.name())) && (len(q.Types) == 0 || slices.Contains(q.Types, o.typ())) &&
+			(q.After.IsZero() || o.added > q.After.UnixMicro()) {
+			list = append(list, o)
+		}
+	}
+	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(a.added, b.added) })
+	for i, o := range list {
+		if i == q.Limit {
+			return page, true
+		}
+		page = append(page, fmt.Sprint(o.added, " ", o.text()))
+	}
+	return page, false
+}
+
+func genQuery(t *rapid.T, m *model, end int64) view.Query {
+	q := view.Query{Limit: rapid.IntRange(1, 12).Draw(t, "limit")}
+	if rapid.Bool().Draw(t, "after") {
+		q.After = time.UnixMicro(rapid.Int64Range(0, end+2).Draw(t, "added_after"))
+	}
+	if rapid.Bool().Draw(t, "by id") && len(m.all) > 0 {
+		for range rapid.IntRange(1, 3).Draw(t, "ids") {
+			q.IDs = append(q.IDs, rapid.SampledFrom(m.all).Draw(t, "object").name())
+		}
+	}
+	if rapid.Bool().Draw(t, "by type") {
+		q.Types = []string{rapid.SampledFrom([]string{"ipv4-addr", "sighting", "malware"}).Draw(t, "type")}
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "versions") {
+		v := view.VersionMatch{Kind: rapid.SampledFrom([]view.VersionKind{view.Last, view.First, view.All, view.Exactly}).Draw(t, "version")}
+		if v.Kind == view.Exactly {
+			v.At = object{version: rapid.IntRange(1, 4).Draw(t, "exact")}.at()
+		}
+		q.Versions = append(q.Versions, v)
+	}
+	return q
+}
+
+// A view answers every query as a plain list would, whatever was added again,
+// came late, or stands twice in one block; and so it does after it was closed.
+func TestPagesEqualThoseOfAPlainList(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		dir := t.TempDir()
+		v := open(t, dir)
+		defer func() { _ = v.Close() }()
+		models := map[string]*model{"a": {}, "b": {}}
+		numbers := map[string]uint64{}
+		end := int64(1)
+		for seq := range rapid.IntRange(1, 12).Draw(r, "blocks") {
+			c := rapid.SampledFrom([]string{"a", "b"}).Draw(r, "collection")
+			m := models[c]
+			numbers[c]++
+			end += rapid.Int64Range(1, 3).Draw(r, "gap")
+			text := `{"type":"bundle","objects":[`
+			n := rapid.IntRange(1, 10).Draw(r, "objects")
+			for i := range n {
+				o := object{id: rapid.IntRange(0, 5).Draw(r, "id"), version: rapid.IntRange(0, 4).Draw(r, "version"), added: end + int64(i)}
+				if i > 0 {
+					text += ","
+				}
+				text += o.text()
+				m.all = append(m.all, o)
+			}
+			b := &exchange.Block{Collection: c, Number: numbers[c], Count: n, AddedFirst: time.UnixMicro(end), Payload: []byte(text + "]}"), Sequence: uint64(seq + 1)}
+			for range 2 { // the second time does nothing
+				if err := v.ApplyBlock(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			end += int64(n)
+			if rapid.IntRange(0, 5).Draw(r, "reopen") == 0 {
+				if err := v.Close(); err != nil {
+					t.Fatal(err)
+				}
+				v = open(t, dir)
+			}
+			for _, c := range []string{"a", "b"} {
+				m := models[c]
+				q := genQuery(r, m, end)
+				want, wantMore := m.page(&q)
+				got, more, err := v.Page(t.Context(), c, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var have []string
+				for _, o := range got {
+					have = append(have, fmt.Sprint(o.Added.UnixMicro(), " ", string(o.Raw)))
+				}
+				if d := gocmp.Diff(want, have); d != "" || more != wantMore {
+					r.Fatalf("%+v: more %v, want %v\n%s", q, more, wantMore, d)
+				}
+			}
+		}
+		if len(v.Broken()) != 0 {
+			t.Fatal(v.Broken())
+		}
+	})
+}
+
+func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
+	v := open(t, t.TempDir())
+	defer func() { _ = v.Close() }()
+	seq := uint64(0)
+	add := func(c string, number uint64, payload string) {
+		t.Helper()
+		seq++
+		b := &exchange.Block{Collection: c, Number: number, Count: 1, AddedFirst: time.UnixMicro(int64(100 * seq)), Payload: []byte(payload), Sequence: seq}
+		if err := v.ApplyBlock(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bundle := func(id int) string { return `{"objects":[` + object{id: id, version: 1}.text() + `]}` }
+	add("a", 1, bundle(1))
+	add("b", 1, bundle(1))
+	add("c", 1, "damaged")
+	add("d", 1, `{"objects":[`+object{id: 1}.text()+`,`+object{id: 2}.text()+`]}`)
+	add("a", 3, bundle(3)) // 2 is missing
+	add("a", 4, bundle(4))
+	add("b", 2, bundle(2))
+	broken := v.Broken()
+	if len(broken) != 3 || broken["a"] == nil || broken["c"] == nil || broken["d"] == nil {
+		t.Errorf("broken: %v", broken)
+	}
+	for c, want := range map[string]int{"a": 1, "b": 2, "c": 0, "d": 0} {
+		page, _, err := v.Page(t.Context(), c, view.Query{Limit: 10})
+		if err != nil || len(page) != want {
+			t.Errorf("%s has %d objects, want %d: %v", c, len(page), want, err)
+		}
+	}
+	if v.AppliedBlocks() != seq {
+		t.Errorf("applied up to %d of %d", v.AppliedBlocks(), seq)
+	}
+}
+
+// BenchmarkPage reads random pages of 1000 of a collection of 100,000 objects.
+func BenchmarkPage(b *testing.B) {
+	v := open(b, b.TempDir())
+	defer func() { _ = v.Close() }()
+	const blocks, size = 200, 500
+	for n := range blocks {
+		text := `{"objects":[`
+		for i := range size {
+			if i > 0 {
+				text += ","
+			}
+			text += object{id: n*size + i, version: 1}.text()
+		}
+		block := &exchange.Block{Collection: "a", Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)), Payload: []byte(text + "]}"), Sequence: uint64(n + 1)}
+		if err := v.ApplyBlock(block); err != nil {
+			b.Fatal(err)
+		}
+	}
+	at := int64(0)
+	for b.Loop() {
+		at = (at*7919 + 12345) % (blocks*size - 1000)
+		page, _, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
+		if err != nil || len(page) != 1000 {
+			b.Fatal(len(page), err)
+		}
+	}
+}
