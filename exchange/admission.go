@@ -29,6 +29,8 @@ const (
 type Sightings interface {
 	// Applied is the sequence of the last intake record that is in.
 	Applied() uint64
+	// Wait returns once the record of a sequence is in, and a block of another.
+	Wait(ctx context.Context, intake, block uint64) error
 	HasEvent(feed string, id EventID) (bool, error)
 	Observation(feed string, of HostDay) (Observation, bool, error)
 	// Introduced tells when a topic was last introduced into a collection.
@@ -189,6 +191,9 @@ func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) 
 	defer f.unlock()
 	if p, err := f.replay(s); p != nil || err != nil {
 		return p, err
+	}
+	if err := f.prune(ctx); err != nil {
+		return nil, err
 	}
 	d, err := f.decide(rules, s)
 	if err != nil {

@@ -28,10 +28,6 @@ type draft struct {
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
 func (f *feedWriter) decide(rules *Rules, s *Submission) (*draft, error) {
-	applied := f.a.Sightings.Applied()
-	for len(f.recent) > 0 && f.recent[0].sequence <= applied {
-		f.recent = f.recent[1:]
-	}
 	d := &draft{
 		f: f, rules: rules, feed: rules.Register.Feed(f.feed),
 		in: &Intake{

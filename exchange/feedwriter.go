@@ -12,6 +12,10 @@ import (
 // time; it bounds memory and is what holds a publisher back.
 const inFlight = 4
 
+// maxRecent is how many records Sightings may lag behind; until then they are
+// looked up in memory.
+const maxRecent = 16
+
 // checkpointEvery is after how many records the feed's position is written. A
 // crash makes the records since then be looked at again, no more.
 const checkpointEvery = 64
@@ -179,6 +183,19 @@ func (f *feedWriter) replay(s *Submission) (*Pending, error) {
 		p.err = f.wait(context.Background(), func() bool { return f.carried >= sequence })
 	})
 	return p, nil
+}
+
+// prune forgets the records that Sightings has applied, and waits for it where
+// it lags too far behind.
+func (f *feedWriter) prune(ctx context.Context) error {
+	if n := len(f.recent); n >= maxRecent {
+		if err := f.a.Sightings.Wait(ctx, f.recent[n-maxRecent].sequence, 0); err != nil {
+			return err
+		}
+	}
+	applied := f.a.Sightings.Applied()
+	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool { return r.sequence <= applied })
+	return nil
 }
 
 // append makes the record durable and sends it on its way.

@@ -28,7 +28,8 @@ const visibleWait = 10 * time.Second
 
 // publish takes a publisher's rows: POST /v1/feeds/{feed}/events. The body
 // streams; it becomes one intake record for every two thousand events or so.
-// The answer comes when all of it is in the journal's blocks.
+// The answer comes when all of it is in the journal's blocks and, unless ?wait
+// is durable, can be read on this node.
 func (a *API) publish(r *request) (any, error) {
 	feed := r.x.register.Feed(r.PathValue("feed"))
 	if feed == nil || !r.x.register.MayPublish(r.caller, feed) {
@@ -65,6 +66,8 @@ type ingest struct {
 	key   string
 	label tlp.Level
 	dry   bool
+	// visible lets the answer wait for this node's view.
+	visible bool
 
 	receipt           exchange.Receipt
 	pending           []*exchange.Pending
@@ -77,7 +80,7 @@ func newIngest(a *API, r *request, feed string) (*ingest, error) {
 	bad := func(what string, err error) error {
 		return fail(http.StatusBadRequest, "Bad parameter", "%s: %v", what, err)
 	}
-	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run")}
+	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run"), visible: q.Get("wait") != "durable"}
 	in.receipt = exchange.Receipt{Feed: feed, Collections: make(map[string]int64)}
 	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
 		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
@@ -144,9 +147,11 @@ func (in *ingest) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	visible, stop := context.WithTimeout(ctx, visibleWait)
-	defer stop()
-	_ = in.a.View.Wait(visible, in.intake, in.blocks)
+	if in.visible {
+		soon, stop := context.WithTimeout(ctx, visibleWait)
+		defer stop()
+		_ = in.a.View.Wait(soon, in.intake, in.blocks)
+	}
 	return parseErr
 }
 

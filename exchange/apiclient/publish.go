@@ -49,16 +49,13 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 	if p.Taken != nil {
 		p.Taken(cut.Format)
 	}
-	for {
-		piece, err := cut.Next()
-		if errors.Is(err, io.EOF) {
-			return total, nil
-		}
-		if err != nil {
-			return unreadable(total, err)
-		}
+	// One piece is held back: all but the last need not be visible before the
+	// next goes out.
+	piece, err := cut.Next()
+	for err == nil {
+		next, nextErr := cut.Next()
 		if piece.Data != nil {
-			r, err := c.piece(ctx, piece, cut.Format, &p)
+			r, err := c.piece(ctx, piece, cut.Format, &p, nextErr != nil)
 			total.Add(r)
 			if err != nil {
 				return total, err
@@ -72,7 +69,12 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 		if p.Progress != nil {
 			p.Progress(total)
 		}
+		piece, err = next, nextErr
 	}
+	if errors.Is(err, io.EOF) {
+		return total, nil
+	}
+	return unreadable(total, err)
 }
 
 // unreadable puts a *report.FileError into the receipt.
@@ -85,7 +87,7 @@ func unreadable(total *exchange.Receipt, err error) (*exchange.Receipt, error) {
 	return total, nil
 }
 
-func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, p *Publication) (*exchange.Receipt, error) {
+func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, p *Publication, last bool) (*exchange.Receipt, error) {
 	query := url.Values{"format": {format}, "line": {strconv.Itoa(piece.FirstLine)}}
 	if p.TLP != "" {
 		query.Set("tlp", p.TLP)
@@ -99,6 +101,9 @@ func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, 
 	sum := sha256.New()
 	_, _ = fmt.Fprintf(sum, "%s\n%s\n", p.Feed, query.Encode())
 	_, _ = sum.Write(piece.Data)
+	if !last {
+		query.Set("wait", "durable")
+	}
 	header := http.Header{"Idempotency-Key": {hex.EncodeToString(sum.Sum(nil))[:40] + "-" + strconv.FormatInt(piece.Offset, 10)}}
 	if strings.HasPrefix(format, "json") {
 		header.Set("Content-Type", "application/x-ndjson")
