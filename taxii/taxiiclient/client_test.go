@@ -1,0 +1,259 @@
+package taxiiclient_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/taxii"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
+)
+
+// foreign is a TAXII server as others have written it: a list of objects, one a
+// second, and habits of its own.
+type foreign struct {
+	n        int
+	withNext bool
+	habit    func(w http.ResponseWriter, r *http.Request) bool // true: answered
+	requests []string
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (f *foreign) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.requests = append(f.requests, r.URL.RequestURI())
+	if f.habit != nil && f.habit(w, r) {
+		return
+	}
+	if user, pass, _ := r.BasicAuth(); user != "u" || pass != "p" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	reply := func(v any) { _ = json.NewEncoder(w).Encode(v) }
+	switch r.URL.Path {
+	case "/taxii2/":
+		reply(taxii.Discovery{Title: "x", APIRoots: []string{"/root1/", "http://" + r.Host + "/root2"}})
+	case "/root1/", "/root2/":
+		reply(taxii.APIRoot{Title: "x", Versions: []string{taxii.MediaType}})
+	case "/root1/collections/":
+		w.WriteHeader(http.StatusForbidden)
+	case "/root2/collections/":
+		reply(taxii.Collections{Collections: []taxii.Collection{{ID: "c1", Title: "A title", Alias: "alias"}, {ID: "c2", Title: "c1"}}})
+	case "/root2/collections/c1/objects/":
+		f.page(w, r)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (f *foreign) page(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	start := 0
+	if s := q.Get("added_after"); s != "" {
+		t, err := taxii.ParseTime(s)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		start = int(t.Sub(epoch)/time.Second) + 1
+	}
+	if s := q.Get("next"); s != "" {
+		start, _ = strconv.Atoi(s)
+	}
+	limit, _ := strconv.Atoi(q.Get("limit"))
+	if limit == 0 {
+		limit = 10
+	}
+	end := min(start+limit, f.n)
+	env := taxii.Envelope{More: end < f.n}
+	for i := start; i < end; i++ {
+		env.Objects = append(env.Objects, json.RawMessage(strconv.Itoa(i)))
+	}
+	if len(env.Objects) > 0 {
+		w.Header().Set(taxii.HeaderAddedFirst, taxii.FormatTime(epoch.Add(time.Duration(start)*time.Second)))
+		w.Header().Set(taxii.HeaderAddedLast, taxii.FormatTime(epoch.Add(time.Duration(end-1)*time.Second)))
+	}
+	if env.More && f.withNext {
+		env.Next = strconv.Itoa(end)
+	}
+	_ = json.NewEncoder(w).Encode(env)
+}
+
+func start(t *testing.T, f *foreign, path string) *taxiiclient.Client {
+	t.Helper()
+	s := httptest.NewServer(f)
+	t.Cleanup(s.Close)
+	h := taxiiclient.NewHTTP()
+	h.RetryWaitMin, h.RetryWaitMax = time.Millisecond, time.Millisecond
+	c, err := taxiiclient.New(taxiiclient.Options{Server: s.URL + path, User: "u", Token: "p", HTTP: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// read returns the objects from a cursor on, and the cursor behind them.
+func read(t *testing.T, c *taxiiclient.Client, from taxiiclient.Cursor, f taxii.Filter) ([]string, taxiiclient.Cursor, error) {
+	t.Helper()
+	col, err := c.Find(t.Context(), "alias")
+	if err != nil {
+		return nil, from, err
+	}
+	var list []string
+	for p, err := range c.Pages(t.Context(), col, from, f) {
+		if err != nil {
+			return list, from, err
+		}
+		for _, o := range p.Objects {
+			list = append(list, string(o))
+		}
+		from = p.After
+	}
+	return list, from, nil
+}
+
+func numbers(from, to int) (list []string) {
+	for i := from; i < to; i++ {
+		list = append(list, strconv.Itoa(i))
+	}
+	return list
+}
+
+func TestReadsServersWithAndWithoutNext(t *testing.T) {
+	for _, withNext := range []bool{true, false} {
+		for _, limit := range []int{0, 1, 7, 100} {
+			f := &foreign{n: 35, withNext: withNext}
+			c := start(t, f, "")
+			got, cursor, err := read(t, c, taxiiclient.Cursor{}, taxii.Filter{Limit: limit})
+			if err != nil || !slices.Equal(got, numbers(0, 35)) {
+				t.Errorf("next %v, limit %d: %v, %v", withNext, limit, got, err)
+			}
+			// The cursor goes through JSON and on, when there is more.
+			text, err := json.Marshal(cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kept taxiiclient.Cursor
+			if err := json.Unmarshal(text, &kept); err != nil {
+				t.Fatal(err)
+			}
+			f.n = 40
+			if got, _, err := read(t, c, kept, taxii.Filter{Limit: limit}); err != nil || !slices.Equal(got, numbers(35, 40)) {
+				t.Errorf("next %v, limit %d, later: %v, %v", withNext, limit, got, err)
+			}
+		}
+	}
+}
+
+func TestAnExpiredNextFallsBackToAddedAfter(t *testing.T) {
+	f := &foreign{n: 30, withNext: true}
+	f.habit = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("next") == "20" {
+			w.WriteHeader(http.StatusBadRequest)
+			return true
+		}
+		return false
+	}
+	if got, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); err != nil || !slices.Equal(got, numbers(0, 30)) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestServersThatDoNotGetOnAreReported(t *testing.T) {
+	at := func(s int) string { return taxii.FormatTime(epoch.Add(time.Duration(s) * time.Second)) }
+	for name, answer := range map[string]func(w http.ResponseWriter, n int) string{
+		"the same next":    func(http.ResponseWriter, int) string { return `{"more":true,"next":"x","objects":[1]}` },
+		"no next, no date": func(http.ResponseWriter, int) string { return `{"more":true,"objects":[1]}` },
+		"back in time": func(w http.ResponseWriter, n int) string {
+			w.Header().Set(taxii.HeaderAddedFirst, at(100-n))
+			w.Header().Set(taxii.HeaderAddedLast, at(101-n))
+			return fmt.Sprintf(`{"more":true,"next":"%d","objects":[1]}`, n)
+		},
+		"more of nothing": func(http.ResponseWriter, int) string { return `{"more":true}` },
+	} {
+		n := 0
+		f := &foreign{habit: func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, "/objects/") {
+				return false
+			}
+			n++
+			_, _ = w.Write([]byte(answer(w, n)))
+			return true
+		}}
+		if _, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); !errors.Is(err, taxiiclient.ErrLoops) || n > 5 {
+			t.Errorf("%s: %v after %d pages", name, err, n)
+		}
+	}
+}
+
+func TestBusyServersAreAskedAgain(t *testing.T) {
+	n := 0
+	f := &foreign{n: 5, habit: func(w http.ResponseWriter, _ *http.Request) bool {
+		if n++; n%3 != 0 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	}}
+	if got, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); err != nil || len(got) != 5 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestFindsByIDThenAliasThenTitle(t *testing.T) {
+	for _, path := range []string{"", "/", "/taxii2", "/taxii2/", "/root2", "/root2/"} {
+		c := start(t, &foreign{}, path)
+		for name, want := range map[string]string{"c1": "c1", "alias": "c1", "A title": "c1", "c2": "c2"} {
+			if col, err := c.Find(t.Context(), name); err != nil || col.ID != want {
+				t.Errorf("%q: %s is %+v, %v", path, name, col, err)
+			}
+		}
+		if _, err := c.Find(t.Context(), "nothing"); !errors.Is(err, taxiiclient.ErrNoCollection) {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+func TestErrorsSayWhatTheServerSaid(t *testing.T) {
+	f := &foreign{habit: func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"title":"No","description":"not today","http_status":"403"}`))
+		return true
+	}}
+	_, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{})
+	var status *taxiiclient.StatusError
+	if !errors.As(err, &status) || status.Status != 403 || !strings.Contains(err.Error(), "No: not today") {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "ftp://x", "://", "host:80"} {
+		if _, err := taxiiclient.New(taxiiclient.Options{Server: bad}); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	f.habit = func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte("<html>")); return true }
+	if _, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); err == nil || !strings.Contains(err.Error(), "not a TAXII 2.1 response") {
+		t.Error(err)
+	}
+}
+
+// A redirect to another host does not get the credentials.
+func TestCredentialsStayWithTheirHost(t *testing.T) {
+	leaked := false
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { leaked = leaked || r.Header.Get("Authorization") != "" }))
+	defer other.Close()
+	f := &foreign{habit: func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, other.URL, http.StatusFound)
+		return true
+	}}
+	if _, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); err == nil || leaked {
+		t.Errorf("%v, leaked %v", err, leaked)
+	}
+}
