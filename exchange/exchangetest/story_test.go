@@ -1,6 +1,7 @@
 package exchangetest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -435,12 +437,23 @@ func TestAnIdempotencyKeyIsForOneContent(t *testing.T) {
 	}
 }
 
-// BenchmarkLoneEvent is one event on an idle system: until the receipt, and
-// until it can be read over TAXII.
+// BenchmarkLoneEvent is one event on an idle system: until the receipt, until it
+// can be read over TAXII, and until a subscriber has it over NATS.
 func BenchmarkLoneEvent(b *testing.B) {
 	e := exchangetest.Start(b, exchangetest.Register)
+	arrived := make(chan time.Time, 1)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c := &apiclient.Client{Server: e.HTTPURL(), User: "cert-at", Token: e.Token(b, "cert-at"), HTTP: taxiiclient.NewHTTP()}
+		_ = c.Subscribe(ctx, "cert-at", "start", func(*apiclient.Block) error { arrived <- time.Now(); return nil })
+	}()
+	defer func() { cancel(); <-done }()
+	e.Publish(b, "rustock", rows(1, "2026-03-18", "AT"))
+	<-arrived // the subscriber is there
 	i := 0
-	var receipts, visible []time.Duration
+	var receipts, visible, received []time.Duration
 	for b.Loop() {
 		i++
 		row := fmt.Sprintf("%s2026-03-19 00:00:00,240.%d.%d.%d,1024,1,AT,rustock,198.51.100.7,80,\n", header, i>>16, i>>8&255, i&255)
@@ -454,8 +467,9 @@ func BenchmarkLoneEvent(b *testing.B) {
 			b.Fatalf("not visible: %s", body)
 		}
 		visible = append(visible, time.Since(start))
+		received = append(received, (<-arrived).Sub(start))
 	}
-	for name, list := range map[string][]time.Duration{"receipt-p50-ms": receipts, "readable-p50-ms": visible} {
+	for name, list := range map[string][]time.Duration{"receipt-p50-ms": receipts, "readable-p50-ms": visible, "received-p50-ms": received} {
 		slices.Sort(list)
 		b.ReportMetric(float64(list[len(list)/2].Microseconds())/1000, name)
 	}
