@@ -14,11 +14,18 @@ import (
 // ErrKeyReused means that an idempotency key came again with other rows.
 var ErrKeyReused = errors.New("the idempotency key was used for other rows")
 
+// ErrFenced means that somebody else has written to a log that this process
+// believed to own, or that an append's outcome cannot be known. The node must
+// stop: its next start recovers.
+var ErrFenced = errors.New("the log has another writer, or its state is unknown")
+
 // ErrNoFeed means that the register has no such feed.
 var ErrNoFeed = errors.New("no such feed")
 
 // MaxEvents and MaxText bound one intake record: its events, and the bytes of
-// their texts. A record has to fit one message of the journal.
+// their texts. A record has to fit one message of the journal, 8 MB: an event
+// takes at most 100 bytes beside its texts, and an observation, which keeps
+// texts of earlier records too, some 2.4 KB with its contacts and places.
 const (
 	MaxEvents = 2000
 	MaxText   = 256 << 10
@@ -31,7 +38,8 @@ type Sightings interface {
 	Applied() uint64
 	// Wait returns once the record of a sequence is in, and a block of another.
 	Wait(ctx context.Context, intake, block uint64) error
-	HasEvent(feed string, id EventID) (bool, error)
+	// Event tells whether an event is known, and whether any collection took it.
+	Event(feed string, id EventID) (known, delivered bool, err error)
 	Observation(feed string, of HostDay) (Observation, bool, error)
 	// Introduced tells when a topic was last introduced into a collection.
 	Introduced(feed string, x Introduction) (time.Time, bool, error)
@@ -79,9 +87,10 @@ type Admission struct {
 	// Fatal is told of the error after which nothing more is taken.
 	Fatal func(error)
 
-	rules atomic.Pointer[Rules]
-	mu    sync.Mutex
-	feeds map[string]*feedWriter
+	rules  atomic.Pointer[Rules]
+	mu     sync.Mutex
+	feeds  map[string]*feedWriter
+	closed bool
 }
 
 // SetRules puts a version of the rules in force, for every chunk that comes
@@ -143,6 +152,9 @@ func (a *Admission) feed(ctx context.Context, id string) (*feedWriter, error) {
 	if f := a.feeds[id]; f != nil {
 		return f, nil
 	}
+	if a.closed {
+		return nil, ErrClosed
+	}
 	f, err := a.open(ctx, id)
 	if err != nil {
 		return nil, err
@@ -163,10 +175,12 @@ func (a *Admission) Recover(ctx context.Context, feed string) error {
 	return f.wait(ctx, func() bool { return len(f.open) == 0 })
 }
 
-// Close stops taking chunks and waits until those under way are carried.
+// Close stops taking chunks and waits until those under way are carried or have
+// failed.
 func (a *Admission) Close(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closed = true
 	var errs []error
 	for _, f := range a.feeds {
 		errs = append(errs, f.close(ctx))
@@ -177,8 +191,7 @@ func (a *Admission) Close(ctx context.Context) error {
 // Admit decides about a chunk and makes it durable. What it returns is still to
 // be waited for. Chunks of a feed are taken in the order of the calls.
 func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
-	rules := a.rules.Load()
-	if rules == nil || rules.Register.Feed(s.Feed) == nil {
+	if r := a.rules.Load(); r == nil || r.Register.Feed(s.Feed) == nil {
 		return nil, fmt.Errorf("%w: %.60q", ErrNoFeed, s.Feed)
 	}
 	f, err := a.feed(ctx, s.Feed)
@@ -189,6 +202,11 @@ func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) 
 		return nil, err
 	}
 	defer f.unlock()
+	// Only now: while the chunk waited for its turn the register may have changed.
+	rules := a.rules.Load()
+	if rules.Register.Feed(s.Feed) == nil {
+		return nil, fmt.Errorf("%w: %.60q", ErrNoFeed, s.Feed)
+	}
 	if p, err := f.replay(s); p != nil || err != nil {
 		return p, err
 	}

@@ -173,6 +173,11 @@ func (e *encoder) observation(o *Observation) {
 	e.int(o.Count)
 	e.b = append(e.b, byte(o.Label))
 	e.place(o.Place)
+	e.uint(uint64(len(o.Places)))
+	for _, p := range o.Places {
+		e.place(p.Place)
+		e.text(p.Hostname)
+	}
 	e.text(o.Malware)
 	e.text(o.Provider)
 	e.text(o.Protocol)
@@ -194,6 +199,10 @@ func (d *decoder) observation() (o Observation) {
 	o.Count = d.int()
 	o.Label = d.level()
 	o.Place = d.place()
+	o.Places = make([]Placed, d.count())
+	for i := range o.Places {
+		o.Places[i] = Placed{Place: d.place(), Hostname: d.text()}
+	}
 	o.Malware, o.Provider, o.Protocol = d.text(), d.text(), d.text()
 	o.Contacts = make([]stix.Contact, d.count())
 	for i := range o.Contacts {

@@ -101,7 +101,8 @@ func TestMergeDoesNotDependOnTheOrder(t *testing.T) {
 			order[i] = i
 		}
 		a, b := merge(order), merge(rapid.Permutation(order).Draw(t, "order"))
-		if d := cmp.Diff(a, b, sameAddr); d != "" {
+		// Places are in the order of arrival.
+		if d := cmp.Diff(a, b, sameAddr, cmpopts.IgnoreFields(exchange.Observation{}, "Places")); d != "" {
 			t.Fatal(d)
 		}
 		if len(a.Contacts) != min(len(events), exchange.MaxContacts) || !a.Contacts[0].Time.Equal(a.Last) {

@@ -17,10 +17,9 @@ type draft struct {
 	feed  *Feed
 	in    *Intake
 
-	seen      map[EventID]bool
-	decisions map[string]int // by what they were made of
+	seen      map[EventID]bool // the record's events: whether a collection took it
+	decisions map[string]int   // by what they were made of
 	hosts     map[HostDay]int
-	matches   [][]Match   // by observation: the claims of the record's events
 	versions  []time.Time // by observation: Modified before this record, zero for a new one
 	key       []byte
 }
@@ -62,43 +61,50 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
 		return nil
 	}
-	dup, err := d.known(e.ID())
+	id := e.ID()
+	known, delivered, err := d.known(id)
 	if err != nil {
 		return err
 	}
-	if dup {
+	if delivered {
 		r.Duplicates++
 		return nil
 	}
-	r.Events++
 	place := d.rules.Router.Place(e)
 	matches := d.rules.Router.Route(e.Address, place, e.Hostname)
 	label := d.f.a.Policy.Effective(e.Label, submission, d.feed.DefaultTLP)
 	got := Accepted{Event: *e, Place: place, Decision: d.decision(label, matches), Observation: -1}
-	if d.in.Decisions[got.Decision].Allowed() {
+	allowed := d.in.Decisions[got.Decision].Allowed()
+	if known && !allowed {
+		r.Duplicates++ // withheld before, and so it is now
+		return nil
+	}
+	r.Events++
+	d.seen[id] = allowed
+	if allowed {
 		if got.Observation, err = d.observation(HostDay{e.Address, DayOf(e.Observed)}); err != nil {
 			return err
 		}
 		o := &d.in.Observations[got.Observation]
 		o.Merge(e, label, place)
-		d.matches[got.Observation] = union(d.matches[got.Observation], matches)
 	}
 	d.in.Events = append(d.in.Events, got)
 	return nil
 }
 
-// known reports whether the event is in this record or an earlier one already.
-func (d *draft) known(id EventID) (bool, error) {
-	if d.seen[id] {
-		return true, nil
+// known reports whether the event is in this record or an earlier one already,
+// and whether any collection took it. One that none took may come again, with
+// another label.
+func (d *draft) known(id EventID) (known, delivered bool, err error) {
+	if delivered, known := d.seen[id]; known {
+		return true, delivered, nil
 	}
-	d.seen[id] = true
-	for _, r := range d.f.recent {
-		if r.seen[id] {
-			return true, nil
+	for _, r := range slices.Backward(d.f.recent) {
+		if delivered, known := r.seen[id]; known {
+			return true, delivered, nil
 		}
 	}
-	return d.f.a.Sightings.HasEvent(d.feed.ID, id)
+	return d.f.a.Sightings.Event(d.feed.ID, id)
 }
 
 // observation returns the index of a host's day, with all that is known of it.
@@ -111,7 +117,7 @@ func (d *draft) observation(of HostDay) (int, error) {
 	for _, r := range slices.Backward(d.f.recent) {
 		if i, ok := r.hosts[of]; ok {
 			o, found = r.in.Observations[i], true
-			o.Contacts = slices.Clone(o.Contacts)
+			o.Contacts, o.Places = slices.Clone(o.Contacts), slices.Clone(o.Places)
 			break
 		}
 	}
@@ -129,7 +135,6 @@ func (d *draft) observation(of HostDay) (int, error) {
 	i := len(d.in.Observations)
 	d.hosts[of] = i
 	d.in.Observations = append(d.in.Observations, o)
-	d.matches = append(d.matches, nil)
 	d.versions = append(d.versions, version)
 	return i, nil
 }
@@ -142,7 +147,11 @@ func (d *draft) settle(i int) {
 	if v := d.versions[i]; !v.IsZero() && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	o.Decision = d.decision(o.Label, d.matches[i])
+	var matches []Match
+	for _, p := range o.Places {
+		matches = union(matches, d.rules.Router.Route(o.Address, p.Place, p.Hostname))
+	}
+	o.Decision = d.decision(o.Label, matches)
 }
 
 // decision returns the index of the decision for a label and claims.
@@ -187,8 +196,10 @@ func (d *draft) count() {
 			for _, g := range d.in.Decisions[e.Decision].Grants {
 				j, entered := slices.BinarySearchFunc(final, g.Collection, func(g Grant, c string) int { return cmp.Compare(g.Collection, c) })
 				switch {
+				case !entered && g.Collection == Unclaimed:
+					// Another event of the day has placed the host.
 				case !entered:
-					// Unclaimed by itself; another event of the chunk placed the host.
+					withheld = true // the host has been in more places than are kept
 				case !final[j].Allow:
 					withheld = true
 				case g.Collection == Unclaimed:

@@ -104,20 +104,23 @@ var ErrClosed = errors.New("the exchange is stopping")
 // close carries what is under way and writes the position. What it cannot
 // finish in time is for the next start.
 func (f *feedWriter) close(ctx context.Context) error {
-	if err := f.lock(ctx); err != nil {
-		return err
-	}
+	f.turn <- struct{}{} // whoever has it is admitting one chunk
 	f.fail(ErrClosed)
-	f.unlock()
 	close(f.carry)
-	if err := f.wait(ctx, func() bool { return len(f.open) == 0 }); err != nil {
+	f.unlock()
+	err := f.wait(ctx, func() bool { return len(f.open) == 0 })
+	if err != nil && ctx.Err() != nil {
 		return err
 	}
 	f.wg.Wait()
+	if err != nil {
+		return err
+	}
 	return f.checkpoint(ctx, 1)
 }
 
-// fail keeps the feed from taking more.
+// fail keeps the feed from taking more. The first failure counts; that the
+// feed is closed is none.
 func (f *feedWriter) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -209,8 +212,11 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	}
 	sequence, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last)
 	if err != nil {
-		// Whether the log has it, only a new start can tell.
 		<-f.slots
+		if !errors.Is(err, ErrFenced) {
+			return nil, err // the log is as it was
+		}
+		// Whether the log has it, only a new start can tell.
 		err = fmt.Errorf("feed %s takes nothing more until the exchange is started anew: %w", f.feed, err)
 		f.fail(err)
 		f.a.Fatal(err)

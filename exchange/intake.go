@@ -12,6 +12,15 @@ import (
 // MaxContacts is how many contacts of a host in one day are kept: the newest.
 const MaxContacts = 32
 
+// MaxPlaces is how many places of a host in one day are kept.
+const MaxPlaces = 4
+
+// Placed is a place with the name that the host had there.
+type Placed struct {
+	Place
+	Hostname string
+}
+
 // HostDay names what one observation is about: a host on a UTC day, within a
 // feed.
 type HostDay struct {
@@ -35,6 +44,10 @@ type Observation struct {
 	Malware  string
 	Provider string
 	Protocol string
+	// Places are where the day's events placed the host, last arrived first, at most
+	// MaxPlaces; Place is that of the last sighting. Whoever answers for one of
+	// them gets the host, whichever chunk the event came in.
+	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact
 	// Decision is an index into the record's Decisions.
@@ -56,6 +69,14 @@ func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
 	}
 	o.Count += e.Count
 	o.Label = max(o.Label, label)
+	here := Placed{p, e.Hostname}
+	if i := slices.Index(o.Places, here); i != 0 {
+		if i > 0 {
+			o.Places = slices.Delete(o.Places, i, i+1)
+		}
+		o.Places = slices.Insert(o.Places, 0, here)
+		o.Places = o.Places[:min(len(o.Places), MaxPlaces)]
+	}
 	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
 	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
 	if at == MaxContacts {

@@ -28,8 +28,13 @@ type VersionFilter struct {
 	At      time.Time
 }
 
-// maxValues is how many values one match parameter may list.
-const maxValues = 1000
+// maxValues is how many values one match parameter may list, maxLength how long
+// all parameters may be together: they come back in a cursor, which has to fit a
+// request line.
+const (
+	maxValues = 1000
+	maxLength = 16 << 10
+)
 
 // ParseFilter reads the query of a request. Unknown parameters are ignored, as
 // section 3.4.1 wants it of match fields; one that is doubled or malformed is an
@@ -77,6 +82,15 @@ func ParseFilter(query url.Values) (Filter, error) {
 	}
 	f.Next = one("next")
 	f.IDs, f.Types, f.SpecVersions = list("match[id]"), list("match[type]"), list("match[spec_version]")
+	length := 0
+	for name, values := range query {
+		if name != "next" {
+			length += len(strings.Join(values, ""))
+		}
+	}
+	if length > maxLength && err == nil {
+		err = badParameter("the query", "is longer than 16 KiB")
+	}
 	versions := list("match[version]")
 	for _, s := range versions {
 		v, e := parseVersion(s, len(versions))

@@ -28,7 +28,7 @@ func (a *access) flags(c *cobra.Command) {
 	f.StringVar(&a.server, "server", "", "base URL of the exchange (default: TOCSIN_SERVER, or the one that runs on --data)")
 	f.StringVar(&a.data, "data", config.Default().Data, "data directory of an exchange on this machine")
 	f.StringVar(&a.user, "user", "", "member id (default: TOCSIN_USER)")
-	f.StringVar(&a.tokenFile, "token-file", "", "file with the token (default: TOCSIN_TOKEN, or admin.token in --data)")
+	f.StringVar(&a.tokenFile, "token-file", "", "file with the token (default: TOCSIN_TOKEN, or admin.token of the exchange that runs on --data)")
 }
 
 // resolved is an access with nothing left open.
@@ -53,12 +53,11 @@ func (a *access) resolve() (r resolved, err error) {
 	}
 	r.user, r.token = first(a.user, os.Getenv("TOCSIN_USER")), os.Getenv("TOCSIN_TOKEN")
 	file := a.tokenFile
-	if file == "" && r.token == "" && (local || r.user == "" || r.user == exchange.Admin) {
+	if file == "" && r.token == "" && local && (r.user == "" || r.user == exchange.Admin) {
+		// Only for the exchange on this directory: the operator's token goes to
+		// no other server.
 		file = filepath.Join(a.data, "admin.token")
-		if _, err := os.Stat(file); err != nil && !local {
-			return r, nil // some servers want no credential
-		}
-		r.user = first(r.user, exchange.Admin)
+		r.user = exchange.Admin
 	}
 	if file != "" {
 		text, err := os.ReadFile(file)

@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"exchange/packaging":    {"exchange", "stix", "stix/tlp"},
 	"exchange/broker":       {"exchange"},
 	"exchange/journal":      {"exchange", "stix", "stix/tlp"},
-	"exchange/view":         {"exchange", "stix"},
+	"exchange/view":         {"exchange", "stix", "stix/tlp"},
 	"exchange/register":     {"exchange", "stix/tlp"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix/tlp", "taxii", "taxii/taxiiserver"},

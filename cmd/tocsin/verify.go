@@ -98,11 +98,7 @@ func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (c
 func verifyOffline(c *cobra.Command, dir string, names []string) ([]exchange.Chain, error) {
 	var chains []exchange.Chain
 	err := node.WithJournal(c.Context(), dir, func(j node.Journal) (err error) {
-		want := make(map[string]bool)
-		for _, name := range names {
-			want[name] = true
-		}
-		chains, err = j.Verify(c.Context(), func(collection string) bool { return len(want) == 0 || want[collection] })
+		chains, err = j.Verify(c.Context(), names...)
 		return err
 	})
 	return chains, err

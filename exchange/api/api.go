@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,8 +28,8 @@ const maxBody = 256 << 20
 
 // Journal is what the API asks of the journal.
 type Journal interface {
-	// Verify walks the chains that want selects.
-	Verify(ctx context.Context, want func(collection string) bool) ([]exchange.Chain, error)
+	// Verify walks the chains of the collections.
+	Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, member, collection string, sequence uint64) error
 }
@@ -199,8 +200,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable):
 		w.Header().Set("Retry-After", "2")
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
-	case r.Context().Err() != nil:
-		return // nobody is listening
+	case r.Context().Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded): // the caller is gone, or the exchange is stopping
+		w.Header().Set("Retry-After", "2")
+		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 	default:
 		a.Log.Error("request failed", "method", r.Method, "route", r.Pattern, "error", err)
 		e = fail(http.StatusInternalServerError, "Internal error", "The server's log says more")

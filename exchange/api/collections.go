@@ -92,7 +92,7 @@ func (a *API) verify(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	chains, err := a.Journal.Verify(r.Context(), func(name string) bool { return name == c.ID })
+	chains, err := a.Journal.Verify(r.Context(), c.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -57,10 +57,25 @@ func (a *API) publish(r *request) (any, error) {
 	return nil, nil
 }
 
+// body remembers why it could not be read to its end.
+type body struct {
+	r   io.Reader
+	err error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
 // ingest is one publishing request.
 type ingest struct {
 	a     *API
-	body  io.Reader
+	r     *request
+	body  body
 	opt   report.Options
 	feed  string
 	key   string
@@ -80,7 +95,7 @@ func newIngest(a *API, r *request, feed string) (*ingest, error) {
 	bad := func(what string, err error) error {
 		return fail(http.StatusBadRequest, "Bad parameter", "%s: %v", what, err)
 	}
-	in := &ingest{a: a, body: r.Body, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run"), visible: q.Get("wait") != "durable"}
+	in := &ingest{a: a, r: r, body: body{r: r.Body}, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run"), visible: q.Get("wait") != "durable"}
 	in.receipt = exchange.Receipt{Feed: feed, Collections: make(map[string]int64)}
 	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
 		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
@@ -128,6 +143,9 @@ func (in *ingest) run(ctx context.Context) error {
 	defer cancel()
 	chunks := make(chan *exchange.Submission, 1)
 	parsed := make(chan error, 1)
+	// Whatever ends the request also ends a read from the publisher's socket.
+	control := http.NewResponseController(in.r.w)
+	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
 	go func() {
 		defer close(chunks)
 		parsed <- in.parse(ctx, chunks)
@@ -156,6 +174,10 @@ func (in *ingest) run(ctx context.Context) error {
 }
 
 func (in *ingest) admit(ctx context.Context, s *exchange.Submission) error {
+	// A request can go on for hours: the right to publish is looked at each time.
+	if !in.a.stillMayPublish(in.r, in.feed) {
+		return taxiiserver.ErrNotFound
+	}
 	for len(in.pending) >= maxPending {
 		if err := in.settle(ctx); err != nil {
 			return err
@@ -167,6 +189,14 @@ func (in *ingest) admit(ctx context.Context, s *exchange.Submission) error {
 	}
 	in.pending = append(in.pending, p)
 	return nil
+}
+
+// stillMayPublish looks at the caller's rights as they are now.
+func (a *API) stillMayPublish(r *request, feed string) bool {
+	x := a.access.Load()
+	f := x.register.Feed(feed)
+	who, err := x.caller(r.Request)
+	return err == nil && who == r.caller && f != nil && x.register.MayPublish(who, f)
 }
 
 // settle waits for the oldest chunk and adds its receipt.
@@ -188,12 +218,19 @@ func (in *ingest) settle(ctx context.Context) error {
 // parse cuts the rows into chunks: at a number of events, of bytes of text, or
 // of problems.
 func (in *ingest) parse(ctx context.Context, out chan<- *exchange.Submission) error {
-	rd, err := report.NewReader(in.body, in.opt)
+	rd, err := report.NewReader(&in.body, in.opt)
+	if in.body.err != nil {
+		return in.body.err
+	}
 	if err != nil {
 		return err
 	}
 	for n := 0; ; n++ {
 		s, err := in.chunk(rd, n)
+		if in.body.err != nil {
+			// What was read of this chunk is not what its key is for.
+			return in.body.err
+		}
 		if s.Receipt.Rows > 0 {
 			select {
 			case out <- s:

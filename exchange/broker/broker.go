@@ -70,13 +70,15 @@ type Broker struct {
 var settings = template.Must(template.New("nats").Parse(`
 server_name: tocsin
 {{if .Listen}}listen: "{{.Listen}}"{{end}}
-max_payload: 4MB
+max_payload: 8MB
 write_deadline: "10s"
 no_auth_user: ""
 jetstream {
   store_dir: {{.Dir}}
   sync_interval: always
+  limits {default_max_consumers: -1}
 }
+authorization {timeout: 30}
 {{if .CertFile}}tls { cert_file: {{.CertFile}}, key_file: {{.KeyFile}} }{{end}}
 system_account: SYS
 accounts {

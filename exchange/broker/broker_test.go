@@ -41,6 +41,9 @@ func start(t *testing.T) (*broker.Broker, jetstream.JetStream) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n := s.CachedInfo().Config.MaxConsumers; n != -1 {
+		t.Errorf("at most %d consumers: there are more members than that", n)
+	}
 	for _, m := range []string{"cert-a", "cert-b"} {
 		_, name := exchange.Consumer(m, m)
 		_, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: name, FilterSubject: "tocsin.c." + m, AckPolicy: jetstream.AckExplicitPolicy})

@@ -101,32 +101,44 @@ func headOf(b *exchange.Block) head {
 	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), carried: b.Carried}
 }
 
-// Verify walks the chains of all collections (or of those that want selects)
+// Verify walks the chains of the collections, or of all where none is named,
 // from their first block to the last there is now: numbers without a gap,
 // hashes that fit, stamps that grow, payloads that hold as many objects as they
-// say. Chains come back sorted by collection.
-func (j *Journal) Verify(ctx context.Context, want func(collection string) bool) ([]exchange.Chain, error) {
-	_, last, err := j.Ends(ctx)
-	if err != nil || last == 0 {
-		return nil, err
+// say. Chains come back sorted by collection, each that has blocks.
+func (j *Journal) Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error) {
+	var subjects []string
+	last := uint64(0)
+	for _, c := range collections {
+		sequence, err := lastSequence(ctx, j.blocks, blocksPrefix+c)
+		if err != nil {
+			return nil, fmt.Errorf("verify %s: %w", c, err)
+		}
+		subjects, last = append(subjects, blocksPrefix+c), max(last, sequence)
+	}
+	if len(collections) == 0 {
+		var err error
+		if last, err = lastSequence(ctx, j.blocks, blocksPrefix+"*"); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+	}
+	if last == 0 {
+		return nil, nil
 	}
 	chains := make(map[string]*exchange.Chain)
-	err = follow(ctx, j.js, BlocksStream, nil, 1, func(msg jetstream.Msg, seq, _ uint64) error {
+	err := follow(ctx, j.js, BlocksStream, subjects, 1, func(msg jetstream.Msg, seq, _ uint64) error {
 		name := strings.TrimPrefix(msg.Subject(), blocksPrefix)
-		if want == nil || want(name) {
-			c := chains[name]
-			if c == nil {
-				c = &exchange.Chain{Collection: name}
-				chains[name] = c
+		c := chains[name]
+		if c == nil {
+			c = &exchange.Chain{Collection: name}
+			chains[name] = c
+		}
+		if c.Problem == "" {
+			b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+			if err == nil {
+				err = j.link(c, b)
 			}
-			if c.Problem == "" {
-				b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
-				if err == nil {
-					err = j.link(c, b)
-				}
-				if err != nil {
-					c.Problem = err.Error()
-				}
+			if err != nil {
+				c.Problem = err.Error()
 			}
 		}
 		if seq >= last {

@@ -39,11 +39,6 @@ const (
 	stateBucket  = "TOCSIN_STATE"
 )
 
-// ErrFenced means that somebody else has written to a log that this process
-// believed to own, or that an append's outcome cannot be known. The node must stop: the next start
-// recovers.
-var ErrFenced = errors.New("the log has another writer, or its state is unknown")
-
 // ErrDamaged means that the log does not hold what was written to it.
 var ErrDamaged = errors.New("the journal is damaged")
 
@@ -61,6 +56,7 @@ type Journal struct {
 	wg      sync.WaitGroup
 	ctx     context.Context //nolint:containedctx // the packers' life, from Open to Close
 	cancel  context.CancelFunc
+	closed  bool
 }
 
 // Open opens the streams, and makes them where they are not there.
@@ -105,8 +101,12 @@ func openStream(ctx context.Context, js jetstream.JetStream, name, subject, what
 	return s, nil
 }
 
-// Close stops the packers, which finish the append under way and refuse the rest.
+// Close stops the packers, which finish the append under way and refuse the
+// rest. Whoever decompresses has stopped by now.
 func (j *Journal) Close() {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
 	j.cancel()
 	j.wg.Wait()
 	_ = j.enc.Close()
@@ -132,7 +132,7 @@ func (j *Journal) LastIntake(ctx context.Context, feed string) (uint64, error) {
 
 // AppendIntake appends an encoded record that follows the one of the given
 // sequence in its feed, and returns its sequence once it is on disk. After an
-// error that is ErrFenced nothing more may be appended.
+// error that is exchange.ErrFenced nothing more may be appended.
 func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error) {
 	msg := nats.NewMsg(intakePrefix + feed)
 	msg.Header.Set("Content-Encoding", "zstd")
@@ -154,7 +154,7 @@ func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, 
 	case e == nil && last.Sequence == after, errors.Is(e, jetstream.ErrMsgNotFound) && after == 0:
 		return 0, fmt.Errorf("append intake of feed %s: %w", feed, err)
 	}
-	return 0, fmt.Errorf("append intake of feed %s: %w: %w", feed, ErrFenced, errors.Join(err, e))
+	return 0, fmt.Errorf("append intake of feed %s: %w: %w", feed, exchange.ErrFenced, errors.Join(err, e))
 }
 
 // Message is one intake record as it is in the journal.
@@ -165,11 +165,15 @@ type Message struct {
 	Data []byte
 }
 
-// Decompress returns what a compressed record or block holds.
+// Decompress returns what a compressed record or block holds. Its error is an
+// exchange.ErrRecord when the data is at fault.
 func (j *Journal) Decompress(data []byte) ([]byte, error) {
 	out, err := j.dec.DecodeAll(data, nil)
+	if errors.Is(err, zstd.ErrDecoderClosed) {
+		return nil, err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", exchange.ErrRecord, err)
 	}
 	return out, nil
 }

@@ -59,12 +59,17 @@ type parcel struct {
 // went wrong. Shares of one feed must come in order.
 func (j *Journal) Carry(share exchange.Share, feed string, sequence uint64, done func(last uint64, err error)) {
 	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		done(0, exchange.ErrClosed)
+		return
+	}
 	p := j.packers[share.Collection]
 	if p == nil {
 		p = &packer{j: j, collection: share.Collection, in: make(map[string]bool)}
 		j.packers[share.Collection] = p
 	}
-	j.mu.Unlock()
+	defer j.mu.Unlock() // Close counts goroutines after it
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = append(p.queue, &parcel{share: share, feed: feed, sequence: sequence, done: done})
@@ -203,11 +208,11 @@ func (p *packer) publish(b *exchange.Block) error {
 			b.Sequence = now.sequence
 			return nil
 		case now.sequence != p.head.sequence:
-			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
+			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, exchange.ErrFenced, err)
 		}
 		<-time.After(time.Duration(try) * 100 * time.Millisecond)
 	}
-	return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, ErrFenced, err)
+	return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, exchange.ErrFenced, err)
 }
 
 // carriedGroups returns how many groups of the parcel are in the chain already.

@@ -57,8 +57,20 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 	if err != nil {
 		return nil, err
 	}
+	ctx, halt := context.WithCancel(context.Background())
+	if old := n.halt; old != nil {
+		n.halt = func() { old(); halt() }
+	} else {
+		n.halt = halt
+	}
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.requests.Add(1)
+		defer n.requests.Done()
+		h.ServeHTTP(w, r)
+	})
 	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler:     counted, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	n.servers = append(n.servers, server)

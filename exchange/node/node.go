@@ -3,7 +3,7 @@
 //
 // Opening: lock, broker, register, journal, view (which catches up with the
 // journal), admission (which carries what a crash left between intake and
-// blocks), HTTP. Closing: HTTP, admission, packers, followers, view, broker, lock.
+// blocks), HTTP. Closing: HTTP, admission, followers, packers, view, broker, lock.
 // What was acknowledged is durable at any moment; closing only saves the next
 // start some work.
 package node
@@ -79,8 +79,13 @@ type Node struct {
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
+	durables error // why members' consumers are not as the register says
 	err      error
 	done     chan struct{}
+
+	open     chan struct{} // closed when members may log in
+	requests sync.WaitGroup
+	halt     context.CancelFunc // of requests under way
 }
 
 // Open opens an exchange and returns once it is ready: what the journal holds is
@@ -89,7 +94,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{})}
+	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))
@@ -148,9 +153,6 @@ func (n *Node) openStores(ctx context.Context) error {
 
 // openExchange catches up and puts the register in force.
 func (n *Node) openExchange(ctx context.Context) error {
-	following, stop := context.WithCancel(context.Background())
-	n.stop = stop
-	n.follow(following)
 	n.api = api.New(api.Parts{
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
@@ -159,11 +161,15 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err
 	}
+	n.Register.OnCheck(n.inTheWay)
 	n.Register.OnChange(func(r *exchange.Register) {
 		if err := n.setRegister(r); err != nil {
 			n.fail(err)
 		}
 	})
+	following, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.follow(following)
 	if err := n.ensureAdmin(ctx); err != nil {
 		return err
 	}
@@ -179,7 +185,23 @@ func (n *Node) openExchange(ctx context.Context) error {
 			return fmt.Errorf("recover feed %s: %w", f, err)
 		}
 	}
-	return n.catchUp(ctx)
+	if err := n.catchUp(ctx); err != nil {
+		return err
+	}
+	close(n.open)
+	return nil
+}
+
+// inTheWay lists the collections that hold more than a version of the register
+// would let their readers see: a label is at most its collection's ceiling, and
+// that is at most the clearance of everybody who may read it.
+func (n *Node) inTheWay(r *exchange.Register) (list []string) {
+	for _, c := range r.Collections() {
+		if have := n.View.Stats(c.ID).Label; have > c.Ceiling {
+			list = append(list, fmt.Sprintf("collection %s holds objects labelled %s: its ceiling cannot be %s", c.ID, have, c.Ceiling))
+		}
+	}
+	return list
 }
 
 // catchUp waits until the view holds all that the journal does.
@@ -259,8 +281,11 @@ func (n *Node) setRegister(r *exchange.Register) error {
 			want = append(want, journal.Durable{Member: m.ID, Collection: c})
 		}
 	}
-	if err := n.Journal.SyncDurables(ctx, want); err != nil {
-		return err
+	// Without its consumer a member still has TAXII: that is an alarm, no end.
+	sync, cancelSync := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancelSync()
+	if n.durables = n.Journal.SyncDurables(sync, want); n.durables != nil {
+		n.log.Error("members' consumers are not as the register says", "error", n.durables)
 	}
 	// Whoever has other rights now logs in anew, or cannot.
 	return n.broker.Disconnect(func(member string) bool {
@@ -296,9 +321,20 @@ func logins(r *exchange.Register) map[string]login {
 	return out
 }
 
+// loginWait is how long a member's connection waits for the exchange to open;
+// the broker allows it a little more.
+const loginWait = 25 * time.Second
+
 // login lets a member in over NATS.
 func (n *Node) login(user, token string) (broker.Login, bool) {
-	if n.api == nil || user == exchange.Admin || !n.api.Login(user, token) {
+	// The port opens before the exchange does. To be refused twice makes a client
+	// give up, so it waits.
+	select {
+	case <-n.open:
+	case <-time.After(loginWait):
+		return broker.Login{}, false
+	}
+	if user == exchange.Admin || !n.api.Login(user, token) {
 		return broker.Login{}, false
 	}
 	l := broker.Login{Member: user}
@@ -313,6 +349,12 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 func (n *Node) ready(ctx context.Context) error {
 	if err := n.Err(); err != nil {
 		return err
+	}
+	n.mu.Lock()
+	durables := n.durables
+	n.mu.Unlock()
+	if durables != nil {
+		return durables
 	}
 	if broken := n.View.Broken(); len(broken) > 0 {
 		return fmt.Errorf("chains do not hold: %v", broken)
@@ -347,6 +389,9 @@ func (n *Node) Err() error {
 // lasts.
 func (n *Node) Close(ctx context.Context) error {
 	var errs []error
+	if n.halt != nil {
+		n.halt()
+	}
 	for _, server := range n.servers {
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if server.Shutdown(short) != nil {
@@ -354,16 +399,19 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 		cancel()
 	}
-	if n.admission != nil && n.Err() == nil {
-		errs = append(errs, n.admission.Close(ctx))
-	}
-	if n.Journal != nil {
-		n.Journal.Close()
+	n.requests.Wait()
+	if n.admission != nil {
+		if err := n.admission.Close(ctx); err != nil && n.Err() == nil {
+			errs = append(errs, err)
+		}
 	}
 	if n.stop != nil {
 		n.stop()
 	}
 	n.wg.Wait()
+	if n.Journal != nil {
+		n.Journal.Close() // after the followers, who decompress
+	}
 	if n.View != nil {
 		errs = append(errs, n.View.Close())
 	}

@@ -35,6 +35,8 @@ const (
 	secretKey  = "secret"
 	chunkSize  = 512 << 10
 	maxBlob    = 1 << 30 // of one snapshot or table, uncompressed
+	// maxVersions is how many past versions are kept in memory.
+	maxVersions = 16
 )
 
 // Store is the register of an exchange. It is safe for concurrent use.
@@ -47,6 +49,8 @@ type Store struct {
 	// changed, when set, is told of every version that this store puts in force
 	// before Change returns.
 	changed func(*exchange.Register)
+	// check, when set, names what stands in the way of a version.
+	check func(*exchange.Register) []string
 
 	mu       sync.Mutex // guards what is below
 	versions map[uint64]*exchange.Register
@@ -146,6 +150,9 @@ func (s *Store) At(ctx context.Context, version uint64) (*exchange.Register, err
 		if r.Version == version {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if len(s.versions) >= maxVersions {
+				clear(s.versions)
+			}
 			s.versions[version] = r
 			return r, nil
 		}
@@ -221,7 +228,7 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 		case !errors.Is(err, jetstream.ErrKeyNotFound):
 			return nil, fmt.Errorf("change the register: %w", err)
 		}
-		next, err := edit(base, change)
+		next, err := s.edit(base, change)
 		if err != nil || next == nil {
 			return base, err
 		}
@@ -231,10 +238,7 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 		case err != nil:
 			return nil, fmt.Errorf("change the register: %w", err)
 		}
-		s.current.Store(next)
-		if s.changed != nil {
-			s.changed(next)
-		}
+		s.advance(next)
 		return next, nil
 	}
 }
@@ -243,7 +247,7 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 // making it.
 func (s *Store) Preview(change func(r *exchange.Register) error) (*exchange.Register, error) {
 	base := s.Current()
-	next, err := edit(base, change)
+	next, err := s.edit(base, change)
 	if next == nil {
 		next = base
 	}
@@ -253,7 +257,7 @@ func (s *Store) Preview(change func(r *exchange.Register) error) (*exchange.Regi
 var errRaced = errors.New("somebody else changed the register")
 
 // edit applies the change to a copy; nil where it makes no difference.
-func edit(base *exchange.Register, change func(*exchange.Register) error) (*exchange.Register, error) {
+func (s *Store) edit(base *exchange.Register, change func(*exchange.Register) error) (*exchange.Register, error) {
 	before, err := json.Marshal(base)
 	if err != nil {
 		return nil, err
@@ -274,6 +278,11 @@ func edit(base *exchange.Register, change func(*exchange.Register) error) (*exch
 	normalise(next)
 	if err := validate(next); err != nil {
 		return nil, err
+	}
+	if s.check != nil {
+		if problems := s.check(next); len(problems) > 0 {
+			return nil, &Invalid{Problems: problems}
+		}
 	}
 	after, err := json.Marshal(next)
 	if err != nil || bytes.Equal(before, after) {
@@ -316,9 +325,26 @@ func (s *Store) commit(ctx context.Context, actor string, next *exchange.Registe
 }
 
 // OnChange sets who is told of versions: of those made here before Change
-// returns, of those made elsewhere while Watch runs; maybe more than once. It
-// is set before the store is used by others.
+// returns, of those made elsewhere while Watch runs; maybe more than once, and
+// maybe an older one late. It is set before Change and Watch are called.
 func (s *Store) OnChange(changed func(*exchange.Register)) { s.changed = changed }
+
+// OnCheck sets who is asked what stands in the way of a new version, besides
+// what is wrong with it. It is set before Change is called.
+func (s *Store) OnCheck(check func(*exchange.Register) []string) { s.check = check }
+
+// advance puts a version in force here, unless a later one is.
+func (s *Store) advance(r *exchange.Register) {
+	for {
+		have := s.current.Load()
+		if have.Version >= r.Version || s.current.CompareAndSwap(have, r) {
+			break
+		}
+	}
+	if s.changed != nil {
+		s.changed(r)
+	}
+}
 
 // Watch follows what other nodes do to the register until ctx ends.
 func (s *Store) Watch(ctx context.Context) error {
@@ -342,12 +368,7 @@ func (s *Store) Watch(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if have := s.current.Load(); r.Version > have.Version {
-				s.current.Store(r)
-			}
-			if s.changed != nil {
-				s.changed(r)
-			}
+			s.advance(r)
 		}
 	}
 }

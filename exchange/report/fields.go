@@ -23,8 +23,12 @@ type field struct {
 	set     func(ev *exchange.Event, value []byte) error
 }
 
-// maxText is the longest text field in bytes.
-const maxText = 1024
+// maxText is the longest text field in bytes, maxProtocol that of a protocol's
+// name. The journal's records rest on it: see exchange.MaxText.
+const (
+	maxText     = 256
+	maxProtocol = 32
+)
 
 var fields = []*field{
 	{"ip", []string{"http_referer_ip", "src_ip", "source.ip", "source_ip", "source_identifier", "address"}, setAddress},
@@ -107,7 +111,7 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 		}
 	}
 	if i, ok := best[fieldByName["ip"]]; ok && columns[i] == "src_ip" && slices.Contains(columns, "query_type") {
-		return nil, errors.New("in a sinkhole DNS report src_ip is a resolver, never the infected host: there is nothing to route here")
+		return nil, errors.New(resolverReason)
 	}
 	for _, must := range []string{"ip", "timestamp"} {
 		f := fieldByName[must]
@@ -122,6 +126,8 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 	}
 	return list, nil
 }
+
+const resolverReason = "in a sinkhole DNS report src_ip is a resolver, never the infected host: there is nothing to route here"
 
 // complete checks that the row said what every event needs.
 func complete(ev *exchange.Event) error {
@@ -247,8 +253,8 @@ func setHostname(ev *exchange.Event, v []byte) error {
 // setProtocol and setApplication fill one field: the transport comes first,
 // whichever column does.
 func setProtocol(ev *exchange.Event, v []byte) error {
-	var transport string
-	if err := setText(&transport, bytes.ToLower(v)); err != nil {
+	transport, err := protocolName(v)
+	if err != nil {
 		return err
 	}
 	ev.Protocol = strings.TrimSpace(transport + " " + ev.Protocol)
@@ -256,12 +262,20 @@ func setProtocol(ev *exchange.Event, v []byte) error {
 }
 
 func setApplication(ev *exchange.Event, v []byte) error {
-	var application string
-	if err := setText(&application, bytes.ToLower(v)); err != nil {
+	application, err := protocolName(v)
+	if err != nil {
 		return err
 	}
 	ev.Protocol = strings.TrimSpace(ev.Protocol + " " + application)
 	return nil
+}
+
+func protocolName(v []byte) (name string, err error) {
+	if len(v) > maxProtocol {
+		return "", fmt.Errorf("is %d bytes long, %d is the limit", len(v), maxProtocol)
+	}
+	err = setText(&name, v)
+	return strings.ToLower(name), err
 }
 
 func setLabel(ev *exchange.Event, v []byte) (err error) {

@@ -3,6 +3,8 @@ package report
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -19,6 +21,8 @@ type jsonSource struct {
 	in    bytes.Reader
 	dec   *jsontext.Decoder
 	picks picks
+	// resolver is set when the row is one of a sinkhole DNS report.
+	resolver bool
 }
 
 func newJSONSource(in *bufio.Reader, opt Options) *jsonSource {
@@ -53,13 +57,21 @@ func (s *jsonSource) next(ev *exchange.Event) error {
 		s.in.Reset(raw)
 		s.dec.Reset(&s.in)
 		clear(s.picks)
+		s.resolver = false
 		if err := s.object(""); err != nil {
 			return rowError(ln.number, "", "%s", bound(err.Error()))
 		}
-		if _, err := s.dec.ReadToken(); err == nil {
+		if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
 			return rowError(ln.number, "", "something follows the JSON object")
 		}
-		for f, p := range s.picks {
+		if p := s.picks[fieldByName["ip"]]; p.name == "src_ip" && s.resolver {
+			return rowError(ln.number, "src_ip", "%s", resolverReason)
+		}
+		for _, f := range fields {
+			p, ok := s.picks[f]
+			if !ok {
+				continue
+			}
 			if err := f.set(ev, p.value); err != nil {
 				return rowError(ln.number, p.name, "%v", err)
 			}
@@ -98,6 +110,7 @@ func (s *jsonSource) object(prefix string) error {
 		if err != nil {
 			return err
 		}
+		s.resolver = s.resolver || name == "query_type"
 		n := s.names[name]
 		if n.field == nil {
 			continue

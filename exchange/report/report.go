@@ -144,7 +144,7 @@ func fileError(line int, format string, args ...any) error {
 }
 
 func rowError(line int, column, format string, args ...any) error {
-	return &RowError{exchange.Problem{Line: line, Column: column, Reason: fmt.Sprintf(format, args...)}}
+	return &RowError{exchange.Problem{Line: line, Column: column[:min(len(column), 64)], Reason: fmt.Sprintf(format, args...)}}
 }
 
 var bom = []byte("\xef\xbb\xbf")

@@ -205,16 +205,20 @@ func TestBadJSONLinesAreNamed(t *testing.T) {
 		`{"ip":"240.0.0.2","timestamp":"2026-03-19T00:00:00Z"}{}`,
 		`{"ip":"240.0.0.4","timestamp":"2026-03-19T00:00:00Z","tlp":"orange"}`,
 		`{"ip":"240.0.0.5","timestamp":"2026-03-19T00:00:00Z"}`,
+		`{"ip":"240.0.0.6","timestamp":"2026-03-19T00:00:00Z"}garbage`,
+		`{"ip":"240.0.0.6","timestamp":"2026-03-19T00:00:00Z"}}`,
+		`{"query_type":"A","query":"x","src_ip":"240.0.0.6","timestamp":"2026-03-19T00:00:00Z"}`,
 	}, "\n")
 	events, rejected, err := read(t, strings.NewReader(source), report.Options{})
 	if err != nil || len(events) != 2 || events[1].Line != 9 {
 		t.Fatal(events, err)
 	}
-	if len(rejected) != 7 {
-		t.Errorf("rejected: %s", strings.Join(rejected, "\n"))
+	lines := []int{2, 3, 4, 5, 6, 7, 8, 10, 11, 12}
+	if len(rejected) != len(lines) {
+		t.Fatalf("rejected: %s", strings.Join(rejected, "\n"))
 	}
 	for i, r := range rejected {
-		if !strings.HasPrefix(r, fmt.Sprintf("line %d", i+2)) || len(r) > 300 {
+		if !strings.HasPrefix(r, fmt.Sprintf("line %d", lines[i])) || len(r) > 300 {
 			t.Errorf("%d: %s", i+2, r)
 		}
 	}

@@ -199,17 +199,22 @@ func (v *View) ApplyBlock(b *exchange.Block) error {
 	}
 	if err != nil { // what the journal holds is wrong, not the view
 		v.mu.Lock()
-		if v.broken[b.Collection] == nil {
+		first := v.broken[b.Collection] == nil
+		if first {
 			v.broken[b.Collection] = err
 		}
 		v.mu.Unlock()
 		skip := &writer{v: v, b: v.db.NewBatch()}
 		defer func() { _ = skip.b.Close() }()
+		if first {
+			skip.set(brokenKey(b.Collection), []byte(err.Error()))
+		}
 		return skip.commit("blocks", b.Sequence, nil)
 	}
 	h.number, h.hash = b.Number, b.Hash()
 	h.added = b.Added(b.Count - 1).UnixMicro()
 	h.objects += int64(b.Count)
+	h.label = max(h.label, b.Label)
 	return w.commit("blocks", b.Sequence, h)
 }
 
@@ -222,8 +227,11 @@ var (
 
 func (w *writer) block(b *exchange.Block) error {
 	text, err := w.v.opt.Decompress(b.Payload)
-	if err != nil {
+	if errors.Is(err, exchange.ErrRecord) {
 		return fmt.Errorf("%w: %w", errContent, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	first := b.AddedFirst.UnixMicro()
 	value := block{number: b.Number, count: b.Count, payload: b.Payload}
@@ -295,6 +303,9 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	}
 	h.added = first + int64(len(objects)) - 1
 	h.objects += int64(len(objects))
+	for i := range in.Observations {
+		h.label = max(h.label, in.Observations[i].Label)
+	}
 	return w.commit("intake", sequence, h)
 }
 
@@ -303,7 +314,11 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) {
 	w.set(intakeKey(sequence), record)
 	at := binary.BigEndian.AppendUint64(nil, sequence)
 	for i := range in.Events {
-		w.set(eventKey(in.Feed, in.Events[i].ID()), binary.BigEndian.AppendUint32(at[:8:8], uint32(i)))
+		value := append(binary.BigEndian.AppendUint32(at[:8:8], uint32(i)), 0)
+		if in.Events[i].Observation >= 0 {
+			value[12] = 1
+		}
+		w.set(eventKey(in.Feed, in.Events[i].ID()), value)
 	}
 	for i := range in.Observations {
 		o := &in.Observations[i]
@@ -317,9 +332,17 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) {
 	}
 }
 
-// HasEvent implements exchange.Sightings, as do the methods below.
-func (v *View) HasEvent(feed string, id exchange.EventID) (bool, error) {
-	return v.has(eventKey(feed, id))
+// Event implements exchange.Sightings, as do the methods below.
+func (v *View) Event(feed string, id exchange.EventID) (known, delivered bool, err error) {
+	value, closer, err := v.db.Get(eventKey(feed, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read view: %w", err)
+	}
+	delivered = len(value) == 13 && value[12] == 1
+	return true, delivered, closer.Close()
 }
 
 // Observation returns what is known of a host's day.

@@ -8,12 +8,15 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 func micros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 func metaKey(name string) []byte   { return append([]byte{'m'}, name...) }
 func numberKey(name string) []byte { return append([]byte{'n'}, name...) }
+
+func brokenKey(name string) []byte { return append([]byte{'z'}, name...) }
 
 // collectionKey starts every key that belongs to a collection.
 func collectionKey(kind byte, c uint32) []byte {
@@ -207,6 +210,7 @@ func (h *head) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, h.number)
 	b = binary.AppendVarint(b, h.added)
 	b = binary.AppendVarint(b, h.objects)
+	b = append(b, byte(h.label))
 	return append(b, h.hash...)
 }
 
@@ -220,10 +224,11 @@ func decodeHead(b []byte) (*head, error) {
 	if n[1] > 0 {
 		h.objects, n[2] = binary.Varint(b[n[0]+n[1]:])
 	}
-	if n[2] <= 0 {
+	rest := b[n[0]+n[1]+max(n[2], 0):]
+	if n[2] <= 0 || len(rest) == 0 {
 		return nil, ErrDamaged
 	}
-	h.hash = string(b[n[0]+n[1]+n[2]:])
+	h.label, h.hash = tlp.Level(rest[0]), string(rest[1:])
 	return h, nil
 }
 

@@ -124,7 +124,7 @@ func (r *reader) scan() (err error) {
 	after := int64(-1 << 62)
 	ok := false
 	if !r.q.After.IsZero() {
-		after = r.q.After.UnixMicro()
+		after = max(r.q.After.UnixMicro(), 0)
 		ok = it.SeekLT(blockKey(kind, r.c, after+1))
 	}
 	if !ok {
@@ -279,14 +279,4 @@ func (r *reader) byID() error {
 		}
 	}
 	return nil
-}
-
-// Versions lists the versions of one object, in the order of their date_added.
-// Objects come without Raw.
-func (v *View) Versions(ctx context.Context, collection, id string) ([]Object, error) {
-	page, _, err := v.Page(ctx, collection, Query{Limit: 1 << 30, IDs: []string{id}, Versions: []VersionMatch{{Kind: All}}})
-	for i := range page {
-		page[i].Raw = nil
-	}
-	return page, err
 }

@@ -20,10 +20,12 @@
 //	i c uuid type       the latest version of an object and where it stands
 //	o c uuid type ver.  an older version, and where it stands
 //	e sequence          an intake record, compressed
-//	x f event           in which record an event is, and where in it
+//	x f event           in which record an event is, where in it, and whether
+//	                    any collection took it
 //	a f day address     what is known of a host's day
 //	k f key             the record that an idempotency key made
 //	t f collection topic  when it was introduced last
+//	z name              why a collection's chain does not hold
 //
 // An object's date_added is its block's s plus its position, so an object is
 // named by (c, s, position).
@@ -41,6 +43,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // ErrDamaged means that the view does not hold what was written to it: it has
@@ -55,7 +58,8 @@ type Options struct {
 	CacheBytes int64
 	// Shares packages an intake record for one collection.
 	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
-	// Decompress undoes what the journal compressed.
+	// Decompress undoes what the journal compressed; its error is an
+	// exchange.ErrRecord when the data is at fault.
 	Decompress func([]byte) ([]byte, error)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *exchange.Block, number uint64, hash string, added time.Time) error
@@ -82,8 +86,9 @@ type View struct {
 type head struct {
 	number  uint64 // of its last block
 	hash    string
-	added   int64 // date_added of its last object, µs
-	objects int64 // ever added
+	added   int64     // date_added of its last object, µs
+	objects int64     // ever added
+	label   tlp.Level // the highest ever added
 }
 
 // Open opens the view, and makes it where there is none.
@@ -133,26 +138,38 @@ func (v *View) load() (err error) {
 			*to = binary.BigEndian.Uint64(value)
 		}
 	}
-	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'n'}, UpperBound: []byte{'n' + 1}})
+	err = v.each('z', func(name string, value []byte) error {
+		v.broken[name] = errors.New(string(value))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.each('n', func(name string, value []byte) error {
+		if len(value) != 4 {
+			return ErrDamaged
+		}
+		c := binary.BigEndian.Uint32(value)
+		v.numbers[name] = c
+		v.highest = max(v.highest, c)
+		text, found, err := v.get(headKey(c))
+		if err == nil && found {
+			v.heads[c], err = decodeHead(text)
+		}
+		return err
+	})
+}
+
+// each calls f with the keys of a kind, without the kind, and their values.
+func (v *View) each(kind byte, f func(name string, value []byte) error) (err error) {
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		if len(it.Value()) != 4 {
-			return ErrDamaged
-		}
-		c := binary.BigEndian.Uint32(it.Value())
-		v.numbers[string(it.Key()[1:])] = c
-		v.highest = max(v.highest, c)
-		value, found, err := v.get(headKey(c))
-		if err != nil {
+		if err := f(string(it.Key()[1:]), it.Value()); err != nil {
 			return err
-		}
-		if found {
-			if v.heads[c], err = decodeHead(value); err != nil {
-				return err
-			}
 		}
 	}
 	return it.Error()
@@ -177,18 +194,6 @@ func (v *View) get(key []byte) ([]byte, bool, error) {
 	}
 	value = append([]byte(nil), value...)
 	return value, true, closer.Close()
-}
-
-// has reports whether a key is there.
-func (v *View) has(key []byte) (bool, error) {
-	_, closer, err := v.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read view: %w", err)
-	}
-	return true, closer.Close()
 }
 
 // number returns a collection's number, and false where it has no blocks yet.
@@ -256,6 +261,8 @@ type Stats struct {
 	Blocks  uint64    `json:"blocks"`
 	Objects int64     `json:"objects_added"`
 	Last    time.Time `json:"last_added,omitzero"`
+	// Label is the highest that was ever added.
+	Label tlp.Level `json:"highest_label,omitempty"`
 }
 
 // Stats returns the collection's figures; all zero where it is empty.
@@ -266,7 +273,7 @@ func (v *View) Stats(collection string) Stats {
 	if h == nil {
 		return Stats{}
 	}
-	return Stats{Blocks: h.number, Objects: h.objects, Last: micros(h.added)}
+	return Stats{Blocks: h.number, Objects: h.objects, Last: micros(h.added), Label: h.label}
 }
 
 // BlockSequence returns where in the journal a collection's block is, and false

@@ -3,7 +3,6 @@ package view_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -24,7 +23,7 @@ func open(t interface{ Fatal(...any) }, dir string) *view.View {
 		Shares: func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) { return nil, nil },
 		Decompress: func(b []byte) ([]byte, error) {
 			if string(b) == "damaged" {
-				return nil, errors.New("damaged")
+				return nil, exchange.ErrRecord
 			}
 			return b, nil
 		},

@@ -50,8 +50,15 @@ func (c *call) page(path []string, object string) (*Page, *position, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if object != "" && len(p.Objects) == 0 && f.Next == "" && f.AddedAfter.IsZero() {
-		return nil, nil, ErrNotFound
+	if object != "" && len(p.Objects) == 0 {
+		// Nothing is left behind added_after, or there is no such object at all.
+		any, err := c.session.Objects(c.r.Context(), c.root, col.ID, Query{Limit: 1, IDs: q.IDs})
+		if err == nil && len(any.Objects) == 0 {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	h := c.w.Header()
 	h.Set("Content-Type", taxii.MediaType)
@@ -137,9 +144,6 @@ func (c *call) manifest(path []string) error {
 
 // versions answers Get Object Versions (section 5.8).
 func (c *call) versions(path []string) error {
-	if c.r.URL.Query().Has("match[version]") {
-		return taxii.NewError(http.StatusBadRequest, "Bad parameter", "match[version] has no place where versions are listed")
-	}
 	query := c.r.URL.Query()
 	if !query.Has("next") {
 		query.Set("match[version]", "all")

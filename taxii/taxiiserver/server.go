@@ -229,8 +229,9 @@ func (s *Server) Error(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, ErrUnavailable):
 		e = taxii.NewError(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 		e.RetryAfter = 2 * time.Second
-	case r.Context().Err() != nil:
-		return // nobody is listening
+	case r.Context().Err() != nil: // the caller is gone, or the server is stopping
+		e = taxii.NewError(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
+		e.RetryAfter = 2 * time.Second
 	default:
 		s.log.Error("taxii request failed", "method", r.Method, "error", err)
 		e = taxii.NewError(http.StatusInternalServerError, "Internal error", "The server's log says more")
