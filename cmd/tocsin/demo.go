@@ -229,21 +229,16 @@ func (d *demo) table(r *exchange.Receipt) {
 
 // stay keeps the exchange up and says how to look at it.
 func (d *demo) stay(ctx context.Context) error {
-	for name, token := range map[string]string{"cert-at": d.tokens["cert-at"], "dcu": d.tokens["dcu"]} {
-		if err := os.WriteFile(filepath.Join(d.data, name+".token"), []byte(token+"\n"), 0o600); err != nil {
-			return err
-		}
-	}
-	url := d.n.HTTPURL()
 	d.say(`
-Look around while it runs (another terminal):
-  curl -s -u cert-at:%[2]s '%[1]s/exchange/collections/cert-at/objects/?limit=7'
-  go run ./cmd/tocsin pull cert-at --data %[3]s --user cert-at --token-file %[3]s/cert-at.token --match type=indicator
-  go run ./cmd/tocsin subscribe cert-at --from start --data %[3]s --user cert-at --token-file %[3]s/cert-at.token
-  go run ./cmd/tocsin collection list --data %[3]s
+Look around while it runs, as CERT.at in another terminal:
+  export TOCSIN_SERVER=%[1]s TOCSIN_USER=cert-at TOCSIN_TOKEN=%[2]s
+  go run ./cmd/tocsin pull cert-at --match type=indicator
+  go run ./cmd/tocsin pull cert-at --output csv
+  go run ./cmd/tocsin subscribe cert-at --from start
+  curl -su $TOCSIN_USER:$TOCSIN_TOKEN "$TOCSIN_SERVER/exchange/collections/cert-at/objects/?limit=7"
 
 Ctrl-C ends it.
-`, url, d.tokens["cert-at"], d.data)
+`, d.n.HTTPURL(), d.tokens["cert-at"])
 	select {
 	case <-ctx.Done():
 		return nil

@@ -20,7 +20,7 @@ import (
 )
 
 // pieceSize is how much of a source one request carries, in bytes.
-const pieceSize = 2 << 20
+const pieceSize = 1 << 20
 
 // Publication says what is published and how.
 type Publication struct {

@@ -1,0 +1,224 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+func start(t *testing.T) *nats.Conn {
+	t.Helper()
+	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b.Conn()
+}
+
+func open(t *testing.T, nc *nats.Conn) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(t.Context(), nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	return j
+}
+
+// share makes n groups of three objects that all need one address.
+func share(collection string, from, n int) exchange.Share {
+	need := exchange.Object{ID: stix.DerivedID("ipv4-addr", "n", "0")}
+	need.Raw = fmt.Appendf(nil, `{"type":"ipv4-addr","id":"%s"}`, need.ID)
+	s := exchange.Share{Collection: collection, Label: tlp.Amber}
+	for i := range n {
+		g := &exchange.Group{Needs: []exchange.Object{need}}
+		for k := range 3 {
+			id := stix.DerivedID("sighting", "n", fmt.Sprint(from+i, "/", k))
+			g.Objects = append(g.Objects, exchange.Object{ID: id, Raw: fmt.Appendf(nil, `{"type":"sighting","id":"%s"}`, id)})
+		}
+		s.Groups = append(s.Groups, g)
+	}
+	return s
+}
+
+func carry(t *testing.T, j *journal.Journal, s exchange.Share, feed string, sequence uint64) error {
+	t.Helper()
+	done := make(chan error, 1)
+	j.Carry(s, feed, sequence, func(_ uint64, err error) { done <- err })
+	return <-done
+}
+
+// ids reads all objects of a collection, and checks that every block holds the
+// address that its objects need, first.
+func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
+	t.Helper()
+	_, last, err := j.Ends(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop")
+	err = j.FollowBlocks(t.Context(), 1, func(b *exchange.Block, _ uint64) error {
+		text, err := j.Decompress(b.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := true
+		err = stix.Objects(text, func(raw []byte) error {
+			h, err := stix.ParseHead(raw)
+			if first != (h.Type == "ipv4-addr") {
+				t.Errorf("block %d: an address is not first, or there twice", b.Number)
+			}
+			first = false
+			if b.Collection == collection && h.Type != "ipv4-addr" {
+				list = append(list, h.ID)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Sequence >= last {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func whole(t *testing.T, j *journal.Journal) {
+	t.Helper()
+	chains, err := j.Verify(t.Context())
+	if err != nil || len(chains) == 0 {
+		t.Fatal(chains, err)
+	}
+	for _, c := range chains {
+		if c.Problem != "" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestCarryingAgainAddsNothing(t *testing.T) {
+	nc := start(t)
+	j := open(t, nc)
+	for seq := uint64(1); seq <= 3; seq++ { // 400 groups do not fit one block
+		if err := carry(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
+			t.Fatal(err)
+		}
+		if err := carry(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := ids(t, j, "a")
+	if len(want) != 3*405*3 {
+		t.Fatalf("%d objects", len(want))
+	}
+	// As after a crash: everything is carried once more, by a new process.
+	j.Close()
+	j = open(t, nc)
+	for seq := uint64(1); seq <= 3; seq++ {
+		if err := carry(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
+			t.Fatal(err)
+		}
+		if err := carry(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ids(t, j, "a"); len(got) != len(want) {
+		t.Errorf("%d objects, %d before", len(got), len(want))
+	}
+	whole(t, j)
+}
+
+// A second writer is refused, and never forks the log.
+func TestASecondWriterIsFenced(t *testing.T) {
+	nc := start(t)
+	a, b := open(t, nc), open(t, nc)
+	if err := carry(t, a, share("c", 0, 1), "f", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := carry(t, b, share("c", 10, 1), "f", 2); err != nil { // b takes over
+		t.Fatal(err)
+	}
+	if err := carry(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
+		t.Errorf("the first writer goes on: %v", err)
+	}
+	if err := carry(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
+		t.Errorf("and again: %v", err)
+	}
+	if got := ids(t, b, "c"); len(got) != 6 {
+		t.Errorf("%d objects", len(got))
+	}
+	whole(t, b)
+	first, err := a.AppendIntake(t.Context(), "f", []byte("one"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AppendIntake(t.Context(), "f", []byte("two"), 0); !errors.Is(err, exchange.ErrFenced) {
+		t.Errorf("intake that does not follow: %v", err)
+	}
+	if _, err := b.AppendIntake(t.Context(), "f", []byte("two"), first); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
+	nc := start(t)
+	j := open(t, nc)
+	for seq := uint64(1); seq <= 3; seq++ {
+		for _, c := range []string{"gap", "forged", "fine"} {
+			if err := carry(t, j, share(c, int(seq), 1), "f", seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	whole(t, j)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), journal.BlocksStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteMsg(t.Context(), 4); err != nil { // the second block of "gap"
+		t.Fatal(err)
+	}
+	last, err := s.GetLastMsgForSubject(t.Context(), "tocsin.c.forged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := &nats.Msg{Subject: "tocsin.c.forged", Header: nats.Header{}, Data: last.Data}
+	for k, v := range last.Header {
+		if strings.HasPrefix(k, "Tocsin-") || strings.HasPrefix(k, "Content-") {
+			forged.Header[k] = v
+		}
+	}
+	forged.Header.Set("Tocsin-Block", "4") // its hash of the block before is the old one
+	if _, err := js.PublishMsg(t.Context(), forged); err != nil {
+		t.Fatal(err)
+	}
+	chains, err := j.Verify(t.Context())
+	if err != nil || len(chains) != 3 {
+		t.Fatal(chains, err)
+	}
+	for _, c := range chains {
+		if (c.Problem == "") != (c.Collection == "fine") {
+			t.Errorf("%+v", c)
+		}
+	}
+}
