@@ -198,6 +198,11 @@ func (d *draft) count() {
 				switch {
 				case !entered && g.Collection == Unclaimed:
 					// Another event of the day has placed the host.
+					for _, placed := range final {
+						if placed.Allow {
+							r.Collections[placed.Collection]++
+						}
+					}
 				case !entered:
 					withheld = true // the host has been in more places than are kept
 				case !final[j].Allow:

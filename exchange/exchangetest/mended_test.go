@@ -136,7 +136,10 @@ func TestAHostPlacedTwiceStaysWithBoth(t *testing.T) {
 		return fmt.Sprintf("%s2026-03-19 %02d:00:00,240.9.1.3,1,1,%s,rustock,198.51.100.7,80,\n", header, hour, cc)
 	}
 	for hour, cc := range []string{"AT", "PL", "", "AT"} {
-		e.Publish(t, "rustock", row(hour, cc))
+		r := e.Publish(t, "rustock", row(hour, cc))
+		if r.Collections["cert-at"]+r.Collections["cert-pl"] == 0 || r.Unclaimed != 0 {
+			t.Errorf("%q: %+v", cc, r)
+		}
 	}
 	for c, versions := range map[string]int{"cert-at": 4, "cert-pl": 3, "unclaimed": 0} {
 		objects, _ := e.Pull(t, c, taxiiclient.Cursor{}, taxii.Filter{Types: []string{"observed-data"}, Versions: []taxii.VersionFilter{{Keyword: "all"}}})
