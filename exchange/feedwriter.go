@@ -27,8 +27,9 @@ type feedWriter struct {
 
 	// turn holds a token for whoever admits; it guards what is below it.
 	turn   chan struct{}
-	last   uint64    // sequence of the feed's last record
-	recent []*recent // records that Sightings may not have applied, oldest first
+	last   uint64     // sequence of the feed's last record
+	recent []*recent  // records that Sightings may not have applied, oldest first
+	trail  []*Pending // the newest records, at most maxRecent, oldest first
 
 	carry chan *carriage // its room, and what carryAll holds, is inFlight
 	slots chan struct{}  // a token for each record under way
@@ -188,13 +189,18 @@ func (f *feedWriter) replay(s *Submission) (*Pending, error) {
 	return p, nil
 }
 
-// prune forgets the records that Sightings has applied, and waits for it where
-// it lags too far behind.
+// prune forgets the records that Sightings has applied. Where it lags too far
+// behind, in intake or in blocks, it waits, and so does the publisher.
 func (f *feedWriter) prune(ctx context.Context) error {
-	if n := len(f.recent); n >= maxRecent {
-		if err := f.a.Sightings.Wait(ctx, f.recent[n-maxRecent].sequence, 0); err != nil {
+	for len(f.trail) >= maxRecent {
+		p := f.trail[0]
+		if err := p.Wait(ctx); err != nil {
 			return err
 		}
+		if err := f.a.Sightings.Wait(ctx, p.Intake, p.Blocks); err != nil {
+			return err
+		}
+		f.trail = f.trail[1:]
 	}
 	applied := f.a.Sightings.Applied()
 	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool { return r.sequence <= applied })
@@ -224,7 +230,9 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	}
 	f.last = sequence
 	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
-	return f.send(d.in, sequence), nil
+	p := f.send(d.in, sequence)
+	f.trail = append(f.trail, p)
+	return p, nil
 }
 
 // send hands a durable record to the carrier. The caller holds a slot for it.

@@ -67,6 +67,9 @@ func (p *process) client(t *testing.T) *apiclient.Client {
 // objects reads collections whole, sorted by their text.
 func (p *process) objects(t *testing.T, types []string, collections ...string) []string {
 	t.Helper()
+	if err := waitReady(p.dir); err != nil { // a receipt promises durable, not visible
+		t.Fatal(err)
+	}
 	r, err := (&access{data: p.dir}).resolve()
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func logRows(n int) string {
 
 // waitReady waits until the exchange on a directory answers.
 func waitReady(dir string) error {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for time.Now().Before(deadline) {
 		a := access{data: dir}
 		if _, err := os.Stat(filepath.Join(dir, "address.json")); err == nil {
@@ -82,5 +82,5 @@ func waitReady(dir string) error {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-	return fmt.Errorf("%s: not ready within 30 s", dir)
+	return fmt.Errorf("%s: not ready within two minutes", dir)
 }

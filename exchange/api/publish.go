@@ -24,7 +24,7 @@ const maxPending = 4
 
 // visibleWait bounds how long a receipt waits for this node's view, in which
 // the publisher may look at once. What it promises is durable before that.
-const visibleWait = 10 * time.Second
+const visibleWait = 30 * time.Second
 
 // publish takes a publisher's rows: POST /v1/feeds/{feed}/events. The body
 // streams; it becomes one intake record for every two thousand events or so.
