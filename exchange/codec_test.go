@@ -85,8 +85,8 @@ func TestMergeDoesNotDependOnTheOrder(t *testing.T) {
 		events := rapid.SliceOfN(rapid.Custom(genEvent), 1, 60).Draw(t, "events")
 		seen := map[time.Time]bool{}
 		for i := range events { // of two at one instant the order does count
-			if seen[events[i].Observed] {
-				t.Skip()
+			for seen[events[i].Observed] {
+				events[i].Observed = events[i].Observed.Add(time.Millisecond)
 			}
 			seen[events[i].Observed] = true
 		}

@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -73,7 +72,7 @@ func (t *table) add(m *exchange.Member) {
 		t.prefixes.Insert(p, append(have, match(exchange.KeyPrefix, p.String())))
 	}
 	for _, n := range m.Constituency.ASNs {
-		t.asns[n] = append(t.asns[n], match(exchange.KeyASN, "AS"+strconv.FormatUint(uint64(n), 10)))
+		t.asns[n] = append(t.asns[n], match(exchange.KeyASN, exchange.FormatASN(n)))
 	}
 	for _, d := range m.Constituency.Domains {
 		suffix := strings.Trim(strings.ToLower(d), ".")
