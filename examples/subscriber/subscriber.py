@@ -14,12 +14,17 @@ import zstandard
 
 async def main(server, member, token, collection):
     # A member may use no other inbox than its own.
+    inbox = f"_INBOX.{member}"
     nc = await nats.connect(
-        server, user=member, password=token, inbox_prefix=f"_INBOX.{member}".encode()
+        server, user=member, password=token, inbox_prefix=inbox.encode()
     )
     js = nc.jetstream()
     # The exchange keeps a durable consumer for each collection you may read.
-    sub = await js.pull_subscribe_bind(f"{member}_{collection}", stream="TOCSIN_BLOCKS")
+    sub = await js.pull_subscribe_bind(
+        durable=f"{member}_{collection}",
+        stream="TOCSIN_BLOCKS",
+        inbox_prefix=f"{inbox}.".encode(),
+    )
     zstd = zstandard.ZstdDecompressor()
     while True:
         try:
