@@ -69,16 +69,6 @@ func (d *Decision) Allowed() bool {
 	return false
 }
 
-// Withheld reports whether a label kept it from a collection.
-func (d *Decision) Withheld() bool {
-	for i := range d.Grants {
-		if !d.Grants[i].Allow {
-			return true
-		}
-	}
-	return false
-}
-
 // Router tells who answers for an event. constituency.Router is the one there is.
 type Router interface {
 	// Place completes what the publisher said with the networks table.

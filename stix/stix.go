@@ -19,9 +19,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// SpecVersion is the specification version of everything we write.
-const SpecVersion = "2.1"
-
 // MaxDepth is the deepest nesting of arrays and objects that ParseHead takes,
 // the object itself included.
 const MaxDepth = 64
@@ -59,9 +56,6 @@ func (h *Head) Version() (time.Time, error) {
 	}
 	return ParseTime(s)
 }
-
-// Versioned reports whether the object carries a version of its own.
-func (h *Head) Versioned() bool { return h.Modified != "" || h.Created != "" }
 
 // ErrObject is in the chain of every error about an object that is not
 // acceptable STIX.
