@@ -9,6 +9,14 @@ type Brief struct {
 	Type, ID, Version, SpecVersion []byte
 }
 
+// Spec is what Head.Spec is.
+func (b Brief) Spec() string {
+	if string(b.SpecVersion) == "2.1" {
+		return "2.1" // without an allocation
+	}
+	return specVersion(string(b.SpecVersion), len(b.Version) > 0)
+}
+
 // Scan reads a bundle or envelope of objects that ParseHead has taken before,
 // and calls each with every object's text and brief, in order. It is for our own
 // blocks: it does not validate, is some ten times faster than Objects, and

@@ -57,6 +57,21 @@ func (h *Head) Version() (time.Time, error) {
 	return ParseTime(s)
 }
 
+// Spec returns the version of STIX that the object is of. Where it does not say,
+// it is 2.0 if it is versioned: those objects need a spec_version in 2.1
+// (STIX 2.1 section 3.2), cyber-observable ones do not.
+func (h *Head) Spec() string { return specVersion(h.SpecVersion, h.Modified+h.Created != "") }
+
+func specVersion(said string, versioned bool) string {
+	switch {
+	case said != "":
+		return said
+	case versioned:
+		return "2.0"
+	}
+	return "2.1"
+}
+
 // ErrObject is in the chain of every error about an object that is not
 // acceptable STIX.
 var ErrObject = errors.New("not a STIX object")
