@@ -3,6 +3,7 @@ package exchange
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -38,6 +39,15 @@ type Block struct {
 	// Carried is where every feed stands that ever entered the collection,
 	// sorted by feed.
 	Carried []Carried
+	// Starts says, a bit an object from the lowest of the first byte on, where
+	// a group starts: objects that belong together, such as a host's.
+	Starts []byte
+	// By is the member whose objects these are, Submission the status resource
+	// of the request that brought them; "" for what feeds brought.
+	By, Submission string
+	// Control is set on a control block: it adds nothing and changes what is
+	// there. Its Count is 0 and its payload the JSON of what the kind needs.
+	Control ControlKind
 	// Payload is the bundle, compressed with zstd.
 	Payload []byte
 	// Sequence is the block's position in the journal; 0 before it is appended.
@@ -55,9 +65,41 @@ func (b *Block) Hash() string {
 	var facts strings.Builder
 	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
 		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
+	fmt.Fprintf(&facts, "starts %x\nby %s %s\ncontrol %s\n", b.Starts, b.By, b.Submission, b.Control)
 	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
 	sum := sha256.Sum256(append(head[:], body[:]...))
 	return hex.EncodeToString(sum[:])
+}
+
+// ControlKind says what a control block does.
+type ControlKind string
+
+// ControlDelete takes versions of objects out of the collection; its payload is
+// a Deletion.
+const ControlDelete ControlKind = "delete"
+
+// Deletion lists what leaves a collection.
+type Deletion struct {
+	Objects []Version `json:"objects"`
+}
+
+// Deletion reads a control block's payload, decompressed.
+func (b *Block) Deletion(text []byte) (*Deletion, error) {
+	if b.Control != ControlDelete {
+		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", ErrRecord, b.Number, b.Control)
+	}
+	d := new(Deletion)
+	if err := json.Unmarshal(text, d); err != nil {
+		return nil, fmt.Errorf("%w: block %d: %w", ErrRecord, b.Number, err)
+	}
+	return d, nil
+}
+
+// Version names one version of one object in one version of STIX.
+type Version struct {
+	ID          string    `json:"id"`
+	SpecVersion string    `json:"spec_version"`
+	Version     time.Time `json:"version"`
 }
 
 // FormatCarried writes positions as feed=sequence:groups, separated by commas.

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -50,8 +51,12 @@ type Member struct {
 	Kind         Kind         `json:"kind" yaml:"kind"`
 	Clearance    tlp.Level    `json:"clearance" yaml:"clearance"`
 	Constituency Constituency `json:"constituency,omitzero" yaml:"constituency,omitempty"`
-	Created      time.Time    `json:"created" yaml:"created,omitempty"`
-	Changed      time.Time    `json:"changed" yaml:"changed,omitempty"`
+	// Certificates are the client certificates that log the member in: each
+	// sha256: and the hash of the certificate in hexadecimal, or its subject,
+	// as RFC 2253 writes it.
+	Certificates []string  `json:"certificates,omitempty" yaml:"certificates,omitempty"`
+	Created      time.Time `json:"created" yaml:"created,omitempty"`
+	Changed      time.Time `json:"changed" yaml:"changed,omitempty"`
 }
 
 // Malware names the family that a feed's hosts are infected with.
@@ -103,7 +108,19 @@ type Collection struct {
 	// Everybody lets all members read it, Readers those named.
 	Everybody bool     `json:"everybody,omitempty"`
 	Readers   []string `json:"readers,omitempty"`
+	// Writers may add objects and, where they read it, delete them; "all" is
+	// every member.
+	Writers []string `json:"writers,omitempty"`
+	// Floor is the label of what comes in unmarked.
+	Floor tlp.Level `json:"floor,omitempty"`
+	// Public lets anybody read it, without credentials.
+	Public bool `json:"public,omitempty"`
+	// STIX are the versions of STIX that it holds.
+	STIX []string `json:"stix"`
 }
+
+// Anybody is the caller without credentials: no member, cleared for CLEAR.
+const Anybody = ""
 
 // Declared is a collection that the register's file adds to the derived ones.
 type Declared struct {
@@ -112,6 +129,13 @@ type Declared struct {
 	Ceiling tlp.Level `json:"ceiling" yaml:"ceiling"`
 	Readers Names     `json:"readers,omitempty" yaml:"readers,omitempty"`
 	Writers Names     `json:"writers,omitempty" yaml:"writers,omitempty"`
+	// Floor is the least label that unmarked input gets; the ceiling by default.
+	Floor tlp.Level `json:"floor,omitempty" yaml:"floor,omitempty"`
+	// Public lets anybody read it, without credentials: CLEAR only.
+	Public bool `json:"public,omitempty" yaml:"public,omitempty"`
+	// STIX are the versions that writers may send: "2.1", which is the default,
+	// and "2.0".
+	STIX []string `json:"stix,omitempty" yaml:"stix,omitempty"`
 }
 
 // Names is a list of member ids; in YAML a single name may stand for a list of
@@ -213,11 +237,23 @@ func (r *Register) Collections() []Collection {
 		}
 		list = append(list, Collection{
 			ID: d.ID, Title: title, Ceiling: d.Ceiling,
-			Everybody: slices.Contains(d.Readers, "all"), Readers: d.Readers,
+			Everybody: d.Public || slices.Contains(d.Readers, "all"), Readers: d.Readers, Writers: d.Writers,
+			Floor: cmp.Or(d.Floor, d.Ceiling), Public: d.Public, STIX: d.STIX,
 		})
 	}
+	titles := make(map[string]int, len(list))
 	for i := range list {
-		list[i].UUID = r.UUIDs[list[i].ID]
+		titles[list[i].Title]++
+	}
+	for i := range list {
+		c := &list[i]
+		c.UUID = r.UUIDs[c.ID]
+		if c.STIX == nil {
+			c.STIX = []string{"2.1"}
+		}
+		if titles[c.Title] > 1 { // some clients choose by title
+			c.Title += " (" + c.ID + ")"
+		}
 	}
 	slices.SortFunc(list, func(a, b Collection) int { return compare(a.UUID, b.UUID) })
 	return list
@@ -229,11 +265,26 @@ func (r *Register) MayRead(member string, c *Collection) bool {
 	if member == Admin {
 		return c.Ceiling < tlp.Red
 	}
+	if member == Anybody {
+		return c.Public && c.Ceiling == tlp.Clear
+	}
 	m := r.Member(member)
 	if m == nil || c.Ceiling > m.Clearance {
 		return false
 	}
 	return c.Owner == member || c.Everybody || slices.Contains(c.Readers, member)
+}
+
+// MayWrite reports whether the member, or Admin, may add objects to the
+// collection.
+func (r *Register) MayWrite(member string, c *Collection) bool {
+	switch {
+	case len(c.Writers) == 0:
+		return false
+	case member == Admin:
+		return true
+	}
+	return r.Member(member) != nil && (slices.Contains(c.Writers, "all") || slices.Contains(c.Writers, member))
 }
 
 // MayPublish reports whether the member, or Admin, may publish on the feed.

@@ -3,6 +3,7 @@ package taxii
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ type Filter struct {
 	Types        []string
 	SpecVersions []string
 	Versions     []VersionFilter
+	// Match holds every other match field by its name, such as the optional ones
+	// of the interoperability test document. Who does not know one ignores it.
+	Match map[string][]string
 }
 
 // VersionFilter is one value of match[version]: a keyword, or a version.
@@ -85,7 +89,14 @@ func ParseFilter(query url.Values) (Filter, error) {
 	length := 0
 	for name, values := range query {
 		if name != "next" {
-			length += len(strings.Join(values, ""))
+			length += len(name) + len(strings.Join(values, ""))
+		}
+		field, ok := strings.CutPrefix(name, "match[")
+		if field, ok2 := strings.CutSuffix(field, "]"); ok && ok2 && !slices.Contains(standardFields, field) && !slices.Equal(values, []string{""}) {
+			if f.Match == nil {
+				f.Match = make(map[string][]string)
+			}
+			f.Match[field] = list(name)
 		}
 	}
 	if length > maxLength && err == nil {
@@ -97,10 +108,16 @@ func ParseFilter(query url.Values) (Filter, error) {
 		if e != nil && err == nil {
 			err = e
 		}
+		if slices.ContainsFunc(f.Versions, func(w VersionFilter) bool { return w.Keyword == v.Keyword && w.At.Equal(v.At) }) && err == nil {
+			err = badParameter("match[version]", "lists one value twice")
+		}
 		f.Versions = append(f.Versions, v)
 	}
 	return f, err
 }
+
+// standardFields are the match fields of section 3.4.1.
+var standardFields = []string{"id", "type", "version", "spec_version"}
 
 func parseVersion(s string, among int) (VersionFilter, error) {
 	switch s {
@@ -135,10 +152,16 @@ func (f *Filter) Query() url.Values {
 	if f.Next != "" {
 		q.Set("next", f.Next)
 	}
-	for name, values := range map[string][]string{"match[id]": f.IDs, "match[type]": f.Types, "match[spec_version]": f.SpecVersions} {
+	set := func(field string, values []string) {
 		if len(values) > 0 {
-			q.Set(name, strings.Join(values, ","))
+			q.Set("match["+field+"]", strings.Join(values, ","))
 		}
+	}
+	set("id", f.IDs)
+	set("type", f.Types)
+	set("spec_version", f.SpecVersions)
+	for field, values := range f.Match {
+		set(field, values)
 	}
 	var versions []string
 	for _, v := range f.Versions {

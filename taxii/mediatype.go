@@ -23,7 +23,7 @@ func Acceptable(accept []string) error {
 		if err != nil {
 			continue
 		}
-		if q, err := strconv.ParseFloat(params["q"], 64); err == nil && q == 0 {
+		if q, err := strconv.ParseFloat(strings.TrimSpace(params["q"]), 64); err == nil && q <= 0 {
 			continue
 		}
 		version := params["version"]
@@ -35,7 +35,7 @@ func Acceptable(accept []string) error {
 				return nil
 			}
 			any20 = any20 || version == "2.0"
-		case "application/json":
+		case "application/json", "application/stix+json":
 			return nil
 		case "application/vnd.oasis.taxii+json", "application/vnd.oasis.stix+json":
 			any20 = true
@@ -48,4 +48,27 @@ func Acceptable(accept []string) error {
 		return NewError(http.StatusNotAcceptable, "TAXII 2.0 is not spoken here", "This server speaks TAXII 2.1: send Accept: %s", MediaType)
 	}
 	return NewError(http.StatusNotAcceptable, "Not acceptable", "Send Accept: %s", MediaType)
+}
+
+// Readable reports, as an *Error of status 415, that a request's body is of a
+// kind that we don't read. It takes what real clients send: with and without a
+// version, spaced, STIX or plain JSON, or no Content-Type at all.
+func Readable(contentType []string) error {
+	text := strings.TrimSpace(strings.Join(contentType, ","))
+	if text == "" {
+		return nil
+	}
+	typ, params, err := mime.ParseMediaType(text)
+	if err == nil {
+		version := params["version"]
+		switch typ {
+		case "application/json":
+			return nil
+		case "application/taxii+json", "application/stix+json":
+			if version == "" || version == "2.1" {
+				return nil
+			}
+		}
+	}
+	return NewError(http.StatusUnsupportedMediaType, "Unsupported media type", "Send Content-Type: %s", MediaType)
 }

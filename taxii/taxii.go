@@ -88,6 +88,38 @@ type Versions struct {
 	Versions []string `json:"versions,omitempty"`
 }
 
+// Status is the resource of section 4.3.1: what became of the objects of one
+// request. The counts of successes, failures and pendings add up to TotalCount,
+// and each list has as many details as its count says.
+type Status struct {
+	ID               string          `json:"id"`
+	Status           string          `json:"status"`
+	RequestTimestamp string          `json:"request_timestamp,omitempty"`
+	TotalCount       int             `json:"total_count"`
+	SuccessCount     int             `json:"success_count"`
+	Successes        []StatusDetails `json:"successes,omitempty"`
+	FailureCount     int             `json:"failure_count"`
+	Failures         []StatusDetails `json:"failures,omitempty"`
+	PendingCount     int             `json:"pending_count"`
+	Pendings         []StatusDetails `json:"pendings,omitempty"`
+}
+
+// The values of Status.Status.
+const (
+	StatusPending  = "pending"
+	StatusComplete = "complete"
+)
+
+// StatusDetails is about one object (section 4.3.1).
+type StatusDetails struct {
+	ID      string `json:"id"`
+	Version string `json:"version"`
+	Message string `json:"message,omitempty"`
+}
+
+// NoVersion is the version of objects that have none (sections 3.4.1 and 5.8).
+const NoVersion = "1970-01-01T00:00:00.000000Z"
+
 // Error is the error message of section 3.6.1. HTTPStatus is a string there.
 type Error struct {
 	Title       string `json:"title"`

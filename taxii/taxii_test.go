@@ -48,7 +48,7 @@ func TestParseFilter(t *testing.T) {
 	}
 	want := taxii.Filter{
 		AddedAfter: at, Limit: 7, Next: "abc", IDs: []string{"a", "b"}, Types: []string{"indicator"}, SpecVersions: []string{"2.1"},
-		Versions: []taxii.VersionFilter{{Keyword: "first"}, {At: at.Add(time.Microsecond)}},
+		Versions: []taxii.VersionFilter{{Keyword: "first"}, {At: at.Add(time.Microsecond)}}, Match: map[string][]string{"other": {"x"}},
 	}
 	if d := cmp.Diff(want, f); d != "" {
 		t.Error(d)

@@ -4,7 +4,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +35,9 @@ type Journal interface {
 	Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, member, collection string, sequence uint64) error
+	// SetStatus keeps a text under an id for two days, on all nodes.
+	SetStatus(ctx context.Context, id string, text []byte) error
+	Status(ctx context.Context, id string) (text []byte, found bool, err error)
 }
 
 // Parts are what the API stands on.
@@ -40,6 +46,7 @@ type Parts struct {
 	View      *view.View
 	Journal   Journal
 	Admission *exchange.Admission
+	Poster    *exchange.Poster
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// Ready reports why the node is not ready, nil when it is.
@@ -64,6 +71,7 @@ type API struct {
 type access struct {
 	register    *exchange.Register
 	byToken     map[string]string // token hash to member
+	byCert      map[string]string // client certificate to member
 	collections []exchange.Collection
 	byName      map[string]*exchange.Collection // by id and UUID
 }
@@ -78,12 +86,17 @@ func New(p Parts) *API {
 // SetRegister puts a version of the register in force for requests.
 func (a *API) SetRegister(r *exchange.Register) {
 	x := &access{
-		register: r, byToken: make(map[string]string), collections: r.Collections(),
+		register: r, byToken: make(map[string]string), byCert: make(map[string]string), collections: r.Collections(),
 		byName: make(map[string]*exchange.Collection),
 	}
 	for member, tokens := range r.Tokens {
 		for _, t := range tokens {
 			x.byToken[t.SHA256] = member
+		}
+	}
+	for _, m := range r.Members {
+		for _, name := range m.Certificates {
+			x.byCert[name] = m.ID
 		}
 	}
 	for i := range x.collections {
@@ -101,8 +114,12 @@ func (a *API) Login(user, token string) bool {
 	return x != nil && user != "" && x.byToken[exchange.HashToken(token)] == user
 }
 
-// caller returns who asks: a member's id or exchange.Admin.
+// caller returns who asks: a member's id, exchange.Admin, or exchange.Anybody
+// for who does not say.
 func (x *access) caller(r *http.Request) (string, error) {
+	if r.Header.Get("Authorization") == "" {
+		return x.certified(r), nil
+	}
 	if user, token, ok := r.BasicAuth(); ok {
 		if member := x.byToken[exchange.HashToken(token)]; member != "" && member == user {
 			return member, nil
@@ -116,6 +133,17 @@ func (x *access) caller(r *http.Request) (string, error) {
 		}
 	}
 	return "", taxiiserver.ErrUnauthorized
+}
+
+// certified returns the member to whom the request's client certificate is
+// bound; TLS has verified it.
+func (x *access) certified(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return exchange.Anybody
+	}
+	leaf := r.TLS.VerifiedChains[0][0]
+	sum := sha256.Sum256(leaf.Raw)
+	return cmp.Or(x.byCert["sha256:"+hex.EncodeToString(sum[:])], x.byCert[leaf.Subject.String()])
 }
 
 // request is one request under /v1 with its caller.
@@ -164,6 +192,9 @@ func (a *API) call(w http.ResponseWriter, req *http.Request, h func(r *request) 
 	who, err := x.caller(req)
 	if err != nil {
 		return nil, err
+	}
+	if who == exchange.Anybody {
+		return nil, taxiiserver.ErrUnauthorized
 	}
 	return h(&request{Request: req, w: w, x: x, caller: who})
 }

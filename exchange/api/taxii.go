@@ -1,20 +1,45 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
-// Root is the API root; MISP needs it right under the server's base.
-const Root = "exchange"
+// The API roots; MISP needs them right under the server's base. PublicRoot is
+// read without credentials.
+const (
+	Root       = "exchange"
+	PublicRoot = "public"
+)
 
-// maxContentLength is what the API root announces, in bytes.
+// maxContentLength is what the API roots announce, in bytes. MISP fills one
+// request up to it.
 const maxContentLength = 10 << 20
+
+var roots = map[string]taxii.APIRoot{
+	Root: {
+		Title: "Tocsin exchange", Description: "Collections by constituency.",
+		Versions: []string{taxii.MediaType}, MaxContentLength: maxContentLength,
+	},
+	PublicRoot: {
+		Title: "Tocsin public", Description: "What is for everybody: TLP:CLEAR.",
+		Versions: []string{taxii.MediaType}, MaxContentLength: maxContentLength,
+	},
+}
 
 // backend is the exchange as a TAXII server's backend.
 type backend struct{ a *API }
@@ -29,13 +54,10 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Section 4.1.1: the URL of an API root is HTTPS, or relative.
 	base := b.a.PublicURL
-	switch {
-	case base != "":
-	case r.TLS != nil:
+	if base == "" && r.TLS != nil {
 		base = "https://" + r.Host
-	default:
-		base = "http://" + r.Host
 	}
 	return &session{a: b.a, x: x, who: who, base: base}, nil
 }
@@ -50,79 +72,254 @@ type session struct {
 func (s *session) Caller() string { return s.who }
 
 func (s *session) Discovery(context.Context) (*taxii.Discovery, error) {
-	root := s.base + "/" + Root + "/"
+	list := []string{s.base + "/" + PublicRoot + "/"}
+	if s.who != exchange.Anybody {
+		list = append([]string{s.base + "/" + Root + "/"}, list...)
+	}
 	return &taxii.Discovery{
-		Title: "Tocsin", Description: "Infection data for those who can clean it.",
-		Default: root, APIRoots: []string{root},
+		Title: "Tocsin", Description: "Infection data for those who can clean it.", Default: list[0], APIRoots: list,
 	}, nil
+}
+
+// enter checks that the caller may use an API root.
+func (s *session) enter(root string) error {
+	switch {
+	case root == PublicRoot:
+		return nil
+	case s.who == exchange.Anybody: // whether there is such a root or not
+		return taxiiserver.ErrUnauthorized
+	case root != Root:
+		return taxiiserver.ErrNotFound
+	}
+	return nil
 }
 
 func (s *session) APIRoot(_ context.Context, root string) (*taxii.APIRoot, error) {
-	if root != Root {
-		return nil, taxiiserver.ErrNotFound
+	if err := s.enter(root); err != nil {
+		return nil, err
 	}
-	return &taxii.APIRoot{
-		Title: "Tocsin exchange", Description: "Collections by constituency.",
-		Versions: []string{taxii.MediaType}, MaxContentLength: maxContentLength,
-	}, nil
+	r := roots[root]
+	return &r, nil
+}
+
+// resource describes a collection as the caller may use it under a root; ok is
+// false where the caller may not know of it.
+func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
+	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
+	if root == PublicRoot {
+		r.CanRead = s.x.register.MayRead(exchange.Anybody, c)
+	} else {
+		r.CanRead, r.CanWrite = s.x.register.MayRead(s.who, c), s.x.register.MayWrite(s.who, c)
+	}
+	for _, v := range c.STIX {
+		r.MediaTypes = append(r.MediaTypes, "application/stix+json;version="+v)
+	}
+	return r, r.CanRead || r.CanWrite
 }
 
 func (s *session) Collections(_ context.Context, root string) ([]taxii.Collection, error) {
-	if root != Root {
-		return nil, taxiiserver.ErrNotFound
+	if err := s.enter(root); err != nil {
+		return nil, err
 	}
 	var list []taxii.Collection
 	for i := range s.x.collections {
-		if c := &s.x.collections[i]; s.x.register.MayRead(s.who, c) {
-			list = append(list, resource(c))
+		if r, ok := s.resource(root, &s.x.collections[i]); ok {
+			list = append(list, r)
 		}
 	}
 	return list, nil
 }
 
-func resource(c *exchange.Collection) taxii.Collection {
-	return taxii.Collection{
-		ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID,
-		CanRead: true, MediaTypes: []string{taxii.STIXMediaType},
+// find returns a collection that the caller may know of.
+func (s *session) find(root, id string) (*exchange.Collection, taxii.Collection, error) {
+	if err := s.enter(root); err != nil {
+		return nil, taxii.Collection{}, err
 	}
-}
-
-// find returns a collection that the caller may read.
-func (s *session) find(root, id string) (*exchange.Collection, error) {
-	c := s.x.byName[id]
-	if root != Root || c == nil || !s.x.register.MayRead(s.who, c) {
-		return nil, taxiiserver.ErrNotFound
+	if c := s.x.byName[id]; c != nil {
+		if r, ok := s.resource(root, c); ok {
+			return c, r, nil
+		}
 	}
-	return c, nil
+	return nil, taxii.Collection{}, taxiiserver.ErrNotFound
 }
 
 func (s *session) Collection(_ context.Context, root, id string) (*taxii.Collection, error) {
-	c, err := s.find(root, id)
+	_, r, err := s.find(root, id)
+	return &r, err
+}
+
+func (s *session) State(_ context.Context, root, id string) (string, error) {
+	c, _, err := s.find(root, id)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	r := resource(c)
-	return &r, nil
+	return s.a.View.State(c.ID), nil
 }
 
 var versionKinds = map[string]view.VersionKind{"first": view.First, "last": view.Last, "all": view.All, "": view.Exactly}
 
 func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Query) (*taxiiserver.Page, error) {
-	c, err := s.find(root, id)
+	c, r, err := s.find(root, id)
 	if err != nil {
 		return nil, err
 	}
-	vq := view.Query{After: q.After, Limit: q.Limit, IDs: q.IDs, Types: q.Types, SpecVersions: q.SpecVersions}
+	if !r.CanRead {
+		return nil, taxiiserver.ErrForbidden
+	}
+	vq := view.Query{Since: q.Since, After: q.After, Limit: q.Limit, IDs: q.IDs, Types: q.Types, SpecVersions: q.SpecVersions}
+	if vq.Match, err = stix.ParseMatch(q.Match); err != nil {
+		return nil, taxii.NewError(http.StatusBadRequest, "Bad parameter", "%v", err)
+	}
 	for _, v := range q.Versions {
 		vq.Versions = append(vq.Versions, view.VersionMatch{Kind: versionKinds[v.Keyword], At: v.At})
 	}
-	objects, more, err := s.a.View.Page(ctx, c.ID, vq)
+	got, err := s.a.View.Page(ctx, c.ID, vq)
 	if err != nil {
 		return nil, err
 	}
-	p := &taxiiserver.Page{Objects: make([]taxiiserver.Object, len(objects)), More: more}
-	for i, o := range objects {
+	p := &taxiiserver.Page{Objects: make([]taxiiserver.Object, len(got.Objects)), More: got.More, Reached: got.Reached}
+	for i, o := range got.Objects {
+		o.Version = cmp.Or(o.Version, taxii.NoVersion)
 		p.Objects[i] = taxiiserver.Object(o)
 	}
 	return p, nil
+}
+
+// submission is what is kept of a request that added objects.
+type submission struct {
+	By     string       `json:"by"`
+	Status taxii.Status `json:"status"`
+	// Block is the sequence of the last block with objects of it.
+	Block uint64 `json:"block,omitempty"`
+}
+
+func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*taxii.Status, error) {
+	c, r, err := s.find(root, id)
+	if err != nil {
+		return nil, err
+	}
+	if !r.CanWrite {
+		return nil, taxiiserver.ErrForbidden
+	}
+	sub := submission{By: s.who, Status: taxii.Status{
+		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
+	}}
+	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
+		Collection: c, By: s.who, Submission: sub.Status.ID, SpecVersions: c.STIX, Objects: objects,
+	})
+	if err != nil {
+		return nil, closing(err)
+	}
+	sub.Block = last
+	for i, o := range outcomes {
+		d := taxii.StatusDetails{ID: clip(cmp.Or(o.ID, "objects["+strconv.Itoa(i)+"]")), Version: clip(cmp.Or(o.Version, taxii.NoVersion))}
+		switch {
+		case o.Problem != "":
+			d.Message = o.Problem
+			sub.Status.Failures = append(sub.Status.Failures, d)
+			sub.Status.FailureCount++
+			continue
+		case o.Already:
+			d.Message = "was there already"
+		}
+		sub.Status.Successes = append(sub.Status.Successes, d)
+		sub.Status.SuccessCount++
+	}
+	text, err := json.Marshal(&sub)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.a.Journal.SetStatus(ctx, sub.Status.ID, text); err != nil {
+		return nil, err
+	}
+	return s.status(&sub), nil
+}
+
+// clip bounds what a hostile object puts into a status.
+func clip(s string) string { return s[:min(len(s), 300)] }
+
+// closing makes an exchange that stops a server that is unavailable.
+func closing(err error) error {
+	if errors.Is(err, exchange.ErrClosed) {
+		return taxiiserver.ErrUnavailable
+	}
+	return err
+}
+
+func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, error) {
+	if err := s.enter(root); err != nil {
+		return nil, err
+	}
+	if u, err := uuid.Parse(id); err != nil || u.String() != id || root != Root {
+		return nil, taxiiserver.ErrNotFound
+	}
+	text, found, err := s.a.Journal.Status(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var sub submission
+	if found {
+		if err := json.Unmarshal(text, &sub); err != nil {
+			return nil, err
+		}
+	}
+	if !found || sub.By != s.who {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return s.status(&sub), nil
+}
+
+// status is complete once everything of the submission can be read here.
+func (s *session) status(sub *submission) *taxii.Status {
+	st := sub.Status
+	st.Status = taxii.StatusComplete
+	if s.a.View.AppliedBlocks() < sub.Block {
+		st.Status = taxii.StatusPending
+		st.Pendings, st.PendingCount = st.Successes, st.SuccessCount
+		st.Successes, st.SuccessCount = nil, 0
+	}
+	return &st
+}
+
+func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
+	c, r, err := s.find(root, id)
+	if err != nil {
+		return err
+	}
+	if !r.CanRead || !r.CanWrite {
+		return taxiiserver.ErrForbidden
+	}
+	_, err = s.a.Poster.Delete(ctx, c, s.who, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	if errors.Is(err, exchange.ErrNoVersion) {
+		return taxiiserver.ErrNotFound
+	}
+	return closing(err)
+}
+
+// selected lists the versions that a deletion is after: all of them, or those
+// that it names.
+func selected(all []exchange.Version, sel *taxiiserver.Selection) (list []exchange.Version) {
+	var of []exchange.Version
+	for _, v := range all {
+		if len(sel.SpecVersions) == 0 || slices.Contains(sel.SpecVersions, v.SpecVersion) {
+			of = append(of, v)
+		}
+	}
+	if len(sel.Versions) == 0 {
+		return of
+	}
+	for _, v := range of {
+		for _, want := range sel.Versions {
+			first, last := true, true
+			for _, other := range of {
+				first, last = first && !other.Version.Before(v.Version), last && !other.Version.After(v.Version)
+			}
+			if want.Keyword == "all" || want.Keyword == "first" && first || want.Keyword == "last" && last ||
+				want.Keyword == "" && want.At.Equal(v.Version) {
+				list = append(list, v)
+				break
+			}
+		}
+	}
+	return list
 }

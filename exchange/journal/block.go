@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,6 +26,17 @@ const MediaType = "application/stix+json;version=2.1"
 func encodeHeader(b *exchange.Block) nats.Header {
 	h := nats.Header{}
 	h.Set("Content-Type", MediaType)
+	if b.Control != "" {
+		h.Set("Content-Type", "application/json")
+		h.Set("Tocsin-Control", string(b.Control))
+	}
+	if len(b.Starts) > 0 {
+		h.Set("Tocsin-Starts", base64.StdEncoding.EncodeToString(b.Starts))
+	}
+	if b.By != "" {
+		h.Set("Tocsin-By", b.By)
+		h.Set("Tocsin-Submission", b.Submission)
+	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
 	h.Set("Tocsin-Feeds", strings.Join(b.Feeds, ","))
@@ -41,18 +53,20 @@ func encodeHeader(b *exchange.Block) nats.Header {
 func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*exchange.Block, error) {
 	b := &exchange.Block{
 		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
+		By: h.Get("Tocsin-By"), Submission: h.Get("Tocsin-Submission"), Control: exchange.ControlKind(h.Get("Tocsin-Control")),
 	}
-	var errs [5]error
+	var errs [6]error
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
 	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
 	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
 	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
 	b.Carried, errs[4] = exchange.ParseCarried(h.Get("Tocsin-Carried"))
+	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
 	if feeds := h.Get("Tocsin-Feeds"); feeds != "" {
 		b.Feeds = strings.Split(feeds, ",")
 	}
 	err := errors.Join(errs[:]...)
-	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 1) {
+	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "")) {
 		err = errors.New("its headers contradict each other")
 	}
 	if err != nil {
@@ -162,13 +176,17 @@ func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}
 	n := 0
-	if err := stix.Objects(text, func(raw []byte) error { n++; _, err := stix.ParseHead(raw); return err }); err != nil {
+	if b.Control != "" {
+		if _, err := b.Deletion(text); err != nil {
+			return err
+		}
+	} else if err := stix.Objects(text, func(raw []byte) error { n++; _, err := stix.ParseHead(raw); return err }); err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}
 	if n != b.Count {
 		return fmt.Errorf("block %d says that it holds %d objects and holds %d", b.Number, b.Count, n)
 	}
-	if c.Blocks == 0 {
+	if c.Objects == 0 {
 		c.First = b.AddedFirst
 	}
 	c.Blocks, c.Head, c.Last = b.Number, b.Hash(), b.Added(b.Count-1)

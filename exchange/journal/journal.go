@@ -37,6 +37,7 @@ const (
 	intakePrefix = "tocsin.e."
 	blocksPrefix = "tocsin.c."
 	stateBucket  = "TOCSIN_STATE"
+	statusBucket = "TOCSIN_STATUS"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -48,6 +49,7 @@ type Journal struct {
 	intake jetstream.Stream
 	blocks jetstream.Stream
 	state  jetstream.KeyValue
+	status jetstream.KeyValue
 	enc    *zstd.Encoder
 	dec    *zstd.Decoder
 
@@ -75,6 +77,9 @@ func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
 	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was carried"})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
+	}
+	if j.status, err = openStatus(ctx, js); err != nil {
+		return nil, err
 	}
 	if j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
 		return nil, err

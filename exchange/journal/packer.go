@@ -44,12 +44,14 @@ type packer struct {
 	in     map[string]bool // ids in the block that is being built
 }
 
-// parcel is one share on its way into blocks.
+// parcel is something on its way into blocks: one share of a feed's intake, or
+// what a member adds or changes.
 type parcel struct {
 	share    exchange.Share
-	feed     string
+	feed     string // "" for what a member adds
 	sequence uint64
 	next     int // group
+	post     *exchange.Post
 	done     func(last uint64, err error)
 }
 
@@ -58,21 +60,38 @@ type parcel struct {
 // on disk, with the sequence of the last block that was needed, or with what
 // went wrong. Shares of one feed must come in order.
 func (j *Journal) Carry(share exchange.Share, feed string, sequence uint64, done func(last uint64, err error)) {
+	j.enqueue(&parcel{share: share, feed: feed, sequence: sequence, done: done})
+}
+
+// Post appends what a member adds to a collection, or takes out of it, and
+// returns the sequence of the last block once it is on disk. After an error
+// that is not exchange.ErrClosed nothing more may be appended.
+func (j *Journal) Post(post *exchange.Post) (last uint64, err error) {
+	wait := make(chan struct{})
+	j.enqueue(&parcel{share: post.Share, post: post, done: func(sequence uint64, e error) {
+		last, err = sequence, e
+		close(wait)
+	}})
+	<-wait // an append under way is always finished
+	return last, err
+}
+
+func (j *Journal) enqueue(x *parcel) {
 	j.mu.Lock()
 	if j.closed {
 		j.mu.Unlock()
-		done(0, exchange.ErrClosed)
+		x.done(0, exchange.ErrClosed)
 		return
 	}
-	p := j.packers[share.Collection]
+	p := j.packers[x.share.Collection]
 	if p == nil {
-		p = &packer{j: j, collection: share.Collection, in: make(map[string]bool)}
-		j.packers[share.Collection] = p
+		p = &packer{j: j, collection: x.share.Collection, in: make(map[string]bool)}
+		j.packers[x.share.Collection] = p
 	}
 	defer j.mu.Unlock() // Close counts goroutines after it
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queue = append(p.queue, &parcel{share: share, feed: feed, sequence: sequence, done: done})
+	p.queue = append(p.queue, x)
 	if !p.running {
 		p.running = true
 		p.j.wg.Go(p.run)
@@ -125,8 +144,14 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 	b.Carried = slices.Clone(p.head.carried)
 	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
 	clear(p.in)
+	if batch[0].post != nil {
+		if err := p.post(b, batch[0]); err != nil {
+			return 0, err
+		}
+		return 1, nil
+	}
 	for _, x := range batch {
-		if b.Count >= maxObjects || len(p.raw) >= maxRaw {
+		if b.Count >= maxObjects || len(p.raw) >= maxRaw || x.post != nil {
 			break
 		}
 		x.next = max(x.next, carriedGroups(b.Carried, x))
@@ -147,22 +172,55 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 	if b.Count == 0 {
 		return finished, nil // all of it was there already
 	}
-	p.raw = stix.AppendBundleClose(p.raw)
+	if err := p.close(b, time.Time{}); err != nil {
+		return 0, err
+	}
+	return finished, nil
+}
+
+// post makes a block of what a member adds or changes, all of it and nothing
+// else.
+func (p *packer) post(b *exchange.Block, x *parcel) error {
+	b.By, b.Submission, b.Control, b.Label = x.post.By, x.post.Submission, x.post.Control, max(b.Label, x.share.Label)
+	if b.Control != "" {
+		p.raw = append(p.raw[:0], x.post.Payload...)
+		return p.close(b, time.Time{})
+	}
+	for _, g := range x.share.Groups {
+		p.add(b, g)
+	}
+	return p.close(b, x.post.Added)
+}
+
+// close appends the block that p.raw holds. added is the date_added that its
+// first object is to have, zero for now.
+func (p *packer) close(b *exchange.Block, added time.Time) error {
+	if b.Control == "" {
+		p.raw = stix.AppendBundleClose(p.raw)
+	}
 	b.Payload = p.j.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/6))
-	b.AddedFirst = time.Now().UTC().Truncate(time.Microsecond)
+	b.AddedFirst = added
+	if added.IsZero() {
+		b.AddedFirst = time.Now().UTC().Truncate(time.Microsecond)
+	}
 	if next := p.head.added.Add(time.Microsecond); b.AddedFirst.Before(next) {
 		b.AddedFirst = next
 	}
 	if err := p.publish(b); err != nil {
-		return 0, err
+		return err
 	}
 	p.head = headOf(b)
-	return finished, nil
+	return nil
 }
 
 // add appends a group to the bundle: what it needs and is not there, then its
 // own objects.
 func (p *packer) add(b *exchange.Block, g *exchange.Group) {
+	start := b.Count
+	for len(b.Starts) <= start/8 {
+		b.Starts = append(b.Starts, 0)
+	}
+	b.Starts[start/8] |= 1 << (start % 8)
 	for _, o := range g.Needs {
 		if !p.in[o.ID] {
 			p.in[o.ID] = true

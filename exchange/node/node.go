@@ -154,6 +154,7 @@ func (n *Node) openStores(ctx context.Context) error {
 func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
+		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...),
 	})

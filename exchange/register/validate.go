@@ -2,6 +2,7 @@ package register
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"slices"
@@ -48,6 +49,21 @@ func validate(r *exchange.Register) error {
 	c.names(r)
 	for i := range r.Members {
 		c.member(&r.Members[i])
+	}
+	certificates := make(map[string]string)
+	for _, m := range r.Members {
+		for _, x := range m.Certificates {
+			c.text("member "+m.ID+": certificate", x)
+			if sum, ok := strings.CutPrefix(x, "sha256:"); ok && !validSum(sum) {
+				c.add("member %s: certificate %.80q: sha256: is followed by 64 hexadecimal digits in lower case", m.ID, x)
+			} else if !ok && !strings.Contains(x, "=") {
+				c.add("member %s: certificate %.80q is neither sha256:… nor a subject such as CN=taxii.example.org,O=Example", m.ID, x)
+			}
+			if by := certificates[x]; by != "" {
+				c.add("members %s and %s have the same certificate %.80q", by, m.ID, x)
+			}
+			certificates[x] = m.ID
+		}
 	}
 	operations := make(map[string]string)
 	for i := range r.Feeds {
@@ -182,6 +198,17 @@ func (c *checker) declared(r *exchange.Register, d *exchange.Declared) {
 	if !d.Ceiling.Valid() || d.Ceiling == tlp.Red {
 		c.add("collection %s: ceiling must be one of clear, green, amber, amber+strict", d.ID)
 	}
+	if d.Floor > d.Ceiling {
+		c.add("collection %s: its floor %s is above its ceiling %s", d.ID, d.Floor, d.Ceiling)
+	}
+	for _, v := range d.STIX {
+		if v != "2.0" && v != "2.1" {
+			c.add("collection %s: stix %.20q is not one of 2.0, 2.1", d.ID, v)
+		}
+	}
+	if d.Public && d.Ceiling != tlp.Clear {
+		c.add("collection %s: what is public has the ceiling clear, not %s", d.ID, d.Ceiling)
+	}
 	c.text("collection "+d.ID+": title", d.Title)
 	for _, id := range slices.Concat(d.Readers, d.Writers) {
 		if id == "all" {
@@ -193,6 +220,11 @@ func (c *checker) declared(r *exchange.Register, d *exchange.Declared) {
 			c.add("collection %s: its ceiling is %s and reader %s is cleared for %s only", d.ID, d.Ceiling, id, m.Clearance)
 		}
 	}
+}
+
+func validSum(s string) bool {
+	sum, err := hex.DecodeString(s)
+	return err == nil && len(sum) == 32 && strings.ToLower(s) == s
 }
 
 func (c *checker) text(what, s string) {
@@ -209,11 +241,6 @@ func Warnings(r *exchange.Register) (list []string) {
 		}
 		if f.DefaultTLP == tlp.Red {
 			list = append(list, fmt.Sprintf("feed %s: default_tlp red reaches nobody: no collection names its readers as persons", f.ID))
-		}
-	}
-	for _, d := range r.Declared {
-		if len(d.Writers) > 0 {
-			list = append(list, fmt.Sprintf("collection %s: writers are recorded; this version takes no posts yet", d.ID))
 		}
 	}
 	return list

@@ -17,11 +17,15 @@ import (
 type writer struct {
 	v *View
 	b *pebble.Batch
+	r pebble.Reader // what lookups read: the view, or the view as the batch changes it
 	c uint32
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
 	older   map[olderKey]place
 	marks   map[markKey]bits
+	first   int64   // date_added of the block that is being added, 0 for none
+	earlier []again // of its objects
+	h       *head
 	name    string // of the collection
 }
 
@@ -36,9 +40,16 @@ type markKey struct {
 	first int64
 }
 
-// begin starts a batch for a collection.
-func (v *View) begin(collection string) (*writer, *head) {
-	w := &writer{v: v, b: v.db.NewBatch(), name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]place), marks: make(map[markKey]bits)}
+// begin starts a batch for a collection. indexed makes it read what it writes,
+// which is slower.
+func (v *View) begin(collection string, indexed bool) (*writer, *head) {
+	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]place), marks: make(map[markKey]bits)}
+	if indexed {
+		w.b = v.db.NewIndexedBatch()
+		w.r = w.b
+	} else {
+		w.b = v.db.NewBatch()
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var ok bool
@@ -49,45 +60,44 @@ func (v *View) begin(collection string) (*writer, *head) {
 		w.c = v.highest
 		v.numbers[collection] = w.c
 	}
-	h := v.heads[w.c]
-	if h == nil {
-		return w, new(head)
+	w.h = new(head)
+	if h := v.heads[w.c]; h != nil {
+		*w.h = *h
 	}
-	copied := *h
-	return w, &copied
+	return w, w.h
 }
 
 // set and del fail only when the batch is misused.
 func (w *writer) set(key, value []byte) { _ = w.b.Set(key, value, nil) }
 func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 
-// add indexes an object at a place: it becomes the current one of its version,
-// and where no version is later, the latest.
-func (w *writer) add(id objectID, ver version, at place) error {
-	old, known := w.entries[id]
-	if !known {
-		value, closer, err := w.v.db.Get(objectKey('i', w.c, id))
-		switch {
-		case err == nil:
-			old, err = decodeEntry(value)
-			if err := errors.Join(err, closer.Close()); err != nil {
-				return err
-			}
-			known = true
-		case !errors.Is(err, pebble.ErrNotFound):
-			return fmt.Errorf("read view: %w", err)
-		}
+// latest returns the entry of an object's latest version.
+func (w *writer) latest(id objectID) (entry, bool, error) {
+	if e, ok := w.entries[id]; ok {
+		return e, true, nil
 	}
-	now := entry{version: ver, place: at}
+	value, closer, err := w.r.Get(objectKey('i', w.c, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return entry{}, false, nil
+	}
+	if err != nil {
+		return entry{}, false, fmt.Errorf("read view: %w", err)
+	}
+	e, err := decodeEntry(value)
+	return e, true, errors.Join(err, closer.Close())
+}
+
+// add indexes an object at a place: one more place of its version, and where no
+// version is later, of the latest.
+func (w *writer) add(id objectID, ver version, at place) error {
+	old, known, err := w.latest(id)
+	if err != nil {
+		return err
+	}
 	switch {
 	case !known:
-	case ver == old.version: // added again: it moves here
-		if err := w.unmark('v', old.place); err != nil {
-			return err
-		}
-		if err := w.unmark('l', old.place); err != nil {
-			return err
-		}
+	case ver == old.version: // added again
+		w.earlier = append(w.earlier, again{at.i, old.place})
 	case string(ver[:]) > string(old.version[:]): // a newer version
 		if err := w.unmark('l', old.place); err != nil {
 			return err
@@ -99,15 +109,44 @@ func (w *writer) add(id objectID, ver version, at place) error {
 			return err
 		}
 		if found {
-			if err := w.unmark('v', was); err != nil {
+			w.earlier = append(w.earlier, again{at.i, was})
+		}
+		w.older[olderKey{id, ver}] = at
+		w.marks[markKey{'l', at.first}].clear(at.i)
+		return nil
+	}
+	w.entries[id] = entry{version: ver, place: at}
+	return w.specs(id, at)
+}
+
+// specs sees to it that only the newest STIX version of an object counts as its
+// latest: id is now the latest of its own, at a place.
+func (w *writer) specs(id objectID, at place) error {
+	if id.spec == "" && !w.h.mixed {
+		return nil
+	}
+	w.h.mixed = true
+	newer := true
+	for _, spec := range append([]string{""}, otherSpecs...) {
+		if spec == id.spec {
+			newer = false
+			continue
+		}
+		other := id
+		other.spec = spec
+		e, known, err := w.latest(other)
+		switch {
+		case err != nil:
+			return err
+		case known && newer: // there is one of a newer STIX
+			w.marks[markKey{'l', at.first}].clear(at.i)
+			return nil
+		case known:
+			if err := w.unmark('l', e.place); err != nil {
 				return err
 			}
 		}
-		w.older[olderKey{id, ver}] = at
-		w.entries[id] = old
-		return w.unmark('l', at)
 	}
-	w.entries[id] = now
 	return nil
 }
 
@@ -116,7 +155,7 @@ func (w *writer) olderPlace(k olderKey) (place, bool, error) {
 	if p, ok := w.older[k]; ok {
 		return p, true, nil
 	}
-	value, found, err := w.v.get(k.append(w.c))
+	value, found, err := get(w.r, k.append(w.c))
 	if err != nil || !found {
 		return place{}, false, err
 	}
@@ -126,23 +165,60 @@ func (w *writer) olderPlace(k olderKey) (place, bool, error) {
 
 func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
 
-// unmark takes a place out of the current or the latest ones.
-func (w *writer) unmark(kind byte, p place) error {
-	k := markKey{kind, p.first}
+// unmark takes a version that stands last at a place, and everywhere else that
+// it stands, out of what is there or out of the latest.
+func (w *writer) unmark(kind byte, last place) error {
+	return w.places(last, func(p place) error {
+		set, err := w.mark(kind, p.first)
+		if err == nil && set != nil {
+			set.clear(p.i)
+		}
+		return err
+	})
+}
+
+// mark returns a block's set to change, nil where nothing of it is left.
+func (w *writer) mark(kind byte, first int64) (bits, error) {
+	k := markKey{kind, first}
 	set, ok := w.marks[k]
-	if !ok {
-		value, found, err := w.v.get(blockKey(kind, w.c, p.first))
-		if err != nil {
+	if ok {
+		return set, nil
+	}
+	set, found, err := w.v.get(blockKey(kind, w.c, first))
+	if err != nil || !found {
+		return nil, err
+	}
+	w.marks[k] = set
+	return set, nil
+}
+
+// places calls each with every place of a version, from the last back to the
+// first. Blocks that the batch is adding are the end of no such walk but its
+// start.
+func (w *writer) places(last place, each func(place) error) error {
+	for p, ok := last, true; ok; {
+		if err := each(p); err != nil {
 			return err
 		}
-		if !found {
-			return nil // none of its block is left
+		var err error
+		if p, ok, err = w.before(p); err != nil {
+			return err
 		}
-		set = value
-		w.marks[k] = set
 	}
-	set.clear(p.i)
 	return nil
+}
+
+// before returns the place at which an object stood before it was added at p.
+func (w *writer) before(p place) (place, bool, error) {
+	b := &block{earlier: w.earlier}
+	if p.first != w.first {
+		var err error
+		if b, err = w.v.readBlock(w.c, p.first); err != nil {
+			return place{}, false, err
+		}
+	}
+	was, ok := b.before(p.i)
+	return was, ok, nil
 }
 
 // commit writes the batch and publishes the head and the stream's sequence.
@@ -188,10 +264,12 @@ func (v *View) ApplyBlock(b *exchange.Block) error {
 	if b.Sequence <= v.AppliedBlocks() {
 		return nil
 	}
-	w, h := v.begin(b.Collection)
+	w, h := v.begin(b.Collection, b.Control != "")
 	defer func() { _ = w.b.Close() }()
 	err := v.opt.Continues(b, h.number, h.hash, micros(h.added))
-	if err == nil {
+	if err == nil && b.Control != "" {
+		err = w.control(b)
+	} else if err == nil {
 		err = w.block(b)
 	}
 	if errors.Is(err, errStore) {
@@ -225,34 +303,140 @@ var (
 	errStore   = errors.New("view")
 )
 
-func (w *writer) block(b *exchange.Block) error {
+// text decompresses a block's payload.
+func (w *writer) text(b *exchange.Block) ([]byte, error) {
 	text, err := w.v.opt.Decompress(b.Payload)
-	if errors.Is(err, exchange.ErrRecord) {
-		return fmt.Errorf("%w: %w", errContent, err)
+	switch {
+	case errors.Is(err, exchange.ErrRecord):
+		return nil, fmt.Errorf("%w: %w", errContent, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
+	return text, nil
+}
+
+func (w *writer) block(b *exchange.Block) error {
+	text, err := w.text(b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+		return err
 	}
-	first := b.AddedFirst.UnixMicro()
-	value := block{number: b.Number, count: b.Count, payload: b.Payload}
-	w.set(blockKey('b', w.c, first), value.append(make([]byte, 0, len(b.Payload)+24)))
+	w.open(b.AddedFirst.UnixMicro(), b.Count)
 	w.set(sequenceKey(w.c, b.Number), binary.BigEndian.AppendUint64(nil, b.Sequence))
-	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(b.Count), allBits(b.Count)
 	n := 0
 	ok := stix.Scan(text, func(_ []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
-			err = w.object(brief, place{first, n})
+			err = w.object(brief, place{w.first, n})
 		}
 		n++
 	})
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
+	w.store(&block{number: b.Number, count: b.Count, starts: b.Starts, payload: b.Payload})
 	return err
 }
 
+// open starts the block whose objects are added next.
+func (w *writer) open(first int64, count int) {
+	w.first, w.earlier = first, nil
+	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(count), allBits(count)
+}
+
+// store writes the block whose objects have been added.
+func (w *writer) store(b *block) {
+	b.earlier = w.earlier
+	w.set(blockKey('b', w.c, w.first), b.append(make([]byte, 0, len(b.payload)+64+12*len(b.earlier))))
+}
+
+// control does what a control block says.
+func (w *writer) control(b *exchange.Block) error {
+	text, err := w.text(b)
+	if err != nil {
+		return err
+	}
+	d, err := b.Deletion(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errContent, err)
+	}
+	w.set(sequenceKey(w.c, b.Number), binary.BigEndian.AppendUint64(nil, b.Sequence))
+	for _, o := range d.Objects {
+		id, ok := versionID(o)
+		if !ok {
+			return fmt.Errorf("%w: id %.80q", errContent, o.ID)
+		}
+		if err := w.remove(id, versionOf(o.Version)); err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	return nil
+}
+
+// remove takes a version of an object out. Where it was the latest, the one
+// before takes its place.
+func (w *writer) remove(id objectID, ver version) error {
+	e, known, err := w.latest(id)
+	if err != nil || !known {
+		return err
+	}
+	if e.version != ver {
+		key := olderKey{id, ver}
+		p, found, err := w.olderPlace(key)
+		if err != nil || !found {
+			return err
+		}
+		w.del(key.append(w.c))
+		return w.unmark('v', p)
+	}
+	if err := errors.Join(w.unmark('v', e.place), w.unmark('l', e.place)); err != nil {
+		return err
+	}
+	older, err := olderVersions(w.r, w.c, id)
+	if err != nil {
+		return err
+	}
+	if n := len(older); n > 0 {
+		next := older[n-1]
+		w.set(objectKey('i', w.c, id), next.append(nil))
+		w.del(olderKey{id, next.version}.append(w.c))
+	} else {
+		w.del(objectKey('i', w.c, id))
+	}
+	return w.promote(id)
+}
+
+// promote marks what is now the latest version of an object, in the newest
+// version of STIX that is left of it.
+func (w *writer) promote(id objectID) error {
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		e, known, err := w.latest(id)
+		if err != nil {
+			return err
+		}
+		if !known {
+			continue
+		}
+		return w.places(e.place, func(p place) error {
+			set, err := w.mark('l', p.first)
+			if err != nil {
+				return err
+			}
+			if set == nil {
+				b, err := w.v.readBlock(w.c, p.first)
+				if err != nil {
+					return err
+				}
+				set = make(bits, len(allBits(b.count)))
+				w.marks[markKey{'l', p.first}] = set
+			}
+			set.set(p.i)
+			return nil
+		})
+	}
+	return nil
+}
+
 func (w *writer) object(b stix.Brief, at place) error {
-	id, ok := parseID(b.ID)
+	id, ok := scannedID(b)
 	if !ok {
 		return fmt.Errorf("%w: id %.80q", errContent, b.ID)
 	}
@@ -281,27 +465,25 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
 	own := exchange.FeedCollection(in.Feed)
-	w, h := v.begin(own)
+	w, h := v.begin(own, false)
 	defer func() { _ = w.b.Close() }()
 	w.intake(in, sequence, record)
-	objects, err := v.packaged(ctx, in)
+	objects, starts, err := v.packaged(ctx, in)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
 	if len(objects) == 0 {
 		return w.commit("intake", sequence, nil)
 	}
-	first := max(in.At.UnixMicro(), h.added+1)
 	h.number++
-	value := block{intake: sequence, number: h.number, count: len(objects)}
-	w.set(blockKey('b', w.c, first), value.append(nil))
-	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(len(objects)), allBits(len(objects))
+	w.open(max(in.At.UnixMicro(), h.added+1), len(objects))
 	for i := range objects {
-		if err := w.object(objects[i].brief, place{first, i}); err != nil {
+		if err := w.object(objects[i].brief, place{w.first, i}); err != nil {
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
 	}
-	h.added = first + int64(len(objects)) - 1
+	w.store(&block{intake: sequence, number: h.number, count: len(objects), starts: starts})
+	h.added = w.first + int64(len(objects)) - 1
 	h.objects += int64(len(objects))
 	for i := range in.Observations {
 		h.label = max(h.label, in.Observations[i].Label)

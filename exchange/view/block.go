@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -19,6 +20,7 @@ type stored struct {
 
 // decoded is a block ready to be read.
 type decoded struct {
+	*block
 	objects []stored
 	size    int64
 }
@@ -29,24 +31,17 @@ func (v *View) decode(ctx context.Context, c uint32, first int64) (*decoded, err
 	if d := v.cache.get(key); d != nil {
 		return d, nil
 	}
-	value, found, err := v.get(blockKey('b', c, first))
+	b, err := v.readBlock(c, first)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, fmt.Errorf("block at %d is not there: %w", first, ErrDamaged)
-	}
-	b, err := decodeBlock(value)
-	if err != nil {
-		return nil, err
-	}
-	d := new(decoded)
+	d := &decoded{block: b}
 	if b.intake != 0 {
 		in, err := v.Intake(b.intake)
 		if err != nil {
 			return nil, err
 		}
-		if d.objects, err = v.packaged(ctx, in); err != nil {
+		if d.objects, _, err = v.packaged(ctx, in); err != nil {
 			return nil, err
 		}
 		for i := range d.objects {
@@ -63,6 +58,7 @@ func (v *View) decode(ctx context.Context, c uint32, first int64) (*decoded, err
 		}
 		d.size = int64(len(text))
 	}
+	b.starts, b.payload = slices.Clone(b.starts), nil // nothing keeps the record
 	if len(d.objects) != b.count {
 		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.objects), b.count, ErrDamaged)
 	}
@@ -71,15 +67,26 @@ func (v *View) decode(ctx context.Context, c uint32, first int64) (*decoded, err
 	return d, nil
 }
 
+// readBlock returns a block's record.
+func (v *View) readBlock(c uint32, first int64) (*block, error) {
+	value, found, err := v.get(blockKey('b', c, first))
+	if err == nil && !found {
+		err = fmt.Errorf("block at %d is not there: %w", first, ErrDamaged)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeBlock(value)
+}
+
 // packaged returns the objects of the feed's own collection that an intake
-// record stands for, each address once.
-func (v *View) packaged(ctx context.Context, in *exchange.Intake) ([]stored, error) {
+// record stands for, each address once, and where its groups start.
+func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored, starts bits, err error) {
 	own := exchange.FeedCollection(in.Feed)
 	shares, err := v.opt.Shares(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []stored
 	seen := make(map[string]bool)
 	add := func(o exchange.Object) error {
 		// The library's objects have their keys in another order; both scan.
@@ -91,22 +98,26 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) ([]stored, err
 		return nil
 	}
 	for _, g := range shares[0].Groups {
+		for len(starts) <= len(out)/8 {
+			starts = append(starts, 0)
+		}
+		starts.set(len(out))
 		for _, o := range g.Needs {
 			if seen[o.ID] {
 				continue
 			}
 			seen[o.ID] = true
 			if err := add(o); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		for _, o := range g.Objects {
 			if err := add(o); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return out, nil
+	return out, starts, nil
 }
 
 // blockCache keeps decoded blocks, the least recently used going first, up to a

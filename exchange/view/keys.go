@@ -1,9 +1,11 @@
 package view
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -56,10 +58,13 @@ func topicKey(feed string, x exchange.Introduction) []byte {
 	return append(append(append(feedKey('t', feed), x.Collection...), 0), x.Topic...)
 }
 
-// objectID is an object's identifier in a form that can be compared fast.
+// objectID is an object's identifier in a form that can be compared fast, with
+// the version of STIX it is of: "" for 2.1. The same object in another version
+// of STIX is kept beside it.
 type objectID struct {
 	uuid [16]byte
 	typ  string
+	spec string
 }
 
 func (o objectID) String() string {
@@ -115,8 +120,28 @@ var types = func() map[string]string {
 // objectKey is the index key of an object; a kind 'o' key goes on with a version.
 func objectKey(kind byte, c uint32, id objectID) []byte {
 	k := append(collectionKey(kind, c), id.uuid[:]...)
-	return append(append(k, id.typ...), 0)
+	k = append(k, id.typ...)
+	if id.spec != "" {
+		k = append(append(k, '@'), id.spec...) // no type has an @
+	}
+	return append(k, 0)
 }
+
+// otherSpecs are the versions of STIX, besides 2.1, that objects may be of,
+// newest first.
+var otherSpecs = []string{"2.0"}
+
+// scannedID reads the identifier of a scanned object.
+func scannedID(b stix.Brief) (objectID, bool) {
+	id, ok := parseID(b.ID)
+	if spec := b.Spec(); slices.Contains(otherSpecs, spec) {
+		id.spec = spec
+	}
+	return id, ok
+}
+
+// specName is the version of STIX as an object of the id has it.
+func (o objectID) specName() string { return cmp.Or(o.spec, "2.1") }
 
 // version is an instant in a form that sorts.
 type version [12]byte
@@ -197,6 +222,17 @@ func (b bits) clear(i int) {
 	}
 }
 
+// from returns the last position up to i that is in the set, i itself where
+// there is none.
+func (b bits) from(i int) int {
+	for j := i; j >= 0; j-- {
+		if b.has(j) {
+			return j
+		}
+	}
+	return i
+}
+
 func (b bits) empty() bool {
 	for _, x := range b {
 		if x != 0 {
@@ -210,7 +246,10 @@ func (h *head) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, h.number)
 	b = binary.AppendVarint(b, h.added)
 	b = binary.AppendVarint(b, h.objects)
-	b = append(b, byte(h.label))
+	b = append(b, byte(h.label), 0)
+	if h.mixed {
+		b[len(b)-1] = 1
+	}
 	return append(b, h.hash...)
 }
 
@@ -225,39 +264,94 @@ func decodeHead(b []byte) (*head, error) {
 		h.objects, n[2] = binary.Varint(b[n[0]+n[1]:])
 	}
 	rest := b[n[0]+n[1]+max(n[2], 0):]
-	if n[2] <= 0 || len(rest) == 0 {
+	if n[2] <= 0 || len(rest) < 2 {
 		return nil, ErrDamaged
 	}
-	h.label, h.hash = tlp.Level(rest[0]), string(rest[1:])
+	h.label, h.mixed, h.hash = tlp.Level(rest[0]), rest[1] == 1, string(rest[2:])
 	return h, nil
 }
 
 // block is the value of a 'b' key: a block of the journal, or, where intake is
 // not 0, a reference to what an intake record is packaged as.
 type block struct {
-	intake  uint64
-	number  uint64
-	count   int
+	intake uint64
+	number uint64
+	count  int
+	// starts are the positions where a group starts.
+	starts bits
+	// earlier says of the objects that the collection had in the same version
+	// before where that was last; sorted by position.
+	earlier []again
 	payload []byte
+}
+
+// again is an object that was added again: at position i of its block, and at
+// the place before.
+type again struct {
+	i      int
+	before place
+}
+
+// before returns where the object at a position was added before.
+func (b *block) before(i int) (place, bool) {
+	at, ok := slices.BinarySearchFunc(b.earlier, i, func(a again, i int) int { return cmp.Compare(a.i, i) })
+	if !ok {
+		return place{}, false
+	}
+	return b.earlier[at].before, true
 }
 
 func (b *block) append(to []byte) []byte {
 	to = binary.AppendUvarint(to, b.intake)
 	to = binary.AppendUvarint(to, b.number)
 	to = binary.AppendUvarint(to, uint64(b.count))
+	to = binary.AppendUvarint(to, uint64(len(b.starts)))
+	to = binary.AppendUvarint(to, uint64(len(b.earlier)))
+	to = append(to, b.starts...)
+	for _, a := range b.earlier {
+		to = binary.AppendUvarint(to, uint64(a.i))
+		to = binary.BigEndian.AppendUint64(to, uint64(a.before.first))
+		to = binary.AppendUvarint(to, uint64(a.before.i))
+	}
 	return append(to, b.payload...)
 }
 
 func decodeBlock(b []byte) (*block, error) {
 	out := new(block)
-	var list [3]uint64
-	for i := range list {
+	bad := false
+	number := func() uint64 {
 		x, n := binary.Uvarint(b)
 		if n <= 0 {
-			return nil, ErrDamaged
+			bad = true
+			return 0
 		}
-		list[i], b = x, b[n:]
+		b = b[n:]
+		return x
 	}
-	out.intake, out.number, out.count, out.payload = list[0], list[1], int(list[2]), b
+	take := func(n uint64) []byte {
+		if n > uint64(len(b)) {
+			bad = true
+			return make([]byte, 8)
+		}
+		taken := b[:n]
+		b = b[n:]
+		return taken
+	}
+	out.intake, out.number, out.count = number(), number(), int(number())
+	starts, earlier := number(), number()
+	out.starts = take(starts)
+	for range earlier {
+		if bad {
+			break
+		}
+		a := again{i: int(number())}
+		a.before.first = int64(binary.BigEndian.Uint64(take(8)))
+		a.before.i = int(number())
+		out.earlier = append(out.earlier, a)
+	}
+	if bad {
+		return nil, ErrDamaged
+	}
+	out.payload = b
 	return out, nil
 }

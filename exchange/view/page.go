@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // VersionKind says which versions of an object a query is after.
@@ -29,16 +33,19 @@ type VersionMatch struct {
 }
 
 // Query selects objects of a collection. Its lists are ORed within and ANDed
-// with each other; an empty one selects all, an empty Versions the latest.
+// with each other; an empty one selects all, an empty Versions the latest, an
+// empty SpecVersions the newest of each object.
 type Query struct {
-	// After is the date_added to start behind; zero starts at the first.
-	After time.Time
+	// Since is the date_added behind which the reader started, After that to
+	// go on behind; zero is before the first.
+	Since, After time.Time
 	// Limit is how many objects are wanted at most; at least 1.
 	Limit        int
 	IDs          []string
 	Types        []string
 	SpecVersions []string
 	Versions     []VersionMatch
+	Match        *stix.Match
 }
 
 // Object is one object as a page has it. Raw is not to be changed.
@@ -46,33 +53,53 @@ type Object struct {
 	Raw         []byte
 	ID          string
 	SpecVersion string
-	Version     time.Time
+	Version     string // as the object has it, "" where it has none
 	Added       time.Time
 }
 
-// Page returns the objects that the query selects, in the order of date_added,
-// and whether there are more behind them.
-func (v *View) Page(ctx context.Context, collection string, q Query) (page []Object, more bool, err error) {
+// Page is some objects in the order of date_added.
+type Page struct {
+	Objects []Object
+	// More is set where there may be more behind them.
+	More bool
+	// Reached is the date_added behind which the next page goes on.
+	Reached time.Time
+}
+
+// Page returns the first objects that the query selects. It does not cut apart
+// the objects of one host where Limit has room for all of them. A query that
+// selects little of much may end early with a page that is not full.
+func (v *View) Page(ctx context.Context, collection string, q Query) (*Page, error) {
 	c, ok := v.number(collection)
 	if !ok {
-		return nil, false, nil
+		return new(Page), nil
 	}
 	r, err := v.reader(ctx, c, &q)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if len(q.IDs) > 0 {
 		err = r.byID()
 	} else {
 		err = r.scan()
 	}
-	if errors.Is(err, errFull) {
-		return r.page, true, nil
+	p := &Page{Objects: r.page, More: errors.Is(err, errFull)}
+	if err != nil && !p.More {
+		return nil, err
 	}
-	return r.page, false, err
+	if n := len(p.Objects); n > 0 {
+		p.Reached = p.Objects[n-1].Added
+	}
+	if !r.reached.IsZero() {
+		p.Reached = r.reached
+	}
+	return p, nil
 }
 
 var errFull = errors.New("the page is full")
+
+// maxScanned is how many objects are looked at for a page that has something.
+const maxScanned = 100_000
 
 // reader collects one page.
 type reader struct {
@@ -80,18 +107,27 @@ type reader struct {
 	ctx   context.Context //nolint:containedctx // lives for one call
 	c     uint32
 	q     *Query
-	last  bool // only latest versions: the default
+	since int64 // Since and After in µs
+	after int64
+	last  bool // latest versions: the default
 	exact map[version]bool
 	first bool
 	all   bool
-	page  []Object
+	// latest says that what the view marks as latest is what is wanted.
+	latest  bool
+	page    []Object
+	scanned int
+	reached time.Time // where the scan stopped, if not at the last of the page
 }
 
 func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("view: limit %d", q.Limit)
 	}
-	r := &reader{v: v, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool)}
+	r := &reader{
+		v: v, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
+		since: position(q.Since), after: max(position(q.After), position(q.Since)),
+	}
 	for _, m := range q.Versions {
 		switch m.Kind {
 		case Last:
@@ -104,16 +140,33 @@ func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) 
 			r.exact[versionOf(m.At)] = true
 		}
 	}
+	r.latest = r.last && !r.first && !r.all && len(r.exact) == 0
+	if len(q.SpecVersions) > 0 && v.mixed(c) {
+		r.latest = false
+	}
 	return r, nil
 }
 
-// onlyLast reports whether nothing but latest versions is wanted.
-func (r *reader) onlyLast() bool { return !r.first && !r.all && len(r.exact) == 0 }
+// position is a time as the key of a block has it; before all where it is zero.
+func position(t time.Time) int64 {
+	if t.IsZero() {
+		return -1 << 62
+	}
+	return max(t.UnixMicro(), 0)
+}
+
+// mixed reports whether a collection has objects of several versions of STIX.
+func (v *View) mixed(c uint32) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	h := v.heads[c]
+	return h != nil && h.mixed
+}
 
 // scan walks over the blocks that have what is wanted.
 func (r *reader) scan() (err error) {
 	kind := byte('v')
-	if r.onlyLast() {
+	if r.latest {
 		kind = 'l'
 	}
 	it, err := r.v.db.NewIter(&pebble.IterOptions{LowerBound: collectionKey(kind, r.c), UpperBound: collectionKey(kind, r.c+1)})
@@ -121,12 +174,7 @@ func (r *reader) scan() (err error) {
 		return fmt.Errorf("read view: %w", err)
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	after := int64(-1 << 62)
-	ok := false
-	if !r.q.After.IsZero() {
-		after = max(r.q.After.UnixMicro(), 0)
-		ok = it.SeekLT(blockKey(kind, r.c, after+1))
-	}
+	ok := r.after > 0 && it.SeekLT(blockKey(kind, r.c, r.after+1))
 	if !ok {
 		ok = it.First()
 	}
@@ -136,10 +184,10 @@ func (r *reader) scan() (err error) {
 		}
 		first := firstOf(it.Key())
 		set := bits(it.Value())
-		if first+int64(len(set)*8) <= after {
+		if first+int64(len(set)*8) <= r.after {
 			continue
 		}
-		if err := r.block(first, set, after); err != nil {
+		if err := r.block(first, slices.Clone(set)); err != nil {
 			return err
 		}
 	}
@@ -147,25 +195,43 @@ func (r *reader) scan() (err error) {
 }
 
 // block takes what is wanted of one block; set are the positions to look at.
-func (r *reader) block(first int64, set bits, after int64) error {
-	set = slices.Clone(set)
+func (r *reader) block(first int64, set bits) error {
 	d, err := r.v.decode(r.ctx, r.c, first)
 	if err != nil {
 		return err
 	}
-	start := 0
-	if after >= first {
-		start = int(after - first + 1)
-	}
-	for i := start; i < len(d.objects); i++ {
+	for i := max(0, int(min(r.after-first+1, int64(len(d.objects))))); i < len(d.objects); i++ {
 		if !set.has(i) {
 			continue
 		}
+		if was, ok := d.before(i); ok && was.added() > r.since {
+			continue // the reader has met it there
+		}
 		if err := r.take(&d.objects[i], place{first, i}); err != nil {
+			if errors.Is(err, errFull) {
+				r.cut(d, place{first, i})
+			}
 			return err
+		}
+		if r.scanned++; r.scanned >= maxScanned && len(r.page) > 0 {
+			r.reached = micros(first + int64(i))
+			return errFull
 		}
 	}
 	return nil
+}
+
+// cut takes off the page's end what belongs together with the object at which it
+// became full, unless that is all there is.
+func (r *reader) cut(d *decoded, at place) {
+	start := micros(at.first + int64(d.starts.from(at.i)))
+	n := len(r.page)
+	for n > 0 && !r.page[n-1].Added.Before(start) {
+		n--
+	}
+	if n > 0 {
+		r.page = r.page[:n]
+	}
 }
 
 // take adds an object to the page where it fits the query.
@@ -173,10 +239,7 @@ func (r *reader) take(o *stored, at place) error {
 	if len(r.q.Types) > 0 && !slices.ContainsFunc(r.q.Types, func(t string) bool { return string(o.brief.Type) == t }) {
 		return nil
 	}
-	spec := string(o.brief.SpecVersion)
-	if spec == "" {
-		spec = "2.1" // optional for cyber-observable objects; 2.0 has no others without it that we take
-	}
+	spec := o.brief.Spec()
 	if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, spec) {
 		return nil
 	}
@@ -184,44 +247,89 @@ func (r *reader) take(o *stored, at place) error {
 	if err != nil {
 		return err
 	}
-	if !r.onlyLast() {
-		wanted, err := r.wants(o, ver)
-		if err != nil || !wanted {
+	if !r.latest {
+		id, ok := scannedID(o.brief)
+		if !ok {
+			return ErrDamaged
+		}
+		if wanted, err := r.wants(id, ver); err != nil || !wanted {
 			return err
 		}
+	}
+	if !r.q.Match.Object(o.raw) {
+		return nil
 	}
 	if len(r.page) == r.q.Limit {
 		return errFull
 	}
 	r.page = append(r.page, Object{
-		Raw: o.raw, ID: string(o.brief.ID), SpecVersion: spec, Version: ver.time(), Added: micros(at.added()),
+		Raw: o.raw, ID: string(o.brief.ID), SpecVersion: spec, Version: string(o.brief.Version), Added: micros(at.added()),
 	})
 	return nil
 }
 
-// wants decides about a version where not just the latest are wanted.
-func (r *reader) wants(o *stored, ver version) (bool, error) {
-	if r.all || r.exact[ver] {
-		return true, nil
-	}
-	id, ok := parseID(o.brief.ID)
-	if !ok {
-		return false, ErrDamaged
-	}
-	list, err := r.versions(id)
-	if err != nil || len(list) == 0 {
-		return false, err
-	}
-	return r.last && list[len(list)-1].version == ver || r.first && list[0].version == ver, nil
+// wants decides about a version where not just the latest are wanted, as the
+// view marks them.
+func (r *reader) wants(id objectID, ver version) (bool, error) {
+	list, err := r.chosen(id)
+	return slices.ContainsFunc(list, func(f found) bool { return f.id == id && f.version == ver }), err
 }
 
-// versions lists the current places of all versions of an object, oldest
+// found is a version of an object that the collection has.
+type found struct {
+	id objectID
+	entry
+}
+
+// chosen lists the versions of an object that the query is after: those of the
+// STIX versions that it names, of the newest that there is where it names none.
+func (r *reader) chosen(id objectID) (list []found, err error) {
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, id.specName()) {
+			continue
+		}
+		versions, err := r.v.versions(r.c, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range versions {
+			list = append(list, found{id, e})
+		}
+		if len(r.q.SpecVersions) == 0 && len(list) > 0 {
+			break
+		}
+	}
+	if r.all || len(list) == 0 {
+		return list, nil
+	}
+	slices.SortStableFunc(list, func(a, b found) int { return bytes.Compare(a.version[:], b.version[:]) })
+	oldest, newest := list[0].version, list[len(list)-1].version
+	return slices.DeleteFunc(list, func(f found) bool {
+		return !(r.exact[f.version] || r.last && f.version == newest || r.first && f.version == oldest)
+	}), nil
+}
+
+// versions lists all versions of an object and where they stand last, oldest
 // version first.
-func (r *reader) versions(id objectID) (list []entry, err error) {
-	lower := objectKey('o', r.c, id)
+func (v *View) versions(c uint32, id objectID) ([]entry, error) {
+	list, err := olderVersions(v.db, c, id)
+	if err != nil {
+		return nil, err
+	}
+	value, found, err := v.get(objectKey('i', c, id))
+	if err != nil || !found {
+		return list, err
+	}
+	e, err := decodeEntry(value)
+	return append(list, e), err
+}
+
+// olderVersions is versions without the latest.
+func olderVersions(r pebble.Reader, c uint32, id objectID) (list []entry, err error) {
+	lower := objectKey('o', c, id)
 	upper := slices.Clone(lower)
 	upper[len(upper)-1]++ // the byte after the type's end
-	it, err := r.v.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, fmt.Errorf("read view: %w", err)
 	}
@@ -234,12 +342,7 @@ func (r *reader) versions(id objectID) (list []entry, err error) {
 		}
 		list = append(list, e)
 	}
-	value, found, err := r.v.get(objectKey('i', r.c, id))
-	if err != nil || !found {
-		return list, err
-	}
-	e, err := decodeEntry(value)
-	return append(list, e), err
+	return list, it.Error()
 }
 
 // byID looks the wanted objects up.
@@ -251,22 +354,24 @@ func (r *reader) byID() error {
 		if !ok || id.String() != text {
 			continue // no object has it
 		}
-		list, err := r.versions(id)
+		list, err := r.chosen(id)
 		if err != nil {
 			return err
 		}
-		if r.onlyLast() && len(list) > 0 {
-			list = list[len(list)-1:]
-		}
-		for _, e := range list {
-			places = append(places, e.place)
+		for _, f := range list {
+			p, err := r.met(f.place)
+			if err != nil {
+				return err
+			}
+			if p.added() > r.after {
+				places = append(places, p)
+			}
 		}
 	}
+	// What chosen chose is what is wanted.
+	r.latest = true
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.added(), b.added()) })
 	for _, p := range places {
-		if !r.q.After.IsZero() && p.added() <= r.q.After.UnixMicro() {
-			continue
-		}
 		d, err := r.v.decode(r.ctx, r.c, p.first)
 		if err != nil {
 			return err
@@ -279,4 +384,68 @@ func (r *reader) byID() error {
 		}
 	}
 	return nil
+}
+
+// met returns the first place of a version behind where the reader started, of
+// a version that stands last at p.
+func (r *reader) met(p place) (place, error) {
+	for {
+		b, err := r.v.readBlock(r.c, p.first)
+		if err != nil {
+			return p, err
+		}
+		was, ok := b.before(p.i)
+		if !ok || was.added() <= r.since {
+			return p, nil
+		}
+		p = was
+	}
+}
+
+// versionID is the identifier of what a version names.
+func versionID(v exchange.Version) (objectID, bool) {
+	id, ok := parseID([]byte(v.ID))
+	if slices.Contains(otherSpecs, v.SpecVersion) {
+		id.spec = v.SpecVersion
+	}
+	return id, ok && id.String() == v.ID
+}
+
+// Has implements exchange.Known, as does Versions.
+func (v *View) Has(collection string, want exchange.Version) (bool, error) {
+	id, ok := versionID(want)
+	c, known := v.number(collection)
+	if !ok || !known {
+		return false, nil
+	}
+	ver := versionOf(want.Version)
+	value, found, err := v.get(objectKey('i', c, id))
+	if err != nil || !found {
+		return false, err
+	}
+	if e, err := decodeEntry(value); err != nil || e.version == ver {
+		return err == nil, err
+	}
+	_, found, err = v.get(olderKey{id, ver}.append(c))
+	return found, err
+}
+
+// Versions lists the versions of an object that a collection has, in every
+// version of STIX.
+func (v *View) Versions(collection, text string) (list []exchange.Version, err error) {
+	id, ok := parseID([]byte(text))
+	c, known := v.number(collection)
+	if !ok || !known || id.String() != text {
+		return nil, nil
+	}
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		entries, err := v.versions(c, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			list = append(list, exchange.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
+		}
+	}
+	return list, nil
 }

@@ -13,12 +13,13 @@
 //	m name              the applied sequence of a stream
 //	n name              the number of a collection
 //	h c                 where its chain ends
-//	b c s               a block: facts and payload; or a reference to intake
+//	b c s               a block: facts, which of its objects were there before
+//	                    and where, and payload; or a reference to intake
 //	q c number          the journal's sequence of a block
-//	v c s               which of its objects are current: not added again later
+//	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
-//	i c uuid type       the latest version of an object and where it stands
-//	o c uuid type ver.  an older version, and where it stands
+//	i c uuid type       the latest version of an object and where it stands last
+//	o c uuid type ver.  an older version, and where it stands last
 //	e sequence          an intake record, compressed
 //	x f event           in which record an event is, where in it, and whether
 //	                    any collection took it
@@ -29,6 +30,11 @@
 //
 // An object's date_added is its block's s plus its position, so an object is
 // named by (c, s, position).
+//
+// An object that is added again in the same version, as addresses are with every
+// block that refers to them, stands in several places. A reader meets it at the
+// first place behind where it started to read: then nothing comes before what it
+// refers to, whenever somebody starts, and nothing comes twice.
 package view
 
 import (
@@ -89,6 +95,7 @@ type head struct {
 	added   int64     // date_added of its last object, µs
 	objects int64     // ever added
 	label   tlp.Level // the highest ever added
+	mixed   bool      // it has objects of another STIX than 2.1
 }
 
 // Open opens the view, and makes it where there is none.
@@ -184,8 +191,10 @@ func (v *View) Close() error {
 }
 
 // get returns a copy of a value.
-func (v *View) get(key []byte) ([]byte, bool, error) {
-	value, closer, err := v.db.Get(key)
+func (v *View) get(key []byte) ([]byte, bool, error) { return get(v.db, key) }
+
+func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+	value, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
 	}
@@ -274,6 +283,24 @@ func (v *View) Stats(collection string) Stats {
 		return Stats{}
 	}
 	return Stats{Blocks: h.number, Objects: h.objects, Last: micros(h.added), Label: h.label}
+}
+
+// State names what a collection holds: it changes whenever that does.
+func (v *View) State(collection string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	h := v.heads[v.numbers[collection]]
+	if h == nil {
+		return "0"
+	}
+	return fmt.Sprintf("%d.%d", h.number, h.added)
+}
+
+// Changed returns a channel that is closed when anything is added to the view.
+func (v *View) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.moved
 }
 
 // BlockSequence returns where in the journal a collection's block is, and false

@@ -3,6 +3,7 @@ package view_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -40,18 +41,34 @@ func open(t interface{ Fatal(...any) }, dir string) *view.View {
 	return v
 }
 
-// object is one object of the model: an address (version 0) or something with
-// versions.
+// object is one object of the model at one place: an address (version 0) or
+// something with versions, of STIX 2.1 or 2.0.
 type object struct {
 	id, version int
+	old         bool // STIX 2.0
 	added       int64
+	start       int64 // date_added of the first of its group
 }
+
+func (o object) spec() string {
+	if o.old {
+		return "2.0"
+	}
+	return "2.1"
+}
+
+// key names a version.
+func (o object) key() string { return fmt.Sprint(o.name(), o.version, o.old) }
 
 func (o object) text() string {
 	if o.version == 0 {
 		return fmt.Sprintf(`{"type":"ipv4-addr","spec_version":"2.1","id":"%s","value":"x"}`, o.name())
 	}
-	return fmt.Sprintf(`{"type":"sighting","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s"}`, o.name(), o.at().Format("2006-01-02T15:04:05.000Z"))
+	spec := `"spec_version":"2.1",`
+	if o.old {
+		spec = ""
+	}
+	return fmt.Sprintf(`{"type":"sighting",%s"id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s"}`, spec, o.name(), o.at().Format("2006-01-02T15:04:05.000Z"))
 }
 
 func (o object) at() time.Time {
@@ -72,19 +89,29 @@ type model struct{ all []object }
 
 // page is what a query must answer.
 func (m *model) page(q *view.Query) (page []string, more bool) {
-	current := map[string]object{} // by id and version: added last
+	newest := map[string]string{} // spec by id
 	for _, o := range m.all {
-		current[fmt.Sprint(o.name(), o.version)] = o
+		newest[o.name()] = max(newest[o.name()], o.spec())
 	}
 	latest, first := map[string]int{}, map[string]int{}
-	for _, o := range current {
+	var of []object
+	for _, o := range m.all {
+		if len(q.SpecVersions) == 0 && o.spec() != newest[o.name()] || len(q.SpecVersions) > 0 && !slices.Contains(q.SpecVersions, o.spec()) {
+			continue
+		}
+		of = append(of, o)
 		latest[o.name()] = max(latest[o.name()], o.version)
 		if f, ok := first[o.name()]; !ok || o.version < f {
 			first[o.name()] = o.version
 		}
 	}
 	var list []object
-	for _, o := range current {
+	met := map[string]bool{}
+	for _, o := range of {
+		if !q.Since.IsZero() && o.added <= q.Since.UnixMicro() || met[o.key()] {
+			continue
+		}
+		met[o.key()] = true
 		wanted := len(q.Versions) == 0 && o.version == latest[o.name()]
 		for _, v := range q.Versions {
 			wanted = wanted || v.Kind == view.All || v.Kind == view.Last && o.version == latest[o.name()] ||
@@ -96,19 +123,38 @@ func (m *model) page(q *view.Query) (page []string, more bool) {
 		}
 	}
 	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(a.added, b.added) })
-	for i, o := range list {
-		if i == q.Limit {
-			return page, true
+	if more = len(list) > q.Limit; more {
+		end, start := q.Limit, list[q.Limit].start
+		for end > 0 && list[end-1].added >= start {
+			end--
 		}
+		if end == 0 || len(q.IDs) > 0 {
+			end = q.Limit
+		}
+		list = list[:end]
+	}
+	for _, o := range list {
 		page = append(page, fmt.Sprint(o.added, " ", o.text()))
 	}
-	return page, false
+	return page, more
+}
+
+// remove deletes what the key names.
+func (m *model) remove(key string) {
+	m.all = slices.DeleteFunc(m.all, func(o object) bool { return o.key() == key })
 }
 
 func genQuery(t *rapid.T, m *model, end int64) view.Query {
 	q := view.Query{Limit: rapid.IntRange(1, 12).Draw(t, "limit")}
+	if rapid.Bool().Draw(t, "since") {
+		q.Since = time.UnixMicro(rapid.Int64Range(0, end+2).Draw(t, "added_after"))
+		q.After = q.Since
+	}
 	if rapid.Bool().Draw(t, "after") {
-		q.After = time.UnixMicro(rapid.Int64Range(0, end+2).Draw(t, "added_after"))
+		q.After = time.UnixMicro(rapid.Int64Range(max(q.Since.UnixMicro(), 0), end+2).Draw(t, "next"))
+	}
+	if rapid.Bool().Draw(t, "by spec") {
+		q.SpecVersions = rapid.SampledFrom([][]string{{"2.0"}, {"2.1"}, {"2.0", "2.1"}}).Draw(t, "spec")
 	}
 	if rapid.Bool().Draw(t, "by id") && len(m.all) > 0 {
 		for range rapid.IntRange(1, 3).Draw(t, "ids") {
@@ -128,6 +174,56 @@ func genQuery(t *rapid.T, m *model, end int64) view.Query {
 	return q
 }
 
+func (o object) named() exchange.Version {
+	v := exchange.Version{ID: o.name(), SpecVersion: o.spec(), Version: time.Unix(0, 0)}
+	if o.version > 0 {
+		v.Version = o.at()
+	}
+	return v
+}
+
+// addition makes b a block of some objects.
+func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
+	text := `{"type":"bundle","objects":[`
+	b.Count = rapid.IntRange(1, 10).Draw(r, "objects")
+	b.Starts = make([]byte, 2)
+	start := first
+	for i := range b.Count {
+		o := object{id: rapid.IntRange(0, 5).Draw(r, "id"), version: rapid.IntRange(0, 4).Draw(r, "version"), added: first + int64(i)}
+		o.old = o.version > 0 && rapid.IntRange(0, 3).Draw(r, "old") == 0
+		if i == 0 || rapid.Bool().Draw(r, "start") {
+			b.Starts[i/8] |= 1 << (i % 8)
+			start = o.added
+		}
+		o.start = start
+		if i > 0 {
+			text += ","
+		}
+		text += o.text()
+		m.all = append(m.all, o)
+	}
+	b.Payload = []byte(text + "]}")
+}
+
+// deletion makes b a control block that deletes some versions, some of which are
+// not there any more.
+func deletion(r *rapid.T, m *model, b *exchange.Block) {
+	var d exchange.Deletion
+	for range rapid.IntRange(1, 3).Draw(r, "versions") {
+		if len(m.all) == 0 {
+			break
+		}
+		o := rapid.SampledFrom(m.all).Draw(r, "deleted")
+		d.Objects = append(d.Objects, o.named())
+		if rapid.IntRange(0, 4).Draw(r, "twice") == 0 {
+			d.Objects = append(d.Objects, o.named())
+		}
+		m.remove(o.key())
+	}
+	b.Control = exchange.ControlDelete
+	b.Payload, _ = json.Marshal(d)
+}
+
 // A view answers every query as a plain list would, whatever was added again,
 // came late, or stands twice in one block; and so it does after it was closed.
 func TestPagesEqualThoseOfAPlainList(t *testing.T) {
@@ -143,23 +239,18 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 			m := models[c]
 			numbers[c]++
 			end += rapid.Int64Range(1, 3).Draw(r, "gap")
-			text := `{"type":"bundle","objects":[`
-			n := rapid.IntRange(1, 10).Draw(r, "objects")
-			for i := range n {
-				o := object{id: rapid.IntRange(0, 5).Draw(r, "id"), version: rapid.IntRange(0, 4).Draw(r, "version"), added: end + int64(i)}
-				if i > 0 {
-					text += ","
-				}
-				text += o.text()
-				m.all = append(m.all, o)
+			b := &exchange.Block{Collection: c, Number: numbers[c], AddedFirst: time.UnixMicro(end), Sequence: uint64(seq + 1)}
+			if len(m.all) > 0 && rapid.IntRange(0, 3).Draw(r, "delete") == 0 {
+				deletion(r, m, b)
+			} else {
+				addition(r, m, b, end)
 			}
-			b := &exchange.Block{Collection: c, Number: numbers[c], Count: n, AddedFirst: time.UnixMicro(end), Payload: []byte(text + "]}"), Sequence: uint64(seq + 1)}
 			for range 2 { // the second time does nothing
 				if err := v.ApplyBlock(b); err != nil {
 					t.Fatal(err)
 				}
 			}
-			end += int64(n)
+			end += int64(b.Count)
 			if rapid.IntRange(0, 5).Draw(r, "reopen") == 0 {
 				if err := v.Close(); err != nil {
 					t.Fatal(err)
@@ -170,16 +261,21 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				m := models[c]
 				q := genQuery(r, m, end)
 				want, wantMore := m.page(&q)
-				got, more, err := v.Page(t.Context(), c, q)
+				got, err := v.Page(t.Context(), c, q)
 				if err != nil {
 					t.Fatal(err)
 				}
 				var have []string
-				for _, o := range got {
+				for _, o := range got.Objects {
 					have = append(have, fmt.Sprint(o.Added.UnixMicro(), " ", string(o.Raw)))
 				}
-				if d := gocmp.Diff(want, have); d != "" || more != wantMore {
-					r.Fatalf("%+v: more %v, want %v\n%s", q, more, wantMore, d)
+				if d := gocmp.Diff(want, have); d != "" || got.More != wantMore {
+					r.Fatalf("%+v: more %v, want %v\n%s", q, got.More, wantMore, d)
+				}
+				for _, o := range m.all {
+					if has, err := v.Has(c, o.named()); !has || err != nil {
+						r.Fatalf("has no %s: %v", o.key(), err)
+					}
 				}
 			}
 		}
@@ -214,9 +310,9 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 		t.Errorf("broken: %v", broken)
 	}
 	for c, want := range map[string]int{"a": 1, "b": 2, "c": 0, "d": 0} {
-		page, _, err := v.Page(t.Context(), c, view.Query{Limit: 10})
-		if err != nil || len(page) != want {
-			t.Errorf("%s has %d objects, want %d: %v", c, len(page), want, err)
+		page, err := v.Page(t.Context(), c, view.Query{Limit: 10})
+		if err != nil || len(page.Objects) != want {
+			t.Errorf("%s has %d objects, want %d: %v", c, len(page.Objects), want, err)
 		}
 	}
 	if v.AppliedBlocks() != seq {
@@ -245,9 +341,9 @@ func BenchmarkPage(b *testing.B) {
 	at := int64(0)
 	for b.Loop() {
 		at = (at*7919 + 12345) % (blocks*size - 1000)
-		page, _, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
-		if err != nil || len(page) != 1000 {
-			b.Fatal(len(page), err)
+		page, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
+		if err != nil || len(page.Objects) != 1000 {
+			b.Fatal(err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -22,13 +23,12 @@ type position struct {
 	Object     string `json:"o,omitempty"`
 	Endpoint   string `json:"e"`
 
-	// After is a date_added in µs since 1970; 0 for the first page of all.
-	After        int64    `json:"a,omitempty"`
-	Limit        int      `json:"l,omitempty"`
-	IDs          []string `json:"i,omitempty"`
-	Types        []string `json:"t,omitempty"`
-	SpecVersions []string `json:"s,omitempty"`
-	Versions     []string `json:"v,omitempty"`
+	// Since is the date_added behind which the first page started, After where
+	// this one goes on, in µs since 1970; 0 is before the first.
+	Since int64 `json:"s,omitempty"`
+	After int64 `json:"a,omitempty"`
+	// Query is what the first page was asked with.
+	Query string `json:"q,omitempty"`
 	// Generation is that of date_added values; a later one makes this invalid.
 	Generation int `json:"g"`
 }
@@ -39,30 +39,19 @@ const generation = 1
 func (p *position) begin(f *taxii.Filter) {
 	p.Generation = generation
 	if !f.AddedAfter.IsZero() {
-		p.After = f.AddedAfter.UnixMicro()
+		p.Since = max(f.AddedAfter.UnixMicro(), 0)
+		p.After = p.Since
 	}
-	p.Limit, p.IDs, p.Types, p.SpecVersions = f.Limit, f.IDs, f.Types, f.SpecVersions
-	for _, v := range f.Versions {
-		if v.Keyword == "" {
-			v.Keyword = v.At.Format(time.RFC3339Nano)
-		}
-		p.Versions = append(p.Versions, v.Keyword)
-	}
+	asked := *f
+	asked.AddedAfter = time.Time{}
+	p.Query = asked.Query().Encode()
 }
 
-func (p *position) query() Query {
-	q := Query{IDs: p.IDs, Types: p.Types, SpecVersions: p.SpecVersions}
-	if p.After != 0 {
-		q.After = time.UnixMicro(p.After).UTC()
+func fromMicro(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
 	}
-	for _, s := range p.Versions {
-		v := taxii.VersionFilter{Keyword: s}
-		if t, err := taxii.ParseTime(s); err == nil {
-			v = taxii.VersionFilter{At: t}
-		}
-		q.Versions = append(q.Versions, v)
-	}
-	return q
+	return time.UnixMicro(n).UTC()
 }
 
 // cursors seals and opens positions.
@@ -82,19 +71,31 @@ func (c cursors) seal(p *position) string {
 	return base64.RawURLEncoding.EncodeToString(append(c.sum(text), text...))
 }
 
-// open reads a cursor into p, which says where it has to be for. The cursor's
-// own state wins over what the request says beside it.
-func (c cursors) open(next string, p *position) error {
+// open reads a cursor into p, which says where it has to be for, and returns the
+// filter that it began with. The cursor's own state wins over what the request
+// says beside it, but for the limit, where the request names one.
+func (c cursors) open(next string, p *position, limit int) (taxii.Filter, error) {
 	bad := taxii.NewError(http.StatusBadRequest, "Bad cursor", "next is not a value that this server gave you for this resource; start without it, with added_after")
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(next)
-	if err != nil || len(raw) < sumSize || !hmac.Equal(raw[:sumSize], c.sum(raw[sumSize:])) {
-		return bad
+	raw, err := base64.RawURLEncoding.DecodeString(next)
+	if err != nil || len(raw) < sumSize || base64.RawURLEncoding.EncodeToString(raw) != next || !hmac.Equal(raw[:sumSize], c.sum(raw[sumSize:])) {
+		return taxii.Filter{}, bad
 	}
 	var got position
 	if json.Unmarshal(raw[sumSize:], &got) != nil || got.Generation != generation || got.Caller != p.Caller ||
 		got.Root != p.Root || got.Collection != p.Collection || got.Object != p.Object || got.Endpoint != p.Endpoint {
-		return bad
+		return taxii.Filter{}, bad
+	}
+	query, err := url.ParseQuery(got.Query)
+	if err != nil {
+		return taxii.Filter{}, bad
+	}
+	f, err := taxii.ParseFilter(query)
+	if err != nil {
+		return taxii.Filter{}, bad // what is a filter has changed since
+	}
+	if limit > 0 {
+		f.Limit = limit
 	}
 	*p = got
-	return nil
+	return f, nil
 }

@@ -3,79 +3,114 @@ package taxiiserver
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// page reads the request's filter and cursor and fetches what they ask for.
-// object narrows it to one object, "" for the collection.
-func (c *call) page(path []string, object string) (*Page, *position, error) {
-	f, err := taxii.ParseFilter(c.r.URL.Query())
+// page reads the request's filter and cursor and fetches what they ask for. It
+// returns no page where the caller has it already.
+func (c *call) page() (*Page, *position, error) {
+	f, err := c.filter()
 	if err != nil {
 		return nil, nil, err
 	}
-	col, err := c.session.Collection(c.r.Context(), c.root, path[2])
+	col, err := c.session.Collection(c.r.Context(), c.root, c.path[2])
 	if err != nil {
 		return nil, nil, err
 	}
 	if !col.CanRead {
 		return nil, nil, ErrForbidden
 	}
-	at := &position{Caller: c.session.Caller(), Root: c.root, Collection: col.ID, Object: object, Endpoint: endpoint(path)}
-	if f.Next != "" {
-		if err := c.s.cursors.open(f.Next, at); err != nil {
-			return nil, nil, err
-		}
-	} else {
+	at := &position{Caller: c.session.Caller(), Root: c.root, Collection: col.ID, Endpoint: c.path[3]}
+	if len(c.path) > 4 {
+		// The path has said which object it is, and of versions all are listed.
+		at.Object, f.IDs, f.Types = c.path[4], nil, nil
+	}
+	if len(c.path) > 5 {
+		at.Endpoint, f.Versions = c.path[5], []taxii.VersionFilter{{Keyword: "all"}}
+	}
+	next := f.Next
+	if next == "" {
 		at.begin(&f)
+	} else if f, err = c.s.cursors.open(next, at, f.Limit); err != nil {
+		return nil, nil, err
 	}
-	// The limit may change from page to page.
-	limit := f.Limit
-	if limit == 0 {
-		limit = at.Limit
-	}
-	if limit == 0 {
-		limit = DefaultLimit
-	}
-	q := at.query()
-	q.Limit = min(limit, MaxLimit)
-	if object != "" {
-		if len(q.IDs) > 0 {
-			return nil, nil, taxii.NewError(http.StatusBadRequest, "Bad parameter", "match[id] has no place where the path names the object")
-		}
-		q.IDs = []string{object}
-	}
-	p, err := c.session.Objects(c.r.Context(), c.root, col.ID, q)
+	state, err := c.session.State(c.r.Context(), c.root, col.ID)
 	if err != nil {
 		return nil, nil, err
 	}
-	if object != "" && len(p.Objects) == 0 {
-		// Nothing is left behind added_after, or there is no such object at all.
-		any, err := c.session.Objects(c.r.Context(), c.root, col.ID, Query{Limit: 1, IDs: q.IDs})
-		if err == nil && len(any.Objects) == 0 {
-			err = ErrNotFound
-		}
-		if err != nil {
-			return nil, nil, err
-		}
+	if state != "" && c.unchanged(state) {
+		return nil, nil, nil
 	}
-	h := c.w.Header()
-	h.Set("Content-Type", taxii.MediaType)
-	if n := len(p.Objects); n > 0 {
-		at.After = p.Objects[n-1].Added.UnixMicro()
-		h.Set(taxii.HeaderAddedFirst, taxii.FormatTime(p.Objects[0].Added))
-		h.Set(taxii.HeaderAddedLast, taxii.FormatTime(p.Objects[n-1].Added))
+	q := Query{
+		Selection: Selection{IDs: f.IDs, Types: f.Types, SpecVersions: f.SpecVersions, Versions: f.Versions, Match: f.Match},
+		Since:     fromMicro(at.Since), After: fromMicro(at.After), Limit: DefaultLimit,
 	}
+	if f.Limit > 0 {
+		q.Limit = min(f.Limit, MaxLimit)
+	}
+	if at.Object != "" {
+		q.IDs = []string{at.Object}
+	}
+	p, err := c.session.Objects(c.r.Context(), c.root, col.ID, q)
+	if err == nil && at.Object != "" && len(p.Objects) == 0 {
+		err = c.missing(col.ID, &q)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	c.dates(p, at)
 	return p, at, nil
 }
 
-// endpoint names what a cursor is for.
-func endpoint(path []string) string {
-	if len(path) == 6 {
-		return path[5]
+// filter reads the request's query.
+func (c *call) filter() (taxii.Filter, error) {
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return taxii.Filter{}, taxii.NewError(http.StatusBadRequest, "Bad query", "The query cannot be read: %v", err)
 	}
-	return path[3]
+	return taxii.ParseFilter(query)
+}
+
+// missing tells what there is none of from what was read before.
+func (c *call) missing(collection string, q *Query) error {
+	all := Query{Selection: q.Selection, Limit: 1}
+	all.SpecVersions, all.Match = nil, nil
+	if len(all.Versions) == 0 {
+		all.Versions = []taxii.VersionFilter{{Keyword: "all"}}
+	}
+	p, err := c.session.Objects(c.r.Context(), c.root, collection, all)
+	if err == nil && len(p.Objects) == 0 {
+		return ErrNotFound // section 5.7: a version that was deleted is not found either
+	}
+	return err
+}
+
+// dates sets the headers of section 3.2. A page without objects has the place
+// where the next one starts in them, so that whoever goes on from there misses
+// nothing.
+func (c *call) dates(p *Page, at *position) {
+	first, last := fromMicro(at.After), fromMicro(at.After)
+	if n := len(p.Objects); n > 0 {
+		first, last = p.Objects[0].Added, p.Objects[n-1].Added
+		at.After = max(last.UnixMicro(), p.Reached.UnixMicro())
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", taxii.MediaType)
+	h.Set(taxii.HeaderAddedFirst, formatDate(first))
+	h.Set(taxii.HeaderAddedLast, formatDate(last))
+}
+
+func formatDate(t time.Time) string {
+	if t.IsZero() {
+		t = time.Unix(0, 0)
+	}
+	return taxii.FormatTime(t)
 }
 
 // next is the cursor of the page that follows, "" where none does.
@@ -87,13 +122,9 @@ func (c *call) next(p *Page, at *position) string {
 }
 
 // objects answers Get Objects (section 5.4) and Get an Object (section 5.6).
-func (c *call) objects(path []string) error {
-	object := ""
-	if len(path) == 5 {
-		object = path[4]
-	}
-	p, at, err := c.page(path, object)
-	if err != nil {
+func (c *call) objects() error {
+	p, at, err := c.page()
+	if err != nil || p == nil {
 		return err
 	}
 	// The envelope is written piece by piece: its objects are bytes already.
@@ -106,7 +137,9 @@ func (c *call) objects(path []string) error {
 		}
 		_, _ = out.WriteString(`"more":true,"next":`)
 		_, _ = out.Write(text)
-		_ = out.WriteByte(',')
+		if len(p.Objects) > 0 {
+			_ = out.WriteByte(',')
+		}
 	}
 	for i := range p.Objects {
 		if i == 0 {
@@ -127,37 +160,100 @@ func (c *call) objects(path []string) error {
 }
 
 // manifest answers Get Object Manifests (section 5.3).
-func (c *call) manifest(path []string) error {
-	p, at, err := c.page(path, "")
-	if err != nil {
+func (c *call) manifest() error {
+	p, at, err := c.page()
+	if err != nil || p == nil {
 		return err
 	}
 	m := taxii.Manifest{More: p.More, Next: c.next(p, at)}
 	for i := range p.Objects {
 		o := &p.Objects[i]
 		m.Objects = append(m.Objects, taxii.ManifestRecord{
-			ID: o.ID, DateAdded: taxii.FormatTime(o.Added), Version: formatVersion(o), MediaType: "application/stix+json;version=" + o.SpecVersion,
+			ID: o.ID, DateAdded: taxii.FormatTime(o.Added), Version: o.Version, MediaType: "application/stix+json;version=" + o.SpecVersion,
 		})
 	}
-	return c.json(m)
+	return c.json(http.StatusOK, m)
 }
 
 // versions answers Get Object Versions (section 5.8).
-func (c *call) versions(path []string) error {
-	query := c.r.URL.Query()
-	if !query.Has("next") {
-		query.Set("match[version]", "all")
-		c.r.URL.RawQuery = query.Encode()
-	}
-	p, at, err := c.page(path, path[4])
-	if err != nil {
+func (c *call) versions() error {
+	p, at, err := c.page()
+	if err != nil || p == nil {
 		return err
 	}
 	v := taxii.Versions{More: p.More, Next: c.next(p, at)}
 	for i := range p.Objects {
-		v.Versions = append(v.Versions, formatVersion(&p.Objects[i]))
+		v.Versions = append(v.Versions, p.Objects[i].Version)
 	}
-	return c.json(v)
+	return c.json(http.StatusOK, v)
 }
 
-func formatVersion(o *Object) string { return taxii.FormatTime(o.Version) }
+// bodyTime is how long a request's body may take to come.
+const bodyTime = 5 * time.Minute
+
+// add answers Add Objects (section 5.5).
+func (c *call) add() error {
+	ctx := c.r.Context()
+	col, err := c.session.Collection(ctx, c.root, c.path[2])
+	if err != nil {
+		return err
+	}
+	if !col.CanWrite {
+		return ErrForbidden
+	}
+	if err := taxii.Readable(c.r.Header.Values("Content-Type")); err != nil {
+		return err
+	}
+	if e := c.r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return taxii.NewError(http.StatusUnsupportedMediaType, "Unsupported encoding", "Content-Encoding %.20q is not read here: send gzip or none", e)
+	}
+	root, err := c.session.APIRoot(ctx, c.root)
+	if err != nil {
+		return err
+	}
+	tooLarge := taxii.NewError(http.StatusRequestEntityTooLarge, "Too large",
+		"A request has at most %d bytes (max_content_length): send the objects in several", root.MaxContentLength)
+	if c.r.ContentLength > root.MaxContentLength {
+		return tooLarge
+	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTime)) // not every writer can
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge
+	case err != nil:
+		return taxii.NewError(http.StatusBadRequest, "Cannot be read", "The request's body ended early or is not in its Content-Encoding")
+	}
+	list, err := taxii.SplitEnvelope(body, MaxObjects)
+	if err == nil && len(list) == 0 {
+		err = errors.New("it has no objects")
+	}
+	if err != nil {
+		return taxii.NewError(http.StatusUnprocessableEntity, "Not an envelope", `The body has to be {"objects": [...]} with STIX objects: %v`, err)
+	}
+	status, err := c.session.Add(ctx, c.root, col.ID, list)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusAccepted, status)
+}
+
+// remove answers Delete an Object (section 5.7).
+func (c *call) remove() error {
+	f, err := c.filter()
+	if err != nil {
+		return err
+	}
+	col, err := c.session.Collection(c.r.Context(), c.root, c.path[2])
+	if err != nil {
+		return err
+	}
+	if !col.CanRead || !col.CanWrite {
+		return ErrForbidden
+	}
+	if err := c.session.Delete(c.r.Context(), c.root, col.ID, c.path[4], Selection{SpecVersions: f.SpecVersions, Versions: f.Versions}); err != nil {
+		return err
+	}
+	return c.text(http.StatusOK, nil)
+}

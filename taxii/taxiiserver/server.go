@@ -1,19 +1,27 @@
 // Package taxiiserver is the HTTP side of a TAXII 2.1 server over a Backend.
 //
 // It does what the specification asks of every server: media types, slashes,
-// filters, page sizes, cursors, date headers, error messages. What there is and
-// who may see it is the backend's: a Session answers for one caller.
+// filters, page sizes, cursors, date headers, error messages; and what is good
+// manners in HTTP: HEAD, OPTIONS, compression, conditional requests. What there
+// is and who may see it is the backend's: a Session answers for one caller.
+// Package taxiimem is a backend that keeps everything in memory.
 package taxiiserver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzhttp"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -24,45 +32,78 @@ type Backend interface {
 	Session(r *http.Request) (Session, error)
 }
 
-// Session is what one caller may see. Its methods return ErrNotFound for what
-// is not there as for what the caller may not know of, and ErrForbidden for
-// what the caller may know of and not read. It is for one request.
+// Session is what one caller may see and do. Its methods return ErrNotFound for
+// what is not there as for what the caller may not know of, ErrForbidden for
+// what the caller may know of and not do, and ErrUnauthorized where another
+// caller might. It is for one request.
 type Session interface {
 	// Caller names the caller; cursors are bound to it.
 	Caller() string
 	Discovery(ctx context.Context) (*taxii.Discovery, error)
 	APIRoot(ctx context.Context, root string) (*taxii.APIRoot, error)
+	// Collections lists those that the caller may read or write, in an order
+	// that does not change.
 	Collections(ctx context.Context, root string) ([]taxii.Collection, error)
 	// Collection finds a collection by its id or alias.
 	Collection(ctx context.Context, root, id string) (*taxii.Collection, error)
-	// Objects returns a page of the collection of the id.
+
+	// The methods below get a collection's id and are called when what
+	// Collection returned allows them.
+
+	// Objects returns a page of the collection.
 	Objects(ctx context.Context, root, id string, q Query) (*Page, error)
+	// State is a text that changes whenever what the collection holds does; ""
+	// where that is not known. It is for conditional requests.
+	State(ctx context.Context, root, id string) (string, error)
+	// Add stores objects, each by itself: one that cannot be stored is a
+	// failure in the status. They are the texts that came in; they are JSON no
+	// more than by their brackets.
+	Add(ctx context.Context, root, id string, objects [][]byte) (*taxii.Status, error)
+	// Delete takes versions of an object out of the collection.
+	Delete(ctx context.Context, root, id, object string, s Selection) error
+	// Status returns the status of a request that this caller made.
+	Status(ctx context.Context, root, id string) (*taxii.Status, error)
 }
 
-// Query asks for a page: Limit is at least 1, After is the date_added to start
-// behind, zero from the first.
-type Query struct {
-	After        time.Time
-	Limit        int
+// Selection narrows what is asked for. Lists are ORed within and ANDed with each
+// other. Without Versions the latest are meant, or all where objects are
+// deleted; without SpecVersions the newest STIX version of each object.
+type Selection struct {
 	IDs          []string
 	Types        []string
 	SpecVersions []string
 	Versions     []taxii.VersionFilter
+	// Match holds further match fields by name; a backend ignores those that it
+	// does not know, and returns a *taxii.Error of status 400 for bad values.
+	Match map[string][]string
+}
+
+// Query asks for a page.
+type Query struct {
+	Selection
+	// After is the date_added to start behind, zero from the first. Since is
+	// that behind which the first of the pages started.
+	Since, After time.Time
+	// Limit is at least 1.
+	Limit int
 }
 
 // Page is some objects in ascending order of date_added, no two at the same
-// microsecond, and whether more follow.
+// microsecond.
 type Page struct {
 	Objects []Object
+	// More is set where more may follow, behind Reached.
 	More    bool
+	Reached time.Time
 }
 
-// Object is one object; Raw is its JSON text and is sent as it is.
+// Object is one object; Raw is its JSON text and is sent as it is. Version is
+// as the object has it: section 5.3.1.
 type Object struct {
 	Raw         []byte
 	ID          string
 	SpecVersion string
-	Version     time.Time
+	Version     string
 	Added       time.Time
 }
 
@@ -74,10 +115,12 @@ var (
 	ErrUnavailable  = errors.New("taxii: unavailable for the moment")
 )
 
-// The page sizes: without a limit, and at most.
+// The page sizes: without a limit, and at most. And how many objects one request
+// may add: more do not fit 10 MiB, unless they are no STIX.
 const (
 	DefaultLimit = 1000
 	MaxLimit     = 5000
+	MaxObjects   = 100_000
 )
 
 // Options configure a server.
@@ -93,6 +136,7 @@ type Server struct {
 	backend Backend
 	cursors cursors
 	log     *slog.Logger
+	handler http.Handler
 }
 
 // New makes a server.
@@ -100,12 +144,20 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log}
+	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log}
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(2<<10), gzhttp.CompressionLevel(1), gzhttp.AllowCompressedRequests(true))
+	if err != nil {
+		panic(err) // only for options that contradict each other
+	}
+	s.handler = wrap(http.HandlerFunc(s.answer))
+	return s
 }
 
 // ServeHTTP implements http.Handler. Paths are taken with and without their
 // last slash, and with doubled ones.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	if err := s.serve(w, r); err != nil {
 		s.Error(w, r, err)
 	}
@@ -117,18 +169,49 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	session Session
+	path    []string
 	root    string
+}
+
+// methods are the handlers of an endpoint by HTTP method.
+type methods map[string]func(*call) error
+
+// allow is the Allow header of an endpoint.
+func (m methods) allow() string {
+	list := []string{http.MethodOptions}
+	for method := range m {
+		list = append(list, method)
+		if method == http.MethodGet {
+			list = append(list, http.MethodHead)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	path := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
-	route, ok := match(path)
-	if !ok {
+	endpoint := match(path)
+	if endpoint == nil {
 		return ErrNotFound
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return taxii.NewError(http.StatusMethodNotAllowed, "Method not allowed", "%.20s is not taken here", r.Method)
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "private, no-cache")
+	h.Add("Vary", "Accept, Authorization")
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	handle := endpoint[method]
+	if handle == nil {
+		h.Set("Allow", endpoint.allow())
+		if method == http.MethodOptions {
+			h.Set("Content-Type", taxii.MediaType)
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		return taxii.NewError(http.StatusMethodNotAllowed, "Method not allowed", "%.20q is not taken here: %s are", r.Method, endpoint.allow())
 	}
 	if err := taxii.Acceptable(r.Header.Values("Accept")); err != nil {
 		return err
@@ -137,112 +220,179 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := &call{s: s, w: w, r: r, session: session, root: path[0]}
-	return route(c, path)
+	return handle(&call{s: s, w: w, r: r, session: session, path: path, root: path[0]})
 }
 
-// match finds the endpoint of a path: section 4 and 5.
-func match(path []string) (func(*call, []string) error, bool) {
-	if len(path) == 1 && path[0] == "taxii2" {
-		return (*call).discovery, true
+// get is an endpoint that can only be read.
+func get(f func(*call) error) methods { return methods{http.MethodGet: f} }
+
+// The endpoints: section 3.1.
+var (
+	discovery   = get((*call).discovery)
+	apiRoot     = get((*call).apiRoot)
+	status      = get((*call).status)
+	collections = get((*call).collections)
+	collection  = get((*call).collection)
+	manifest    = get((*call).manifest)
+	objects     = methods{http.MethodGet: (*call).objects, http.MethodPost: (*call).add}
+	object      = methods{http.MethodGet: (*call).objects, http.MethodDelete: (*call).remove}
+	versions    = get((*call).versions)
+)
+
+// match finds the endpoint of a path, nil where there is none.
+func match(path []string) methods {
+	switch n := len(path); {
+	case n == 1 && path[0] == "taxii2":
+		return discovery
+	case n == 1:
+		return apiRoot
+	case n == 3 && path[1] == "status":
+		return status
+	case n < 2 || path[1] != "collections":
+		return nil
+	case n == 2:
+		return collections
+	case n == 3:
+		return collection
+	case n == 4 && path[3] == "manifest":
+		return manifest
+	case n == 4 && path[3] == "objects":
+		return objects
+	case n == 5 && path[3] == "objects":
+		return object
+	case n == 6 && path[3] == "objects" && path[5] == "versions":
+		return versions
 	}
-	if len(path) == 1 {
-		return (*call).apiRoot, true
-	}
-	if len(path) < 2 || path[1] != "collections" {
-		return nil, false
-	}
-	switch {
-	case len(path) == 2:
-		return (*call).collections, true
-	case len(path) == 3:
-		return (*call).collection, true
-	case len(path) == 4 && path[3] == "manifest":
-		return (*call).manifest, true
-	case len(path) == 4 && path[3] == "objects", len(path) == 5 && path[3] == "objects":
-		return (*call).objects, true
-	case len(path) == 6 && path[3] == "objects" && path[5] == "versions":
-		return (*call).versions, true
-	}
-	return nil, false
+	return nil
 }
 
-func (c *call) discovery([]string) error {
+func (c *call) discovery() error {
 	d, err := c.session.Discovery(c.r.Context())
 	if err != nil {
 		return err
 	}
-	return c.json(d)
+	return c.resource(d)
 }
 
-func (c *call) apiRoot([]string) error {
+func (c *call) apiRoot() error {
 	a, err := c.session.APIRoot(c.r.Context(), c.root)
 	if err != nil {
 		return err
 	}
-	return c.json(a)
+	return c.resource(a)
 }
 
-func (c *call) collections([]string) error {
+func (c *call) collections() error {
 	list, err := c.session.Collections(c.r.Context(), c.root)
 	if err != nil {
 		return err
 	}
-	return c.json(taxii.Collections{Collections: list})
+	return c.resource(taxii.Collections{Collections: list})
 }
 
-func (c *call) collection(path []string) error {
-	one, err := c.session.Collection(c.r.Context(), c.root, path[2])
+func (c *call) collection() error {
+	one, err := c.session.Collection(c.r.Context(), c.root, c.path[2])
 	if err != nil {
 		return err
 	}
-	return c.json(one)
+	return c.resource(one)
 }
 
-// json writes a small resource.
-func (c *call) json(v any) error {
+// status answers Get Status (section 4.3).
+func (c *call) status() error {
+	s, err := c.session.Status(c.r.Context(), c.root, c.path[2])
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, s)
+}
+
+// resource writes a small resource, unless the caller has it.
+func (c *call) resource(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	h := c.w.Header()
+	if c.unchanged(string(text)) {
+		return nil
+	}
+	return c.text(http.StatusOK, text)
+}
+
+// unchanged sets the ETag of what is about to be sent, which is told apart from
+// what else could be sent here by the facts; it answers 304 and reports true
+// where the caller has it already.
+func (c *call) unchanged(facts ...string) bool {
+	sum := sha256.New()
+	for _, f := range append(facts, c.session.Caller(), strings.Join(c.path, "/"), c.r.URL.RawQuery) {
+		fmt.Fprintf(sum, "%d:%s\n", len(f), f)
+	}
+	// Weak: compression does not change what it says.
+	tag := `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
+	c.w.Header().Set("ETag", "W/"+tag)
+	for part := range strings.SplitSeq(strings.Join(c.r.Header.Values("If-None-Match"), ","), ",") {
+		if part = strings.TrimPrefix(strings.TrimSpace(part), "W/"); part == tag || part == "*" {
+			c.w.Header().Set("Content-Type", taxii.MediaType)
+			c.w.WriteHeader(http.StatusNotModified)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *call) json(status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.text(status, text)
+}
+
+func (c *call) text(status int, text []byte) error {
+	writeText(c.w, status, text)
+	return nil
+}
+
+func writeText(w http.ResponseWriter, status int, text []byte) {
+	h := w.Header()
 	h.Set("Content-Type", taxii.MediaType)
 	h.Set("Content-Length", strconv.Itoa(len(text)))
-	_, _ = c.w.Write(text) // a caller that is gone is no error of ours
-	return nil
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // a caller that is gone is no error of ours
 }
 
 // Error answers with an error message (section 3.6.1). What is not one of the
 // errors that callers may know becomes a plain 500, and its text goes to the log.
 func (s *Server) Error(w http.ResponseWriter, r *http.Request, err error) {
-	var e *taxii.Error
-	switch {
-	case errors.As(err, &e):
-	case errors.Is(err, ErrNotFound):
-		e = taxii.NewError(http.StatusNotFound, "Not found", "There is no such resource, or not for you")
-	case errors.Is(err, ErrForbidden):
-		e = taxii.NewError(http.StatusForbidden, "Forbidden", "You may not read this collection")
-	case errors.Is(err, ErrUnauthorized):
-		w.Header().Add("WWW-Authenticate", `Basic realm="tocsin", charset="UTF-8"`)
-		w.Header().Add("WWW-Authenticate", `Bearer realm="tocsin"`)
-		e = taxii.NewError(http.StatusUnauthorized, "Unauthorized", "Send your member id and token by HTTP Basic, or the token as Bearer")
-	case errors.Is(err, ErrUnavailable):
-		e = taxii.NewError(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
-		e.RetryAfter = 2 * time.Second
-	case r.Context().Err() != nil: // the caller is gone, or the server is stopping
-		e = taxii.NewError(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
-		e.RetryAfter = 2 * time.Second
-	default:
-		s.log.Error("taxii request failed", "method", r.Method, "error", err)
-		e = taxii.NewError(http.StatusInternalServerError, "Internal error", "The server's log says more")
-	}
+	e := s.message(w, r, err)
 	text, _ := json.Marshal(e) // strings only
 	h := w.Header()
-	h.Set("Content-Type", taxii.MediaType)
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Cache-Control", "no-store")
+	h.Del("ETag")
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)))
 	}
-	w.WriteHeader(e.Status())
-	_, _ = w.Write(text)
+	writeText(w, e.Status(), text)
+}
+
+func (s *Server) message(w http.ResponseWriter, r *http.Request, err error) *taxii.Error {
+	var e *taxii.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, ErrNotFound):
+		return taxii.NewError(http.StatusNotFound, "Not found", "There is no such resource, or not for you")
+	case errors.Is(err, ErrForbidden):
+		return taxii.NewError(http.StatusForbidden, "Forbidden", "You may not do this with this collection: see its can_read and can_write")
+	case errors.Is(err, ErrUnauthorized):
+		w.Header().Add("WWW-Authenticate", `Basic realm="tocsin", charset="UTF-8"`)
+		w.Header().Add("WWW-Authenticate", `Bearer realm="tocsin"`)
+		return taxii.NewError(http.StatusUnauthorized, "Unauthorized", "Send your member id and token by HTTP Basic, or the token as Bearer")
+	case errors.Is(err, ErrUnavailable), r.Context().Err() != nil: // or the caller is gone, or the server is stopping
+		e = taxii.NewError(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
+		e.RetryAfter = 2 * time.Second
+		return e
+	}
+	s.log.Error("taxii request failed", "method", r.Method, "error", err)
+	return taxii.NewError(http.StatusInternalServerError, "Internal error", "The server's log says more")
 }

@@ -1,0 +1,289 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// What bounds a block of what members add, and one object of it.
+const (
+	maxPostObjects = 500
+	maxPostBytes   = 512 << 10
+	maxPostObject  = 4 << 20
+)
+
+// postWait is how long the view may take to show what was written. Where it
+// takes longer it has stopped.
+const postWait = time.Minute
+
+// Post is what one append gives a collection on a member's behalf: the objects
+// of Share, or a control block.
+type Post struct {
+	Share      Share
+	By         string
+	Submission string
+	// Control and Payload make it a control block.
+	Control ControlKind
+	Payload []byte
+	// Added is the date_added that the first object is to have; zero for now.
+	Added time.Time
+}
+
+// PostLog is where members' objects are written. journal.Journal is the one
+// there is.
+type PostLog interface {
+	// Post returns the sequence of the block once it is on disk.
+	Post(p *Post) (sequence uint64, err error)
+}
+
+// Known is what has to be known of a collection to write to it. view.View is
+// the one there is.
+type Known interface {
+	Wait(ctx context.Context, intake, block uint64) error
+	// Has tells whether a collection has a version of an object.
+	Has(collection string, v Version) (bool, error)
+	// Versions lists the versions of an object that a collection has.
+	Versions(collection, id string) ([]Version, error)
+}
+
+// Poster takes in what members add to collections and delete from them.
+//
+// A collection has one poster at a time, and each block is in the view before
+// the next is made: so what is there already is known for certain, and what was
+// answered can be read.
+type Poster struct {
+	Log  PostLog
+	View Known
+	// Label works out the labels of a submission's objects, in their order; an
+	// error is about that object alone.
+	Label func(heads []*stix.Head, floor tlp.Level) ([]tlp.Level, []error)
+	// Fatal is told of an error after which nothing more may be written.
+	Fatal func(error)
+
+	mu    sync.Mutex
+	turns map[string]chan struct{}
+}
+
+// Outcome says what became of one object of a submission. Version is as the
+// object has it; Problem is "" where the object is in the collection.
+type Outcome struct {
+	ID, Version string
+	Problem     string
+	// Already is set where the collection had this version.
+	Already bool
+}
+
+// Addition is a member's request to add objects to a collection.
+type Addition struct {
+	Collection *Collection
+	By         string
+	// Submission names the request.
+	Submission string
+	// SpecVersions are those of STIX that the collection takes.
+	SpecVersions []string
+	// Objects are JSON texts as they came.
+	Objects [][]byte
+}
+
+// candidate is an object on its way in.
+type candidate struct {
+	raw     []byte
+	head    stix.Head
+	version Version
+	label   tlp.Level
+}
+
+// Add checks each object alone and stores those that are good, in order. It
+// returns one outcome an object, and the sequence of the last block; where it
+// returns an error, what the outcomes would have said is unknown, and the same
+// request can be made again.
+func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last uint64, err error) {
+	outcomes = make([]Outcome, len(a.Objects))
+	list := make([]*candidate, len(a.Objects))
+	var heads []*stix.Head
+	for i, raw := range a.Objects {
+		c, err := examine(raw, a.SpecVersions, &outcomes[i])
+		if err != nil {
+			outcomes[i].Problem = err.Error()
+			continue
+		}
+		list[i] = c
+		heads = append(heads, &c.head)
+	}
+	labels, problems := p.Label(heads, a.Collection.Floor)
+	n := 0
+	for i, c := range list {
+		if c == nil {
+			continue
+		}
+		switch c.label = labels[n]; {
+		case problems[n] != nil:
+			outcomes[i].Problem, list[i] = problems[n].Error(), nil
+		case c.label > a.Collection.Ceiling:
+			outcomes[i].Problem, list[i] = fmt.Sprintf("it is labelled TLP:%s, and this collection takes up to TLP:%s",
+				strings.ToUpper(c.label.String()), strings.ToUpper(a.Collection.Ceiling.String())), nil
+		}
+		n++
+	}
+	for start := 0; start < len(list); {
+		end, size := start, 0
+		for end < len(list) && end-start < maxPostObjects && (end == start || size+len(a.Objects[end]) <= maxPostBytes) {
+			size += len(a.Objects[end])
+			end++
+		}
+		sequence, err := p.batch(ctx, a, list[start:end], outcomes[start:end])
+		if err != nil {
+			return nil, 0, err
+		}
+		last = max(last, sequence)
+		start = end
+	}
+	return outcomes, last, nil
+}
+
+// examine decides about an object by itself.
+func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
+	if len(raw) > maxPostObject {
+		return nil, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
+	}
+	h, err := stix.ParseHead(raw)
+	out.ID, out.Version = h.ID, h.Modified
+	if h.Modified == "" {
+		out.Version = h.Created
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Our blocks are read by a scanner that knows no escapes in these.
+	b, ok := stix.ScanBrief(raw)
+	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
+		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
+	}
+	switch {
+	case h.Type == "bundle":
+		return nil, errors.New("a bundle is no object: send the objects that are in it")
+	case strings.ToLower(h.ID) != h.ID:
+		return nil, errors.New("its id has upper-case letters")
+	case !slices.Contains(specs, h.Spec()):
+		if h.SpecVersion == "" {
+			return nil, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
+		}
+		return nil, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
+	}
+	at, err := h.Version()
+	if err != nil {
+		return nil, err
+	}
+	if h.Created != "" && h.Modified != "" {
+		created, err := stix.ParseTime(h.Created)
+		if err != nil {
+			return nil, err
+		}
+		if at.Before(created) {
+			return nil, fmt.Errorf("modified (%s) is before created (%s)", h.Modified, h.Created)
+		}
+	}
+	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
+}
+
+// batch stores what is new of the candidates, which may be nil, as one block.
+func (p *Poster) batch(ctx context.Context, a *Addition, list []*candidate, outcomes []Outcome) (uint64, error) {
+	done, err := p.turn(ctx, a.Collection.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	post := &Post{Share: Share{Collection: a.Collection.ID}, By: a.By, Submission: a.Submission}
+	seen := make(map[Version]bool)
+	for i, c := range list {
+		if c == nil {
+			continue
+		}
+		had, err := p.View.Has(a.Collection.ID, c.version)
+		if err != nil {
+			return 0, err
+		}
+		if had || seen[c.version] {
+			outcomes[i].Already = true
+			continue
+		}
+		seen[c.version] = true
+		post.Share.Label = max(post.Share.Label, c.label)
+		post.Share.Groups = append(post.Share.Groups, &Group{Objects: []Object{{ID: c.head.ID, Raw: c.raw}}})
+	}
+	if len(post.Share.Groups) == 0 {
+		return 0, nil
+	}
+	return p.write(ctx, post)
+}
+
+// ErrNoVersion means that a collection has none of the versions that were to be
+// deleted.
+var ErrNoVersion = errors.New("no such object or version")
+
+// Delete takes the versions of an object that match wants out of a collection.
+func (p *Poster) Delete(ctx context.Context, c *Collection, by, id string, wants func(all []Version) []Version) (uint64, error) {
+	done, err := p.turn(ctx, c.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	all, err := p.View.Versions(c.ID, id)
+	if err != nil {
+		return 0, err
+	}
+	d := Deletion{Objects: wants(all)}
+	if len(d.Objects) == 0 {
+		return 0, ErrNoVersion
+	}
+	payload, err := json.Marshal(d)
+	if err != nil {
+		return 0, err
+	}
+	return p.write(ctx, &Post{Share: Share{Collection: c.ID, Label: tlp.Clear}, By: by, Control: ControlDelete, Payload: payload})
+}
+
+// write appends a post and returns when it can be read. The caller has the turn.
+func (p *Poster) write(ctx context.Context, post *Post) (uint64, error) {
+	sequence, err := p.Log.Post(post)
+	if err != nil {
+		if !errors.Is(err, ErrClosed) {
+			p.Fatal(err)
+		}
+		return 0, err
+	}
+	// What is on disk must be known before the next one has its turn, even when
+	// the caller has gone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postWait)
+	defer cancel()
+	return sequence, p.View.Wait(ctx, 0, sequence)
+}
+
+// turn waits until nobody else writes to the collection.
+func (p *Poster) turn(ctx context.Context, collection string) (done func(), err error) {
+	p.mu.Lock()
+	turn := p.turns[collection]
+	if turn == nil {
+		if p.turns == nil {
+			p.turns = make(map[string]chan struct{})
+		}
+		turn = make(chan struct{}, 1)
+		p.turns[collection] = turn
+	}
+	p.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,101 @@
+package sharing
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Submission works out the label of each object that came in one request: the
+// highest of its own markings, object and granular, and tlp: labels; of the
+// report, grouping, observed-data, sighting, note or opinion beside it that
+// refers to it; for a relationship or sighting, of both its ends as far as they
+// are there. What nothing is said about gets the floor. The error is about the
+// object of the same index alone: a marking that is no TLP label is nothing
+// that we could hold ourselves to.
+func Submission(heads []*stix.Head, floor tlp.Level) ([]tlp.Level, []error) {
+	labels, errs := make([]tlp.Level, len(heads)), make([]error, len(heads))
+	byID := make(map[string]tlp.Level, len(heads))
+	for i, h := range heads {
+		labels[i], errs[i] = own(h)
+		byID[h.ID] = max(byID[h.ID], labels[i])
+	}
+	spread(heads, byID)
+	for i, h := range heads {
+		if labels[i] = byID[h.ID]; labels[i] == tlp.None {
+			labels[i] = floor
+		}
+	}
+	return labels, errs
+}
+
+// maxSpread is how many steps a label is followed from object to object.
+const maxSpread = 16
+
+// spread carries labels from what refers to what is referred to, and back for
+// relationships and sightings, until nothing changes. Where that takes too
+// long, everything gets the highest label there is.
+func spread(heads []*stix.Head, byID map[string]tlp.Level) {
+	for range maxSpread {
+		changed := false
+		raise := func(id string, to tlp.Level) {
+			if was, there := byID[id]; there && was < to {
+				byID[id], changed = to, true
+			}
+		}
+		for _, h := range heads {
+			switch h.Type {
+			case "report", "grouping", "observed-data", "sighting", "note", "opinion":
+				for _, ref := range h.Refs {
+					raise(ref, byID[h.ID])
+				}
+			}
+			if h.Type == "relationship" || h.Type == "sighting" {
+				for _, ref := range h.Refs {
+					raise(h.ID, byID[ref])
+				}
+			}
+		}
+		if !changed {
+			return
+		}
+	}
+	highest := tlp.None
+	for _, l := range byID {
+		highest = max(highest, l)
+	}
+	for id := range byID {
+		byID[id] = highest
+	}
+}
+
+// own is the label that an object carries itself.
+func own(h *stix.Head) (label tlp.Level, err error) {
+	if _, ok := tlp.FromMarking(h.ID); ok {
+		return tlp.Clear, nil // the definition of a label is no secret
+	}
+	for _, refs := range [][]string{h.ObjectMarkingRefs, h.GranularMarkingRefs} {
+		for _, id := range refs {
+			if id == "" {
+				continue // a granular marking of a language
+			}
+			l, ok := tlp.FromMarking(id)
+			if !ok {
+				err = fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here, so nobody may be shown it", id)
+			}
+			label = max(label, l)
+		}
+	}
+	for _, s := range h.Labels {
+		if len(s) > 4 && strings.EqualFold(s[:4], "tlp:") {
+			l, e := tlp.Parse(s)
+			if e != nil {
+				err = fmt.Errorf("label %.40q: %w", s, e)
+			}
+			label = max(label, l)
+		}
+	}
+	return label, err
+}
