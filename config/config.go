@@ -52,6 +52,9 @@ type TLS struct {
 	Cert string `yaml:"cert"`
 	// File with the private key, PEM.
 	Key string `yaml:"key"`
+	// File with the authorities whose client certificates are taken, PEM; a
+	// member's certificates are in the register. Empty asks for none.
+	ClientCA string `yaml:"client_ca"`
 }
 
 // Metrics is the section metrics.

@@ -61,7 +61,7 @@ func TestNothingListensBeyondLoopbackWithoutTLS(t *testing.T) {
 		"": true, "http: {listen: '[::1]:0'}": true, "http: {listen: 'localhost:80'}": true, "http: {listen: ':80'}": false,
 		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: true}": true, "nats: {listen: ':4222'}": false,
 		"{nats: {listen: ':4222'}, http: {listen: ':80'}, tls: {cert: a, key: b}}": true, "nats: {listen: none}": true,
-		"tls: {cert: a}": false,
+		"tls: {cert: a}": false, "tls: {client_ca: a}": false, "tls: {cert: a, key: b, client_ca: c}": true,
 	} {
 		if _, err := config.Parse("x", []byte(text)); (err == nil) != want {
 			t.Errorf("%s: %v", text, err)

@@ -194,6 +194,9 @@ func (r *reader) check(c *Config) {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format", "%q is not text or json", c.Log.Format)
 	}
+	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
+		bad("tls.client_ca", "client certificates need TLS: set tls.cert and tls.key")
+	}
 	for _, err := range c.Exposed() {
 		key, why, _ := strings.Cut(err.Error(), ": ")
 		bad(key, "%s", why)

@@ -117,15 +117,15 @@ func (s *splitter) value() ([]byte, bool) {
 			depth++
 		case '}', ']':
 			if depth == 0 { // the end of what holds a number or a word
-				return bytes.TrimRight(s.b[start:s.i:s.i], " \n\t\r"), true
+				return s.b[start:s.i:s.i], true
 			}
 			if depth--; depth == 0 {
 				s.i++
 				return s.b[start:s.i:s.i], true
 			}
-		case ',':
+		case ',', ' ', '\n', '\t', '\r':
 			if depth == 0 {
-				return bytes.TrimRight(s.b[start:s.i:s.i], " \n\t\r"), true
+				return s.b[start:s.i:s.i], true
 			}
 		}
 		s.i++

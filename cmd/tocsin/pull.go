@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -44,7 +45,7 @@ API root. With --cursor the next pull goes on where this one ended.`,
 			if err != nil {
 				return err
 			}
-			client, err := taxiiclient.New(taxiiclient.Options{Server: r.server, User: r.user, Token: r.token})
+			client, err := taxiiclient.New(taxiiclient.Options{Server: r.server, User: r.user, Token: r.token, UserAgent: userAgent()})
 			if err != nil {
 				return &usageError{err}
 			}
@@ -80,7 +81,7 @@ API root. With --cursor the next pull goes on where this one ended.`,
 	a.flags(c)
 	f := c.Flags()
 	f.StringVar(&cursorFile, "cursor", "", "file that keeps how far this collection was read")
-	f.StringArrayVar(&matches, "match", nil, "type=…, id=…, version=… or spec_version=…: only those (repeat; commas list values)")
+	f.StringArrayVar(&matches, "match", nil, "type=…, id=…, version=…, spec_version=…, or another field that the server knows: only those (repeat; commas list values)")
 	f.StringVar(&output, "output", "jsonl", "jsonl, bundle, or csv (addresses and what was seen of them)")
 	f.IntVar(&limit, "limit", 0, "objects a page (default: the server's)")
 	return c
@@ -108,8 +109,13 @@ func match(f *taxii.Filter, m string) error {
 			}
 			f.Versions = append(f.Versions, v)
 		}
+	case slices.Contains(stix.MatchFields, name):
+		if f.Match == nil {
+			f.Match = make(map[string][]string)
+		}
+		f.Match[name] = list
 	default:
-		return usagef("--match %s: want type, id, version or spec_version", name)
+		return usagef("--match %s: want type, id, version, spec_version, or, where the server knows it, one of %s", name, strings.Join(stix.MatchFields, ", "))
 	}
 	return nil
 }
@@ -152,8 +158,13 @@ func writeCursor(file, collection string, at taxiiclient.Cursor) error {
 	if err != nil {
 		return err
 	}
+	return replaceFile(file, append(text, '\n'))
+}
+
+// replaceFile writes a cursor file as a whole.
+func replaceFile(file string, text []byte) error {
 	tmp := file + ".new"
-	if err := os.WriteFile(tmp, append(text, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(tmp, text, 0o600); err != nil {
 		return fmt.Errorf("write cursor: %w", err)
 	}
 	if err := os.Rename(tmp, file); err != nil {

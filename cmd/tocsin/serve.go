@@ -41,13 +41,22 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&data, "data", "", "data directory (default "+config.Default().Data+")")
 	f.StringVar(&httpAddr, "http", "", "address for HTTP (default "+config.Default().HTTP.Listen+")")
 	f.StringVar(&natsAddr, "nats", "", "address for NATS, or none (default "+config.Default().NATS.Listen+")")
+	for _, more := range serveFlags {
+		more(c)
+	}
 	return c
 }
+
+// openNode opens a node, and serveFlags add flags; builds for tests have others.
+var (
+	openNode   = node.Open
+	serveFlags []func(*cobra.Command)
+)
 
 // nodeOptions turns a configuration into a node's options.
 func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
 	opt := node.Options{
-		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key,
+		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key, ClientCA: conf.TLS.ClientCA,
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
 	}
 	if opt.NATS == config.NoListen {
@@ -63,7 +72,7 @@ func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
 }
 
 func serve(c *cobra.Command, conf *config.Config) error {
-	n, err := node.Open(c.Context(), nodeOptions(conf, c.ErrOrStderr()))
+	n, err := openNode(c.Context(), nodeOptions(conf, c.ErrOrStderr()))
 	if err != nil {
 		return err
 	}

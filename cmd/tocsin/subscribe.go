@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,30 +16,39 @@ import (
 
 func subscribeCommand() *cobra.Command {
 	var a access
-	var from string
+	var from, cursorFile string
 	c := &cobra.Command{
-		Use: "subscribe COLLECTION", Short: "Receive a collection over NATS as it grows", Args: arguments(1, 1),
-		Long: `Receive a collection over NATS as it grows, one object a line, until Ctrl-C. The
-exchange remembers how far you are; --from start, now or a block's number moves
-you first.`,
+		Use: "subscribe COLLECTION", Short: "Receive a collection as it grows", Args: arguments(1, 1),
+		Long: `Receive a collection as it grows, one object a line, until Ctrl-C: over NATS
+where it goes out that way to you, else as server-sent events.
+
+Over NATS the exchange remembers how far you are; --from start, now or a block's
+number moves you first. For server-sent events --cursor names a file that
+remembers it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.resolve()
 			if err != nil {
 				return err
 			}
-			if r.user == exchange.Admin {
-				return &hinted{errors.New("the operator does not receive over NATS"), "log in as a member with --user and --token-file"}
-			}
 			out, err := newObjectWriter(c.OutOrStdout(), "jsonl")
 			if err != nil {
 				return err
 			}
-			err = newClient(r).Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error {
-				if err := stix.Objects(b.Bundle, out.object); err != nil {
+			print := func(bundle []byte) error {
+				if err := stix.Objects(bundle, out.object); err != nil {
 					return err
 				}
 				return out.flush()
-			})
+			}
+			client := newClient(r)
+			err = errNotOverNATS
+			if r.user != exchange.Admin && r.user != "" && cursorFile == "" {
+				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error { return print(b.Bundle) })
+			}
+			var answer *apiclient.Error
+			if errors.Is(err, errNotOverNATS) || errors.As(err, &answer) && answer.Status == http.StatusConflict {
+				err = events(c.Context(), client, args[0], from, cursorFile, print)
+			}
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -45,5 +57,29 @@ you first.`,
 	}
 	a.flags(c)
 	c.Flags().StringVar(&from, "from", "", "start, now, or the number of a block (default: where you stopped)")
+	c.Flags().StringVar(&cursorFile, "cursor", "", "receive server-sent events, and keep how far you are in this file")
 	return c
+}
+
+// errNotOverNATS means that the caller is none who receives over NATS.
+var errNotOverNATS = errors.New("not over NATS")
+
+// events receives server-sent events. The file holds the id of the last one.
+func events(ctx context.Context, client *apiclient.Client, collection, from, file string, print func([]byte) error) error {
+	last := ""
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if from == "" {
+			last = strings.TrimSpace(string(text))
+		}
+	}
+	return client.Events(ctx, collection, from, last, func(e *apiclient.Event) error {
+		if err := print(e.Bundle); err != nil || file == "" {
+			return err
+		}
+		return replaceFile(file, []byte(e.ID+"\n"))
+	})
 }

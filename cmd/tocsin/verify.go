@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -151,13 +152,23 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			info, ok := debug.ReadBuildInfo()
-			version, goVersion := "(unknown)", ""
-			if ok {
-				version, goVersion = info.Main.Version, info.GoVersion
-			}
+			version, goVersion := version()
 			_, err := fmt.Fprintf(c.OutOrStdout(), "tocsin %s %s\n", version, goVersion)
 			return err
 		},
 	}
+}
+
+// version is this program's version and that of Go.
+func version() (own, goVersion string) {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version, info.GoVersion
+	}
+	return "(unknown)", ""
+}
+
+// userAgent is how this program names itself to servers.
+func userAgent() string {
+	own, _ := version()
+	return "tocsin/" + strings.Trim(own, "()")
 }

@@ -36,6 +36,10 @@ func main() {
 	for {
 		msg, err := messages.Next()
 		check(err)
+		if msg.Headers().Get("Tocsin-Control") != "" { // it adds nothing: it says what was deleted
+			check(msg.Ack())
+			continue
+		}
 		bundle, err := z.DecodeAll(msg.Data(), nil)
 		check(err)
 		fmt.Println(string(bundle)) // block msg.Headers().Get("Tocsin-Block")

@@ -32,6 +32,9 @@ async def main(server, member, token, collection):
         except nats.errors.TimeoutError:
             continue
         for msg in messages:
+            if "Tocsin-Control" in (msg.headers or {}):
+                await msg.ack()  # it adds nothing: it says what was deleted
+                continue
             bundle = zstd.decompress(msg.data, max_output_size=256 << 20)
             print(bundle.decode())  # block msg.headers["Tocsin-Block"]
             await msg.ack()  # what is not acknowledged comes again

@@ -58,6 +58,8 @@ type Parts struct {
 	NATS    func() string
 	Metrics *Metrics
 	Log     *slog.Logger
+	// TAXII, where it is set, goes between the exchange and its TAXII server.
+	TAXII func(taxiiserver.Backend) taxiiserver.Backend
 }
 
 // API answers HTTP requests. It is safe for concurrent use.
@@ -79,7 +81,11 @@ type access struct {
 // New makes the API; it answers once SetRegister was called.
 func New(p Parts) *API {
 	a := &API{Parts: p}
-	a.taxii = taxiiserver.New(backend{a}, taxiiserver.Options{Secret: p.Register.Secret(), Log: p.Log})
+	var b taxiiserver.Backend = backend{a}
+	if p.TAXII != nil {
+		b = p.TAXII(b)
+	}
+	a.taxii = taxiiserver.New(b, taxiiserver.Options{Secret: p.Register.Secret(), Log: p.Log})
 	return a
 }
 
@@ -273,6 +279,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("GET /v1/collections", a.handle(a.listCollections))
 	mux.Handle("GET /v1/collections/{collection}", a.handle(a.showCollection))
 	mux.Handle("GET /v1/collections/{collection}/verify", a.handle(a.verify))
+	mux.HandleFunc("GET /v1/collections/{collection}/events", a.events)
 	mux.Handle("POST /v1/collections/{collection}/subscription", limited(a.handle(a.subscription)))
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)

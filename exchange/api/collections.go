@@ -142,13 +142,19 @@ func (a *API) start(collection, from string) (uint64, error) {
 	case "now":
 		return 0, nil
 	}
+	b, err := a.block(collection, from)
+	return b.Sequence, err
+}
+
+// block finds the block that a from names by its number.
+func (a *API) block(collection, from string) (view.Block, error) {
 	number, err := strconv.ParseUint(from, 10, 64)
 	if err != nil || number == 0 {
-		return 0, fail(http.StatusBadRequest, "Bad parameter", "from is start, now or a block's number")
+		return view.Block{}, fail(http.StatusBadRequest, "Bad parameter", "from is start, now or a block's number")
 	}
-	sequence, found, err := a.View.BlockSequence(collection, number)
+	b, found, err := a.View.Block(collection, number)
 	if err == nil && !found {
 		err = taxiiserver.ErrNotFound
 	}
-	return sequence, err
+	return b, err
 }

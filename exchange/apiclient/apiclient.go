@@ -69,6 +69,16 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return err
 }
 
+// authorize says who asks, where there is something to say.
+func (c *Client) authorize(req *http.Request) {
+	switch {
+	case c.User != "":
+		req.SetBasicAuth(c.User, c.Token)
+	case c.Token != "":
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+}
+
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, header http.Header, body []byte, out any) (http.Header, error) {
 	u := strings.TrimSuffix(c.Server, "/") + path
 	if len(query) > 0 {
@@ -85,11 +95,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	if c.User != "" {
-		req.SetBasicAuth(c.User, c.Token)
-	} else {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
+	c.authorize(req.Request)
 	res, err := c.HTTP.Do(req)
 	if err != nil {
 		var refused *url.Error

@@ -87,7 +87,8 @@ func (c *Client) Subscribe(ctx context.Context, collection, from string, each fu
 			return fmt.Errorf("subscribe to %s: a message is not a block: %w", collection, err)
 		}
 		b.Count, _ = strconv.Atoi(msg.Headers().Get("Tocsin-Count"))
-		if b.Number > last { // else it came again
+		// A control block brings no objects: what it takes back was on its way.
+		if b.Number > last && msg.Headers().Get("Tocsin-Control") == "" { // else it came again
 			if b.Bundle, err = z.DecodeAll(msg.Data(), nil); err != nil {
 				return fmt.Errorf("block %d of %s: %w", b.Number, collection, err)
 			}

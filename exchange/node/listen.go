@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,6 +75,11 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 		Handler:     counted, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
+	if secure {
+		if server.TLSConfig, err = n.tlsConfig(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	n.servers = append(n.servers, server)
 	n.wg.Go(func() {
 		var err error
@@ -86,6 +93,29 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 		}
 	})
 	return l, nil
+}
+
+// tlsConfig is what HTTPS is spoken with. Of TLS 1.2 only those cipher suites are
+// taken that HTTP/2 does not forbid (TAXII 2.1 section 8.2.2).
+func (n *Node) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}}
+	if n.opt.ClientCA == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(n.opt.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("authorities of client certificates: %w", err)
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("authorities of client certificates: %s holds no PEM certificate", n.opt.ClientCA)
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	return c, nil
 }
 
 // HTTPURL is where the exchange answers, "" where it does not listen.

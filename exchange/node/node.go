@@ -32,6 +32,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/sharing"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
 // ErrLocked means that another process has the data directory open.
@@ -45,6 +46,9 @@ type Options struct {
 	HTTP, NATS string
 	// CertFile and KeyFile turn on TLS for both.
 	CertFile, KeyFile string
+	// ClientCA names a file with the authorities whose client certificates are
+	// taken over HTTPS; "" asks for none.
+	ClientCA string
 	// Metrics is an address for /metrics alone, without credentials; "" for none.
 	Metrics string
 	// PublicURL is where callers reach the exchange, when that is not where it
@@ -54,6 +58,8 @@ type Options struct {
 	CacheBytes int64
 	// Log is told what an operator should know; nil drops it.
 	Log *slog.Logger
+	// TAXII, where it is set, goes between the exchange and its TAXII server.
+	TAXII func(taxiiserver.Backend) taxiiserver.Backend
 }
 
 // Node is a running exchange.
@@ -156,7 +162,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...),
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII,
 	})
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err

@@ -321,7 +321,7 @@ func (w *writer) block(b *exchange.Block) error {
 		return err
 	}
 	w.open(b.AddedFirst.UnixMicro(), b.Count)
-	w.set(sequenceKey(w.c, b.Number), binary.BigEndian.AppendUint64(nil, b.Sequence))
+	w.locate(b.Number, b.Sequence, w.first)
 	n := 0
 	ok := stix.Scan(text, func(_ []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
@@ -348,6 +348,11 @@ func (w *writer) store(b *block) {
 	w.set(blockKey('b', w.c, w.first), b.append(make([]byte, 0, len(b.payload)+64+12*len(b.earlier))))
 }
 
+// locate writes down where a block is.
+func (w *writer) locate(number, sequence uint64, first int64) {
+	w.set(sequenceKey(w.c, number), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sequence), uint64(first)))
+}
+
 // control does what a control block says.
 func (w *writer) control(b *exchange.Block) error {
 	text, err := w.text(b)
@@ -358,7 +363,7 @@ func (w *writer) control(b *exchange.Block) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	w.set(sequenceKey(w.c, b.Number), binary.BigEndian.AppendUint64(nil, b.Sequence))
+	w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro())
 	for _, o := range d.Objects {
 		id, ok := versionID(o)
 		if !ok {
@@ -482,6 +487,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
 	}
+	w.locate(h.number, sequence, w.first)
 	w.store(&block{intake: sequence, number: h.number, count: len(objects), starts: starts})
 	h.added = w.first + int64(len(objects)) - 1
 	h.objects += int64(len(objects))

@@ -15,7 +15,7 @@
 //	h c                 where its chain ends
 //	b c s               a block: facts, which of its objects were there before
 //	                    and where, and payload; or a reference to intake
-//	q c number          the journal's sequence of a block
+//	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
 //	i c uuid type       the latest version of an object and where it stands last
@@ -303,18 +303,27 @@ func (v *View) Changed() <-chan struct{} {
 	return v.moved
 }
 
-// BlockSequence returns where in the journal a collection's block is, and false
-// where there is no such block.
-func (v *View) BlockSequence(collection string, number uint64) (uint64, bool, error) {
+// Block says where a collection's block is.
+type Block struct {
+	// Sequence is its place in the journal: among blocks, or, for a feed's own
+	// collection, in intake.
+	Sequence uint64
+	// Added is the date_added of its first object.
+	Added time.Time
+}
+
+// Block returns where a collection's block is, and false where there is no such
+// block.
+func (v *View) Block(collection string, number uint64) (Block, bool, error) {
 	c, ok := v.number(collection)
 	if !ok {
-		return 0, false, nil
+		return Block{}, false, nil
 	}
 	value, found, err := v.get(sequenceKey(c, number))
-	if err != nil || !found || len(value) != 8 {
-		return 0, false, err
+	if err != nil || !found || len(value) != 16 {
+		return Block{}, false, err
 	}
-	return binary.BigEndian.Uint64(value), true, nil
+	return Block{Sequence: binary.BigEndian.Uint64(value), Added: micros(int64(binary.BigEndian.Uint64(value[8:])))}, true, nil
 }
 
 // quiet drops Pebble's chatter; its errors come back from calls.

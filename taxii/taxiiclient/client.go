@@ -1,6 +1,6 @@
-// Package taxiiclient reads from any TAXII 2.1 server: discovery, collections by
-// id, alias or title, and objects page by page with a cursor that survives
-// restarts.
+// Package taxiiclient reads from any TAXII 2.1 server and adds to it: discovery,
+// collections by id, alias or title, objects page by page with a cursor that
+// survives restarts, and submissions with their status.
 //
 // It is written for servers as they are: where a server gives no next, it goes
 // on by date_added; where one loops or goes back in time, it says so and stops.
@@ -32,6 +32,8 @@ type Options struct {
 	// User and Token are sent by HTTP Basic; without a User the token goes as
 	// Bearer; without either nothing is sent.
 	User, Token string
+	// UserAgent names the software (section 8.4.1).
+	UserAgent string
 	// HTTP is used for requests; nil means one that retries what may be
 	// retried, and honours Retry-After.
 	HTTP *retryablehttp.Client
@@ -94,11 +96,24 @@ func (c *Client) get(ctx context.Context, u string, query url.Values, out any) (
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	return c.do(ctx, http.MethodGet, u, nil, out)
+}
+
+// do sends a request and reads what it answers into out.
+func (c *Client) do(ctx context.Context, method, u string, body []byte, out any) (http.Header, error) {
+	var raw any
+	if body != nil {
+		raw = body
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, method, u, raw)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", taxii.MediaType)
+	req.Header.Set("User-Agent", first(c.o.UserAgent, "tocsin-taxiiclient"))
+	if body != nil {
+		req.Header.Set("Content-Type", taxii.MediaType)
+	}
 	switch {
 	case c.o.User != "":
 		req.SetBasicAuth(c.o.User, c.o.Token)
@@ -110,22 +125,29 @@ func (c *Client) get(ctx context.Context, u string, query url.Values, out any) (
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", u, err)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode/100 != 2 {
 		e := &StatusError{URL: u, Status: res.StatusCode}
-		_ = json.Unmarshal(body, &e.Message) // it may be a proxy's page
+		_ = json.Unmarshal(text, &e.Message) // it may be a proxy's page
 		return nil, e
 	}
-	if len(body) > maxResponse {
+	if len(text) > maxResponse {
 		return nil, fmt.Errorf("%s: the response is larger than %d MiB: ask for smaller pages with limit", u, maxResponse>>20)
 	}
-	if err := json.Unmarshal(body, out); err != nil {
+	if err := json.Unmarshal(text, out); err != nil {
 		return nil, fmt.Errorf("%s: not a TAXII 2.1 response: %w", u, err)
 	}
 	return res.Header, nil
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // APIRoots returns the URLs of the server's API roots, each with a slash at its end.
@@ -167,6 +189,8 @@ func (c *Client) APIRoots(ctx context.Context) ([]string, error) {
 type Collection struct {
 	taxii.Collection
 	URL string
+	// Root is the URL of its API root.
+	Root string
 }
 
 // Collections lists what the caller may see in all API roots. Roots that refuse
@@ -185,7 +209,7 @@ func (c *Client) Collections(ctx context.Context) ([]Collection, error) {
 			continue
 		}
 		for _, one := range got.Collections {
-			list = append(list, Collection{one, root + "collections/" + url.PathEscape(one.ID) + "/"})
+			list = append(list, Collection{one, root + "collections/" + url.PathEscape(one.ID) + "/", root})
 		}
 	}
 	if len(errs) == len(roots) {

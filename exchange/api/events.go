@@ -1,0 +1,231 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// The pace of an event stream: a comment at least every heartbeat, and a reader
+// who takes longer than slow for one write is cut; it resumes where it stood.
+const (
+	heartbeat = 15 * time.Second
+	slow      = 30 * time.Second
+	perEvent  = 500 // objects
+)
+
+// place is where a reader of an event stream stands, as its event ids say: the
+// date_added behind which it started, and that of the last object it has.
+type place struct{ since, after time.Time }
+
+func (p place) String() string { return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after)) }
+
+func micro(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func parsePlace(s string) (p place, err error) {
+	since, after, ok := strings.Cut(s, "-")
+	a, err1 := strconv.ParseUint(since, 10, 62)
+	b, err2 := strconv.ParseUint(after, 10, 62)
+	if !ok || err1 != nil || err2 != nil || a > b {
+		return p, fail(http.StatusBadRequest, "Bad Last-Event-ID", "%.60q is no id of an event of this stream; start without it", s)
+	}
+	if a > 0 {
+		p.since = time.UnixMicro(int64(a)).UTC()
+	}
+	if b > 0 {
+		p.after = time.UnixMicro(int64(b)).UTC()
+	}
+	return p, nil
+}
+
+// events streams a collection as it grows: GET /v1/collections/{id}/events. An
+// event is a STIX bundle; Last-Event-ID resumes behind one without a gap or a
+// repeat; from is start, now, or a block's number. What can be read over TAXII
+// can be read here, by the same callers, for as long as they may.
+func (a *API) events(w http.ResponseWriter, req *http.Request) {
+	if err := a.stream(w, req); err != nil {
+		a.fail(w, req, err)
+	}
+}
+
+// follower is who reads an event stream; it asks for its rights anew each time.
+type follower struct {
+	a   *API
+	req *http.Request
+}
+
+// collection returns the stream's collection while the caller may read it.
+func (f *follower) collection() (*exchange.Collection, error) {
+	x := f.a.access.Load()
+	if x == nil {
+		return nil, taxiiserver.ErrUnavailable
+	}
+	who, err := x.caller(f.req)
+	if err != nil {
+		return nil, err
+	}
+	c := x.byName[f.req.PathValue("collection")]
+	if c == nil || !x.register.MayRead(who, c) {
+		if who == exchange.Anybody {
+			return nil, taxiiserver.ErrUnauthorized
+		}
+		return nil, taxiiserver.ErrNotFound
+	}
+	return c, nil
+}
+
+func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
+	f := &follower{a, req}
+	c, err := f.collection()
+	if err != nil {
+		return err
+	}
+	at, err := a.startEvents(req, c)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold events back
+	out := &eventWriter{w: w, c: http.NewResponseController(w)}
+	// The id alone: whoever is cut before the first event resumes from here too.
+	if out.write([]byte("retry: 1000\nid: "+at.String()+"\n\n")) != nil {
+		return nil
+	}
+	uuid, seen := c.UUID, ""
+	for {
+		moved, state := a.View.Changed(), a.View.State(c.ID)
+		if c, err = f.collection(); err != nil || c.UUID != uuid {
+			return out.bye("you may not read this collection any more")
+		}
+		if state != seen { // else another collection has grown
+			n, err := a.sendEvents(req.Context(), out, c, &at)
+			switch {
+			case errors.Is(err, errGone):
+				return nil
+			case err != nil:
+				a.Log.Error("event stream failed", "collection", c.ID, "error", err)
+				return out.bye("the exchange cannot go on")
+			case n > 0:
+				continue
+			}
+			seen = state
+		}
+		select {
+		case <-moved:
+		case <-time.After(heartbeat):
+			if out.write([]byte(": heartbeat\n\n")) != nil {
+				return nil
+			}
+		case <-req.Context().Done():
+			return nil
+		}
+	}
+}
+
+// startEvents works out where a stream starts.
+func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, err error) {
+	if id := req.Header.Get("Last-Event-ID"); id != "" {
+		return parsePlace(id)
+	}
+	from := req.URL.Query().Get("from")
+	switch from {
+	case "", "start":
+		return place{}, nil
+	case "now":
+		p.after = a.View.Stats(c.ID).Last
+	default:
+		b, err := a.block(c.ID, from)
+		if err != nil {
+			return p, err
+		}
+		p.after = b.Added.Add(-time.Microsecond)
+	}
+	p.since = p.after
+	return p, nil
+}
+
+// sendEvents writes an event of what there is behind at, and moves at there. It
+// returns how many objects that were.
+func (a *API) sendEvents(ctx context.Context, out *eventWriter, c *exchange.Collection, at *place) (int, error) {
+	p, err := a.View.Page(ctx, c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent})
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, errGone
+		}
+		return 0, err
+	}
+	if len(p.Objects) == 0 {
+		return 0, nil
+	}
+	at.after = p.Objects[len(p.Objects)-1].Added
+	b := append(append([]byte("id: "), at.String()...), "\ndata: "...)
+	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "event", at.String(), "collection", c.ID))
+	for i := range p.Objects {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendLine(b, p.Objects[i].Raw)
+	}
+	b = append(stix.AppendBundleClose(b), "\n\n"...)
+	if err := out.write(b); err != nil {
+		return 0, errGone
+	}
+	return len(p.Objects), nil
+}
+
+// appendLine appends an object so that it can stand in one line: what ends a
+// line in JSON is white space between tokens.
+func appendLine(b, raw []byte) []byte {
+	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
+		return append(b, raw...)
+	}
+	for _, c := range raw {
+		if c == '\n' || c == '\r' {
+			c = ' '
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// errGone means that the reader is gone or too slow.
+var errGone = errors.New("the reader is gone")
+
+// eventWriter writes whole events.
+type eventWriter struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+}
+
+func (e *eventWriter) write(b []byte) error {
+	if err := e.c.SetWriteDeadline(time.Now().Add(slow)); err != nil {
+		return err
+	}
+	if _, err := e.w.Write(b); err != nil {
+		return err
+	}
+	return e.c.Flush()
+}
+
+// bye tells the reader why nothing follows.
+func (e *eventWriter) bye(why string) error {
+	_ = e.write([]byte(": " + why + "\n\n"))
+	return nil
+}
