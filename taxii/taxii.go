@@ -5,6 +5,7 @@
 package taxii
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -125,7 +126,11 @@ type Error struct {
 	Title       string `json:"title"`
 	Description string `json:"description,omitempty"`
 	ErrorID     string `json:"error_id,omitempty"`
+	ErrorCode   string `json:"error_code,omitempty"`
 	HTTPStatus  string `json:"http_status,omitempty"`
+	// ExternalDetails is a URL.
+	ExternalDetails string          `json:"external_details,omitempty"`
+	Details         json.RawMessage `json:"details,omitempty"`
 	// RetryAfter, where it is not 0, is sent as a header.
 	RetryAfter time.Duration `json:"-"`
 }
@@ -148,6 +153,16 @@ func (e *Error) Error() string {
 		return e.Title
 	}
 	return e.Title + ": " + e.Description
+}
+
+// TLS is what sections 8.2.2 and 8.5.1 ask of TLS, on either side: 1.2 or later,
+// and of 1.2 none of the cipher suites that HTTP/2 forbids.
+func TLS() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}}
 }
 
 // timeLayout has exactly six digits after the point: section 3.2 asks for them.

@@ -1,6 +1,8 @@
 package taxii_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -107,4 +109,58 @@ func FuzzParseFilter(f *testing.F) {
 		}
 		_ = taxii.Acceptable([]string{query})
 	})
+}
+
+// What a server sends of sections 3 to 5 is there after it was read and written.
+func TestResourcesKeepEveryProperty(t *testing.T) {
+	for _, c := range []struct {
+		into any
+		text string
+	}{
+		{&taxii.Discovery{}, `{"title":"t","description":"d","contact":"c","default":"/a/","api_roots":["/a/"]}`},
+		{&taxii.APIRoot{}, `{"title":"t","description":"d","versions":["application/taxii+json;version=2.1"],"max_content_length":1}`},
+		{&taxii.Status{}, `{"id":"i","status":"pending","request_timestamp":"r","total_count":3,"success_count":1,"successes":[{"id":"a","version":"v","message":"m"}],` +
+			`"failure_count":1,"failures":[{"id":"b","version":"v"}],"pending_count":1,"pendings":[{"id":"c","version":"v"}]}`},
+		{&taxii.Collections{}, `{"collections":[{"id":"i","title":"t","description":"d","alias":"a","can_read":true,"can_write":false,"media_types":["m"]}]}`},
+		{&taxii.Manifest{}, `{"more":true,"next":"n","objects":[{"id":"i","date_added":"d","version":"v","media_type":"m"}]}`},
+		{&taxii.Envelope{}, `{"more":true,"next":"n","objects":[{"type":"x"}]}`},
+		{&taxii.Versions{}, `{"more":true,"next":"n","versions":["v"]}`},
+		{&taxii.Error{}, `{"title":"t","description":"d","error_id":"i","error_code":"c","http_status":"400","external_details":"u","details":{"a":1}}`},
+	} {
+		if err := json.Unmarshal([]byte(c.text), c.into); err != nil {
+			t.Fatal(err)
+		}
+		if back, err := json.Marshal(c.into); err != nil || string(back) != c.text {
+			t.Errorf("%T: %s, want %s: %v", c.into, back, c.text, err)
+		}
+	}
+}
+
+func TestSplitEnvelope(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"objects":[{"a":"]}"},[1,{"b":"\\\""}] , "x" ,7, nope]}`:          `{"a":"]}"}|[1,{"b":"\\\""}]|"x"|7|nope`,
+		"\xef\xbb\xbf {\"id\":{\"objects\":[1]},\n\"objects\" : [ {} ] }\n": "{}",
+		`{}`: "", `{"objects":[]}`: "", `{"more":true}`: "",
+		`{"objects":[{]}`: "!", `{"objects":[}]}`: "!", `{"objects":[1,]}`: "!", `{"objects":[,1]}`: "!", `{"objects":[1 2]}`: "!",
+		`{"objects":[1]`: "!", `{"objects":["]}`: "!", `{"objects":[1]}x`: "!", `{"objects":[1],"objects":[2]}`: "!", `{objects:[1]}`: "!",
+		`{"objects":{}}`: "!", `[]`: "!", ``: "!", `{"a":1 "objects":[]}`: "!", `{"a":`: "!", `{"objects":[1,2,3,4,5,6]}`: "!",
+	} {
+		list, err := taxii.SplitEnvelope([]byte(text), 5)
+		got := string(bytes.Join(list, []byte("|")))
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s (%v)", text, got, want, err)
+		}
+	}
+}
+
+// However deep something nests, it is one object, and costs no stack.
+func TestSplitEnvelopeOfADeepObject(t *testing.T) {
+	deep := strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20)
+	list, err := taxii.SplitEnvelope([]byte(`{"objects":[`+deep+`,{}]}`), 5)
+	if err != nil || len(list) != 2 || string(list[0]) != deep {
+		t.Error(len(list), err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,7 +177,7 @@ func TestKillsLoseNothingAcknowledged(t *testing.T) {
 	got := p.objects(t, nil, crashCollections...)
 	p.kill()
 	compareRuns(t, cleanRun(t, source), got)
-	verifyWhole(t, dir)
+	verifyWhole(t, dir, 2)
 }
 
 // The publisher is killed half way, and runs again.
@@ -219,10 +220,53 @@ func TestAKilledPublisherRunsAgain(t *testing.T) {
 }
 
 // verifyWhole walks the chains of an exchange that does not run.
-func verifyWhole(t *testing.T, dir string) {
+func verifyWhole(t *testing.T, dir string, chains int) {
 	t.Helper()
 	var out, errs strings.Builder
-	if code := run([]string{"verify", "--data", dir}, strings.NewReader(""), &out, &errs); code != 0 || strings.Count(out.String(), "whole") < 2 {
+	if code := run([]string{"verify", "--data", dir}, strings.NewReader(""), &out, &errs); code != 0 || strings.Count(out.String(), "whole") < chains {
 		t.Errorf("verify: %d\n%s%s", code, out.String(), errs.String())
 	}
+}
+
+// The same over kill -9 in the middle, twice: what was acknowledged reaches every
+// follower.
+func TestFollowersMissNothingOverAKill(t *testing.T) {
+	dir := t.TempDir()
+	e := exchangetest.Open(t, dir)
+	e.Apply(t, exchangetest.Register+"\n  - {id: board, ceiling: amber, readers: all, writers: all}\n")
+	token := e.Token(t, "cert-at")
+	e.Stop(t)
+	p := startProcess(t, dir)
+	var base atomic.Pointer[string]
+	move := func() {
+		r, err := (&access{data: dir}).resolve()
+		if err != nil {
+			t.Error(err)
+		}
+		base.Store(&r.server)
+	}
+	move()
+	size := exchangetest.CrowdSize(6000)
+	c := &exchangetest.Crowd{Base: func() string { return *base.Load() }, Collection: "/exchange/collections/board/", User: "cert-at", Token: token, Writers: 8}
+	finished, killed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(killed)
+		for _, at := range []int{size / 3, 2 * size / 3} {
+			for c.Posted() < int64(at) {
+				select {
+				case <-finished:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+			p.kill()
+			p = startProcess(t, dir)
+			move()
+		}
+	}()
+	c.Run(t, size)
+	close(finished)
+	<-killed
+	p.kill()
+	verifyWhole(t, dir, 1)
 }

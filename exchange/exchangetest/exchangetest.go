@@ -50,11 +50,17 @@ func Start(t testing.TB, file string) *Exchange {
 // latest.
 func Open(t testing.TB, dir string) *Exchange {
 	t.Helper()
-	n, err := node.Open(t.Context(), node.Options{Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0"})
+	return OpenWith(t, node.Options{Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0"})
+}
+
+// OpenWith starts an exchange, which ends with the test at the latest.
+func OpenWith(t testing.TB, opt node.Options) *Exchange {
+	t.Helper()
+	n, err := node.Open(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Exchange{Node: n, Dir: dir}
+	e := &Exchange{Node: n, Dir: opt.Dir}
 	t.Cleanup(func() { e.Stop(t) })
 	return e
 }

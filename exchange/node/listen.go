@@ -21,6 +21,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
 // Address is what address.json holds: where a running exchange is.
@@ -95,14 +96,9 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 	return l, nil
 }
 
-// tlsConfig is what HTTPS is spoken with. Of TLS 1.2 only those cipher suites are
-// taken that HTTP/2 does not forbid (TAXII 2.1 section 8.2.2).
+// tlsConfig is what HTTPS is spoken with.
 func (n *Node) tlsConfig() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: []uint16{
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-	}}
+	c := taxii.TLS()
 	if n.opt.ClientCA == "" {
 		return c, nil
 	}

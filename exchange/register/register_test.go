@@ -202,3 +202,32 @@ func FuzzParse(f *testing.F) {
 		parsed.Apply(r, false, time.Unix(0, 0))
 	})
 }
+
+// An alias names one collection, a title too: some clients choose by it.
+func TestAliasesAreUnique(t *testing.T) {
+	for _, text := range []string{
+		"members: [{id: a, kind: csirt}]\ncollections: [{id: a, ceiling: green}]",
+		"collections: [{id: unclaimed, ceiling: green}]",
+		"collections: [{id: feed-x, ceiling: green}]",
+	} {
+		f, err := register.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := open(t)
+		if _, err := s.Change(t.Context(), "test", func(r *exchange.Register) error { f.Apply(r, false, time.Now()); return nil }); err == nil {
+			t.Errorf("%s was taken", text)
+		}
+	}
+	r := &exchange.Register{Members: []exchange.Member{{ID: "a", Name: "CERT", Kind: exchange.CSIRT}, {ID: "b", Name: "CERT", Kind: exchange.CSIRT}, {ID: "c", Name: "Other", Kind: exchange.CSIRT}}}
+	titles := make(map[string]bool)
+	for _, c := range r.Collections() {
+		if titles[c.Title] {
+			t.Errorf("two collections have the title %s", c.Title)
+		}
+		titles[c.Title] = true
+	}
+	if !titles["CERT (a)"] || !titles["Other"] {
+		t.Error(titles)
+	}
+}

@@ -53,6 +53,9 @@ func NewHTTP() *retryablehttp.Client {
 	h.RetryMax = 4
 	h.RetryWaitMin, h.RetryWaitMax = 200*time.Millisecond, 30*time.Second
 	h.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	if t, ok := h.HTTPClient.Transport.(*http.Transport); ok {
+		t.TLSClientConfig = taxii.TLS()
+	}
 	h.HTTPClient.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		// Credentials must not follow to another host.
 		if len(via) > 3 || r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -255,5 +256,154 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 	}}
 	if _, _, err := read(t, start(t, f, ""), taxiiclient.Cursor{}, taxii.Filter{}); err == nil || leaked {
 		t.Errorf("%v, leaked %v", err, leaked)
+	}
+}
+
+// Sections 3.1, 3.2, 8.4 and 8.5: slashes, Accept, User-Agent, HTTP Basic.
+func TestTheClientSendsWhatIsAsked(t *testing.T) {
+	var seen []*http.Request
+	f := &foreign{n: 3, habit: func(_ http.ResponseWriter, r *http.Request) bool {
+		seen = append(seen, r)
+		return false
+	}}
+	server := httptest.NewServer(f)
+	defer server.Close()
+	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL, User: "u", Token: "p", UserAgent: "example/1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := c.Find(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range c.Pages(t.Context(), col, taxiiclient.Cursor{}, taxii.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(seen) < 4 {
+		t.Fatalf("%d requests", len(seen))
+	}
+	for _, r := range seen {
+		user, pass, ok := r.BasicAuth()
+		if !strings.HasSuffix(r.URL.Path, "/") || r.Header.Get("Accept") != taxii.MediaType || r.UserAgent() != "example/1.0" || !ok || user != "u" || pass != "p" {
+			t.Errorf("%s: %v", r.URL, r.Header)
+		}
+	}
+}
+
+// intake is a server that takes objects, pending at first.
+type intake struct {
+	limit    int64
+	bodies   []string
+	statuses map[string]*taxii.Status
+	asked    map[string]int
+	headers  []http.Header
+}
+
+func (s *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	reply := func(v any) { _ = json.NewEncoder(w).Encode(v) }
+	id, isStatus := strings.CutPrefix(r.URL.Path, "/root/status/")
+	switch {
+	case r.URL.Path == "/taxii2/":
+		reply(taxii.Discovery{Title: "x", APIRoots: []string{"/root/"}})
+	case r.URL.Path == "/root/":
+		reply(taxii.APIRoot{Title: "x", Versions: []string{taxii.MediaType}, MaxContentLength: s.limit})
+	case r.URL.Path == "/root/collections/":
+		reply(taxii.Collections{Collections: []taxii.Collection{{ID: "c", Title: "c", CanWrite: true}}})
+	case r.URL.Path == "/root/collections/c/objects/" && r.Method == http.MethodPost:
+		body, _ := io.ReadAll(r.Body)
+		s.bodies = append(s.bodies, string(body))
+		s.headers = append(s.headers, r.Header)
+		var env taxii.Envelope
+		if json.Unmarshal(body, &env) != nil || int64(len(body)) > s.limit {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		st := &taxii.Status{ID: strconv.Itoa(len(s.bodies)), Status: taxii.StatusPending, TotalCount: len(env.Objects), PendingCount: len(env.Objects)}
+		s.statuses[st.ID] = st
+		w.WriteHeader(http.StatusAccepted)
+		reply(st)
+	case isStatus:
+		id = strings.TrimSuffix(id, "/")
+		if s.asked[id]++; s.asked[id] == 3 {
+			st := s.statuses[id]
+			st.Status, st.PendingCount, st.SuccessCount = taxii.StatusComplete, 0, st.TotalCount
+		}
+		reply(s.statuses[id])
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func TestPushSplitsAndPolls(t *testing.T) {
+	s := &intake{limit: 200, statuses: map[string]*taxii.Status{}, asked: map[string]int{}}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := c.Find(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := func(yield func([]byte, error) bool) {
+		for i := range 40 {
+			if !yield(fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, i, strings.Repeat("x", i)), nil) {
+				return
+			}
+		}
+	}
+	total := 0
+	for p, err := range c.Push(t.Context(), col, objects) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Status.Status != taxii.StatusComplete || p.PendingCount != 0 {
+			t.Errorf("%+v", p)
+		}
+		total += p.SuccessCount
+	}
+	if total != 40 {
+		t.Errorf("%d are in", total)
+	}
+	var all []string
+	for i, body := range s.bodies {
+		if int64(len(body)) > s.limit {
+			t.Errorf("a body of %d bytes", len(body))
+		}
+		var env struct{ Objects []struct{ N int } }
+		if err := json.Unmarshal([]byte(body), &env); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range env.Objects {
+			all = append(all, strconv.Itoa(o.N))
+		}
+		if h := s.headers[i]; h.Get("Content-Type") != taxii.MediaType || h.Get("Accept") != taxii.MediaType {
+			t.Error(h)
+		}
+	}
+	for i, n := range all {
+		if n != strconv.Itoa(i) {
+			t.Fatalf("out of order: %v", all)
+		}
+	}
+	for id, n := range s.asked {
+		if n != 3 {
+			t.Errorf("status %s was asked for %d times; it is complete at the third", id, n)
+		}
+	}
+	// One object that is larger than the server takes ends the push, after what
+	// came before it.
+	s.bodies, s.asked = nil, map[string]int{}
+	large := func(yield func([]byte, error) bool) {
+		_ = yield([]byte(`{"n":1}`), nil) && yield([]byte(`{"n":2,"text":"`+strings.Repeat("x", 300)+`"}`), nil)
+	}
+	var last error
+	for _, last = range c.Push(t.Context(), col, large) {
+	}
+	if !errors.Is(last, taxiiclient.ErrTooLarge) || len(s.bodies) != 1 {
+		t.Errorf("%v after %d requests", last, len(s.bodies))
 	}
 }
