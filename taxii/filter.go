@@ -92,7 +92,7 @@ func ParseFilter(query url.Values) (Filter, error) {
 			length += len(name) + len(strings.Join(values, ""))
 		}
 		field, ok := strings.CutPrefix(name, "match[")
-		if field, ok2 := strings.CutSuffix(field, "]"); ok && ok2 && !slices.Contains(standardFields, field) && !slices.Equal(values, []string{""}) {
+		if field, ok2 := strings.CutSuffix(field, "]"); ok && ok2 && !slices.Contains(standardFields, field) {
 			if f.Match == nil {
 				f.Match = make(map[string][]string)
 			}

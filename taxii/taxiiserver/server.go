@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,9 +191,9 @@ func (m methods) allow() string {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
-	path := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
+	path, ok := segments(r.URL)
 	endpoint := match(path)
-	if endpoint == nil {
+	if !ok || endpoint == nil {
 		return ErrNotFound
 	}
 	h := w.Header()
@@ -221,6 +222,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return handle(&call{s: s, w: w, r: r, session: session, path: path, root: path[0]})
+}
+
+// segments cuts a path at its slashes, not at those that are escaped.
+func segments(u *url.URL) (path []string, ok bool) {
+	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
+		text, err := url.PathUnescape(part)
+		if err != nil {
+			return nil, false
+		}
+		if text != "" {
+			path = append(path, text)
+		}
+	}
+	return path, true
 }
 
 // get is an endpoint that can only be read.

@@ -83,6 +83,31 @@ func Run(t *testing.T, base string) {
 	}
 }
 
+// odd are requests that nobody should send, a line each, with the status that
+// answers them.
+//
+//go:embed odd.txt
+var odd string
+
+// RunOdd sends every odd request to the server at a base URL: each has the status
+// that the table says, and an error message; none has a 500 or HTML.
+func RunOdd(t *testing.T, base string) {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(odd) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		n++
+		line, body, _ := strings.Cut(line, " || ")
+		parts := strings.Split(line, " | ")
+		status, rest, _ := strings.Cut(parts[0], " ")
+		x := &exchange{t: t, base: base, line: n}
+		x.step(rest+" as admin\n"+strings.Join(parts[1:], "\n")+"\n\n"+body+"\n---\n"+status+"\n", n)
+	}
+}
+
 // exchange is one run of a transcript.
 type exchange struct {
 	t    *testing.T
@@ -123,8 +148,8 @@ func (x *exchange) step(text string, line int) {
 		}
 		x.line++
 	}
-	// What holds of every answer: section 3.1.
-	if got := res.Header.Get("Content-Type"); got != "application/taxii+json;version=2.1" {
+	// What holds of every answer: section 3.1. Go's server takes it off a 304.
+	if got := res.Header.Get("Content-Type"); res.StatusCode != http.StatusNotModified && got != "application/taxii+json;version=2.1" {
 		x.errorf("Content-Type: %s", got)
 	}
 	if res.StatusCode >= 400 && res.Request.Method != http.MethodHead {
@@ -143,7 +168,7 @@ func (x *exchange) send(ask string) (*http.Response, []byte) {
 	head, body, _ := strings.Cut(ask, "\n\n")
 	lines := strings.Split(head, "\n")
 	first := strings.Fields(lines[0])
-	if len(first) != 2 && len(first) != 4 {
+	if len(first) != 2 && len(first) != 4 { // method, path, as, user
 		x.t.Fatalf("line %d: %q is no request", x.line, lines[0])
 	}
 	req, err := http.NewRequestWithContext(x.t.Context(), first[0], x.base+first[1], strings.NewReader(body))
@@ -190,7 +215,7 @@ func (x *exchange) check(want string, res *http.Response, body []byte) {
 	x.t.Helper()
 	if statusLine.MatchString(want) {
 		if strconv.Itoa(res.StatusCode) != want {
-			x.errorf("status %d, want %s: %.300s", res.StatusCode, want, body)
+			x.errorf("%s %.100s: status %d, want %s: %.300s", res.Request.Method, res.Request.URL.RequestURI(), res.StatusCode, want, body)
 		}
 		return
 	}

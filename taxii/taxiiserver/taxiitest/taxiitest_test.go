@@ -65,6 +65,7 @@ func TestTheServerInMemoryConforms(t *testing.T) {
 	h := httptest.NewServer(serve(t))
 	defer h.Close()
 	taxiitest.Run(t, h.URL)
+	taxiitest.RunOdd(t, h.URL)
 }
 
 // CONFORMANCE.md, the transcripts and the tests that it names belong together:
