@@ -34,7 +34,7 @@ remembers it.`,
 			if err != nil {
 				return err
 			}
-			print := func(bundle []byte) error {
+			show := func(bundle []byte) error {
 				if err := stix.Objects(bundle, out.object); err != nil {
 					return err
 				}
@@ -43,11 +43,11 @@ remembers it.`,
 			client := newClient(r)
 			err = errNotOverNATS
 			if r.user != exchange.Admin && r.user != "" && cursorFile == "" {
-				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error { return print(b.Bundle) })
+				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error { return show(b.Bundle) })
 			}
 			var answer *apiclient.Error
 			if errors.Is(err, errNotOverNATS) || errors.As(err, &answer) && answer.Status == http.StatusConflict {
-				err = events(c.Context(), client, args[0], from, cursorFile, print)
+				err = events(c.Context(), client, args[0], from, cursorFile, show)
 			}
 			if errors.Is(err, context.Canceled) {
 				return nil
@@ -65,7 +65,7 @@ remembers it.`,
 var errNotOverNATS = errors.New("not over NATS")
 
 // events receives server-sent events. The file holds the id of the last one.
-func events(ctx context.Context, client *apiclient.Client, collection, from, file string, print func([]byte) error) error {
+func events(ctx context.Context, client *apiclient.Client, collection, from, file string, show func([]byte) error) error {
 	last := ""
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -77,7 +77,7 @@ func events(ctx context.Context, client *apiclient.Client, collection, from, fil
 		}
 	}
 	return client.Events(ctx, collection, from, last, func(e *apiclient.Event) error {
-		if err := print(e.Bundle); err != nil || file == "" {
+		if err := show(e.Bundle); err != nil || file == "" {
 			return err
 		}
 		return replaceFile(file, []byte(e.ID+"\n"))

@@ -76,6 +76,7 @@ type access struct {
 	byCert      map[string]string // client certificate to member
 	collections []exchange.Collection
 	byName      map[string]*exchange.Collection // by id and UUID
+	replaced    chan struct{}                   // closed when another is in force
 }
 
 // New makes the API; it answers once SetRegister was called.
@@ -93,7 +94,7 @@ func New(p Parts) *API {
 func (a *API) SetRegister(r *exchange.Register) {
 	x := &access{
 		register: r, byToken: make(map[string]string), byCert: make(map[string]string), collections: r.Collections(),
-		byName: make(map[string]*exchange.Collection),
+		byName: make(map[string]*exchange.Collection), replaced: make(chan struct{}),
 	}
 	for member, tokens := range r.Tokens {
 		for _, t := range tokens {
@@ -109,7 +110,9 @@ func (a *API) SetRegister(r *exchange.Register) {
 		c := &x.collections[i]
 		x.byName[c.ID], x.byName[c.UUID] = c, c
 	}
-	a.access.Store(x)
+	if old := a.access.Swap(x); old != nil {
+		close(old.replaced)
+	}
 }
 
 // Login checks a member id and token; it is how members get in everywhere. What

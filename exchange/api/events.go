@@ -63,23 +63,14 @@ func (a *API) events(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// follower is who reads an event stream; it asks for its rights anew each time.
-type follower struct {
-	a   *API
-	req *http.Request
-}
-
-// collection returns the stream's collection while the caller may read it.
-func (f *follower) collection() (*exchange.Collection, error) {
-	x := f.a.access.Load()
-	if x == nil {
-		return nil, taxiiserver.ErrUnavailable
-	}
-	who, err := x.caller(f.req)
+// followed returns the stream's collection, if the caller may read it under the
+// register in force.
+func (x *access) followed(req *http.Request) (*exchange.Collection, error) {
+	who, err := x.caller(req)
 	if err != nil {
 		return nil, err
 	}
-	c := x.byName[f.req.PathValue("collection")]
+	c := x.byName[req.PathValue("collection")]
 	if c == nil || !x.register.MayRead(who, c) {
 		if who == exchange.Anybody {
 			return nil, taxiiserver.ErrUnauthorized
@@ -90,8 +81,11 @@ func (f *follower) collection() (*exchange.Collection, error) {
 }
 
 func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
-	f := &follower{a, req}
-	c, err := f.collection()
+	x := a.access.Load()
+	if x == nil {
+		return taxiiserver.ErrUnavailable
+	}
+	c, err := x.followed(req)
 	if err != nil {
 		return err
 	}
@@ -105,36 +99,45 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold events back
 	out := &eventWriter{w: w, c: http.NewResponseController(w)}
 	// The id alone: whoever is cut before the first event resumes from here too.
-	if out.write([]byte("retry: 1000\nid: "+at.String()+"\n\n")) != nil {
-		return nil
+	if out.write([]byte("retry: 1000\nid: " + at.String() + "\n\n")) {
+		a.follow(req, out, c, at)
 	}
-	uuid, seen := c.UUID, ""
+	return nil
+}
+
+// follow writes events until the reader is gone or may not read any more.
+func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection, at place) {
+	seen := ""
 	for {
-		moved, state := a.View.Changed(), a.View.State(c.ID)
-		if c, err = f.collection(); err != nil || c.UUID != uuid {
-			return out.bye("you may not read this collection any more")
+		x, moved, state := a.access.Load(), a.View.Changed(), a.View.State(c.ID)
+		if now, err := x.followed(req); err != nil || now.UUID != c.UUID {
+			out.bye("you may not read this collection any more")
+			return
 		}
-		if state != seen { // else another collection has grown
-			n, err := a.sendEvents(req.Context(), out, c, &at)
-			switch {
-			case errors.Is(err, errGone):
-				return nil
-			case err != nil:
+		for state != seen { // else another collection has grown
+			n, err := a.sendEvent(req.Context(), out, c, &at)
+			if err != nil && !errors.Is(err, errGone) {
 				a.Log.Error("event stream failed", "collection", c.ID, "error", err)
-				return out.bye("the exchange cannot go on")
-			case n > 0:
-				continue
+				out.bye("the exchange cannot go on")
 			}
-			seen = state
+			if err != nil {
+				return
+			}
+			if n == 0 {
+				seen = state
+			} else if a.access.Load() != x {
+				break // the next event is under the next register
+			}
 		}
 		select {
 		case <-moved:
+		case <-x.replaced:
 		case <-time.After(heartbeat):
-			if out.write([]byte(": heartbeat\n\n")) != nil {
-				return nil
+			if !out.write([]byte(": heartbeat\n\n")) {
+				return
 			}
 		case <-req.Context().Done():
-			return nil
+			return
 		}
 	}
 }
@@ -161,9 +164,9 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 	return p, nil
 }
 
-// sendEvents writes an event of what there is behind at, and moves at there. It
+// sendEvent writes an event of what there is behind at, and moves at there. It
 // returns how many objects that were.
-func (a *API) sendEvents(ctx context.Context, out *eventWriter, c *exchange.Collection, at *place) (int, error) {
+func (a *API) sendEvent(ctx context.Context, out *eventWriter, c *exchange.Collection, at *place) (int, error) {
 	p, err := a.View.Page(ctx, c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -184,7 +187,7 @@ func (a *API) sendEvents(ctx context.Context, out *eventWriter, c *exchange.Coll
 		b = appendLine(b, p.Objects[i].Raw)
 	}
 	b = append(stix.AppendBundleClose(b), "\n\n"...)
-	if err := out.write(b); err != nil {
+	if !out.write(b) {
 		return 0, errGone
 	}
 	return len(p.Objects), nil
@@ -214,18 +217,16 @@ type eventWriter struct {
 	c *http.ResponseController
 }
 
-func (e *eventWriter) write(b []byte) error {
-	if err := e.c.SetWriteDeadline(time.Now().Add(slow)); err != nil {
-		return err
+// write reports whether the reader has taken it in time.
+func (e *eventWriter) write(b []byte) bool {
+	if e.c.SetWriteDeadline(time.Now().Add(slow)) != nil {
+		return false
 	}
 	if _, err := e.w.Write(b); err != nil {
-		return err
+		return false
 	}
-	return e.c.Flush()
+	return e.c.Flush() == nil
 }
 
 // bye tells the reader why nothing follows.
-func (e *eventWriter) bye(why string) error {
-	_ = e.write([]byte(": " + why + "\n\n"))
-	return nil
-}
+func (e *eventWriter) bye(why string) { e.write([]byte(": " + why + "\n\n")) }

@@ -108,7 +108,7 @@ func (c *Crowd) write(r *rand.Rand) {
 			c.t.Errorf("%d of %d are in: %+v", st.SuccessCount, len(batch), st.Failures)
 		}
 		c.posted.Add(int64(len(batch)))
-		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+		<-time.After(time.Duration(r.IntN(20)) * time.Millisecond)
 	}
 }
 
@@ -122,7 +122,7 @@ func (c *Crowd) ask(method, path, body string, out any) http.Header {
 		if c.t.Context().Err() != nil {
 			return h
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
@@ -187,7 +187,7 @@ func (c *Crowd) follow(by string, r *rand.Rand) map[string]int {
 			if last || c.t.Context().Err() != nil {
 				return seen
 			}
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 	}
 }

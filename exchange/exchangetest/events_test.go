@@ -65,7 +65,7 @@ func TestEventsResumeWithoutGapOrRepeat(t *testing.T) {
 	got = append(got, more...)
 	// What comes while somebody listens.
 	go func() {
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		add(2)
 	}()
 	more, last = receive(t, e, "cert-at", at, "board", "", last, 2)
@@ -144,7 +144,7 @@ func TestEventsEndWithTheRight(t *testing.T) {
 	}
 	req.SetBasicAuth("cert-pl", pl)
 	res, err := http.DefaultClient.Do(req)
-	if err != nil || res.StatusCode != 200 {
+	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
 	}
 	defer func() { _ = res.Body.Close() }()

@@ -340,7 +340,7 @@ func (c *call) resource(v any) error {
 func (c *call) unchanged(facts ...string) bool {
 	sum := sha256.New()
 	for _, f := range append(facts, c.session.Caller(), strings.Join(c.path, "/"), c.r.URL.RawQuery) {
-		fmt.Fprintf(sum, "%d:%s\n", len(f), f)
+		_, _ = fmt.Fprintf(sum, "%d:%s\n", len(f), f)
 	}
 	// Weak: compression does not change what it says.
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`

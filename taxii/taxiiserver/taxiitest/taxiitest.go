@@ -264,7 +264,7 @@ func (x *exchange) check(want string, res *http.Response, body []byte) {
 func (x *exchange) compare(name, got string, there bool, want string, equal func() bool) {
 	x.t.Helper()
 	pattern, isPattern := strings.CutPrefix(want, "~")
-	good := false
+	var good bool
 	switch {
 	case want == "present":
 		good = there
