@@ -65,7 +65,9 @@ func (b *Block) Hash() string {
 	var facts strings.Builder
 	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
 		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
-	fmt.Fprintf(&facts, "starts %x\nby %s %s\ncontrol %s\n", b.Starts, b.By, b.Submission, b.Control)
+	if len(b.Starts) > 0 || b.By != "" { // blocks of before have neither
+		fmt.Fprintf(&facts, "starts %x\nby %s %s\ncontrol %s\n", b.Starts, b.By, b.Submission, b.Control)
+	}
 	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
 	sum := sha256.Sum256(append(head[:], body[:]...))
 	return hex.EncodeToString(sum[:])

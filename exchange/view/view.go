@@ -10,7 +10,7 @@
 // Keys, big-endian, where c is a collection's number, f a feed and s the
 // date_added of a block's first object in µs:
 //
-//	m name              the applied sequence of a stream
+//	m name              the applied sequence of a stream; the view's format
 //	n name              the number of a collection
 //	h c                 where its chain ends
 //	b c s               a block: facts, which of its objects were there before
@@ -127,11 +127,28 @@ func Open(opt Options) (*View, error) {
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
 	}
-	if err := v.load(); err != nil {
+	if err := errors.Join(v.checkFormat(), v.load()); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
 	return v, nil
+}
+
+// format is that of keys and values. A view of another one is emptied, and made
+// again from the journal.
+const format = "2"
+
+func (v *View) checkFormat() error {
+	value, _, err := v.get(metaKey("format"))
+	if err != nil || string(value) == format {
+		return err
+	}
+	b := v.db.NewBatch()
+	defer func() { _ = b.Close() }()
+	if err := errors.Join(b.DeleteRange([]byte{0}, []byte{0xff}, nil), b.Set(metaKey("format"), []byte(format), nil), b.Commit(pebble.NoSync)); err != nil {
+		return fmt.Errorf("empty the view: %w", err)
+	}
+	return nil
 }
 
 // load reads what is kept in memory.

@@ -2,9 +2,9 @@ package taxiiserver
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -217,7 +217,9 @@ func (c *call) add() error {
 		return tooLarge
 	}
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTime)) // not every writer can
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(c.r.ContentLength, 0), root.MaxContentLength)) + bytes.MinRead) // its objects are parts of it
+	_, err = buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -225,7 +227,7 @@ func (c *call) add() error {
 	case err != nil:
 		return taxii.NewError(http.StatusBadRequest, "Cannot be read", "The request's body ended early or is not in its Content-Encoding")
 	}
-	list, err := taxii.SplitEnvelope(body, MaxObjects)
+	list, err := taxii.SplitEnvelope(buf.Bytes(), MaxObjects)
 	if err == nil && len(list) == 0 {
 		err = errors.New("it has no objects")
 	}
