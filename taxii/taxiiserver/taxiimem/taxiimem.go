@@ -55,7 +55,8 @@ type Status struct {
 type Collection struct {
 	taxii.Collection
 	Rights  map[string]Rights
-	objects []stored
+	objects []*stored
+	byID    map[string][]*stored
 	changes int
 }
 
@@ -99,11 +100,9 @@ func (c *Collection) add(raw []byte, h *stix.Head, added time.Time) (bool, error
 	if err != nil {
 		return false, err
 	}
-	o := stored{typ: h.Type, at: at}
+	o := &stored{typ: h.Type, at: at}
 	o.Raw, o.ID, o.SpecVersion, o.Version = slices.Clone(raw), h.ID, h.Spec(), versionText(h)
-	if slices.ContainsFunc(c.objects, func(x stored) bool {
-		return x.ID == o.ID && x.at.Equal(o.at) && x.SpecVersion == o.SpecVersion
-	}) {
+	if slices.ContainsFunc(c.byID[o.ID], func(x *stored) bool { return x.at.Equal(o.at) && x.SpecVersion == o.SpecVersion }) {
 		return false, nil
 	}
 	if added.IsZero() {
@@ -113,9 +112,22 @@ func (c *Collection) add(raw []byte, h *stix.Head, added time.Time) (bool, error
 	if n := len(c.objects); n > 0 && !o.Added.After(c.objects[n-1].Added) {
 		o.Added = c.objects[n-1].Added.Add(time.Microsecond)
 	}
-	c.objects = append(c.objects, o)
-	c.changes++
+	c.keep(append(c.objects, o), o.ID)
 	return true, nil
+}
+
+// keep makes objects the collection's, which differ from before in one id.
+func (c *Collection) keep(objects []*stored, id string) {
+	if c.byID == nil {
+		c.byID = make(map[string][]*stored)
+	}
+	if n := len(objects); n > len(c.objects) {
+		c.byID[id] = append(c.byID[id], objects[n-1])
+	} else {
+		c.byID[id] = slices.DeleteFunc(slices.Clone(c.byID[id]), func(o *stored) bool { return !slices.Contains(objects, o) })
+	}
+	c.objects = objects
+	c.changes++
 }
 
 func versionText(h *stix.Head) string {
@@ -227,8 +239,7 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	p := new(taxiiserver.Page)
-	for i := range c.objects {
-		o := &c.objects[i]
+	for _, o := range c.objects {
 		switch {
 		case !q.After.IsZero() && !o.Added.After(q.After):
 		case !c.selected(o, &q.Selection, "last"), !m.Object(o.Raw):
@@ -250,10 +261,9 @@ func (c *Collection) selected(o *stored, s *taxiiserver.Selection, without strin
 		return false
 	}
 	oldest, newest := o.at, o.at
-	for i := range c.objects {
-		other := &c.objects[i]
+	for _, other := range c.byID[o.ID] {
 		switch {
-		case other.ID != o.ID || !in(s.SpecVersions, other.SpecVersion):
+		case !in(s.SpecVersions, other.SpecVersion):
 		case len(s.SpecVersions) == 0 && other.SpecVersion > o.SpecVersion:
 			return false
 		case len(s.SpecVersions) == 0 && other.SpecVersion < o.SpecVersion:
@@ -330,13 +340,11 @@ func (x *session) Delete(_ context.Context, root, id, object string, s taxiiserv
 	if len(s.SpecVersions) == 0 { // what is deleted is gone in every version of STIX
 		s.SpecVersions = []string{"2.0", "2.1"}
 	}
-	before := slices.Clone(c.objects)
-	kept := slices.DeleteFunc(slices.Clone(before), func(o stored) bool { return c.selected(&o, &s, "all") })
-	if len(kept) == len(before) {
+	kept := slices.DeleteFunc(slices.Clone(c.objects), func(o *stored) bool { return c.selected(o, &s, "all") })
+	if len(kept) == len(c.objects) {
 		return taxiiserver.ErrNotFound
 	}
-	c.objects = kept
-	c.changes++
+	c.keep(kept, object)
 	return nil
 }
 
