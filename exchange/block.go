@@ -42,9 +42,6 @@ type Block struct {
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte
-	// By is the member whose objects these are, Submission the status resource
-	// of the request that brought them; "" for what feeds brought.
-	By, Submission string
 	// Control is set on a control block: it adds nothing and changes what is
 	// there. Its Count is 0 and its payload the JSON of what the kind needs.
 	Control ControlKind
@@ -65,8 +62,8 @@ func (b *Block) Hash() string {
 	var facts strings.Builder
 	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
 		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
-	if len(b.Starts) > 0 || b.By != "" { // blocks of before have neither
-		fmt.Fprintf(&facts, "starts %x\nby %s %s\ncontrol %s\n", b.Starts, b.By, b.Submission, b.Control)
+	if len(b.Starts) > 0 || b.Control != "" { // blocks of before have neither
+		fmt.Fprintf(&facts, "starts %x\ncontrol %s\n", b.Starts, b.Control)
 	}
 	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
 	sum := sha256.Sum256(append(head[:], body[:]...))

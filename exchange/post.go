@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +29,7 @@ const postWait = time.Minute
 // Post is what one append gives a collection on a member's behalf: the objects
 // of Share, or a control block.
 type Post struct {
-	Share      Share
-	By         string
-	Submission string
+	Share Share
 	// Control and Payload make it a control block.
 	Control ControlKind
 	Payload []byte
@@ -85,9 +84,6 @@ type Outcome struct {
 // Addition is a member's request to add objects to a collection.
 type Addition struct {
 	Collection *Collection
-	By         string
-	// Submission names the request.
-	Submission string
 	// SpecVersions are those of STIX that the collection takes.
 	SpecVersions []string
 	// Objects are JSON texts as they came.
@@ -156,15 +152,12 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 		return nil, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
 	}
 	h, err := stix.ParseHead(raw)
-	out.ID, out.Version = h.ID, h.Modified
-	if h.Modified == "" {
-		out.Version = h.Created
-	}
+	b, ok := stix.ScanBrief(raw)
+	out.ID, out.Version = cmp.Or(h.ID, string(b.ID)), cmp.Or(h.Modified, h.Created, string(b.Version))
 	if err != nil {
 		return nil, err
 	}
 	// Our blocks are read by a scanner that knows no escapes in these.
-	b, ok := stix.ScanBrief(raw)
 	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
 		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
 	}
@@ -178,6 +171,9 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 			return nil, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
 		}
 		return nil, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
+	}
+	if level, ok := tlp.FromMarking(h.ID); ok && tlp.Defined(raw) != level {
+		return nil, fmt.Errorf("its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
 	}
 	at, err := h.Version()
 	if err != nil {
@@ -202,7 +198,7 @@ func (p *Poster) batch(ctx context.Context, a *Addition, list []*candidate, outc
 		return 0, err
 	}
 	defer done()
-	post := &Post{Share: Share{Collection: a.Collection.ID}, By: a.By, Submission: a.Submission}
+	post := &Post{Share: Share{Collection: a.Collection.ID}}
 	seen := make(map[Version]bool)
 	for i, c := range list {
 		if c == nil {
@@ -230,8 +226,12 @@ func (p *Poster) batch(ctx context.Context, a *Addition, list []*candidate, outc
 // deleted.
 var ErrNoVersion = errors.New("no such object or version")
 
-// Delete takes the versions of an object that match wants out of a collection.
-func (p *Poster) Delete(ctx context.Context, c *Collection, by, id string, wants func(all []Version) []Version) (uint64, error) {
+// maxDeleted is how many versions one control block takes out.
+const maxDeleted = 5000
+
+// Delete takes the versions of an object that wants names, of all that there
+// are, out of a collection.
+func (p *Poster) Delete(ctx context.Context, c *Collection, id string, wants func(all []Version) []Version) (last uint64, err error) {
 	done, err := p.turn(ctx, c.ID)
 	if err != nil {
 		return 0, err
@@ -241,15 +241,20 @@ func (p *Poster) Delete(ctx context.Context, c *Collection, by, id string, wants
 	if err != nil {
 		return 0, err
 	}
-	d := Deletion{Objects: wants(all)}
-	if len(d.Objects) == 0 {
+	list := wants(all)
+	if len(list) == 0 {
 		return 0, ErrNoVersion
 	}
-	payload, err := json.Marshal(d)
-	if err != nil {
-		return 0, err
+	for part := range slices.Chunk(list, maxDeleted) {
+		payload, err := json.Marshal(Deletion{Objects: part})
+		if err != nil {
+			return 0, err
+		}
+		if last, err = p.write(ctx, &Post{Share: Share{Collection: c.ID, Label: tlp.Clear}, Control: ControlDelete, Payload: payload}); err != nil {
+			return 0, err
+		}
 	}
-	return p.write(ctx, &Post{Share: Share{Collection: c.ID, Label: tlp.Clear}, By: by, Control: ControlDelete, Payload: payload})
+	return last, nil
 }
 
 // write appends a post and returns when it can be read. The caller has the turn.

@@ -1,6 +1,7 @@
 package taxii
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -78,11 +79,11 @@ func ParseFilter(query url.Values) (Filter, error) {
 		f.AddedAfter = t
 	}
 	if s := one("limit"); s != "" {
-		n, e := strconv.ParseUint(s, 10, 31)
+		n, e := strconv.ParseUint(s, 10, 63)
 		if (e != nil || n == 0) && err == nil {
 			err = badParameter("limit", "is not a whole number from 1 up")
 		}
-		f.Limit = int(n)
+		f.Limit = int(min(n, math.MaxInt32))
 	}
 	f.Next = one("next")
 	f.IDs, f.Types, f.SpecVersions = list("match[id]"), list("match[type]"), list("match[spec_version]")

@@ -15,9 +15,6 @@ import (
 // MediaType is what every response is, errors included (TAXII 2.1 section 1.6.8.1).
 const MediaType = "application/taxii+json;version=2.1"
 
-// STIXMediaType is what objects in a collection are (TAXII 2.1 section 5.2).
-const STIXMediaType = "application/stix+json;version=2.1"
-
 // The headers that give the date_added of the first and last object of a page
 // (TAXII 2.1 section 3.1).
 const (
@@ -175,7 +172,7 @@ func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 // fewer than the six that the specification wants.
 func ParseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if err != nil || len(s) > len(time.RFC3339Nano) || s[13] != ':' || s[19] == ',' {
 		return time.Time{}, fmt.Errorf("%.60q is not a timestamp such as 2026-03-19T00:04:07.000000Z", s)
 	}
 	return t.UTC(), nil

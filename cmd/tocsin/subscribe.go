@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,15 @@ remembers it.`,
 			client := newClient(r)
 			err = errNotOverNATS
 			if r.user != exchange.Admin && r.user != "" && cursorFile == "" {
-				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error { return show(b.Bundle) })
+				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error {
+					for _, v := range b.Deleted {
+						say(c, "deleted from %s: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
+					}
+					if b.Bundle == nil {
+						return nil
+					}
+					return show(b.Bundle)
+				})
 			}
 			var answer *apiclient.Error
 			if errors.Is(err, errNotOverNATS) || errors.As(err, &answer) && answer.Status == http.StatusConflict {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,14 @@ import (
 )
 
 // The pace of an event stream: a comment at least every heartbeat, and a reader
-// who takes longer than slow for one write is cut; it resumes where it stood.
+// who takes longer than slow for 64 KiB is cut; it resumes where it stood.
 const (
 	heartbeat = 15 * time.Second
 	slow      = 30 * time.Second
-	perEvent  = 500 // objects
+
+	// An event has at most so many objects, and of more than one so many bytes.
+	perEvent   = 500
+	eventBytes = 1 << 20
 )
 
 // place is where a reader of an event stream stands, as its event ids say: the
@@ -99,6 +103,9 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold events back
 	out := &eventWriter{w: w, c: http.NewResponseController(w)}
 	// The id alone: whoever is cut before the first event resumes from here too.
+	if req.Method == http.MethodHead {
+		return nil
+	}
 	if out.write([]byte("retry: 1000\nid: " + at.String() + "\n\n")) {
 		a.follow(req, out, c, at)
 	}
@@ -167,7 +174,7 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 // sendEvent writes an event of what there is behind at, and moves at there. It
 // returns how many objects that were.
 func (a *API) sendEvent(ctx context.Context, out *eventWriter, c *exchange.Collection, at *place) (int, error) {
-	p, err := a.View.Page(ctx, c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent})
+	p, err := a.View.Page(ctx, c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
 	if err != nil {
 		if ctx.Err() != nil {
 			return 0, errGone
@@ -219,11 +226,13 @@ type eventWriter struct {
 
 // write reports whether the reader has taken it in time.
 func (e *eventWriter) write(b []byte) bool {
-	if e.c.SetWriteDeadline(time.Now().Add(slow)) != nil {
-		return false
-	}
-	if _, err := e.w.Write(b); err != nil {
-		return false
+	for part := range slices.Chunk(b, 64<<10) {
+		if e.c.SetWriteDeadline(time.Now().Add(slow)) != nil {
+			return false
+		}
+		if _, err := e.w.Write(part); err != nil {
+			return false
+		}
 	}
 	return e.c.Flush() == nil
 }

@@ -205,7 +205,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
 	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
-		Collection: c, By: s.who, Submission: sub.Status.ID, SpecVersions: c.STIX, Objects: objects,
+		Collection: c, SpecVersions: c.STIX, Objects: objects,
 	})
 	if err != nil {
 		return nil, closing(err)
@@ -215,11 +215,11 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		d := taxii.StatusDetails{ID: clip(cmp.Or(o.ID, "objects["+strconv.Itoa(i)+"]")), Version: clip(cmp.Or(o.Version, taxii.NoVersion))}
 		switch {
 		case o.Problem != "":
-			d.Message = o.Problem
+			d.Message = clip(o.Problem)
 			sub.Status.Failures = append(sub.Status.Failures, d)
 			sub.Status.FailureCount++
 			continue
-		case o.Already:
+		case o.Already && r.CanRead:
 			d.Message = "was there already"
 		}
 		sub.Status.Successes = append(sub.Status.Successes, d)
@@ -238,9 +238,10 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 // clip bounds what a hostile object puts into a status.
 func clip(s string) string { return s[:min(len(s), 300)] }
 
-// closing makes an exchange that stops a server that is unavailable.
+// closing makes an exchange that stops, or whose view does not keep up, a server
+// that is unavailable.
 func closing(err error) error {
-	if errors.Is(err, exchange.ErrClosed) {
+	if errors.Is(err, exchange.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
 		return taxiiserver.ErrUnavailable
 	}
 	return err
@@ -289,7 +290,7 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 	if !r.CanRead || !r.CanWrite {
 		return taxiiserver.ErrForbidden
 	}
-	_, err = s.a.Poster.Delete(ctx, c, s.who, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	_, err = s.a.Poster.Delete(ctx, c, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
 	if errors.Is(err, exchange.ErrNoVersion) {
 		return taxiiserver.ErrNotFound
 	}
@@ -305,20 +306,24 @@ func selected(all []exchange.Version, sel *taxiiserver.Selection) (list []exchan
 			of = append(of, v)
 		}
 	}
-	if len(sel.Versions) == 0 {
+	if len(sel.Versions) == 0 || len(of) == 0 {
 		return of
 	}
+	first, last := of[0].Version, of[0].Version
 	for _, v := range of {
-		for _, want := range sel.Versions {
-			first, last := true, true
-			for _, other := range of {
-				first, last = first && !other.Version.Before(v.Version), last && !other.Version.After(v.Version)
-			}
-			if want.Keyword == "all" || want.Keyword == "first" && first || want.Keyword == "last" && last ||
-				want.Keyword == "" && want.At.Equal(v.Version) {
-				list = append(list, v)
-				break
-			}
+		if v.Version.Before(first) {
+			first = v.Version
+		}
+		if v.Version.After(last) {
+			last = v.Version
+		}
+	}
+	for _, v := range of {
+		if slices.ContainsFunc(sel.Versions, func(want taxii.VersionFilter) bool {
+			return want.Keyword == "all" || want.Keyword == "first" && v.Version.Equal(first) || want.Keyword == "last" && v.Version.Equal(last) ||
+				want.Keyword == "" && want.At.Equal(v.Version)
+		}) {
+			list = append(list, v)
 		}
 	}
 	return list

@@ -53,7 +53,8 @@ func (c *Client) Events(ctx context.Context, collection, from, last string, each
 	}
 }
 
-// ownError is an error of the caller's function.
+// ownError is an error that another connection does not cure: of the caller's
+// function, or of what the server sends.
 type ownError struct{ err error }
 
 func (e *ownError) Error() string { return e.err.Error() }
@@ -124,7 +125,7 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 		line = append(line, part...)
 		switch {
 		case len(line) > maxBundle:
-			return nil, fmt.Errorf("an event is larger than %d MiB", maxBundle>>20)
+			return nil, &ownError{fmt.Errorf("an event is larger than %d MiB", maxBundle>>20)}
 		case errors.Is(err, bufio.ErrBufferFull):
 		case err != nil:
 			return nil, err

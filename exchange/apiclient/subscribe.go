@@ -19,12 +19,14 @@ import (
 // maxBundle bounds a decompressed block, in bytes.
 const maxBundle = 256 << 20
 
-// Block is one block of a collection as it came over NATS: a STIX bundle.
+// Block is one block of a collection as it came over NATS: a STIX bundle, or,
+// where Deleted is not empty, what was taken out of the collection.
 type Block struct {
 	Collection string
 	Number     uint64
 	Count      int
 	Bundle     []byte
+	Deleted    []exchange.Version
 }
 
 // Subscribe calls each with the blocks of a collection, in order, as they come,
@@ -87,10 +89,16 @@ func (c *Client) Subscribe(ctx context.Context, collection, from string, each fu
 			return fmt.Errorf("subscribe to %s: a message is not a block: %w", collection, err)
 		}
 		b.Count, _ = strconv.Atoi(msg.Headers().Get("Tocsin-Count"))
-		// A control block brings no objects: what it takes back was on its way.
-		if b.Number > last && msg.Headers().Get("Tocsin-Control") == "" { // else it came again
+		if b.Number > last { // else it came again
 			if b.Bundle, err = z.DecodeAll(msg.Data(), nil); err != nil {
 				return fmt.Errorf("block %d of %s: %w", b.Number, collection, err)
+			}
+			if control := msg.Headers().Get("Tocsin-Control"); control != "" {
+				d, err := (&exchange.Block{Number: b.Number, Control: exchange.ControlKind(control)}).Deletion(b.Bundle)
+				if err != nil {
+					return fmt.Errorf("subscribe to %s: %w", collection, err)
+				}
+				b.Bundle, b.Deleted = nil, d.Objects
 			}
 			if err := each(b); err != nil {
 				return err

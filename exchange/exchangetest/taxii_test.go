@@ -271,7 +271,7 @@ func TestConditional(t *testing.T) {
 		if !strings.HasPrefix(tag, `W/"`) || !strings.Contains(strings.Join(h.Values("Vary"), ","), "Authorization") {
 			t.Errorf("%s: %v", path, h)
 		}
-		for _, match := range []string{tag, `"x", ` + tag, "*", strings.TrimPrefix(tag, "W/")} {
+		for _, match := range []string{tag, `"x", ` + tag, strings.TrimPrefix(tag, "W/")} {
 			if code, h, text := e.Do(t, "GET", path, "cert-at", at, "", "If-None-Match", match); code != 304 || text != "" || h.Get("ETag") != tag {
 				t.Errorf("%s with %s: %d %s", path, match, code, text)
 			}
@@ -446,4 +446,37 @@ func whole(t *testing.T, e *exchangetest.Exchange, collection string) {
 			}
 		}
 	}
+}
+
+// BenchmarkAdd posts batches of 1000 indicators; an operation is a batch.
+func BenchmarkAdd(b *testing.B) {
+	e := exchangetest.Start(b, writable)
+	token := e.Token(b, "cert-at")
+	n := 0
+	for b.Loop() {
+		var objects []string
+		for range 1000 {
+			n++
+			objects = append(objects, sample(n, version1, ""))
+		}
+		if code, _, text := e.Do(b, "POST", boardObjects, "cert-at", token, envelope(objects...), "Content-Type", taxii.MediaType); code != http.StatusAccepted {
+			b.Fatal(code, text)
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "objects/s")
+}
+
+// BenchmarkIngest publishes pieces of 2000 hosts; an operation is a piece.
+func BenchmarkIngest(b *testing.B) {
+	e := exchangetest.Start(b, exchangetest.Register)
+	pieces := make([]string, 0, 64)
+	for day := 1; day <= 28; day++ {
+		pieces = append(pieces, rows(2000, fmt.Sprintf("2026-02-%02d", day), "AT"), rows(2000, fmt.Sprintf("2026-01-%02d", day), "AT"))
+	}
+	n := 0
+	for b.Loop() {
+		e.Publish(b, "rustock", pieces[n%len(pieces)])
+		n++
+	}
+	b.ReportMetric(float64(2000*n)/b.Elapsed().Seconds(), "hosts/s")
 }

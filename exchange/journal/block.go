@@ -33,10 +33,6 @@ func encodeHeader(b *exchange.Block) nats.Header {
 	if len(b.Starts) > 0 {
 		h.Set("Tocsin-Starts", base64.StdEncoding.EncodeToString(b.Starts))
 	}
-	if b.By != "" {
-		h.Set("Tocsin-By", b.By)
-		h.Set("Tocsin-Submission", b.Submission)
-	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
 	h.Set("Tocsin-Feeds", strings.Join(b.Feeds, ","))
@@ -53,7 +49,7 @@ func encodeHeader(b *exchange.Block) nats.Header {
 func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*exchange.Block, error) {
 	b := &exchange.Block{
 		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
-		By: h.Get("Tocsin-By"), Submission: h.Get("Tocsin-Submission"), Control: exchange.ControlKind(h.Get("Tocsin-Control")),
+		Control: exchange.ControlKind(h.Get("Tocsin-Control")),
 	}
 	var errs [6]error
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)

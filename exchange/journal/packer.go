@@ -131,8 +131,8 @@ func (p *packer) run() {
 // append builds and appends one block from the parcels that wait. It returns how
 // many of them are now carried whole.
 func (p *packer) append(batch []*parcel) (finished int, err error) {
-	if err := p.j.ctx.Err(); err != nil {
-		return 0, fmt.Errorf("collection %s: the journal is closing: %w", p.collection, err)
+	if p.j.ctx.Err() != nil {
+		return 0, fmt.Errorf("collection %s: %w", p.collection, exchange.ErrClosed)
 	}
 	if !p.loaded {
 		if p.head, err = p.j.head(p.j.ctx, p.collection); err != nil {
@@ -181,10 +181,9 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 // post makes a block of what a member adds or changes, all of it and nothing
 // else.
 func (p *packer) post(b *exchange.Block, x *parcel) error {
-	b.By, b.Submission, b.Control, b.Label = x.post.By, x.post.Submission, x.post.Control, max(b.Label, x.share.Label)
+	b.Control, b.Label = x.post.Control, max(b.Label, x.share.Label)
 	if b.Control != "" {
 		p.raw = append(p.raw[:0], x.post.Payload...)
-		return p.close(b, time.Time{})
 	}
 	for _, g := range x.share.Groups {
 		p.add(b, g)

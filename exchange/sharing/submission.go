@@ -74,7 +74,7 @@ func spread(heads []*stix.Head, byID map[string]tlp.Level) {
 // own is the label that an object carries itself.
 func own(h *stix.Head) (label tlp.Level, err error) {
 	if _, ok := tlp.FromMarking(h.ID); ok {
-		return tlp.Clear, nil // the definition of a label is no secret
+		label = tlp.Clear // the definition of a label is no secret
 	}
 	for _, refs := range [][]string{h.ObjectMarkingRefs, h.GranularMarkingRefs} {
 		for _, id := range refs {
@@ -89,8 +89,9 @@ func own(h *stix.Head) (label tlp.Level, err error) {
 		}
 	}
 	for _, s := range h.Labels {
-		if len(s) > 4 && strings.EqualFold(s[:4], "tlp:") {
-			l, e := tlp.Parse(s)
+		// Also with something before it, as in misp:tlp:red.
+		if i := strings.LastIndex(strings.ToLower(s), "tlp:"); i >= 0 && (i == 0 || strings.ContainsAny(s[i-1:i], ": \t")) {
+			l, e := tlp.Parse(s[i:])
 			if e != nil {
 				err = fmt.Errorf("label %.40q: %w", s, e)
 			}

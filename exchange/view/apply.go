@@ -395,12 +395,11 @@ func (w *writer) remove(id objectID, ver version) error {
 	if err := errors.Join(w.unmark('v', e.place), w.unmark('l', e.place)); err != nil {
 		return err
 	}
-	older, err := olderVersions(w.r, w.c, id)
+	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
 	if err != nil {
 		return err
 	}
-	if n := len(older); n > 0 {
-		next := older[n-1]
+	if found {
 		w.set(objectKey('i', w.c, id), next.append(nil))
 		w.del(olderKey{id, next.version}.append(w.c))
 	} else {

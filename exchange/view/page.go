@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
@@ -46,7 +44,12 @@ type Query struct {
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
+	// Bytes bounds the objects of a page that has more than one; 0 means 16 MiB.
+	Bytes int
 }
+
+// maxBytes is how much a page holds, but for one object that is larger.
+const maxBytes = 16 << 20
 
 // Object is one object as a page has it. Raw is not to be changed.
 type Object struct {
@@ -116,6 +119,7 @@ type reader struct {
 	// latest says that what the view marks as latest is what is wanted.
 	latest  bool
 	page    []Object
+	size    int
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
@@ -207,7 +211,7 @@ func (r *reader) block(first int64, set bits) error {
 		if was, ok := d.before(i); ok && was.added() > r.since {
 			continue // the reader has met it there
 		}
-		if err := r.take(&d.objects[i], place{first, i}); err != nil {
+		if err := r.take(&d.objects[i], place{first, i}, r.latest); err != nil {
 			if errors.Is(err, errFull) {
 				r.cut(d, place{first, i})
 			}
@@ -234,8 +238,9 @@ func (r *reader) cut(d *decoded, at place) {
 	}
 }
 
-// take adds an object to the page where it fits the query.
-func (r *reader) take(o *stored, at place) error {
+// take adds an object to the page where it fits the query. chosen says that its
+// version is one of those that are wanted.
+func (r *reader) take(o *stored, at place, chosen bool) error {
 	if len(r.q.Types) > 0 && !slices.ContainsFunc(r.q.Types, func(t string) bool { return string(o.brief.Type) == t }) {
 		return nil
 	}
@@ -247,7 +252,7 @@ func (r *reader) take(o *stored, at place) error {
 	if err != nil {
 		return err
 	}
-	if !r.latest {
+	if !chosen {
 		id, ok := scannedID(o.brief)
 		if !ok {
 			return ErrDamaged
@@ -259,95 +264,20 @@ func (r *reader) take(o *stored, at place) error {
 	if !r.q.Match.Object(o.raw) {
 		return nil
 	}
-	if len(r.page) == r.q.Limit {
+	if n := len(r.page); n == r.q.Limit || n > 0 && r.size+len(o.raw) > cmp.Or(r.q.Bytes, maxBytes) {
 		return errFull
 	}
+	r.size += len(o.raw)
 	r.page = append(r.page, Object{
 		Raw: o.raw, ID: string(o.brief.ID), SpecVersion: spec, Version: string(o.brief.Version), Added: micros(at.added()),
 	})
 	return nil
 }
 
-// wants decides about a version where not just the latest are wanted, as the
-// view marks them.
-func (r *reader) wants(id objectID, ver version) (bool, error) {
-	list, err := r.chosen(id)
-	return slices.ContainsFunc(list, func(f found) bool { return f.id == id && f.version == ver }), err
-}
-
-// found is a version of an object that the collection has.
-type found struct {
-	id objectID
-	entry
-}
-
-// chosen lists the versions of an object that the query is after: those of the
-// STIX versions that it names, of the newest that there is where it names none.
-func (r *reader) chosen(id objectID) (list []found, err error) {
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, id.specName()) {
-			continue
-		}
-		versions, err := r.v.versions(r.c, id)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range versions {
-			list = append(list, found{id, e})
-		}
-		if len(r.q.SpecVersions) == 0 && len(list) > 0 {
-			break
-		}
-	}
-	if r.all || len(list) == 0 {
-		return list, nil
-	}
-	slices.SortStableFunc(list, func(a, b found) int { return bytes.Compare(a.version[:], b.version[:]) })
-	oldest, newest := list[0].version, list[len(list)-1].version
-	return slices.DeleteFunc(list, func(f found) bool {
-		return !(r.exact[f.version] || r.last && f.version == newest || r.first && f.version == oldest)
-	}), nil
-}
-
-// versions lists all versions of an object and where they stand last, oldest
-// version first.
-func (v *View) versions(c uint32, id objectID) ([]entry, error) {
-	list, err := olderVersions(v.db, c, id)
-	if err != nil {
-		return nil, err
-	}
-	value, found, err := v.get(objectKey('i', c, id))
-	if err != nil || !found {
-		return list, err
-	}
-	e, err := decodeEntry(value)
-	return append(list, e), err
-}
-
-// olderVersions is versions without the latest.
-func olderVersions(r pebble.Reader, c uint32, id objectID) (list []entry, err error) {
-	lower := objectKey('o', c, id)
-	upper := slices.Clone(lower)
-	upper[len(upper)-1]++ // the byte after the type's end
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, fmt.Errorf("read view: %w", err)
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		var e entry
-		copy(e.version[:], it.Key()[len(lower):])
-		if e.place, err = decodePlace(it.Value()); err != nil {
-			return nil, err
-		}
-		list = append(list, e)
-	}
-	return list, it.Error()
-}
-
 // byID looks the wanted objects up.
 func (r *reader) byID() error {
 	var places []place
+	blocks := make(map[int64]*block) // what was read of them
 	ids := slices.Compact(slices.Sorted(slices.Values(r.q.IDs)))
 	for _, text := range ids {
 		id, ok := parseID([]byte(text))
@@ -358,8 +288,8 @@ func (r *reader) byID() error {
 		if err != nil {
 			return err
 		}
-		for _, f := range list {
-			p, err := r.met(f.place)
+		for _, last := range list {
+			p, err := r.met(last, blocks)
 			if err != nil {
 				return err
 			}
@@ -368,10 +298,11 @@ func (r *reader) byID() error {
 			}
 		}
 	}
-	// What chosen chose is what is wanted.
-	r.latest = true
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.added(), b.added()) })
 	for _, p := range places {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
 		d, err := r.v.decode(r.ctx, r.c, p.first)
 		if err != nil {
 			return err
@@ -379,7 +310,7 @@ func (r *reader) byID() error {
 		if p.i >= len(d.objects) {
 			return ErrDamaged
 		}
-		if err := r.take(&d.objects[p.i], p); err != nil {
+		if err := r.take(&d.objects[p.i], p, true); err != nil {
 			return err
 		}
 	}
@@ -388,11 +319,16 @@ func (r *reader) byID() error {
 
 // met returns the first place of a version behind where the reader started, of
 // a version that stands last at p.
-func (r *reader) met(p place) (place, error) {
+func (r *reader) met(p place, blocks map[int64]*block) (place, error) {
 	for {
-		b, err := r.v.readBlock(r.c, p.first)
-		if err != nil {
-			return p, err
+		b := blocks[p.first]
+		if b == nil {
+			var err error
+			if b, err = r.v.readBlock(r.c, p.first); err != nil {
+				return p, err
+			}
+			b.starts, b.payload = nil, nil // they hold on to the whole record
+			blocks[p.first] = b
 		}
 		was, ok := b.before(p.i)
 		if !ok || was.added() <= r.since {
@@ -400,52 +336,4 @@ func (r *reader) met(p place) (place, error) {
 		}
 		p = was
 	}
-}
-
-// versionID is the identifier of what a version names.
-func versionID(v exchange.Version) (objectID, bool) {
-	id, ok := parseID([]byte(v.ID))
-	if slices.Contains(otherSpecs, v.SpecVersion) {
-		id.spec = v.SpecVersion
-	}
-	return id, ok && id.String() == v.ID
-}
-
-// Has implements exchange.Known, as does Versions.
-func (v *View) Has(collection string, want exchange.Version) (bool, error) {
-	id, ok := versionID(want)
-	c, known := v.number(collection)
-	if !ok || !known {
-		return false, nil
-	}
-	ver := versionOf(want.Version)
-	value, found, err := v.get(objectKey('i', c, id))
-	if err != nil || !found {
-		return false, err
-	}
-	if e, err := decodeEntry(value); err != nil || e.version == ver {
-		return err == nil, err
-	}
-	_, found, err = v.get(olderKey{id, ver}.append(c))
-	return found, err
-}
-
-// Versions lists the versions of an object that a collection has, in every
-// version of STIX.
-func (v *View) Versions(collection, text string) (list []exchange.Version, err error) {
-	id, ok := parseID([]byte(text))
-	c, known := v.number(collection)
-	if !ok || !known || id.String() != text {
-		return nil, nil
-	}
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		entries, err := v.versions(c, id)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			list = append(list, exchange.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
-		}
-	}
-	return list, nil
 }

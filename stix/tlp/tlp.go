@@ -153,3 +153,31 @@ func (l Level) Definition() []byte {
 		`","created":"2017-01-20T00:00:00.000Z","definition_type":"tlp","name":` + string(name) +
 		`,"definition":{"tlp":"` + tlp + `"}}`)
 }
+
+// Defined returns the label that the body of a marking-definition says, in the
+// form of STIX 2.1 or of the TLP 2.0 extension; None where it says none, or two.
+func Defined(object []byte) Level {
+	var o struct {
+		Definition struct {
+			TLP string `json:"tlp"`
+		} `json:"definition"`
+		Extensions map[string]struct {
+			TLP string `json:"tlp_2_0"`
+		} `json:"extensions"`
+	}
+	if json.Unmarshal(object, &o) != nil {
+		return None
+	}
+	said := None
+	for _, s := range []string{o.Definition.TLP, o.Extensions[extension].TLP} {
+		if s == "" {
+			continue
+		}
+		l, err := Parse(s)
+		if err != nil || said != None && said != l {
+			return None
+		}
+		said = l
+	}
+	return said
+}

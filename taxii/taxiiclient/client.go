@@ -7,6 +7,7 @@
 package taxiiclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,7 +114,7 @@ func (c *Client) do(ctx context.Context, method, u string, body []byte, out any)
 		return nil, err
 	}
 	req.Header.Set("Accept", taxii.MediaType)
-	req.Header.Set("User-Agent", first(c.o.UserAgent, "tocsin-taxiiclient"))
+	req.Header.Set("User-Agent", cmp.Or(c.o.UserAgent, "tocsin-taxiiclient"))
 	if body != nil {
 		req.Header.Set("Content-Type", taxii.MediaType)
 	}
@@ -144,13 +145,6 @@ func (c *Client) do(ctx context.Context, method, u string, body []byte, out any)
 		return nil, fmt.Errorf("%s: not a TAXII 2.1 response: %w", u, err)
 	}
 	return res.Header, nil
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // APIRoots returns the URLs of the server's API roots, each with a slash at its end.

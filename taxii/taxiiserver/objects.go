@@ -227,6 +227,12 @@ func (c *call) add() error {
 	case err != nil:
 		return taxii.NewError(http.StatusBadRequest, "Cannot be read", "The request's body ended early or is not in its Content-Encoding")
 	}
+	select {
+	case c.s.adding <- struct{}{}:
+		defer func() { <-c.s.adding }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	list, err := taxii.SplitEnvelope(buf.Bytes(), MaxObjects)
 	if err == nil && len(list) == 0 {
 		err = errors.New("it has no objects")

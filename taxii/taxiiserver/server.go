@@ -124,6 +124,10 @@ const (
 	MaxObjects   = 100_000
 )
 
+// maxAdding is how many requests add objects at a time; the others wait. Each
+// holds its body and its status.
+const maxAdding = 4
+
 // Options configure a server.
 type Options struct {
 	// Secret authenticates cursors; all nodes of a service share it.
@@ -138,6 +142,7 @@ type Server struct {
 	cursors cursors
 	log     *slog.Logger
 	handler http.Handler
+	adding  chan struct{} // a token for each request that adds objects
 }
 
 // New makes a server.
@@ -145,7 +150,7 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log}
+	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log, adding: make(chan struct{}, maxAdding)}
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(2<<10), gzhttp.CompressionLevel(1), gzhttp.AllowCompressedRequests(true))
 	if err != nil {
 		panic(err) // only for options that contradict each other
@@ -346,7 +351,8 @@ func (c *call) unchanged(facts ...string) bool {
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
 	c.w.Header().Set("ETag", "W/"+tag)
 	for part := range strings.SplitSeq(strings.Join(c.r.Header.Values("If-None-Match"), ","), ",") {
-		if part = strings.TrimPrefix(strings.TrimSpace(part), "W/"); part == tag || part == "*" {
+		// Not *: whether there is anything is not known yet.
+		if strings.TrimPrefix(strings.TrimSpace(part), "W/") == tag {
 			c.w.Header().Set("Content-Type", taxii.MediaType)
 			c.w.WriteHeader(http.StatusNotModified)
 			return true

@@ -6,6 +6,7 @@
 package taxiimem
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -183,12 +184,7 @@ func (x *session) Collections(_ context.Context, root string) (list []taxii.Coll
 			list = append(list, v)
 		}
 	}
-	slices.SortFunc(list, func(a, b taxii.Collection) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(a, b taxii.Collection) int { return cmp.Compare(a.ID, b.ID) })
 	return list, nil
 }
 
@@ -315,7 +311,7 @@ func (x *session) Add(_ context.Context, root, id string, objects [][]byte) (*ta
 			st.Failures = append(st.Failures, d)
 			st.FailureCount++
 		default:
-			if !fresh {
+			if !fresh && x.view(c).CanRead {
 				d.Message = "was there already"
 			}
 			st.Successes = append(st.Successes, d)
