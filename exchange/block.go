@@ -42,6 +42,9 @@ type Block struct {
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte
+	// New says, in the same way, which objects the collection cannot have had in
+	// any version.
+	New []byte
 	// Control is set on a control block: it adds nothing and changes what is
 	// there. Its Count is 0 and its payload the JSON of what the kind needs.
 	Control ControlKind
@@ -63,7 +66,7 @@ func (b *Block) Hash() string {
 	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
 		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
 	if len(b.Starts) > 0 || b.Control != "" { // blocks of before have neither
-		fmt.Fprintf(&facts, "starts %x\ncontrol %s\n", b.Starts, b.Control)
+		fmt.Fprintf(&facts, "starts %x\nnew %x\ncontrol %s\n", b.Starts, b.New, b.Control)
 	}
 	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
 	sum := sha256.Sum256(append(head[:], body[:]...))

@@ -142,8 +142,10 @@ func (d *decoder) address() netip.Addr {
 	return a
 }
 
-func (d *decoder) level() tlp.Level {
-	l := tlp.Level(d.byte())
+func (d *decoder) level() tlp.Level { return d.levelOf(d.byte()) }
+
+func (d *decoder) levelOf(b byte) tlp.Level {
+	l := tlp.Level(b)
 	if l > tlp.Red {
 		d.fail()
 	}
@@ -164,6 +166,9 @@ func (d *decoder) done() error {
 	return d.err
 }
 
+// isNew is beside an observation's label where nothing was known before.
+const isNew = 0x80
+
 func (e *encoder) observation(o *Observation) {
 	e.address(o.Address)
 	e.int(int64(o.Day))
@@ -171,7 +176,11 @@ func (e *encoder) observation(o *Observation) {
 	e.int(o.Last.UnixMilli())
 	e.int(o.Modified.UnixMilli())
 	e.int(o.Count)
-	e.b = append(e.b, byte(o.Label))
+	label := byte(o.Label)
+	if o.New {
+		label |= isNew
+	}
+	e.b = append(e.b, label)
 	e.place(o.Place)
 	e.uint(uint64(len(o.Places)))
 	for _, p := range o.Places {
@@ -197,7 +206,8 @@ func (d *decoder) observation() (o Observation) {
 	o.Day = Day(d.int())
 	o.First, o.Last, o.Modified = d.millis(), d.millis(), d.millis()
 	o.Count = d.int()
-	o.Label = d.level()
+	label := d.byte()
+	o.New, o.Label = label&isNew != 0, d.levelOf(label&^isNew)
 	o.Place = d.place()
 	o.Places = make([]Placed, d.count())
 	for i := range o.Places {

@@ -143,7 +143,7 @@ func (d *draft) observation(of HostDay) (int, error) {
 // the chunk are merged.
 func (d *draft) settle(i int) {
 	o := &d.in.Observations[i]
-	o.Modified = o.Last
+	o.Modified, o.New = o.Last, d.versions[i].IsZero()
 	if v := d.versions[i]; !v.IsZero() && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}

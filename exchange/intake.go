@@ -50,6 +50,9 @@ type Observation struct {
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact
+	// New says that nothing was known of the host's day before this record, so
+	// that no collection can have the objects it is packaged as.
+	New bool
 	// Decision is an index into the record's Decisions.
 	Decision int
 }
@@ -133,6 +136,8 @@ type Group struct {
 type Object struct {
 	ID  string
 	Raw []byte
+	// New says that no collection has had any version of it.
+	New bool
 }
 
 // Share is what one collection gains from one intake record, in order.

@@ -30,8 +30,10 @@ func encodeHeader(b *exchange.Block) nats.Header {
 		h.Set("Content-Type", "application/json")
 		h.Set("Tocsin-Control", string(b.Control))
 	}
-	if len(b.Starts) > 0 {
-		h.Set("Tocsin-Starts", base64.StdEncoding.EncodeToString(b.Starts))
+	for name, bits := range map[string][]byte{"Tocsin-Starts": b.Starts, "Tocsin-New": b.New} {
+		if len(bits) > 0 {
+			h.Set(name, base64.StdEncoding.EncodeToString(bits))
+		}
 	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
@@ -51,13 +53,14 @@ func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*
 		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
 		Control: exchange.ControlKind(h.Get("Tocsin-Control")),
 	}
-	var errs [6]error
+	var errs [7]error
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
 	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
 	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
 	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
 	b.Carried, errs[4] = exchange.ParseCarried(h.Get("Tocsin-Carried"))
 	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
+	b.New, errs[6] = base64.StdEncoding.DecodeString(h.Get("Tocsin-New"))
 	if feeds := h.Get("Tocsin-Feeds"); feeds != "" {
 		b.Feeds = strings.Split(feeds, ",")
 	}

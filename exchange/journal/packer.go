@@ -215,11 +215,7 @@ func (p *packer) close(b *exchange.Block, added time.Time) error {
 // add appends a group to the bundle: what it needs and is not there, then its
 // own objects.
 func (p *packer) add(b *exchange.Block, g *exchange.Group) {
-	start := b.Count
-	for len(b.Starts) <= start/8 {
-		b.Starts = append(b.Starts, 0)
-	}
-	b.Starts[start/8] |= 1 << (start % 8)
+	b.Starts = setBit(b.Starts, b.Count)
 	for _, o := range g.Needs {
 		if !p.in[o.ID] {
 			p.in[o.ID] = true
@@ -236,7 +232,19 @@ func (p *packer) object(b *exchange.Block, o exchange.Object) {
 		p.raw = append(p.raw, ',')
 	}
 	p.raw = append(p.raw, o.Raw...)
+	if o.New {
+		b.New = setBit(b.New, b.Count)
+	}
 	b.Count++
+}
+
+// setBit sets a bit, counted from the lowest of the first byte on.
+func setBit(b []byte, i int) []byte {
+	for len(b) <= i/8 {
+		b = append(b, 0)
+	}
+	b[i/8] |= 1 << (i % 8)
+	return b
 }
 
 // publish appends the block after the one before it. A failure that leaves the

@@ -60,7 +60,9 @@ func (h *hostDay) need(o exchange.Object) string {
 }
 
 func (h *hostDay) add(id string, start int) {
-	h.g.Objects = append(h.g.Objects, h.take(id, start))
+	o := h.take(id, start)
+	o.New = h.o.New
+	h.g.Objects = append(h.g.Objects, o)
 }
 
 // traffic adds the latest contact, when its source port is known: address, port
@@ -85,7 +87,8 @@ func (h *hostDay) traffic(host string) []string {
 	}
 	id, start := n.ID(), len(h.buf)
 	h.buf = n.Append(h.buf, id)
-	h.add(id, start)
+	// Another feed may have seen the same contact: it has the same id there.
+	h.g.Objects = append(h.g.Objects, h.take(id, start))
 	return append(refs, id)
 }
 

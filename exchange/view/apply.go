@@ -89,7 +89,12 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 
 // add indexes an object at a place: one more place of its version, and where no
 // version is later, of the latest.
-func (w *writer) add(id objectID, ver version, at place) error {
+// isNew saves the look.
+func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
+	if isNew {
+		w.entries[id] = entry{version: ver, place: at}
+		return w.specs(id, at)
+	}
 	old, known, err := w.latest(id)
 	if err != nil {
 		return err
@@ -322,10 +327,15 @@ func (w *writer) block(b *exchange.Block) error {
 	}
 	w.open(b.AddedFirst.UnixMicro(), b.Count)
 	w.locate(b.Number, b.Sequence, w.first)
+	news := bits(b.New)
+	if w.h.posted {
+		news = nil // a member may have added anything
+	}
+	w.h.posted = w.h.posted || len(b.Feeds) == 0
 	n := 0
 	ok := stix.Scan(text, func(_ []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
-			err = w.object(brief, place{w.first, n})
+			err = w.object(brief, place{w.first, n}, news.has(n))
 		}
 		n++
 	})
@@ -439,7 +449,7 @@ func (w *writer) promote(id objectID) error {
 	return nil
 }
 
-func (w *writer) object(b stix.Brief, at place) error {
+func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 	id, ok := scannedID(b)
 	if !ok {
 		return fmt.Errorf("%w: id %.80q", errContent, b.ID)
@@ -448,7 +458,7 @@ func (w *writer) object(b stix.Brief, at place) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	if err := w.add(id, ver, at); err != nil {
+	if err := w.add(id, ver, at, isNew); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	return nil
@@ -472,7 +482,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	w, h := v.begin(own, false)
 	defer func() { _ = w.b.Close() }()
 	w.intake(in, sequence, record)
-	objects, starts, err := v.packaged(ctx, in)
+	objects, starts, news, err := v.packaged(ctx, in)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
@@ -482,7 +492,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	h.number++
 	w.open(max(in.At.UnixMicro(), h.added+1), len(objects))
 	for i := range objects {
-		if err := w.object(objects[i].brief, place{w.first, i}); err != nil {
+		if err := w.object(objects[i].brief, place{w.first, i}, news.has(i)); err != nil {
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
 	}

@@ -41,7 +41,7 @@ func (v *View) decode(ctx context.Context, c uint32, first int64) (*decoded, err
 		if err != nil {
 			return nil, err
 		}
-		if d.objects, _, err = v.packaged(ctx, in); err != nil {
+		if d.objects, _, _, err = v.packaged(ctx, in); err != nil {
 			return nil, err
 		}
 		for i := range d.objects {
@@ -80,12 +80,13 @@ func (v *View) readBlock(c uint32, first int64) (*block, error) {
 }
 
 // packaged returns the objects of the feed's own collection that an intake
-// record stands for, each address once, and where its groups start.
-func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored, starts bits, err error) {
+// record stands for, each address once; where its groups start, and which it
+// cannot have had before.
+func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored, starts, news bits, err error) {
 	own := exchange.FeedCollection(in.Feed)
 	shares, err := v.opt.Shares(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	seen := make(map[string]bool)
 	add := func(o exchange.Object) error {
@@ -94,13 +95,15 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored,
 		if !ok {
 			return fmt.Errorf("package %s: %w", o.ID, ErrDamaged)
 		}
+		if o.New {
+			news = news.grown(len(out))
+			news.set(len(out))
+		}
 		out = append(out, stored{raw: o.Raw, brief: brief})
 		return nil
 	}
 	for _, g := range shares[0].Groups {
-		for len(starts) <= len(out)/8 {
-			starts = append(starts, 0)
-		}
+		starts = starts.grown(len(out))
 		starts.set(len(out))
 		for _, o := range g.Needs {
 			if seen[o.ID] {
@@ -108,16 +111,16 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored,
 			}
 			seen[o.ID] = true
 			if err := add(o); err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 		}
 		for _, o := range g.Objects {
 			if err := add(o); err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 		}
 	}
-	return out, starts, nil
+	return out, starts, news, nil
 }
 
 // blockCache keeps decoded blocks, the least recently used going first, up to a

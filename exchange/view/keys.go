@@ -233,6 +233,14 @@ func (b bits) from(i int) int {
 	return i
 }
 
+// grown returns the set with room for a position.
+func (b bits) grown(i int) bits {
+	for len(b) <= i/8 {
+		b = append(b, 0)
+	}
+	return b
+}
+
 func (b bits) empty() bool {
 	for _, x := range b {
 		if x != 0 {
@@ -248,7 +256,10 @@ func (h *head) append(b []byte) []byte {
 	b = binary.AppendVarint(b, h.objects)
 	b = append(b, byte(h.label), 0)
 	if h.mixed {
-		b[len(b)-1] = 1
+		b[len(b)-1] |= 1
+	}
+	if h.posted {
+		b[len(b)-1] |= 2
 	}
 	return append(b, h.hash...)
 }
@@ -267,7 +278,7 @@ func decodeHead(b []byte) (*head, error) {
 	if n[2] <= 0 || len(rest) < 2 {
 		return nil, ErrDamaged
 	}
-	h.label, h.mixed, h.hash = tlp.Level(rest[0]), rest[1] == 1, string(rest[2:])
+	h.label, h.mixed, h.posted, h.hash = tlp.Level(rest[0]), rest[1]&1 != 0, rest[1]&2 != 0, string(rest[2:])
 	return h, nil
 }
 

@@ -96,6 +96,7 @@ type head struct {
 	objects int64     // ever added
 	label   tlp.Level // the highest ever added
 	mixed   bool      // it has objects of another STIX than 2.1
+	posted  bool      // it has objects that members added
 }
 
 // Open opens the view, and makes it where there is none.

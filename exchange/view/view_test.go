@@ -85,7 +85,10 @@ func (o object) typ() string {
 func (o object) name() string { return fmt.Sprintf("%s--00000000-0000-4000-8000-%012d", o.typ(), o.id) }
 
 // model is a collection the plain way: a list of all that was ever added.
-type model struct{ all []object }
+type model struct {
+	all []object
+	had map[string]bool // ids, of what was deleted too
+}
 
 // page is what a query must answer.
 func (m *model) page(q *view.Query) (page []string, more bool) {
@@ -186,7 +189,7 @@ func (o object) named() exchange.Version {
 func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
 	text := `{"type":"bundle","objects":[`
 	b.Count = rapid.IntRange(1, 10).Draw(r, "objects")
-	b.Starts = make([]byte, 2)
+	b.Starts, b.New, b.Feeds = make([]byte, 2), make([]byte, 2), []string{"feed"}
 	start := first
 	for i := range b.Count {
 		o := object{id: rapid.IntRange(0, 5).Draw(r, "id"), version: rapid.IntRange(0, 4).Draw(r, "version"), added: first + int64(i)}
@@ -196,6 +199,10 @@ func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
 			start = o.added
 		}
 		o.start = start
+		if !m.had[o.name()] && rapid.Bool().Draw(r, "new") {
+			b.New[i/8] |= 1 << (i % 8)
+		}
+		m.had[o.name()] = true
 		if i > 0 {
 			text += ","
 		}
@@ -231,7 +238,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 		dir := t.TempDir()
 		v := open(t, dir)
 		defer func() { _ = v.Close() }()
-		models := map[string]*model{"a": {}, "b": {}}
+		models := map[string]*model{"a": {had: map[string]bool{}}, "b": {had: map[string]bool{}}}
 		numbers := map[string]uint64{}
 		end := int64(1)
 		for seq := range rapid.IntRange(1, 12).Draw(r, "blocks") {
