@@ -155,7 +155,8 @@ func (l Level) Definition() []byte {
 }
 
 // Defined returns the label that the body of a marking-definition says, in the
-// form of STIX 2.1 or of the TLP 2.0 extension; None where it says none, or two.
+// form of STIX 2.1, of the TLP 2.0 extension, or of OpenCTI; None where it says
+// none, or two.
 func Defined(object []byte) Level {
 	var o struct {
 		Definition struct {
@@ -164,12 +165,13 @@ func Defined(object []byte) Level {
 		Extensions map[string]struct {
 			TLP string `json:"tlp_2_0"`
 		} `json:"extensions"`
+		OpenCTI string `json:"x_opencti_definition"`
 	}
 	if json.Unmarshal(object, &o) != nil {
 		return None
 	}
 	said := None
-	for _, s := range []string{o.Definition.TLP, o.Extensions[extension].TLP} {
+	for _, s := range []string{o.Definition.TLP, o.Extensions[extension].TLP, o.OpenCTI} {
 		if s == "" {
 			continue
 		}

@@ -67,3 +67,23 @@ func TestDefinitionMatchesItsIdentifier(t *testing.T) {
 		t.Error("labels out of order")
 	}
 }
+
+func TestDefinedReadsEveryForm(t *testing.T) {
+	for object, want := range map[string]tlp.Level{
+		`{"definition_type":"tlp","definition":{"tlp":"white"}}`: tlp.Clear,
+		`{"definition_type":"TLP","definition":{"TLP":"AMBER"}}`: tlp.Amber,
+		`{"extensions":{"extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d":{"extension_type":"property-extension","tlp_2_0":"amber+strict"}}}`:  tlp.AmberStrict,
+		`{"definition_type":"statement","definition":{"statement":"custom"},"x_opencti_definition_type":"TLP","x_opencti_definition":"TLP:AMBER+STRICT"}`: tlp.AmberStrict,
+		`{"definition":{"tlp":"green"},"extensions":{"extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d":{"tlp_2_0":"red"}}}`:                    tlp.None,
+		`{"definition":{"statement":"x"}}`: tlp.None, `{"definition":7}`: tlp.None, `{"definition":{"tlp":"purple"}}`: tlp.None, `x`: tlp.None,
+	} {
+		if got := tlp.Defined([]byte(object)); got != want {
+			t.Errorf("%s: %v, want %v", object, got, want)
+		}
+	}
+	for _, l := range tlp.Levels() {
+		if tlp.Defined(l.Definition()) != l {
+			t.Errorf("our own definition of %v does not define it", l)
+		}
+	}
+}
