@@ -174,6 +174,9 @@ type Register struct {
 	UUIDs       map[string]string  `json:"uuids"`
 	Tokens      map[string][]Token `json:"tokens"`
 	NetworksKey string             `json:"networks,omitempty"`
+	// Operations are those that feeds ever had, as "publisher operation", and the
+	// feed. The ids of objects are made of both: no other feed may have them.
+	Operations map[string]string `json:"operations,omitempty"`
 }
 
 func find[T any](list []T, id string, of func(*T) string) *T {

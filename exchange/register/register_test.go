@@ -231,3 +231,22 @@ func TestAliasesAreUnique(t *testing.T) {
 		t.Error(titles)
 	}
 }
+
+// An operation is one feed's for ever: the ids of objects are made of it.
+func TestAnOperationIsNeverAnotherFeeds(t *testing.T) {
+	s, _ := open(t)
+	feeds := func(list string) string {
+		return "members: [{id: dcu, kind: publisher}]\nfeeds: [" + list + "]"
+	}
+	const one, two = "{id: one, publisher: dcu, operation: rustock, malware: {name: R}}", "{id: two, publisher: dcu, operation: rustock, malware: {name: R}}"
+	for _, c := range []struct {
+		file string
+		ok   bool
+	}{
+		{feeds(one + ", " + two), false}, {feeds(one), true}, {feeds(one + ", " + two), false}, {feeds(""), true}, {feeds(two), false}, {feeds(one), true},
+	} {
+		if _, err := apply(t, s, c.file, true); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.file, err)
+		}
+	}
+}

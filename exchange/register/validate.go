@@ -19,7 +19,8 @@ type Invalid struct{ Problems []string }
 
 func (e *Invalid) Error() string { return strings.Join(e.Problems, "\n") }
 
-// normalise sorts what is looked up by id and gives every collection its UUID.
+// normalise sorts what is looked up by id, gives every collection its UUID, and
+// every operation to the feed that has it first.
 func normalise(r *exchange.Register) {
 	slices.SortStableFunc(r.Members, func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortStableFunc(r.Feeds, func(a, b exchange.Feed) int { return cmp.Compare(a.ID, b.ID) })
@@ -29,12 +30,23 @@ func normalise(r *exchange.Register) {
 			r.UUIDs[c.ID] = exchange.NewCollectionID()
 		}
 	}
+	if r.Operations == nil && len(r.Feeds) > 0 {
+		r.Operations = make(map[string]string)
+	}
+	for i := range r.Feeds {
+		if key := operation(&r.Feeds[i]); r.Operations[key] == "" {
+			r.Operations[key] = r.Feeds[i].ID
+		}
+	}
 	for m := range r.Tokens {
 		if m != exchange.Admin && r.Member(m) == nil {
 			delete(r.Tokens, m)
 		}
 	}
 }
+
+// operation names a feed's operation among those of all publishers.
+func operation(f *exchange.Feed) string { return f.Publisher + " " + f.Operation }
 
 // checker collects problems.
 type checker struct{ problems []string }
@@ -65,15 +77,12 @@ func validate(r *exchange.Register) error {
 			certificates[x] = m.ID
 		}
 	}
-	operations := make(map[string]string)
 	for i := range r.Feeds {
 		f := &r.Feeds[i]
 		c.feed(r, f)
-		key := f.Publisher + " " + f.Operation
-		if other := operations[key]; other != "" {
-			c.add("feeds %s and %s have the same publisher and operation, so their objects would share ids: give one of them an operation of its own", other, f.ID)
+		if other := r.Operations[operation(f)]; other != f.ID {
+			c.add("feeds %s and %s have or had the same publisher and operation, so their objects would share ids: give one of them an operation of its own", other, f.ID)
 		}
-		operations[key] = f.ID
 	}
 	for i := range r.Declared {
 		c.declared(r, &r.Declared[i])
