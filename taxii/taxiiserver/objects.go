@@ -102,8 +102,8 @@ func (c *call) dates(p *Page, at *position) {
 	}
 	h := c.w.Header()
 	h.Set("Content-Type", taxii.MediaType)
-	h.Set(taxii.HeaderAddedFirst, formatDate(first))
-	h.Set(taxii.HeaderAddedLast, formatDate(last))
+	// In the standard's capitals, which some scripts look for.
+	h[taxii.HeaderAddedFirst], h[taxii.HeaderAddedLast] = []string{formatDate(first)}, []string{formatDate(last)}
 }
 
 func formatDate(t time.Time) string {

@@ -349,7 +349,7 @@ func (c *call) unchanged(facts ...string) bool {
 	}
 	// Weak: compression does not change what it says.
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
-	c.w.Header().Set("ETag", "W/"+tag)
+	c.w.Header()["ETag"] = []string{"W/" + tag}
 	for part := range strings.SplitSeq(strings.Join(c.r.Header.Values("If-None-Match"), ","), ",") {
 		// Not *: whether there is anything is not known yet.
 		if strings.TrimPrefix(strings.TrimSpace(part), "W/") == tag {
@@ -389,7 +389,7 @@ func (s *Server) Error(w http.ResponseWriter, r *http.Request, err error) {
 	text, _ := json.Marshal(e) // strings only
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Del("ETag")
+	delete(h, "ETag")
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)))
 	}
