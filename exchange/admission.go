@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,6 +88,10 @@ type Admission struct {
 	Packagers *Packagers
 	// Fatal is told of the error after which nothing more is taken.
 	Fatal func(error)
+	// Gate is held for reading from when the rules are looked at until what they
+	// decided is in the log. Who holds it for writing, and has waited for Settle,
+	// knows that nothing is on its way under older rules.
+	Gate *sync.RWMutex
 
 	rules  atomic.Pointer[Rules]
 	mu     sync.Mutex
@@ -175,6 +181,19 @@ func (a *Admission) Recover(ctx context.Context, feed string) error {
 	return f.wait(ctx, func() bool { return len(f.open) == 0 })
 }
 
+// Settle waits until everything that is in the log is in the collections.
+func (a *Admission) Settle(ctx context.Context) error {
+	a.mu.Lock()
+	feeds := slices.Collect(maps.Values(a.feeds))
+	a.mu.Unlock()
+	for _, f := range feeds {
+		if err := f.wait(ctx, func() bool { return len(f.open) == 0 }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close stops taking chunks and waits until those under way are carried or have
 // failed.
 func (a *Admission) Close(ctx context.Context) error {
@@ -202,6 +221,11 @@ func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) 
 		return nil, err
 	}
 	defer f.unlock()
+	if err := f.prune(ctx); err != nil {
+		return nil, err
+	}
+	a.Gate.RLock()
+	defer a.Gate.RUnlock()
 	// Only now: while the chunk waited for its turn the register may have changed.
 	rules := a.rules.Load()
 	if rules.Register.Feed(s.Feed) == nil {
@@ -209,9 +233,6 @@ func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) 
 	}
 	if p, err := f.replay(s); p != nil || err != nil {
 		return p, err
-	}
-	if err := f.prune(ctx); err != nil {
-		return nil, err
 	}
 	d, err := f.decide(rules, s)
 	if err != nil {

@@ -52,6 +52,8 @@ type Known interface {
 	Has(collection string, v Version) (bool, error)
 	// Versions lists the versions of an object that a collection has.
 	Versions(collection, id string) ([]Version, error)
+	// Sound reports why a collection takes nothing more.
+	Sound(collection string) error
 }
 
 // Poster takes in what members add to collections and delete from them.
@@ -67,6 +69,8 @@ type Poster struct {
 	Label func(heads []*stix.Head, floor tlp.Level) ([]tlp.Level, []error)
 	// Fatal is told of an error after which nothing more may be written.
 	Fatal func(error)
+	// Gate is Admission's, and held in the same way.
+	Gate *sync.RWMutex
 
 	mu    sync.Mutex
 	turns map[string]chan struct{}
@@ -83,7 +87,9 @@ type Outcome struct {
 
 // Addition is a member's request to add objects to a collection.
 type Addition struct {
-	Collection *Collection
+	// Collection returns the collection while the caller may write to it. It is
+	// asked anew whenever something is about to be written.
+	Collection func() (*Collection, error)
 	// SpecVersions are those of STIX that the collection takes.
 	SpecVersions []string
 	// Objects are JSON texts as they came.
@@ -103,6 +109,10 @@ type candidate struct {
 // returns an error, what the outcomes would have said is unknown, and the same
 // request can be made again.
 func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last uint64, err error) {
+	col, err := a.Collection()
+	if err != nil {
+		return nil, 0, err
+	}
 	outcomes = make([]Outcome, len(a.Objects))
 	list := make([]*candidate, len(a.Objects))
 	var heads []*stix.Head
@@ -115,18 +125,14 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 		list[i] = c
 		heads = append(heads, &c.head)
 	}
-	labels, problems := p.Label(heads, a.Collection.Floor)
+	labels, problems := p.Label(heads, col.Floor)
 	n := 0
 	for i, c := range list {
 		if c == nil {
 			continue
 		}
-		switch c.label = labels[n]; {
-		case problems[n] != nil:
+		if c.label = labels[n]; problems[n] != nil {
 			outcomes[i].Problem, list[i] = problems[n].Error(), nil
-		case c.label > a.Collection.Ceiling:
-			outcomes[i].Problem, list[i] = fmt.Sprintf("it is labelled TLP:%s, and this collection takes up to TLP:%s",
-				strings.ToUpper(c.label.String()), strings.ToUpper(a.Collection.Ceiling.String())), nil
 		}
 		n++
 	}
@@ -136,7 +142,7 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 			size += len(a.Objects[end])
 			end++
 		}
-		sequence, err := p.batch(ctx, a, list[start:end], outcomes[start:end])
+		sequence, err := p.batch(ctx, a, col.ID, list[start:end], outcomes[start:end])
 		if err != nil {
 			return nil, 0, err
 		}
@@ -192,19 +198,29 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 }
 
 // batch stores what is new of the candidates, which may be nil, as one block.
-func (p *Poster) batch(ctx context.Context, a *Addition, list []*candidate, outcomes []Outcome) (uint64, error) {
-	done, err := p.turn(ctx, a.Collection.ID)
+func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
+	done, err := p.turn(ctx, id)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	post := &Post{Share: Share{Collection: a.Collection.ID}}
+	// Rights and ceiling may have changed since the request began.
+	col, err := a.Collection()
+	if err != nil {
+		return 0, err
+	}
+	post := &Post{Share: Share{Collection: id}}
 	seen := make(map[Version]bool)
 	for i, c := range list {
 		if c == nil {
 			continue
 		}
-		had, err := p.View.Has(a.Collection.ID, c.version)
+		if c.label > col.Ceiling {
+			outcomes[i].Problem = fmt.Sprintf("it is labelled TLP:%s, and this collection takes up to TLP:%s",
+				strings.ToUpper(c.label.String()), strings.ToUpper(col.Ceiling.String()))
+			continue
+		}
+		had, err := p.View.Has(id, c.version)
 		if err != nil {
 			return 0, err
 		}
@@ -231,12 +247,19 @@ const maxDeleted = 5000
 
 // Delete takes the versions of an object that wants names, of all that there
 // are, out of a collection.
-func (p *Poster) Delete(ctx context.Context, c *Collection, id string, wants func(all []Version) []Version) (last uint64, err error) {
+func (p *Poster) Delete(ctx context.Context, collection func() (*Collection, error), id string, wants func(all []Version) []Version) (last uint64, err error) {
+	c, err := collection()
+	if err != nil {
+		return 0, err
+	}
 	done, err := p.turn(ctx, c.ID)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
+	if c, err = collection(); err != nil {
+		return 0, err
+	}
 	all, err := p.View.Versions(c.ID, id)
 	if err != nil {
 		return 0, err
@@ -259,6 +282,9 @@ func (p *Poster) Delete(ctx context.Context, c *Collection, id string, wants fun
 
 // write appends a post and returns when it can be read. The caller has the turn.
 func (p *Poster) write(ctx context.Context, post *Post) (uint64, error) {
+	if err := p.View.Sound(post.Share.Collection); err != nil {
+		return 0, err
+	}
 	sequence, err := p.Log.Post(post)
 	if err != nil {
 		if !errors.Is(err, ErrClosed) {
@@ -270,10 +296,14 @@ func (p *Poster) write(ctx context.Context, post *Post) (uint64, error) {
 	// the caller has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postWait)
 	defer cancel()
-	return sequence, p.View.Wait(ctx, 0, sequence)
+	if err := p.View.Wait(ctx, 0, sequence); err != nil {
+		return 0, err
+	}
+	return sequence, p.View.Sound(post.Share.Collection)
 }
 
-// turn waits until nobody else writes to the collection.
+// turn waits until nobody else writes to the collection, nor to the register what
+// could stand against it.
 func (p *Poster) turn(ctx context.Context, collection string) (done func(), err error) {
 	p.mu.Lock()
 	turn := p.turns[collection]
@@ -287,7 +317,11 @@ func (p *Poster) turn(ctx context.Context, collection string) (done func(), err 
 	p.mu.Unlock()
 	select {
 	case turn <- struct{}{}:
-		return func() { <-turn }, nil
+		p.Gate.RLock()
+		return func() {
+			p.Gate.RUnlock()
+			<-turn
+		}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -17,6 +18,7 @@ func (n *nothing) Post(p *exchange.Post) (uint64, error) {
 	n.posts = append(n.posts, p)
 	return uint64(len(n.posts)), nil
 }
+func (*nothing) Sound(string) error                                  { return nil }
 func (*nothing) Wait(context.Context, uint64, uint64) error          { return nil }
 func (*nothing) Has(string, exchange.Version) (bool, error)          { return false, nil }
 func (*nothing) Versions(string, string) ([]exchange.Version, error) { return nil, nil }
@@ -33,9 +35,9 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n := new(nothing)
-		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Fatal: func(err error) { t.Fatal(err) }}
+		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
-		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: c, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
+		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {
 			t.Fatal(out, err)
 		}

@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"exchange/apiclient": {"exchange", "exchange/report"},
 	"exchange/node": {
 		"exchange", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging",
-		"exchange/register", "exchange/sharing", "exchange/view", "taxii", "taxii/taxiiserver",
+		"exchange/register", "exchange/sharing", "exchange/view", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.
 	"exchange/fixture":      {"exchange", "exchange/api", "exchange/node", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},

@@ -59,12 +59,13 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 	if base == "" && r.TLS != nil {
 		base = "https://" + r.Host
 	}
-	return &session{a: b.a, x: x, who: who, base: base}, nil
+	return &session{a: b.a, r: r, x: x, who: who, base: base}, nil
 }
 
 // session implements taxiiserver.Session.
 type session struct {
 	a         *API
+	r         *http.Request
 	x         *access
 	who, base string
 }
@@ -185,6 +186,25 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	return p, nil
 }
 
+// writable returns a collection while the caller may write to it, under the
+// register that is in force now: a request can take its time.
+func (s *session) writable(root, id string) (*exchange.Collection, error) {
+	now := *s
+	now.x = s.a.access.Load()
+	who, err := now.x.caller(s.r)
+	if err != nil {
+		return nil, err
+	}
+	if who != s.who {
+		return nil, taxiiserver.ErrUnauthorized
+	}
+	c, r, err := now.find(root, id)
+	if err == nil && !r.CanWrite {
+		err = taxiiserver.ErrForbidden
+	}
+	return c, err
+}
+
 // submission is what is kept of a request that added objects.
 type submission struct {
 	By     string       `json:"by"`
@@ -198,14 +218,11 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	if err != nil {
 		return nil, err
 	}
-	if !r.CanWrite {
-		return nil, taxiiserver.ErrForbidden
-	}
 	sub := submission{By: s.who, Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
 	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
-		Collection: c, SpecVersions: c.STIX, Objects: objects,
+		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, SpecVersions: c.STIX, Objects: objects,
 	})
 	if err != nil {
 		return nil, closing(err)
@@ -241,7 +258,7 @@ func clip(s string) string { return s[:min(len(s), 300)] }
 // closing makes an exchange that stops, or whose view does not keep up, a server
 // that is unavailable.
 func closing(err error) error {
-	if errors.Is(err, exchange.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, exchange.ErrClosed) || errors.Is(err, view.ErrBroken) || errors.Is(err, context.DeadlineExceeded) {
 		return taxiiserver.ErrUnavailable
 	}
 	return err
@@ -283,14 +300,13 @@ func (s *session) status(sub *submission) *taxii.Status {
 }
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
-	c, r, err := s.find(root, id)
-	if err != nil {
-		return err
-	}
-	if !r.CanRead || !r.CanWrite {
-		return taxiiserver.ErrForbidden
-	}
-	_, err = s.a.Poster.Delete(ctx, c, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	_, err := s.a.Poster.Delete(ctx, func() (*exchange.Collection, error) {
+		c, err := s.writable(root, id)
+		if err == nil && !s.a.access.Load().register.MayRead(s.who, c) {
+			err = taxiiserver.ErrForbidden
+		}
+		return c, err
+	}, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
 	if errors.Is(err, exchange.ErrNoVersion) {
 		return taxiiserver.ErrNotFound
 	}

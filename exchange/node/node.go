@@ -80,6 +80,10 @@ type Node struct {
 	stop      context.CancelFunc // of the followers
 	wg        sync.WaitGroup
 
+	// gate is held for writing while the register is changed in a way that what
+	// is on its way could stand against.
+	gate sync.RWMutex
+
 	mu       sync.Mutex // guards what is below
 	applied  *exchange.Register
 	networks *constituency.Networks
@@ -150,7 +154,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		return err
 	}
 	n.admission = &exchange.Admission{
-		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail,
+		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
 		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter},
 	}
 	return nil
@@ -160,13 +164,14 @@ func (n *Node) openStores(ctx context.Context) error {
 func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail},
+		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail, Gate: &n.gate},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII,
 	})
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err
 	}
+	n.Register.OnGuard(n.guard)
 	n.Register.OnCheck(n.inTheWay)
 	n.Register.OnChange(func(r *exchange.Register) {
 		if err := n.setRegister(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // setRegister puts a version of the register in force everywhere.
@@ -109,6 +110,38 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 		l.Durables = append(l.Durables, durable)
 	}
 	return l, true
+}
+
+// guard makes sure, before a ceiling is lowered, that the view has everything
+// that was decided under the one before, and that nothing more is until the
+// change is in force: else inTheWay would overlook it.
+func (n *Node) guard(ctx context.Context, base, next *exchange.Register) (release func(), err error) {
+	if !lowers(base, next) {
+		return func() {}, nil
+	}
+	n.gate.Lock()
+	if err = n.admission.Settle(ctx); err == nil {
+		err = n.catchUp(ctx)
+	}
+	if err != nil {
+		n.gate.Unlock()
+		return nil, err
+	}
+	return n.gate.Unlock, nil
+}
+
+// lowers reports whether a collection's ceiling is lower in next than in base.
+func lowers(base, next *exchange.Register) bool {
+	was := make(map[string]tlp.Level)
+	for _, c := range base.Collections() {
+		was[c.ID] = c.Ceiling
+	}
+	for _, c := range next.Collections() {
+		if c.Ceiling < was[c.ID] {
+			return true
+		}
+	}
+	return false
 }
 
 // inTheWay lists the collections that hold more than a version of the register

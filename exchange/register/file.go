@@ -139,11 +139,13 @@ func stamp[T any](next, old *T, at time.Time, k kind[T]) {
 	}
 	wasCreated, wasChanged := k.times(old)
 	*created = cmp.Or(*created, *wasCreated)
-	if changed.IsZero() {
+	// An exported file has the time of before in it: what differs is of now.
+	differs := len(differences(old, next)) > 0
+	switch {
+	case differs && !changed.After(*wasChanged):
+		*changed = at
+	case !differs:
 		*changed = *wasChanged
-		if len(differences(old, next)) > 0 {
-			*changed = at
-		}
 	}
 }
 

@@ -51,6 +51,7 @@ type Store struct {
 	changed func(*exchange.Register)
 	// check, when set, names what stands in the way of a version.
 	check func(*exchange.Register) []string
+	guard func(ctx context.Context, base, next *exchange.Register) (release func(), err error)
 
 	mu       sync.Mutex // guards what is below
 	versions map[uint64]*exchange.Register
@@ -232,15 +233,45 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 		if err != nil || next == nil {
 			return base, err
 		}
-		switch err := s.commit(ctx, actor, next, base.Version, e); {
+		switch err := s.replace(ctx, actor, base, next, e); {
 		case errors.Is(err, errRaced):
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("change the register: %w", err)
+			return nil, err
 		}
-		s.advance(next)
 		return next, nil
 	}
+}
+
+// replace puts next in force after base, if nothing stands in the way.
+func (s *Store) replace(ctx context.Context, actor string, base, next *exchange.Register, old jetstream.KeyValueEntry) error {
+	if s.guard != nil {
+		release, err := s.guard(ctx, base, next)
+		if err != nil {
+			return fmt.Errorf("change the register: %w", err)
+		}
+		defer release()
+	}
+	if err := s.inTheWay(next); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, actor, next, base.Version, old); err != nil {
+		return fmt.Errorf("change the register: %w", err)
+	}
+	s.advance(next)
+	return nil
+}
+
+// inTheWay asks what stands in the way of a version, besides what is wrong with
+// it.
+func (s *Store) inTheWay(next *exchange.Register) error {
+	if s.check == nil {
+		return nil
+	}
+	if problems := s.check(next); len(problems) > 0 {
+		return &Invalid{Problems: problems}
+	}
+	return nil
 }
 
 // Preview returns what a change would make of the version in force, without
@@ -248,6 +279,9 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 func (s *Store) Preview(change func(r *exchange.Register) error) (*exchange.Register, error) {
 	base := s.Current()
 	next, err := s.edit(base, change)
+	if err == nil && next != nil {
+		err = s.inTheWay(next)
+	}
 	if next == nil {
 		next = base
 	}
@@ -278,11 +312,6 @@ func (s *Store) edit(base *exchange.Register, change func(*exchange.Register) er
 	normalise(next)
 	if err := validate(next); err != nil {
 		return nil, err
-	}
-	if s.check != nil {
-		if problems := s.check(next); len(problems) > 0 {
-			return nil, &Invalid{Problems: problems}
-		}
 	}
 	after, err := json.Marshal(next)
 	if err != nil || bytes.Equal(before, after) {
@@ -328,6 +357,13 @@ func (s *Store) commit(ctx context.Context, actor string, next *exchange.Registe
 // returns, of those made elsewhere while Watch runs; maybe more than once, and
 // maybe an older one late. It is set before Change and Watch are called.
 func (s *Store) OnChange(changed func(*exchange.Register)) { s.changed = changed }
+
+// OnGuard sets who is told before OnCheck is asked about a change; release is
+// called when the change is in force, or has failed. It is set before Change is
+// called.
+func (s *Store) OnGuard(guard func(ctx context.Context, base, next *exchange.Register) (release func(), err error)) {
+	s.guard = guard
+}
 
 // OnCheck sets who is asked what stands in the way of a new version, besides
 // what is wrong with it. It is set before Change is called.

@@ -250,3 +250,25 @@ func TestAnOperationIsNeverAnotherFeeds(t *testing.T) {
 		}
 	}
 }
+
+// What was exported and then edited has changed now, whatever time the file has.
+func TestAnEditedExportHasChanged(t *testing.T) {
+	s, _ := open(t)
+	if _, err := apply(t, s, file, true); err != nil {
+		t.Fatal(err)
+	}
+	text, err := register.Export(s.Current())
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := s.Current().Members[0]
+	f, err := register.Parse([]byte(strings.Replace(string(text), "name: "+was.Name, "name: Another", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := was.Changed.Add(time.Hour)
+	now, err := s.Change(t.Context(), "test", func(r *exchange.Register) error { f.Apply(r, false, later); return nil })
+	if err != nil || now.Members[0].Name != "Another" || !now.Members[0].Changed.Equal(later) {
+		t.Errorf("%+v %v", now.Members[0], err)
+	}
+}

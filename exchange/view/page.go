@@ -72,12 +72,16 @@ type Page struct {
 // Page returns the first objects that the query selects. It does not cut apart
 // the objects of one host where Limit has room for all of them. A query that
 // selects little of much may end early with a page that is not full.
-func (v *View) Page(ctx context.Context, collection string, q Query) (*Page, error) {
+func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, err error) {
 	c, ok := v.number(collection)
 	if !ok {
 		return new(Page), nil
 	}
-	r, err := v.reader(ctx, c, &q)
+	// One state of the view for the whole page: an object that gets a version
+	// meanwhile must not be looked for where it was and where it is.
+	snapshot := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	r, err := v.reader(ctx, snapshot, c, &q)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +90,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (*Page, err
 	} else {
 		err = r.scan()
 	}
-	p := &Page{Objects: r.page, More: errors.Is(err, errFull)}
+	p = &Page{Objects: r.page, More: errors.Is(err, errFull)}
 	if err != nil && !p.More {
 		return nil, err
 	}
@@ -107,6 +111,7 @@ const maxScanned = 100_000
 // reader collects one page.
 type reader struct {
 	v     *View
+	db    pebble.Reader
 	ctx   context.Context //nolint:containedctx // lives for one call
 	c     uint32
 	q     *Query
@@ -124,12 +129,12 @@ type reader struct {
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
 
-func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) {
+func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query) (*reader, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("view: limit %d", q.Limit)
 	}
 	r := &reader{
-		v: v, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
+		v: v, db: db, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
 		since: position(q.Since), after: max(position(q.After), position(q.Since)),
 	}
 	for _, m := range q.Versions {
@@ -173,7 +178,7 @@ func (r *reader) scan() (err error) {
 	if r.latest {
 		kind = 'l'
 	}
-	it, err := r.v.db.NewIter(&pebble.IterOptions{LowerBound: collectionKey(kind, r.c), UpperBound: collectionKey(kind, r.c+1)})
+	it, err := r.db.NewIter(&pebble.IterOptions{LowerBound: collectionKey(kind, r.c), UpperBound: collectionKey(kind, r.c+1)})
 	if err != nil {
 		return fmt.Errorf("read view: %w", err)
 	}
@@ -321,6 +326,9 @@ func (r *reader) byID() error {
 // a version that stands last at p.
 func (r *reader) met(p place, blocks map[int64]*block) (place, error) {
 	for {
+		if err := r.ctx.Err(); err != nil {
+			return p, err
+		}
 		b := blocks[p.first]
 		if b == nil {
 			var err error

@@ -41,7 +41,7 @@ func (r *reader) specs(id objectID) (list []string, err error) {
 			}
 			continue
 		}
-		_, known, err := r.v.get(objectKey('i', r.c, id))
+		_, known, err := get(r.db, objectKey('i', r.c, id))
 		if err != nil || known {
 			return []string{id.spec}, err
 		}
@@ -54,7 +54,7 @@ func (r *reader) specs(id objectID) (list []string, err error) {
 func (r *reader) ends(id objectID, specs []string) (oldest, newest version, err error) {
 	some := false
 	for _, id.spec = range specs {
-		value, found, err := r.v.get(objectKey('i', r.c, id))
+		value, found, err := get(r.db, objectKey('i', r.c, id))
 		if err != nil {
 			return oldest, newest, err
 		}
@@ -65,7 +65,7 @@ func (r *reader) ends(id objectID, specs []string) (oldest, newest version, err 
 		if err != nil {
 			return oldest, newest, err
 		}
-		first, older, err := olderVersion(r.v.db, r.c, id, (*pebble.Iterator).First)
+		first, older, err := olderVersion(r.db, r.c, id, (*pebble.Iterator).First)
 		if err != nil {
 			return oldest, newest, err
 		}
@@ -96,7 +96,7 @@ func (r *reader) chosen(id objectID) (list []place, err error) {
 	}
 	for _, id.spec = range specs {
 		if !r.all && !r.first && len(r.exact) == 0 { // usually only the latest is asked for
-			value, found, err := r.v.get(objectKey('i', r.c, id))
+			value, found, err := get(r.db, objectKey('i', r.c, id))
 			if err != nil {
 				return nil, err
 			}
@@ -107,7 +107,7 @@ func (r *reader) chosen(id objectID) (list []place, err error) {
 			}
 			continue
 		}
-		versions, err := r.v.versions(r.c, id)
+		versions, err := versions(r.db, r.c, id)
 		if err != nil {
 			return nil, err
 		}
@@ -122,12 +122,12 @@ func (r *reader) chosen(id objectID) (list []place, err error) {
 
 // versions lists all versions of an object and where they stand last, oldest
 // version first.
-func (v *View) versions(c uint32, id objectID) ([]entry, error) {
-	list, err := olderVersions(v.db, c, id)
+func versions(r pebble.Reader, c uint32, id objectID) ([]entry, error) {
+	list, err := olderVersions(r, c, id)
 	if err != nil {
 		return nil, err
 	}
-	value, found, err := v.get(objectKey('i', c, id))
+	value, found, err := get(r, objectKey('i', c, id))
 	if err != nil || !found {
 		return list, err
 	}
@@ -219,8 +219,10 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 	if !ok || !known || id.String() != text {
 		return nil, nil
 	}
+	snapshot := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		entries, err := v.versions(c, id)
+		entries, err := versions(snapshot, c, id)
 		if err != nil {
 			return nil, err
 		}

@@ -56,6 +56,10 @@ import (
 // to be rebuilt.
 var ErrDamaged = errors.New("the view is damaged: run tocsin rebuild")
 
+// ErrBroken means that a collection's chain does not hold, so that it takes
+// nothing more.
+var ErrBroken = errors.New("the collection's chain does not hold")
+
 // Options configure a View.
 type Options struct {
 	// Dir holds the files. The caller has a lock on it.
@@ -281,6 +285,16 @@ func (v *View) Broken() map[string]error {
 		list[c] = err
 	}
 	return list
+}
+
+// Sound reports why a collection takes nothing more; its error is an ErrBroken.
+func (v *View) Sound(collection string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.broken[collection]; err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrBroken, collection, err)
+	}
+	return nil
 }
 
 // Stats says how much a collection has.
