@@ -21,7 +21,7 @@ type writer struct {
 	c uint32
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
-	older   map[olderKey]place
+	older   map[olderKey]span
 	marks   map[markKey]bits
 	first   int64   // date_added of the block that is being added, 0 for none
 	earlier []again // of its objects
@@ -43,7 +43,7 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) (*writer, *head) {
-	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]place), marks: make(map[markKey]bits)}
+	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits)}
 	if indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
@@ -88,13 +88,14 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 }
 
 // add indexes an object at a place: one more place of its version, and where no
-// version is later, of the latest.
-// isNew saves the look.
+// version is later, of the latest. isNew says that there is no other, which saves
+// the look.
 func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 	if isNew {
-		w.entries[id] = entry{version: ver, place: at}
+		w.entries[id] = entry{ver, once(at)}
 		return w.specs(id, at)
 	}
+	now := once(at)
 	old, known, err := w.latest(id)
 	if err != nil {
 		return err
@@ -102,25 +103,27 @@ func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 	switch {
 	case !known:
 	case ver == old.version: // added again
-		w.earlier = append(w.earlier, again{at.i, old.place})
+		w.earlier = append(w.earlier, again{at.i, old.last})
+		now.first = old.first
 	case string(ver[:]) > string(old.version[:]): // a newer version
-		if err := w.unmark('l', old.place); err != nil {
+		if err := w.unmark('l', old.last); err != nil {
 			return err
 		}
-		w.older[olderKey{id, old.version}] = old.place
+		w.older[olderKey{id, old.version}] = old.span
 	default: // an older version comes late
-		was, found, err := w.olderPlace(olderKey{id, ver})
+		was, found, err := w.olderSpan(olderKey{id, ver})
 		if err != nil {
 			return err
 		}
 		if found {
-			w.earlier = append(w.earlier, again{at.i, was})
+			w.earlier = append(w.earlier, again{at.i, was.last})
+			now.first = was.first
 		}
-		w.older[olderKey{id, ver}] = at
+		w.older[olderKey{id, ver}] = now
 		w.marks[markKey{'l', at.first}].clear(at.i)
 		return nil
 	}
-	w.entries[id] = entry{version: ver, place: at}
+	w.entries[id] = entry{ver, now}
 	return w.specs(id, at)
 }
 
@@ -147,7 +150,7 @@ func (w *writer) specs(id objectID, at place) error {
 			w.marks[markKey{'l', at.first}].clear(at.i)
 			return nil
 		case known:
-			if err := w.unmark('l', e.place); err != nil {
+			if err := w.unmark('l', e.last); err != nil {
 				return err
 			}
 		}
@@ -155,17 +158,17 @@ func (w *writer) specs(id objectID, at place) error {
 	return nil
 }
 
-// olderPlace returns where a version that is not the latest stands.
-func (w *writer) olderPlace(k olderKey) (place, bool, error) {
-	if p, ok := w.older[k]; ok {
-		return p, true, nil
+// olderSpan returns where a version that is not the latest stands.
+func (w *writer) olderSpan(k olderKey) (span, bool, error) {
+	if s, ok := w.older[k]; ok {
+		return s, true, nil
 	}
 	value, found, err := get(w.r, k.append(w.c))
 	if err != nil || !found {
-		return place{}, false, err
+		return span{}, false, err
 	}
-	p, err := decodePlace(value)
-	return p, true, err
+	s, err := decodeSpan(value)
+	return s, true, err
 }
 
 func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
@@ -395,14 +398,14 @@ func (w *writer) remove(id objectID, ver version) error {
 	}
 	if e.version != ver {
 		key := olderKey{id, ver}
-		p, found, err := w.olderPlace(key)
+		s, found, err := w.olderSpan(key)
 		if err != nil || !found {
 			return err
 		}
 		w.del(key.append(w.c))
-		return w.unmark('v', p)
+		return w.unmark('v', s.last)
 	}
-	if err := errors.Join(w.unmark('v', e.place), w.unmark('l', e.place)); err != nil {
+	if err := errors.Join(w.unmark('v', e.last), w.unmark('l', e.last)); err != nil {
 		return err
 	}
 	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
@@ -429,7 +432,7 @@ func (w *writer) promote(id objectID) error {
 		if !known {
 			continue
 		}
-		return w.places(e.place, func(p place) error {
+		return w.places(e.last, func(p place) error {
 			set, err := w.mark('l', p.first)
 			if err != nil {
 				return err

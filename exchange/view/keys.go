@@ -175,31 +175,54 @@ func (p place) append(b []byte) []byte {
 	return binary.AppendUvarint(binary.BigEndian.AppendUint64(b, uint64(p.first)), uint64(p.i))
 }
 
-func decodePlace(b []byte) (place, error) {
+func decodePlace(b []byte) (p place, rest []byte, err error) {
 	if len(b) < 9 {
-		return place{}, ErrDamaged
+		return p, nil, ErrDamaged
 	}
 	i, n := binary.Uvarint(b[8:])
 	if n <= 0 {
-		return place{}, ErrDamaged
+		return p, nil, ErrDamaged
 	}
-	return place{first: int64(binary.BigEndian.Uint64(b)), i: int(i)}, nil
+	return place{first: int64(binary.BigEndian.Uint64(b)), i: int(i)}, b[8+n:], nil
+}
+
+// span is the value of an 'o' key: where a version stands first and last.
+type span struct{ first, last place }
+
+// once is the span of a version that was added once.
+func once(p place) span { return span{p, p} }
+
+func (s span) append(b []byte) []byte {
+	b = s.last.append(b)
+	if s.first != s.last {
+		b = s.first.append(b)
+	}
+	return b
+}
+
+func decodeSpan(b []byte) (s span, err error) {
+	if s.last, b, err = decodePlace(b); err != nil || len(b) == 0 {
+		s.first = s.last
+		return s, err
+	}
+	s.first, _, err = decodePlace(b)
+	return s, err
 }
 
 // entry is the value of an 'i' key.
 type entry struct {
 	version version
-	place   place
+	span
 }
 
-func (e entry) append(b []byte) []byte { return e.place.append(append(b, e.version[:]...)) }
+func (e entry) append(b []byte) []byte { return e.span.append(append(b, e.version[:]...)) }
 
 func decodeEntry(b []byte) (e entry, err error) {
 	if len(b) < 12 {
 		return e, ErrDamaged
 	}
 	copy(e.version[:], b)
-	e.place, err = decodePlace(b[12:])
+	e.span, err = decodeSpan(b[12:])
 	return e, err
 }
 

@@ -293,8 +293,8 @@ func (r *reader) byID() error {
 		if err != nil {
 			return err
 		}
-		for _, last := range list {
-			p, err := r.met(last, blocks)
+		for _, s := range list {
+			p, err := r.met(s, blocks)
 			if err != nil {
 				return err
 			}
@@ -322,10 +322,12 @@ func (r *reader) byID() error {
 	return nil
 }
 
-// met returns the first place of a version behind where the reader started, of
-// a version that stands last at p.
-func (r *reader) met(p place, blocks map[int64]*block) (place, error) {
-	for {
+// met returns the first place of a version behind where the reader started.
+func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
+	if s.first.added() > r.since {
+		return s.first, nil
+	}
+	for p := s.last; ; {
 		if err := r.ctx.Err(); err != nil {
 			return p, err
 		}

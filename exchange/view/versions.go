@@ -83,9 +83,8 @@ func (r *reader) ends(id objectID, specs []string) (oldest, newest version, err 
 	return oldest, newest, nil
 }
 
-// chosen lists where the versions of an object that the query is after stand
-// last.
-func (r *reader) chosen(id objectID) (list []place, err error) {
+// chosen lists where the versions of an object that the query is after stand.
+func (r *reader) chosen(id objectID) (list []span, err error) {
 	specs, err := r.specs(id)
 	if err != nil {
 		return nil, err
@@ -103,7 +102,7 @@ func (r *reader) chosen(id objectID) (list []place, err error) {
 			if e, err := decodeEntry(value); found && err != nil {
 				return nil, err
 			} else if found && e.version == newest {
-				list = append(list, e.place)
+				list = append(list, e.span)
 			}
 			continue
 		}
@@ -113,7 +112,7 @@ func (r *reader) chosen(id objectID) (list []place, err error) {
 		}
 		for _, e := range versions {
 			if r.all || r.exact[e.version] || r.first && e.version == oldest || r.last && e.version == newest {
-				list = append(list, e.place)
+				list = append(list, e.span)
 			}
 		}
 	}
@@ -179,7 +178,7 @@ func olderKeys(r pebble.Reader, c uint32, id objectID) (it *pebble.Iterator, low
 
 func olderEntry(it *pebble.Iterator, lower []byte) (e entry, err error) {
 	copy(e.version[:], it.Key()[len(lower):])
-	e.place, err = decodePlace(it.Value())
+	e.span, err = decodeSpan(it.Value())
 	return e, err
 }
 

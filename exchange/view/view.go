@@ -18,8 +18,9 @@
 //	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
-//	i c uuid type       the latest version of an object and where it stands last
-//	o c uuid type ver.  an older version, and where it stands last
+//	i c uuid type       the latest version of an object and where it stands
+//	o c uuid type ver.  an older version, and where it stands: last, and
+//	                    first where that is another place
 //	e sequence          an intake record, compressed
 //	x f event           in which record an event is, where in it, and whether
 //	                    any collection took it
@@ -141,7 +142,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. A view of another one is emptied, and made
 // again from the journal.
-const format = "2"
+const format = "3"
 
 func (v *View) checkFormat() error {
 	value, _, err := v.get(metaKey("format"))
