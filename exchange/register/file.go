@@ -29,8 +29,14 @@ type File struct {
 }
 
 // Parse reads a file strictly: an unknown key is an error with its line.
-func Parse(text []byte) (*File, error) {
-	f := new(File)
+func Parse(text []byte) (f *File, err error) {
+	// The parser panics on some texts that are no YAML (goccy/go-yaml 1.19.2).
+	defer func() {
+		if why := recover(); why != nil {
+			f, err = nil, &Invalid{Problems: []string{fmt.Sprintf("the file cannot be read as YAML: %v", why)}}
+		}
+	}()
+	f = new(File)
 	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	if err := d.Decode(f); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &Invalid{Problems: []string{strings.TrimSpace(yaml.FormatError(err, false, true))}}
