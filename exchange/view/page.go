@@ -253,14 +253,11 @@ func (r *reader) take(o *stored, at place, chosen bool) error {
 	if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, spec) {
 		return nil
 	}
-	ver, err := scannedVersion(o.brief)
-	if err != nil {
-		return err
-	}
 	if !chosen {
 		id, ok := scannedID(o.brief)
-		if !ok {
-			return ErrDamaged
+		ver, err := scannedVersion(o.brief)
+		if err != nil || !ok {
+			return errors.Join(err, ErrDamaged)
 		}
 		if wanted, err := r.wants(id, ver); err != nil || !wanted {
 			return err
