@@ -1,11 +1,9 @@
 package view
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -42,7 +40,7 @@ type markKey struct {
 
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
-func (v *View) begin(collection string, indexed bool) (*writer, *head) {
+func (v *View) begin(collection string, indexed bool) *writer {
 	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits)}
 	if indexed {
 		w.b = v.db.NewIndexedBatch()
@@ -64,170 +62,12 @@ func (v *View) begin(collection string, indexed bool) (*writer, *head) {
 	if h := v.heads[w.c]; h != nil {
 		*w.h = *h
 	}
-	return w, w.h
+	return w
 }
 
 // set and del fail only when the batch is misused.
 func (w *writer) set(key, value []byte) { _ = w.b.Set(key, value, nil) }
 func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
-
-// latest returns the entry of an object's latest version.
-func (w *writer) latest(id objectID) (entry, bool, error) {
-	if e, ok := w.entries[id]; ok {
-		return e, true, nil
-	}
-	value, closer, err := w.r.Get(objectKey('i', w.c, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return entry{}, false, nil
-	}
-	if err != nil {
-		return entry{}, false, fmt.Errorf("read view: %w", err)
-	}
-	e, err := decodeEntry(value)
-	return e, true, errors.Join(err, closer.Close())
-}
-
-// add indexes an object at a place: one more place of its version, and where no
-// version is later, of the latest. isNew says that there is no other, which saves
-// the look.
-func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
-	if isNew {
-		w.entries[id] = entry{ver, once(at)}
-		return w.specs(id, at)
-	}
-	now := once(at)
-	old, known, err := w.latest(id)
-	if err != nil {
-		return err
-	}
-	switch {
-	case !known:
-	case ver == old.version: // added again
-		w.earlier = append(w.earlier, again{at.i, old.last})
-		now.first = old.first
-	case string(ver[:]) > string(old.version[:]): // a newer version
-		if err := w.unmark('l', old.last); err != nil {
-			return err
-		}
-		w.older[olderKey{id, old.version}] = old.span
-	default: // an older version comes late
-		was, found, err := w.olderSpan(olderKey{id, ver})
-		if err != nil {
-			return err
-		}
-		if found {
-			w.earlier = append(w.earlier, again{at.i, was.last})
-			now.first = was.first
-		}
-		w.older[olderKey{id, ver}] = now
-		w.marks[markKey{'l', at.first}].clear(at.i)
-		return nil
-	}
-	w.entries[id] = entry{ver, now}
-	return w.specs(id, at)
-}
-
-// specs sees to it that only the newest STIX version of an object counts as its
-// latest: id is now the latest of its own, at a place.
-func (w *writer) specs(id objectID, at place) error {
-	if id.spec == "" && !w.h.mixed {
-		return nil
-	}
-	w.h.mixed = true
-	newer := true
-	for _, spec := range append([]string{""}, otherSpecs...) {
-		if spec == id.spec {
-			newer = false
-			continue
-		}
-		other := id
-		other.spec = spec
-		e, known, err := w.latest(other)
-		switch {
-		case err != nil:
-			return err
-		case known && newer: // there is one of a newer STIX
-			w.marks[markKey{'l', at.first}].clear(at.i)
-			return nil
-		case known:
-			if err := w.unmark('l', e.last); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// olderSpan returns where a version that is not the latest stands.
-func (w *writer) olderSpan(k olderKey) (span, bool, error) {
-	if s, ok := w.older[k]; ok {
-		return s, true, nil
-	}
-	value, found, err := get(w.r, k.append(w.c))
-	if err != nil || !found {
-		return span{}, false, err
-	}
-	s, err := decodeSpan(value)
-	return s, true, err
-}
-
-func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
-
-// unmark takes a version that stands last at a place, and everywhere else that
-// it stands, out of what is there or out of the latest.
-func (w *writer) unmark(kind byte, last place) error {
-	return w.places(last, func(p place) error {
-		set, err := w.mark(kind, p.first)
-		if err == nil && set != nil {
-			set.clear(p.i)
-		}
-		return err
-	})
-}
-
-// mark returns a block's set to change, nil where nothing of it is left.
-func (w *writer) mark(kind byte, first int64) (bits, error) {
-	k := markKey{kind, first}
-	set, ok := w.marks[k]
-	if ok {
-		return set, nil
-	}
-	set, found, err := w.v.get(blockKey(kind, w.c, first))
-	if err != nil || !found {
-		return nil, err
-	}
-	w.marks[k] = set
-	return set, nil
-}
-
-// places calls each with every place of a version, from the last back to the
-// first. Blocks that the batch is adding are the end of no such walk but its
-// start.
-func (w *writer) places(last place, each func(place) error) error {
-	for p, ok := last, true; ok; {
-		if err := each(p); err != nil {
-			return err
-		}
-		var err error
-		if p, ok, err = w.before(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// before returns the place at which an object stood before it was added at p.
-func (w *writer) before(p place) (place, bool, error) {
-	b := &block{earlier: w.earlier}
-	if p.first != w.first {
-		var err error
-		if b, err = w.v.readBlock(w.c, p.first); err != nil {
-			return place{}, false, err
-		}
-	}
-	was, ok := b.before(p.i)
-	return was, ok, nil
-}
 
 // commit writes the batch and publishes the head and the stream's sequence.
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
@@ -272,8 +112,9 @@ func (v *View) ApplyBlock(b *exchange.Block) error {
 	if b.Sequence <= v.AppliedBlocks() {
 		return nil
 	}
-	w, h := v.begin(b.Collection, b.Control != "")
+	w := v.begin(b.Collection, b.Control != "")
 	defer func() { _ = w.b.Close() }()
+	h := w.h
 	err := v.opt.Continues(b, h.number, h.hash, micros(h.added))
 	if err == nil && b.Control != "" {
 		err = w.control(b)
@@ -366,96 +207,10 @@ func (w *writer) locate(number, sequence uint64, first int64) {
 	w.set(sequenceKey(w.c, number), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sequence), uint64(first)))
 }
 
-// control does what a control block says.
-func (w *writer) control(b *exchange.Block) error {
-	text, err := w.text(b)
-	if err != nil {
-		return err
-	}
-	d, err := b.Deletion(text)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errContent, err)
-	}
-	w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro())
-	for _, o := range d.Objects {
-		id, ok := versionID(o)
-		if !ok {
-			return fmt.Errorf("%w: id %.80q", errContent, o.ID)
-		}
-		if err := w.remove(id, versionOf(o.Version)); err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
-		}
-	}
-	return nil
-}
-
-// remove takes a version of an object out. Where it was the latest, the one
-// before takes its place.
-func (w *writer) remove(id objectID, ver version) error {
-	e, known, err := w.latest(id)
-	if err != nil || !known {
-		return err
-	}
-	if e.version != ver {
-		key := olderKey{id, ver}
-		s, found, err := w.olderSpan(key)
-		if err != nil || !found {
-			return err
-		}
-		w.del(key.append(w.c))
-		return w.unmark('v', s.last)
-	}
-	if err := errors.Join(w.unmark('v', e.last), w.unmark('l', e.last)); err != nil {
-		return err
-	}
-	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
-	if err != nil {
-		return err
-	}
-	if found {
-		w.set(objectKey('i', w.c, id), next.append(nil))
-		w.del(olderKey{id, next.version}.append(w.c))
-	} else {
-		w.del(objectKey('i', w.c, id))
-	}
-	return w.promote(id)
-}
-
-// promote marks what is now the latest version of an object, in the newest
-// version of STIX that is left of it.
-func (w *writer) promote(id objectID) error {
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		e, known, err := w.latest(id)
-		if err != nil {
-			return err
-		}
-		if !known {
-			continue
-		}
-		return w.places(e.last, func(p place) error {
-			set, err := w.mark('l', p.first)
-			if err != nil {
-				return err
-			}
-			if set == nil {
-				b, err := w.v.readBlock(w.c, p.first)
-				if err != nil {
-					return err
-				}
-				set = make(bits, len(allBits(b.count)))
-				w.marks[markKey{'l', p.first}] = set
-			}
-			set.set(p.i)
-			return nil
-		})
-	}
-	return nil
-}
-
 func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 	id, ok := scannedID(b)
 	if !ok {
-		return fmt.Errorf("%w: id %.80q", errContent, b.ID)
+		return fmt.Errorf("%w: object %d has no id", errContent, at.i) // the id itself can tell an address
 	}
 	ver, err := scannedVersion(b)
 	if err != nil {
@@ -465,131 +220,4 @@ func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	return nil
-}
-
-// ApplyIntake adds an intake record: what admission asks of the past, and the
-// feed's own collection, which refers to the record.
-func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) error {
-	if sequence <= v.Applied() {
-		return nil
-	}
-	text, err := v.opt.Decompress(record)
-	if err != nil {
-		return fmt.Errorf("intake %d: %w", sequence, err)
-	}
-	in, err := exchange.DecodeIntake(text)
-	if err != nil {
-		return fmt.Errorf("intake %d: %w", sequence, err)
-	}
-	own := exchange.FeedCollection(in.Feed)
-	w, h := v.begin(own, false)
-	defer func() { _ = w.b.Close() }()
-	w.intake(in, sequence, record)
-	objects, starts, news, err := v.packaged(ctx, in)
-	if err != nil {
-		return fmt.Errorf("intake %d: %w", sequence, err)
-	}
-	if len(objects) == 0 {
-		return w.commit("intake", sequence, nil)
-	}
-	h.number++
-	w.open(max(in.At.UnixMicro(), h.added+1), len(objects))
-	for i := range objects {
-		if err := w.object(objects[i].brief, place{w.first, i}, news.has(i)); err != nil {
-			return fmt.Errorf("intake %d: %w", sequence, err)
-		}
-	}
-	w.locate(h.number, sequence, w.first)
-	w.store(&block{intake: sequence, number: h.number, count: len(objects), starts: starts})
-	h.added = w.first + int64(len(objects)) - 1
-	h.objects += int64(len(objects))
-	for i := range in.Observations {
-		h.label = max(h.label, in.Observations[i].Label)
-	}
-	return w.commit("intake", sequence, h)
-}
-
-// intake stores the record and what is looked up of it.
-func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) {
-	w.set(intakeKey(sequence), record)
-	at := binary.BigEndian.AppendUint64(nil, sequence)
-	for i := range in.Events {
-		value := append(binary.BigEndian.AppendUint32(at[:8:8], uint32(i)), 0)
-		if in.Events[i].Observation >= 0 {
-			value[12] = 1
-		}
-		w.set(eventKey(in.Feed, in.Events[i].ID()), value)
-	}
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		w.set(hostKey(in.Feed, o.HostDay), o.Append(nil))
-	}
-	if in.Key != "" {
-		w.set(keyKey(in.Feed, in.Key), at)
-	}
-	for _, x := range in.Introductions {
-		w.set(topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
-	}
-}
-
-// Event implements exchange.Sightings, as do the methods below.
-func (v *View) Event(feed string, id exchange.EventID) (known, delivered bool, err error) {
-	value, closer, err := v.db.Get(eventKey(feed, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, fmt.Errorf("read view: %w", err)
-	}
-	delivered = len(value) == 13 && value[12] == 1
-	return true, delivered, closer.Close()
-}
-
-// Observation returns what is known of a host's day.
-func (v *View) Observation(feed string, of exchange.HostDay) (exchange.Observation, bool, error) {
-	value, closer, err := v.db.Get(hostKey(feed, of))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return exchange.Observation{}, false, nil
-	}
-	if err != nil {
-		return exchange.Observation{}, false, fmt.Errorf("read view: %w", err)
-	}
-	o, err := exchange.DecodeObservation(value)
-	return o, true, errors.Join(err, closer.Close())
-}
-
-// Introduced tells when a topic was last introduced into a collection.
-func (v *View) Introduced(feed string, x exchange.Introduction) (time.Time, bool, error) {
-	value, found, err := v.get(topicKey(feed, x))
-	if err != nil || !found || len(value) != 8 {
-		return time.Time{}, false, err
-	}
-	return micros(int64(binary.BigEndian.Uint64(value))), true, nil
-}
-
-// IntakeByKey returns the record that an idempotency key made.
-func (v *View) IntakeByKey(feed, key string) (*exchange.Intake, uint64, bool, error) {
-	value, found, err := v.get(keyKey(feed, key))
-	if err != nil || !found || len(value) != 8 {
-		return nil, 0, false, err
-	}
-	sequence := binary.BigEndian.Uint64(value)
-	in, err := v.Intake(sequence)
-	return in, sequence, err == nil, err
-}
-
-// Intake returns an intake record.
-func (v *View) Intake(sequence uint64) (*exchange.Intake, error) {
-	record, found, err := v.get(intakeKey(sequence))
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("intake %d is not there: %w", sequence, ErrDamaged)
-	}
-	text, err := v.opt.Decompress(record)
-	if err != nil {
-		return nil, err
-	}
-	return exchange.DecodeIntake(text)
 }

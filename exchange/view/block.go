@@ -93,7 +93,7 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored,
 		// The library's objects have their keys in another order; both scan.
 		brief, ok := stix.ScanBrief(bytes.TrimSpace(o.Raw))
 		if !ok {
-			return fmt.Errorf("package %s: %w", o.ID, ErrDamaged)
+			return fmt.Errorf("package object %d: %w", len(out), ErrDamaged) // the id itself can tell an address
 		}
 		if o.New {
 			news = news.grown(len(out))

@@ -1,0 +1,96 @@
+package view
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// control does what a control block says.
+func (w *writer) control(b *exchange.Block) error {
+	text, err := w.text(b)
+	if err != nil {
+		return err
+	}
+	d, err := b.Deletion(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errContent, err)
+	}
+	w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro())
+	for i, o := range d.Objects {
+		id, ok := versionID(o)
+		if !ok {
+			return fmt.Errorf("%w: deletion %d has no id", errContent, i)
+		}
+		if err := w.remove(id, versionOf(o.Version)); err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	return nil
+}
+
+// remove takes a version of an object out. Where it was the latest, the one
+// before takes its place.
+func (w *writer) remove(id objectID, ver version) error {
+	e, known, err := w.latest(id)
+	if err != nil || !known {
+		return err
+	}
+	if e.version != ver {
+		key := olderKey{id, ver}
+		s, found, err := w.olderSpan(key)
+		if err != nil || !found {
+			return err
+		}
+		w.del(key.append(w.c))
+		return w.unmark('v', s.last)
+	}
+	if err := errors.Join(w.unmark('v', e.last), w.unmark('l', e.last)); err != nil {
+		return err
+	}
+	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
+	if err != nil {
+		return err
+	}
+	if found {
+		w.set(objectKey('i', w.c, id), next.append(nil))
+		w.del(olderKey{id, next.version}.append(w.c))
+	} else {
+		w.del(objectKey('i', w.c, id))
+	}
+	return w.promote(id)
+}
+
+// promote marks what is now the latest version of an object, in the newest
+// version of STIX that is left of it.
+func (w *writer) promote(id objectID) error {
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		e, known, err := w.latest(id)
+		if err != nil {
+			return err
+		}
+		if !known {
+			continue
+		}
+		return w.places(e.last, func(p place) error {
+			set, err := w.mark('l', p.first)
+			if err != nil {
+				return err
+			}
+			if set == nil {
+				b, err := w.v.readBlock(w.c, p.first)
+				if err != nil {
+					return err
+				}
+				set = make(bits, len(allBits(b.count)))
+				w.marks[markKey{'l', p.first}] = set
+			}
+			set.set(p.i)
+			return nil
+		})
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package view
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// latest returns the entry of an object's latest version.
+func (w *writer) latest(id objectID) (entry, bool, error) {
+	if e, ok := w.entries[id]; ok {
+		return e, true, nil
+	}
+	value, closer, err := w.r.Get(objectKey('i', w.c, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return entry{}, false, nil
+	}
+	if err != nil {
+		return entry{}, false, fmt.Errorf("read view: %w", err)
+	}
+	e, err := decodeEntry(value)
+	return e, true, errors.Join(err, closer.Close())
+}
+
+// add indexes an object at a place: one more place of its version, and where no
+// version is later, of the latest. isNew says that there is no other, which saves
+// the look.
+func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
+	if isNew {
+		w.entries[id] = entry{ver, once(at)}
+		return w.specs(id, at)
+	}
+	now := once(at)
+	old, known, err := w.latest(id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !known:
+	case ver == old.version: // added again
+		w.earlier = append(w.earlier, again{at.i, old.last})
+		now.first = old.first
+	case string(ver[:]) > string(old.version[:]): // a newer version
+		if err := w.unmark('l', old.last); err != nil {
+			return err
+		}
+		w.older[olderKey{id, old.version}] = old.span
+	default: // an older version comes late
+		was, found, err := w.olderSpan(olderKey{id, ver})
+		if err != nil {
+			return err
+		}
+		if found {
+			w.earlier = append(w.earlier, again{at.i, was.last})
+			now.first = was.first
+		}
+		w.older[olderKey{id, ver}] = now
+		w.marks[markKey{'l', at.first}].clear(at.i)
+		return nil
+	}
+	w.entries[id] = entry{ver, now}
+	return w.specs(id, at)
+}
+
+// specs sees to it that only the newest STIX version of an object counts as its
+// latest: id is now the latest of its own, at a place.
+func (w *writer) specs(id objectID, at place) error {
+	if id.spec == "" && !w.h.mixed {
+		return nil
+	}
+	w.h.mixed = true
+	newer := true
+	for _, spec := range append([]string{""}, otherSpecs...) {
+		if spec == id.spec {
+			newer = false
+			continue
+		}
+		other := id
+		other.spec = spec
+		e, known, err := w.latest(other)
+		switch {
+		case err != nil:
+			return err
+		case known && newer: // there is one of a newer STIX
+			w.marks[markKey{'l', at.first}].clear(at.i)
+			return nil
+		case known:
+			if err := w.unmark('l', e.last); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// olderSpan returns where a version that is not the latest stands.
+func (w *writer) olderSpan(k olderKey) (span, bool, error) {
+	if s, ok := w.older[k]; ok {
+		return s, true, nil
+	}
+	value, found, err := get(w.r, k.append(w.c))
+	if err != nil || !found {
+		return span{}, false, err
+	}
+	s, err := decodeSpan(value)
+	return s, true, err
+}
+
+func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
+
+// unmark takes a version that stands last at a place, and everywhere else that
+// it stands, out of what is there or out of the latest.
+func (w *writer) unmark(kind byte, last place) error {
+	return w.places(last, func(p place) error {
+		set, err := w.mark(kind, p.first)
+		if err == nil && set != nil {
+			set.clear(p.i)
+		}
+		return err
+	})
+}
+
+// mark returns a block's set to change, nil where nothing of it is left.
+func (w *writer) mark(kind byte, first int64) (bits, error) {
+	k := markKey{kind, first}
+	set, ok := w.marks[k]
+	if ok {
+		return set, nil
+	}
+	set, found, err := w.v.get(blockKey(kind, w.c, first))
+	if err != nil || !found {
+		return nil, err
+	}
+	w.marks[k] = set
+	return set, nil
+}
+
+// places calls each with every place of a version, from the last back to the
+// first. Blocks that the batch is adding are the end of no such walk but its
+// start.
+func (w *writer) places(last place, each func(place) error) error {
+	for p, ok := last, true; ok; {
+		if err := each(p); err != nil {
+			return err
+		}
+		var err error
+		if p, ok, err = w.before(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// before returns the place at which an object stood before it was added at p.
+func (w *writer) before(p place) (place, bool, error) {
+	b := &block{earlier: w.earlier}
+	if p.first != w.first {
+		var err error
+		if b, err = w.v.readBlock(w.c, p.first); err != nil {
+			return place{}, false, err
+		}
+	}
+	was, ok := b.before(p.i)
+	return was, ok, nil
+}
