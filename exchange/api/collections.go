@@ -56,8 +56,13 @@ type Collection struct {
 
 // readable returns the path's collection, if the caller may read it.
 func (r *request) readable() (*exchange.Collection, error) {
-	c := r.x.byName[r.PathValue("collection")]
-	if c == nil || !r.x.register.MayRead(r.caller, c) {
+	return r.x.readable(r.caller, r.PathValue("collection"))
+}
+
+// readable returns a collection by its id or UUID, if a caller may read it.
+func (x *access) readable(who, name string) (*exchange.Collection, error) {
+	c := x.byName[name]
+	if c == nil || !x.register.MayRead(who, c) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return c, nil

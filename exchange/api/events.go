@@ -2,8 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -74,14 +72,11 @@ func (x *access) followed(req *http.Request) (*exchange.Collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := x.byName[req.PathValue("collection")]
-	if c == nil || !x.register.MayRead(who, c) {
-		if who == exchange.Anybody {
-			return nil, taxiiserver.ErrUnauthorized
-		}
-		return nil, taxiiserver.ErrNotFound
+	c, err := x.readable(who, req.PathValue("collection"))
+	if err != nil && who == exchange.Anybody {
+		err = taxiiserver.ErrUnauthorized
 	}
-	return c, nil
+	return c, err
 }
 
 func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
@@ -102,39 +97,49 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold events back
 	out := &eventWriter{w: w, c: http.NewResponseController(w)}
-	// The id alone: whoever is cut before the first event resumes from here too.
 	if req.Method == http.MethodHead {
 		return nil
 	}
+	// The id alone: whoever is cut before the first event resumes from here too.
 	if out.write([]byte("retry: 1000\nid: " + at.String() + "\n\n")) {
 		a.follow(req, out, c, at)
 	}
 	return nil
 }
 
-// follow writes events until the reader is gone or may not read any more.
+// follow writes events until the reader is gone or may not read any more. The
+// right is looked at behind each read, so that nothing goes out that came in
+// after it had ended.
 func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection, at place) {
 	seen := ""
 	for {
-		x, moved, state := a.access.Load(), a.View.Changed(), a.View.State(c.ID)
+		moved, state := a.View.Changed(), a.View.State(c.ID)
+		var page *view.Page
+		if state != seen { // else another collection has grown
+			var err error
+			page, err = a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+			if err != nil {
+				if req.Context().Err() == nil {
+					a.Log.Error("event stream failed", "collection", c.ID, "error", err)
+					out.bye("the exchange cannot go on")
+				}
+				return
+			}
+			if len(page.Objects) == 0 {
+				seen = state
+			}
+		}
+		x := a.access.Load()
 		if now, err := x.followed(req); err != nil || now.UUID != c.UUID {
 			out.bye("you may not read this collection any more")
 			return
 		}
-		for state != seen { // else another collection has grown
-			n, err := a.sendEvent(req.Context(), out, c, &at)
-			if err != nil && !errors.Is(err, errGone) {
-				a.Log.Error("event stream failed", "collection", c.ID, "error", err)
-				out.bye("the exchange cannot go on")
-			}
-			if err != nil {
+		if page != nil && len(page.Objects) > 0 {
+			at.after = page.Objects[len(page.Objects)-1].Added
+			if !out.write(event(c, at, page.Objects)) {
 				return
 			}
-			if n == 0 {
-				seen = state
-			} else if a.access.Load() != x {
-				break // the next event is under the next register
-			}
+			continue
 		}
 		select {
 		case <-moved:
@@ -171,33 +176,17 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 	return p, nil
 }
 
-// sendEvent writes an event of what there is behind at, and moves at there. It
-// returns how many objects that were.
-func (a *API) sendEvent(ctx context.Context, out *eventWriter, c *exchange.Collection, at *place) (int, error) {
-	p, err := a.View.Page(ctx, c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
-	if err != nil {
-		if ctx.Err() != nil {
-			return 0, errGone
-		}
-		return 0, err
-	}
-	if len(p.Objects) == 0 {
-		return 0, nil
-	}
-	at.after = p.Objects[len(p.Objects)-1].Added
+// event is an event of objects, behind which a reader stands at a place.
+func event(c *exchange.Collection, at place, objects []view.Object) []byte {
 	b := append(append([]byte("id: "), at.String()...), "\ndata: "...)
 	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "event", at.String(), "collection", c.ID))
-	for i := range p.Objects {
+	for i := range objects {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendLine(b, p.Objects[i].Raw)
+		b = appendLine(b, objects[i].Raw)
 	}
-	b = append(stix.AppendBundleClose(b), "\n\n"...)
-	if !out.write(b) {
-		return 0, errGone
-	}
-	return len(p.Objects), nil
+	return append(stix.AppendBundleClose(b), "\n\n"...)
 }
 
 // appendLine appends an object so that it can stand in one line: what ends a
@@ -214,9 +203,6 @@ func appendLine(b, raw []byte) []byte {
 	}
 	return b
 }
-
-// errGone means that the reader is gone or too slow.
-var errGone = errors.New("the reader is gone")
 
 // eventWriter writes whole events.
 type eventWriter struct {

@@ -178,6 +178,14 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if err != nil {
 		return nil, err
 	}
+	// Behind the read, so that nothing goes out that came in after the right had
+	// ended.
+	if _, r, err = s.now(root, id); err != nil {
+		return nil, err
+	}
+	if !r.CanRead {
+		return nil, taxiiserver.ErrForbidden
+	}
 	p := &taxiiserver.Page{Objects: make([]taxiiserver.Object, len(got.Objects)), More: got.More, Reached: got.Reached}
 	for i, o := range got.Objects {
 		o.Version = cmp.Or(o.Version, taxii.NoVersion)
@@ -186,19 +194,24 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	return p, nil
 }
 
-// writable returns a collection while the caller may write to it, under the
-// register that is in force now: a request can take its time.
-func (s *session) writable(root, id string) (*exchange.Collection, error) {
+// now finds a collection under the register that is in force now, for the same
+// caller: a request can take its time.
+func (s *session) now(root, id string) (*exchange.Collection, taxii.Collection, error) {
 	now := *s
 	now.x = s.a.access.Load()
 	who, err := now.x.caller(s.r)
+	if err == nil && who != s.who {
+		err = taxiiserver.ErrUnauthorized
+	}
 	if err != nil {
-		return nil, err
+		return nil, taxii.Collection{}, err
 	}
-	if who != s.who {
-		return nil, taxiiserver.ErrUnauthorized
-	}
-	c, r, err := now.find(root, id)
+	return now.find(root, id)
+}
+
+// writable returns a collection while the caller may write to it.
+func (s *session) writable(root, id string) (*exchange.Collection, error) {
+	c, r, err := s.now(root, id)
 	if err == nil && !r.CanWrite {
 		err = taxiiserver.ErrForbidden
 	}
@@ -301,8 +314,8 @@ func (s *session) status(sub *submission) *taxii.Status {
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
 	_, err := s.a.Poster.Delete(ctx, func() (*exchange.Collection, error) {
-		c, err := s.writable(root, id)
-		if err == nil && !s.a.access.Load().register.MayRead(s.who, c) {
+		c, r, err := s.now(root, id)
+		if err == nil && !(r.CanRead && r.CanWrite) {
 			err = taxiiserver.ErrForbidden
 		}
 		return c, err
