@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +77,20 @@ func first(list ...string) string {
 		}
 	}
 	return ""
+}
+
+// collection finds a collection of any TAXII 2.1 server, and the client for it.
+func (a *access) collection(ctx context.Context, name string) (*taxiiclient.Client, *taxiiclient.Collection, error) {
+	r, err := a.resolve()
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := taxiiclient.New(taxiiclient.Options{Server: r.server, User: r.user, Token: r.token, UserAgent: userAgent()})
+	if err != nil {
+		return nil, nil, &usageError{err}
+	}
+	col, err := client.Find(ctx, name)
+	return client, col, err
 }
 
 // client returns a client of the exchange.

@@ -41,15 +41,7 @@ API root. With --cursor the next pull goes on where this one ended.`,
 			if err != nil {
 				return err
 			}
-			r, err := a.resolve()
-			if err != nil {
-				return err
-			}
-			client, err := taxiiclient.New(taxiiclient.Options{Server: r.server, User: r.user, Token: r.token, UserAgent: userAgent()})
-			if err != nil {
-				return &usageError{err}
-			}
-			col, err := client.Find(c.Context(), args[0])
+			client, col, err := a.collection(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

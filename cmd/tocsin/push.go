@@ -41,15 +41,7 @@ an alias or a title; --server may be any TAXII 2.1 server.
 Each object is taken or refused by itself. Exit status 1 when one was refused;
 all others are in all the same. To push a file again adds nothing twice.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := a.resolve()
-			if err != nil {
-				return err
-			}
-			client, err := taxiiclient.New(taxiiclient.Options{Server: r.server, User: r.user, Token: r.token, UserAgent: userAgent()})
-			if err != nil {
-				return &usageError{err}
-			}
-			col, err := client.Find(c.Context(), args[0])
+			client, col, err := a.collection(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
