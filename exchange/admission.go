@@ -40,13 +40,34 @@ type Sightings interface {
 	Applied() uint64
 	// Wait returns once the record of a sequence is in, and a block of another.
 	Wait(ctx context.Context, intake, block uint64) error
-	// Event tells whether an event is known, and whether any collection took it.
-	Event(feed string, id EventID) (known, delivered bool, err error)
-	Observation(feed string, of HostDay) (Observation, bool, error)
+	// Past looks back at what is known of a feed's hosts; whoever asks closes it.
+	Past(feed string) (Past, error)
 	// Introduced tells when a topic was last introduced into a collection.
 	Introduced(feed string, x Introduction) (time.Time, bool, error)
 	// IntakeByKey returns the record that an idempotency key made.
 	IntakeByKey(feed, key string) (in *Intake, sequence uint64, found bool, err error)
+}
+
+// Past is one state of what Sightings knows of a feed's hosts. It is for one
+// goroutine.
+type Past interface {
+	// Host returns what is known of a host's day.
+	Host(of HostDay) (HostPast, error)
+	// Event tells whether an event is known that Host does not name, and whether
+	// any collection took it.
+	Event(id EventID) (known, delivered bool, err error)
+	Close() error
+}
+
+// HostPast is what is known of a host's day.
+type HostPast struct {
+	// Known says that a collection took something of it; Observation is that, and
+	// Events are some of it.
+	Known       bool
+	Observation Observation
+	Events      []EventID
+	// Address says that a collection took something of the address, on any day.
+	Address bool
 }
 
 // Log is where admission writes. journal.Journal is the one there is.

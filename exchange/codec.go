@@ -166,8 +166,12 @@ func (d *decoder) done() error {
 	return d.err
 }
 
-// isNew is beside an observation's label where nothing was known before.
-const isNew = 0x80
+// What is beside an observation's label: that nothing was known before, of the
+// day or of the address.
+const (
+	isNew        = 0x80
+	isNewAddress = 0x40
+)
 
 func (e *encoder) observation(o *Observation) {
 	e.address(o.Address)
@@ -179,6 +183,9 @@ func (e *encoder) observation(o *Observation) {
 	label := byte(o.Label)
 	if o.New {
 		label |= isNew
+	}
+	if o.NewAddress {
+		label |= isNewAddress
 	}
 	e.b = append(e.b, label)
 	e.place(o.Place)
@@ -207,7 +214,7 @@ func (d *decoder) observation() (o Observation) {
 	o.First, o.Last, o.Modified = d.millis(), d.millis(), d.millis()
 	o.Count = d.int()
 	label := d.byte()
-	o.New, o.Label = label&isNew != 0, d.levelOf(label&^isNew)
+	o.New, o.NewAddress, o.Label = label&isNew != 0, label&isNewAddress != 0, d.levelOf(label&^(isNew|isNewAddress))
 	o.Place = d.place()
 	o.Places = make([]Placed, d.count())
 	for i := range o.Places {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,23 +20,37 @@ type draft struct {
 
 	seen      map[EventID]bool // the record's events: whether a collection took it
 	decisions map[string]int   // by what they were made of
-	hosts     map[HostDay]int
-	versions  []time.Time // by observation: Modified before this record, zero for a new one
+	past      Past
+	hosts     map[HostDay]int // into days
+	days      []hostDay
+	addresses map[netip.Addr]bool // of the observations
 	key       []byte
+}
+
+// hostDay is one host's day in a draft.
+type hostDay struct {
+	of          HostDay
+	past        HostPast // before this record
+	observation int      // into the record's Observations, -1 for none
 }
 
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
-func (f *feedWriter) decide(rules *Rules, s *Submission) (*draft, error) {
+func (f *feedWriter) decide(rules *Rules, s *Submission) (_ *draft, err error) {
+	past, err := f.a.Sightings.Past(f.feed)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, past.Close()) }()
 	d := &draft{
-		f: f, rules: rules, feed: rules.Register.Feed(f.feed),
+		past: past, f: f, rules: rules, feed: rules.Register.Feed(f.feed),
 		in: &Intake{
 			Feed: s.Feed, Key: s.Key, Hash: s.Hash, At: time.Now().UTC().Truncate(time.Microsecond),
 			Register: rules.Register.Version, Networks: rules.Networks, Receipt: s.Receipt,
 			Events: make([]Accepted, 0, len(s.Events)), Observations: make([]Observation, 0, len(s.Events)),
 		},
 		seen: make(map[EventID]bool, len(s.Events)), decisions: make(map[string]int),
-		hosts: make(map[HostDay]int, len(s.Events)),
+		hosts: make(map[HostDay]int, len(s.Events)), addresses: make(map[netip.Addr]bool, len(s.Events)),
 	}
 	d.in.Receipt.Feed = s.Feed
 	if d.in.Receipt.Collections == nil {
@@ -46,8 +61,10 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (*draft, error) {
 			return nil, err
 		}
 	}
-	for i := range d.in.Observations {
-		d.settle(i)
+	for i := range d.days {
+		if d.days[i].observation >= 0 {
+			d.settle(&d.days[i])
+		}
 	}
 	d.count()
 	return d, d.introduce()
@@ -62,7 +79,11 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 		return nil
 	}
 	id := e.ID()
-	known, delivered, err := d.known(id)
+	day, err := d.day(HostDay{e.Address, DayOf(e.Observed)})
+	if err != nil {
+		return err
+	}
+	known, delivered, err := d.known(id, day)
 	if err != nil {
 		return err
 	}
@@ -82,11 +103,15 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 	r.Events++
 	d.seen[id] = allowed
 	if allowed {
-		if got.Observation, err = d.observation(HostDay{e.Address, DayOf(e.Observed)}); err != nil {
-			return err
+		if day.observation < 0 {
+			day.observation = len(d.in.Observations)
+			d.in.Observations = append(d.in.Observations, day.past.Observation)
+			o := &d.in.Observations[day.observation]
+			o.HostDay, o.NewAddress = day.of, !day.past.Address && !d.addresses[e.Address]
+			d.addresses[e.Address] = true
 		}
-		o := &d.in.Observations[got.Observation]
-		o.Merge(e, label, place)
+		got.Observation = day.observation
+		d.in.Observations[day.observation].Merge(e, label, place)
 	}
 	d.in.Events = append(d.in.Events, got)
 	return nil
@@ -95,56 +120,61 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 // known reports whether the event is in this record or an earlier one already,
 // and whether any collection took it. One that none took may come again, with
 // another label.
-func (d *draft) known(id EventID) (known, delivered bool, err error) {
+func (d *draft) known(id EventID, day *hostDay) (known, delivered bool, err error) {
 	if delivered, known := d.seen[id]; known {
 		return true, delivered, nil
 	}
-	for _, r := range slices.Backward(d.f.recent) {
-		if delivered, known := r.seen[id]; known {
-			return true, delivered, nil
+	if d.f.addresses[day.of.Address] > 0 {
+		for _, r := range slices.Backward(d.f.recent) {
+			if delivered, known := r.seen[id]; known {
+				return true, delivered, nil
+			}
 		}
 	}
-	return d.f.a.Sightings.Event(d.feed.ID, id)
+	if slices.Contains(day.past.Events, id) {
+		return true, true, nil
+	}
+	return d.past.Event(id)
 }
 
-// observation returns the index of a host's day, with all that is known of it.
-func (d *draft) observation(of HostDay) (int, error) {
+// day returns a host's day, with all that is known of it. The pointer is good
+// until the next call.
+func (d *draft) day(of HostDay) (*hostDay, error) {
 	if i, ok := d.hosts[of]; ok {
-		return i, nil
+		return &d.days[i], nil
 	}
-	var o Observation
-	found := false
+	day := hostDay{of: of, observation: -1}
+	var err error
+	if day.past, err = d.past.Host(of); err != nil {
+		return nil, err
+	}
+	if d.f.addresses[of.Address] > 0 {
+		d.recent(&day)
+	}
+	d.hosts[of] = len(d.days)
+	d.days = append(d.days, day)
+	return &d.days[len(d.days)-1], nil
+}
+
+// recent puts what records know that Sightings does not into a day.
+func (d *draft) recent(day *hostDay) {
 	for _, r := range slices.Backward(d.f.recent) {
-		if i, ok := r.hosts[of]; ok {
-			o, found = r.in.Observations[i], true
+		day.past.Address = day.past.Address || r.addresses[day.of.Address]
+		if i, ok := r.hosts[day.of]; ok && r.days[i].observation >= 0 {
+			o := r.in.Observations[r.days[i].observation]
 			o.Contacts, o.Places = slices.Clone(o.Contacts), slices.Clone(o.Places)
-			break
+			day.past.Observation, day.past.Known = o, true
+			return
 		}
 	}
-	if !found {
-		var err error
-		if o, found, err = d.f.a.Sightings.Observation(d.feed.ID, of); err != nil {
-			return 0, err
-		}
-	}
-	version := time.Time{}
-	if found {
-		version = o.Modified
-	}
-	o.HostDay = of
-	i := len(d.in.Observations)
-	d.hosts[of] = i
-	d.in.Observations = append(d.in.Observations, o)
-	d.versions = append(d.versions, version)
-	return i, nil
 }
 
 // settle gives an observation its version and its decision, once all events of
 // the chunk are merged.
-func (d *draft) settle(i int) {
-	o := &d.in.Observations[i]
-	o.Modified, o.New = o.Last, d.versions[i].IsZero()
-	if v := d.versions[i]; !v.IsZero() && !o.Modified.After(v) {
+func (d *draft) settle(day *hostDay) {
+	o := &d.in.Observations[day.observation]
+	o.Modified, o.New = o.Last, !day.past.Known
+	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
 	var matches []Match

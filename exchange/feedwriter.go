@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 )
@@ -27,9 +28,11 @@ type feedWriter struct {
 
 	// turn holds a token for whoever admits; it guards what is below it.
 	turn   chan struct{}
-	last   uint64     // sequence of the feed's last record
-	recent []*recent  // records that Sightings may not have applied, oldest first
-	trail  []*Pending // the newest records, at most maxRecent, oldest first
+	last   uint64    // sequence of the feed's last record
+	recent []*recent // records that Sightings may not have applied, oldest first
+	// addresses counts the recent records that have an event of each.
+	addresses map[netip.Addr]int
+	trail     []*Pending // the newest records, at most maxRecent, oldest first
 
 	carry chan *carriage // its room, and what carryAll holds, is inFlight
 	slots chan struct{}  // a token for each record under way
@@ -59,7 +62,7 @@ type carriage struct {
 
 func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
 	f := &feedWriter{
-		a: a, feed: feed, turn: make(chan struct{}, 1), moved: make(chan struct{}),
+		a: a, feed: feed, addresses: make(map[netip.Addr]int), turn: make(chan struct{}, 1), moved: make(chan struct{}),
 		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
 	}
 	var err error
@@ -203,7 +206,17 @@ func (f *feedWriter) prune(ctx context.Context) error {
 		f.trail = f.trail[1:]
 	}
 	applied := f.a.Sightings.Applied()
-	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool { return r.sequence <= applied })
+	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool {
+		if r.sequence > applied {
+			return false
+		}
+		for of := range r.hosts {
+			if f.addresses[of.Address]--; f.addresses[of.Address] == 0 {
+				delete(f.addresses, of.Address)
+			}
+		}
+		return true
+	})
 	return nil
 }
 
@@ -230,6 +243,9 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	}
 	f.last = sequence
 	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
+	for of := range d.hosts {
+		f.addresses[of.Address]++
+	}
 	p := f.send(d.in, sequence)
 	f.trail = append(f.trail, p)
 	return p, nil

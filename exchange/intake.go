@@ -53,6 +53,9 @@ type Observation struct {
 	// New says that nothing was known of the host's day before this record, so
 	// that no collection can have the objects it is packaged as.
 	New bool
+	// NewAddress says the same of the address on any day: it is set on the first
+	// observation that the feed has of it.
+	NewAddress bool
 	// Decision is an index into the record's Decisions.
 	Decision int
 }
@@ -136,8 +139,9 @@ type Group struct {
 type Object struct {
 	ID  string
 	Raw []byte
-	// New says that no collection has had any version of it.
-	New bool
+	// New says that the feed has given no collection any version of it; Shared
+	// that another feed can have.
+	New, Shared bool
 }
 
 // Share is what one collection gains from one intake record, in order.

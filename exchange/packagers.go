@@ -2,13 +2,14 @@ package exchange
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
 // Packager packages the records of one feed that were decided under one version
 // of the register; packaging.Packager is the one there is.
 type Packager interface {
-	Shares(in *Intake, want func(collection string) bool) ([]Share, error)
+	Shares(in *Intake) ([]Share, error)
 }
 
 // Packagers packages records of any feed and version. It is safe for concurrent
@@ -21,6 +22,7 @@ type Packagers struct {
 
 	mu    sync.Mutex
 	ready map[packagerKey]Packager
+	made  []*packaged // of the latest records, oldest first
 }
 
 type packagerKey struct {
@@ -31,13 +33,83 @@ type packagerKey struct {
 // maxPackagers is how many are kept; versions come and go one after the other.
 const maxPackagers = 64
 
-// Shares packages the record under the version of the register that it names.
+// packaged is what a record was packaged as.
+type packaged struct {
+	of     recordKey
+	done   chan struct{} // closed once the rest is there
+	shares []Share
+	err    error
+}
+
+// recordKey tells records apart.
+type recordKey struct {
+	feed     string
+	register uint64
+	at       int64 // µs
+	hash     [32]byte
+}
+
+// maxMade is how many records' shares are kept. A record is packaged for its
+// blocks and, a moment later, for the feed's own collection: once is enough.
+const maxMade = 6
+
+// Shares packages the record under the version of the register that it names,
+// for the collections that want selects.
 func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
+	one, mine := p.entry(recordKey{in.Feed, in.Register, in.At.UnixMicro(), in.Hash})
+	if mine {
+		one.shares, one.err = p.all(ctx, in)
+		if one.err != nil {
+			p.forget(one)
+		}
+		close(one.done)
+	}
+	select {
+	case <-one.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if one.err != nil && !mine { // it can be that its caller had gone
+		return p.all(ctx, in)
+	}
+	var list []Share
+	for _, s := range one.shares {
+		if want(s.Collection) {
+			list = append(list, s)
+		}
+	}
+	return list, one.err
+}
+
+// entry returns the entry of a record; mine says that the caller has to fill it.
+func (p *Packagers) entry(of recordKey) (one *packaged, mine bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.made {
+		if one.of == of {
+			return one, false
+		}
+	}
+	one = &packaged{of: of, done: make(chan struct{})}
+	if len(p.made) == maxMade {
+		p.made = slices.Delete(p.made, 0, 1)
+	}
+	p.made = append(p.made, one)
+	return one, true
+}
+
+func (p *Packagers) forget(one *packaged) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made = slices.DeleteFunc(p.made, func(o *packaged) bool { return o == one })
+}
+
+func (p *Packagers) all(ctx context.Context, in *Intake) ([]Share, error) {
 	one, err := p.get(ctx, packagerKey{in.Register, in.Feed})
 	if err != nil {
 		return nil, err
 	}
-	return one.Shares(in, want)
+	return one.Shares(in)
 }
 
 func (p *Packagers) get(ctx context.Context, key packagerKey) (Packager, error) {

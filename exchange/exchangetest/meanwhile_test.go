@@ -117,7 +117,7 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 			last = true
 		default:
 		}
-		p, err := e.View.Page(t.Context(), "board", view.Query{After: after, Limit: 100, IDs: []string{id}, Versions: []view.VersionMatch{{Kind: view.All}}})
+		p, err := e.View.Page(t.Context(), "board", view.Query{Facts: true, After: after, Limit: 100, IDs: []string{id}, Versions: []view.VersionMatch{{Kind: view.All}}})
 		if err != nil {
 			t.Fatal(err)
 		}

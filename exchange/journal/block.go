@@ -170,7 +170,7 @@ func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
 	if err := Continues(b, c.Blocks, c.Head, c.Last); err != nil {
 		return err
 	}
-	text, err := j.Decompress(b.Payload)
+	text, err := j.Decompress(nil, b.Payload)
 	if err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}

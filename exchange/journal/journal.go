@@ -170,10 +170,10 @@ type Message struct {
 	Data []byte
 }
 
-// Decompress returns what a compressed record or block holds. Its error is an
-// exchange.ErrRecord when the data is at fault.
-func (j *Journal) Decompress(data []byte) ([]byte, error) {
-	out, err := j.dec.DecodeAll(data, nil)
+// Decompress appends what a compressed record or block holds to dst. Its error is
+// an exchange.ErrRecord when the data is at fault.
+func (j *Journal) Decompress(dst, data []byte) ([]byte, error) {
+	out, err := j.dec.DecodeAll(data, dst)
 	if errors.Is(err, zstd.ErrDecoderClosed) {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, eac
 }
 
 func (j *Journal) decodeIntake(data []byte) (*exchange.Intake, error) {
-	record, err := j.Decompress(data)
+	record, err := j.Decompress(nil, data)
 	if err != nil {
 		return nil, err
 	}

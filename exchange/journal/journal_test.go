@@ -69,7 +69,7 @@ func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
 	}
 	stop := errors.New("stop")
 	err = j.FollowBlocks(t.Context(), 1, func(b *exchange.Block, _ uint64) error {
-		text, err := j.Decompress(b.Payload)
+		text, err := j.Decompress(nil, b.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -156,10 +156,10 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		x.next = max(x.next, carriedGroups(b.Carried, x))
 		for x.next < len(x.share.Groups) && b.Count < maxObjects && len(p.raw) < maxRaw {
-			p.add(b, x.share.Groups[x.next])
 			x.next++
 			b.Label = max(b.Label, x.share.Label)
 			b.Carried = setCarried(b.Carried, exchange.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
+			p.add(b, x.share.Groups[x.next-1])
 			if i, ok := slices.BinarySearch(b.Feeds, x.feed); !ok {
 				b.Feeds = slices.Insert(b.Feeds, i, x.feed)
 			}
@@ -232,7 +232,7 @@ func (p *packer) object(b *exchange.Block, o exchange.Object) {
 		p.raw = append(p.raw, ',')
 	}
 	p.raw = append(p.raw, o.Raw...)
-	if o.New {
+	if o.New && (!o.Shared || len(b.Carried) == 1) { // the feed is the only one that ever came here
 		b.New = setBit(b.New, b.Count)
 	}
 	b.Count++

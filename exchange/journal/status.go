@@ -71,6 +71,6 @@ func (j *Journal) Status(ctx context.Context, id string) ([]byte, bool, error) {
 		}
 		packed = append(packed, e.Value()...)
 	}
-	text, err := j.Decompress(packed)
+	text, err := j.Decompress(nil, packed)
 	return text, err == nil, err
 }

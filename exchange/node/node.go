@@ -56,6 +56,8 @@ type Options struct {
 	PublicURL string
 	// CacheBytes bounds the view's cache of decoded blocks; 0 means 64 MiB.
 	CacheBytes int64
+	// Memory is what the process may take, in bytes; 0 means 768 MiB.
+	Memory int64
 	// Log is told what an operator should know; nil drops it.
 	Log *slog.Logger
 	// TAXII, where it is set, goes between the exchange and its TAXII server.

@@ -21,10 +21,10 @@ func (b *builder) group(o *exchange.Observation) *exchange.Group {
 	case exchange.ProfileIndicator:
 		h.indicator()
 	case exchange.ProfileObservation:
-		h.observed([]string{h.need(b.address(o.Address))})
+		h.observed([]string{h.need(h.host())})
 		h.sighting()
 	default:
-		host := h.need(b.address(o.Address))
+		host := h.need(h.host())
 		h.observed(append([]string{host}, h.traffic(host)...))
 		h.indicator()
 		h.relate("based-on", h.indicatorID, h.observedID)
@@ -51,6 +51,13 @@ func (h *hostDay) common(id string) stix.Common {
 		ID: id, CreatedBy: h.publisher, Created: h.o.Day.Start(), Modified: h.o.Modified,
 		Marking: h.o.Label.MarkingID(), Confidence: h.feed.Confidence,
 	}
+}
+
+// host is the address that is infected.
+func (h *hostDay) host() exchange.Object {
+	o := h.builder.address(h.o.Address)
+	o.New, o.Shared = h.o.NewAddress, true
+	return o
 }
 
 // need adds an object that must be in the same block; it returns its id.
@@ -87,8 +94,9 @@ func (h *hostDay) traffic(host string) []string {
 	}
 	id, start := n.ID(), len(h.buf)
 	h.buf = n.Append(h.buf, id)
+	h.add(id, start)
 	// Another feed may have seen the same contact: it has the same id there.
-	h.g.Objects = append(h.g.Objects, h.take(id, start))
+	h.g.Objects[len(h.g.Objects)-1].Shared = true
 	return append(refs, id)
 }
 

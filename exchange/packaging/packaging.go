@@ -55,11 +55,10 @@ func New(reg *exchange.Register, feed string) (*Packager, error) {
 	return p, p.buildStanding(m)
 }
 
-// Shares packages the record for those of its collections that want selects
-// (all where want is nil), sorted by collection. The feed's own collection is
-// one of them: it takes every observation up to its ceiling.
-func (p *Packager) Shares(in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error) {
-	b := builder{Packager: p, shares: make(map[string]*exchange.Share), want: want}
+// Shares packages the record for all of its collections, sorted by collection.
+// The feed's own is one of them: it takes every observation up to its ceiling.
+func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
+	b := builder{Packager: p, shares: make(map[string]*exchange.Share)}
 	for _, x := range in.Introductions {
 		if err := b.introduce(x); err != nil {
 			return nil, err
@@ -84,7 +83,6 @@ func (p *Packager) Shares(in *exchange.Intake, want func(collection string) bool
 // builder is one run of Shares.
 type builder struct {
 	*Packager
-	want   func(string) bool
 	shares map[string]*exchange.Share
 	intros map[string]*exchange.Group
 	buf    []byte
@@ -102,9 +100,6 @@ func (b *builder) share(collection string) *exchange.Share {
 
 // introduce adds a topic's standing objects to the collection's first group.
 func (b *builder) introduce(x exchange.Introduction) error {
-	if b.want != nil && !b.want(x.Collection) {
-		return nil
-	}
 	if b.intros == nil {
 		b.intros = make(map[string]*exchange.Group)
 	}
@@ -124,9 +119,6 @@ func (b *builder) introduce(x exchange.Introduction) error {
 func (b *builder) host(o *exchange.Observation, d *exchange.Decision) {
 	var g *exchange.Group
 	add := func(collection string) {
-		if b.want != nil && !b.want(collection) {
-			return
-		}
 		if g == nil {
 			g = b.group(o)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -16,13 +17,17 @@ type writer struct {
 	v *View
 	b *pebble.Batch
 	r pebble.Reader // what lookups read: the view, or the view as the batch changes it
-	c uint32
+	// it looks objects up that are usually not there; nil until it is needed, and
+	// where the batch reads what it writes.
+	it *pebble.Iterator
+	c  uint32
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
 	older   map[olderKey]span
 	marks   map[markKey]bits
-	first   int64   // date_added of the block that is being added, 0 for none
-	earlier []again // of its objects
+	first   int64 // date_added of the block that is being added, 0 for none
+	facts   block // of it
+	types   []typed
 	h       *head
 	name    string // of the collection
 }
@@ -31,6 +36,12 @@ type writer struct {
 type olderKey struct {
 	id  objectID
 	ver version
+}
+
+// typed are the objects of a block that are of one type.
+type typed struct {
+	typ string
+	bits
 }
 
 type markKey struct {
@@ -63,6 +74,14 @@ func (v *View) begin(collection string, indexed bool) *writer {
 		*w.h = *h
 	}
 	return w
+}
+
+// close ends a batch, committed or not.
+func (w *writer) close() {
+	if w.it != nil {
+		_ = w.it.Close() // its errors came with its answers
+	}
+	_ = w.b.Close()
 }
 
 // set and del fail only when the batch is misused.
@@ -113,7 +132,7 @@ func (v *View) ApplyBlock(b *exchange.Block) error {
 		return nil
 	}
 	w := v.begin(b.Collection, b.Control != "")
-	defer func() { _ = w.b.Close() }()
+	defer w.close()
 	h := w.h
 	err := v.opt.Continues(b, h.number, h.hash, micros(h.added))
 	if err == nil && b.Control != "" {
@@ -152,9 +171,10 @@ var (
 	errStore   = errors.New("view")
 )
 
-// text decompresses a block's payload.
+// text decompresses a block's payload; it is good until the next block.
 func (w *writer) text(b *exchange.Block) ([]byte, error) {
-	text, err := w.v.opt.Decompress(b.Payload)
+	text, err := w.v.opt.Decompress(w.v.text[:0], b.Payload)
+	w.v.text = text[:0]
 	switch {
 	case errors.Is(err, exchange.ErrRecord):
 		return nil, fmt.Errorf("%w: %w", errContent, err)
@@ -169,37 +189,54 @@ func (w *writer) block(b *exchange.Block) error {
 	if err != nil {
 		return err
 	}
-	w.open(b.AddedFirst.UnixMicro(), b.Count)
+	w.open(b.AddedFirst.UnixMicro(), block{number: b.Number, count: b.Count, starts: b.Starts})
 	w.locate(b.Number, b.Sequence, w.first)
 	news := bits(b.New)
 	if w.h.posted {
 		news = nil // a member may have added anything
 	}
 	w.h.posted = w.h.posted || len(b.Feeds) == 0
+	p := &w.v.packing
+	p.reset()
 	n := 0
-	ok := stix.Scan(text, func(_ []byte, brief stix.Brief) {
+	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
+			p.add(&w.facts, raw)
 			err = w.object(brief, place{w.first, n}, news.has(n))
 		}
 		n++
 	})
+	p.end(&w.facts)
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
-	w.store(&block{number: b.Number, count: b.Count, starts: b.Starts, payload: b.Payload})
+	w.store()
+	w.set(blockKey('p', w.c, w.first), p.out)
 	return err
 }
 
 // open starts the block whose objects are added next.
-func (w *writer) open(first int64, count int) {
-	w.first, w.earlier = first, nil
-	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(count), allBits(count)
+func (w *writer) open(first int64, facts block) {
+	w.first, w.facts, w.types = first, facts, nil
+	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(facts.count), allBits(facts.count)
 }
 
-// store writes the block whose objects have been added.
-func (w *writer) store(b *block) {
-	b.earlier = w.earlier
-	w.set(blockKey('b', w.c, w.first), b.append(make([]byte, 0, len(b.payload)+64+12*len(b.earlier))))
+// store writes what is known of the block whose objects have been added.
+func (w *writer) store() {
+	w.set(blockKey('b', w.c, w.first), w.facts.append(nil))
+	for _, t := range w.types {
+		w.set(binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
+	}
+}
+
+// typed notes the type of an object of the block that is being added.
+func (w *writer) typed(typ string, i int) {
+	at := slices.IndexFunc(w.types, func(t typed) bool { return t.typ == typ })
+	if at < 0 {
+		at = len(w.types)
+		w.types = append(w.types, typed{typ, make(bits, (w.facts.count+7)/8)})
+	}
+	w.types[at].set(i)
 }
 
 // locate writes down where a block is.
@@ -216,6 +253,7 @@ func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
+	w.typed(id.typ, at.i)
 	if err := w.add(id, ver, at, isNew); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}

@@ -1,70 +1,106 @@
 package view
 
 import (
-	"bytes"
 	"container/list"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
-	"github.com/tocsin-exchange/tocsin/stix"
 )
-
-// stored is one object of a decoded block.
-type stored struct {
-	raw   []byte
-	brief stix.Brief
-}
 
 // decoded is a block ready to be read.
 type decoded struct {
 	*block
-	objects []stored
+	objects [][]byte
 	size    int64
 }
 
-// decode returns a block's objects, from the cache where they are there.
-func (v *View) decode(ctx context.Context, c uint32, first int64) (*decoded, error) {
+// decode returns a block's objects, from the cache where they are there. known
+// is what was read of the block already, or nil.
+func (v *View) decode(ctx context.Context, c uint32, first int64, known *block) (*decoded, error) {
 	key := cacheKey{c, first}
 	if d := v.cache.get(key); d != nil {
 		return d, nil
 	}
-	b, err := v.readBlock(c, first)
+	d := &decoded{block: known}
+	var err error
+	if known == nil {
+		if d.block, err = v.readBlock(c, first); err != nil {
+			return nil, err
+		}
+	}
+	if d.intake != 0 {
+		err = d.unpackage(ctx, v)
+	} else {
+		err = v.payload(c, first, func(payload []byte) (err error) {
+			d.objects, err = d.unpack(payload, 0, d.count)
+			return err
+		})
+		for _, n := range d.lengths {
+			d.size += int64(n)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	d := &decoded{block: b}
-	if b.intake != 0 {
-		in, err := v.Intake(b.intake)
-		if err != nil {
-			return nil, err
-		}
-		if d.objects, _, _, err = v.packaged(ctx, in); err != nil {
-			return nil, err
-		}
-		for i := range d.objects {
-			d.size += int64(len(d.objects[i].raw))
-		}
-	} else {
-		text, err := v.opt.Decompress(b.payload)
-		if err != nil {
-			return nil, err
-		}
-		d.objects = make([]stored, 0, b.count)
-		if !stix.Scan(text, func(raw []byte, brief stix.Brief) { d.objects = append(d.objects, stored{raw, brief}) }) {
-			return nil, ErrDamaged
-		}
-		d.size = int64(len(text))
+	if len(d.objects) != d.count {
+		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.objects), d.count, ErrDamaged)
 	}
-	b.starts, b.payload = slices.Clone(b.starts), nil // nothing keeps the record
-	if len(d.objects) != b.count {
-		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.objects), b.count, ErrDamaged)
-	}
-	d.size += int64(len(d.objects)) * 128
+	d.size += int64(len(d.objects))*32 + int64(len(d.earlier))*32
 	v.cache.put(key, d)
 	return d, nil
+}
+
+// object returns one object of a block, without the others where that is less
+// work.
+func (v *View) object(ctx context.Context, c uint32, at place, known *block) (raw []byte, err error) {
+	d := v.cache.get(cacheKey{c, at.first})
+	if d == nil && known == nil {
+		if known, err = v.readBlock(c, at.first); err != nil {
+			return nil, err
+		}
+	}
+	if d == nil && known.intake != 0 {
+		if d, err = v.decode(ctx, c, at.first, known); err != nil {
+			return nil, err
+		}
+	}
+	if d != nil {
+		if at.i >= len(d.objects) {
+			return nil, ErrDamaged
+		}
+		return d.objects[at.i], nil
+	}
+	err = v.payload(c, at.first, func(payload []byte) error {
+		list, err := known.unpack(payload, at.i, at.i+1)
+		if err == nil && len(list) != 1 {
+			err = ErrDamaged
+		}
+		if err == nil {
+			raw = list[0]
+		}
+		return err
+	})
+	return raw, err
+}
+
+// unpackage makes the objects that an intake record stands for.
+func (d *decoded) unpackage(ctx context.Context, v *View) error {
+	in, err := v.Intake(d.intake)
+	if err != nil {
+		return err
+	}
+	objects, _, _, err := v.packaged(ctx, in)
+	if err != nil {
+		return err
+	}
+	d.objects = make([][]byte, len(objects))
+	for i := range objects {
+		d.objects[i] = objects[i].Raw
+		d.size += int64(len(objects[i].Raw))
+	}
+	return nil
 }
 
 // readBlock returns a block's record.
@@ -82,42 +118,31 @@ func (v *View) readBlock(c uint32, first int64) (*block, error) {
 // packaged returns the objects of the feed's own collection that an intake
 // record stands for, each address once; where its groups start, and which it
 // cannot have had before.
-func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []stored, starts, news bits, err error) {
+func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []exchange.Object, starts, news bits, err error) {
 	own := exchange.FeedCollection(in.Feed)
 	shares, err := v.opt.Shares(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
 		return nil, nil, nil, err
 	}
 	seen := make(map[string]bool)
-	add := func(o exchange.Object) error {
-		// The library's objects have their keys in another order; both scan.
-		brief, ok := stix.ScanBrief(bytes.TrimSpace(o.Raw))
-		if !ok {
-			return fmt.Errorf("package object %d: %w", len(out), ErrDamaged) // the id itself can tell an address
-		}
+	add := func(o exchange.Object) {
 		if o.New {
 			news = news.grown(len(out))
 			news.set(len(out))
 		}
-		out = append(out, stored{raw: o.Raw, brief: brief})
-		return nil
+		out = append(out, o)
 	}
 	for _, g := range shares[0].Groups {
 		starts = starts.grown(len(out))
 		starts.set(len(out))
 		for _, o := range g.Needs {
-			if seen[o.ID] {
-				continue
-			}
-			seen[o.ID] = true
-			if err := add(o); err != nil {
-				return nil, nil, nil, err
+			if !seen[o.ID] {
+				seen[o.ID] = true
+				add(o)
 			}
 		}
 		for _, o := range g.Objects {
-			if err := add(o); err != nil {
-				return nil, nil, nil, err
-			}
+			add(o)
 		}
 	}
 	return out, starts, news, nil

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,15 +11,36 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 	if e, ok := w.entries[id]; ok {
 		return e, true, nil
 	}
-	value, closer, err := w.r.Get(objectKey('i', w.c, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return entry{}, false, nil
+	key := objectKey('i', w.c, id)
+	if w.r != pebble.Reader(w.v.db) { // an indexed batch
+		value, found, err := get(w.r, key)
+		if err != nil || !found {
+			return entry{}, false, err
+		}
+		e, err := decodeEntry(value)
+		return e, true, err
 	}
+	if w.it == nil {
+		var err error
+		if w.it, err = absent(w.v.db); err != nil {
+			return entry{}, false, err
+		}
+	}
+	if !w.it.SeekPrefixGE(key) {
+		return entry{}, false, w.it.Error()
+	}
+	e, err := decodeEntry(w.it.Value())
+	return e, true, err
+}
+
+// absent makes an iterator for keys that are usually not there: unlike Get, it
+// asks the filters of the lowest level too. SeekPrefixGE finds just its key.
+func absent(db *pebble.DB) (*pebble.Iterator, error) {
+	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
-		return entry{}, false, fmt.Errorf("read view: %w", err)
+		return nil, fmt.Errorf("read view: %w", err)
 	}
-	e, err := decodeEntry(value)
-	return e, true, errors.Join(err, closer.Close())
+	return it, nil
 }
 
 // add indexes an object at a place: one more place of its version, and where no
@@ -39,7 +59,7 @@ func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 	switch {
 	case !known:
 	case ver == old.version: // added again
-		w.earlier = append(w.earlier, again{at.i, old.last})
+		w.facts.earlier = append(w.facts.earlier, again{at.i, old.last})
 		now.first = old.first
 	case string(ver[:]) > string(old.version[:]): // a newer version
 		if err := w.unmark('l', old.last); err != nil {
@@ -52,7 +72,7 @@ func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 			return err
 		}
 		if found {
-			w.earlier = append(w.earlier, again{at.i, was.last})
+			w.facts.earlier = append(w.facts.earlier, again{at.i, was.last})
 			now.first = was.first
 		}
 		w.older[olderKey{id, ver}] = now
@@ -154,7 +174,7 @@ func (w *writer) places(last place, each func(place) error) error {
 
 // before returns the place at which an object stood before it was added at p.
 func (w *writer) before(p place) (place, bool, error) {
-	b := &block{earlier: w.earlier}
+	b := &w.facts
 	if p.first != w.first {
 		var err error
 		if b, err = w.v.readBlock(w.c, p.first); err != nil {

@@ -1,15 +1,16 @@
 package view
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // ApplyIntake adds an intake record: what admission asks of the past, and the
@@ -18,7 +19,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	if sequence <= v.Applied() {
 		return nil
 	}
-	text, err := v.opt.Decompress(record)
+	text, err := v.opt.Decompress(nil, record)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
@@ -28,8 +29,10 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	}
 	own := exchange.FeedCollection(in.Feed)
 	w := v.begin(own, false)
-	defer func() { _ = w.b.Close() }()
-	w.intake(in, sequence, record)
+	defer w.close()
+	if err := w.intake(in, sequence, record); err != nil {
+		return fmt.Errorf("intake %d: %w", sequence, err)
+	}
 	objects, starts, news, err := v.packaged(ctx, in)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
@@ -39,14 +42,19 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	}
 	h := w.h
 	h.number++
-	w.open(max(in.At.UnixMicro(), h.added+1), len(objects))
+	w.open(max(in.At.UnixMicro(), h.added+1), block{intake: sequence, number: h.number, count: len(objects), starts: starts})
 	for i := range objects {
-		if err := w.object(objects[i].brief, place{w.first, i}, news.has(i)); err != nil {
+		// The library's objects have their keys in another order; both scan.
+		brief, ok := stix.ScanBrief(bytes.TrimSpace(objects[i].Raw))
+		if !ok {
+			return fmt.Errorf("intake %d: package object %d: %w", sequence, i, ErrDamaged) // the id itself can tell an address
+		}
+		if err := w.object(brief, place{w.first, i}, news.has(i)); err != nil {
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
 	}
 	w.locate(h.number, sequence, w.first)
-	w.store(&block{intake: sequence, number: h.number, count: len(objects), starts: starts})
+	w.store()
 	h.added = w.first + int64(len(objects)) - 1
 	h.objects += int64(len(objects))
 	for i := range in.Observations {
@@ -56,19 +64,40 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 }
 
 // intake stores the record and what is looked up of it.
-func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) {
+func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) error {
 	w.set(intakeKey(sequence), record)
 	at := binary.BigEndian.AppendUint64(nil, sequence)
+	events := make([][]exchange.EventID, len(in.Observations))
 	for i := range in.Events {
-		value := append(binary.BigEndian.AppendUint32(at[:8:8], uint32(i)), 0)
-		if in.Events[i].Observation >= 0 {
-			value[12] = 1
+		id := in.Events[i].ID()
+		if o := in.Events[i].Observation; o >= 0 {
+			events[o] = append(events[o], id)
+			continue
 		}
-		w.set(eventKey(in.Feed, in.Events[i].ID()), value)
+		w.set(eventKey(in.Feed, id), append(at[:8:8], 0))
 	}
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		w.set(hostKey(in.Feed, o.HostDay), o.Append(nil))
+		key := hostKey(in.Feed, o.HostDay)
+		var h hostRecord
+		if !o.New {
+			value, found, err := w.v.get(key)
+			if found && err == nil {
+				h, err = decodeHost(value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for _, id := range events[i] {
+			if len(h.events) == maxInline {
+				w.set(eventKey(in.Feed, id), append(at[:8:8], 1))
+				continue
+			}
+			h.events = append(h.events, hostEvent{id, sequence})
+		}
+		h.observation = *o
+		w.set(key, h.append(nil))
 	}
 	if in.Key != "" {
 		w.set(keyKey(in.Feed, in.Key), at)
@@ -76,33 +105,96 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) {
 	for _, x := range in.Introductions {
 		w.set(topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
 	}
+	return nil
 }
 
-// Event implements exchange.Sightings, as do the methods below.
-func (v *View) Event(feed string, id exchange.EventID) (known, delivered bool, err error) {
-	value, closer, err := v.db.Get(eventKey(feed, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, fmt.Errorf("read view: %w", err)
-	}
-	delivered = len(value) == 13 && value[12] == 1
-	return true, delivered, closer.Close()
+// maxInline is how many events of a host's day are kept with it, so that few
+// lookups are enough for the usual host.
+const maxInline = 64
+
+// hostRecord is the value of an 'a' key.
+type hostRecord struct {
+	events      []hostEvent
+	observation exchange.Observation
 }
 
-// Observation returns what is known of a host's day.
-func (v *View) Observation(feed string, of exchange.HostDay) (exchange.Observation, bool, error) {
-	value, closer, err := v.db.Get(hostKey(feed, of))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return exchange.Observation{}, false, nil
-	}
-	if err != nil {
-		return exchange.Observation{}, false, fmt.Errorf("read view: %w", err)
-	}
-	o, err := exchange.DecodeObservation(value)
-	return o, true, errors.Join(err, closer.Close())
+// hostEvent is an event and the record that it is in.
+type hostEvent struct {
+	id       exchange.EventID
+	sequence uint64
 }
+
+func (h *hostRecord) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(h.events)))
+	for _, e := range h.events {
+		b = binary.AppendUvarint(append(b, e.id[:]...), e.sequence)
+	}
+	return h.observation.Append(b)
+}
+
+func decodeHost(b []byte) (h hostRecord, err error) {
+	r := reads{b: b}
+	for range r.int() {
+		var e hostEvent
+		copy(e.id[:], r.take(len(e.id)))
+		e.sequence = r.number()
+		if r.bad {
+			return h, ErrDamaged
+		}
+		h.events = append(h.events, e)
+	}
+	h.observation, err = exchange.DecodeObservation(r.b)
+	return h, err
+}
+
+// past implements exchange.Past.
+type past struct {
+	feed string
+	it   *pebble.Iterator
+	some bool // there are events that are not kept with their host
+}
+
+// Past implements exchange.Sightings, as do the methods below.
+func (v *View) Past(feed string) (exchange.Past, error) {
+	it, err := absent(v.db)
+	if err != nil {
+		return nil, err
+	}
+	prefix := feedKey('x', feed)
+	return &past{feed, it, it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)}, nil
+}
+
+// Host returns what is known of a host's day.
+func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
+	key := hostKey(p.feed, of)
+	// The first of the address's days; most addresses have none.
+	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
+		return h, p.it.Error()
+	}
+	h.Address = true
+	if !bytes.Equal(p.it.Key(), key) && (!p.it.SeekPrefixGE(key) || !bytes.Equal(p.it.Key(), key)) {
+		return h, p.it.Error()
+	}
+	h.Known = true
+	r, err := decodeHost(p.it.Value())
+	h.Observation = r.observation
+	for _, e := range r.events {
+		h.Events = append(h.Events, e.id)
+	}
+	return h, err
+}
+
+// Event tells of an event that is not kept with its host.
+func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
+	if !p.some || !p.it.SeekPrefixGE(eventKey(p.feed, id)) {
+		return false, false, p.it.Error()
+	}
+	value := p.it.Value()
+	return true, len(value) == 9 && value[8] == 1, nil
+}
+
+// Close ends the look back.
+func (p *past) Close() error { return p.it.Close() }
 
 // Introduced tells when a topic was last introduced into a collection.
 func (v *View) Introduced(feed string, x exchange.Introduction) (time.Time, bool, error) {
@@ -133,7 +225,7 @@ func (v *View) Intake(sequence uint64) (*exchange.Intake, error) {
 	if !found {
 		return nil, fmt.Errorf("intake %d is not there: %w", sequence, ErrDamaged)
 	}
-	text, err := v.opt.Decompress(record)
+	text, err := v.opt.Decompress(nil, record)
 	if err != nil {
 		return nil, err
 	}

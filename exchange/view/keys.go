@@ -1,12 +1,15 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -48,9 +51,29 @@ func feedKey(kind byte, feed string) []byte {
 func eventKey(feed string, id exchange.EventID) []byte { return append(feedKey('x', feed), id[:]...) }
 
 func hostKey(feed string, of exchange.HostDay) []byte {
-	k := binary.BigEndian.AppendUint32(feedKey('a', feed), uint32(of.Day))
-	return append(k, of.Address.AsSlice()...)
+	raw := of.Address.AsSlice()
+	k := append(append(feedKey('a', feed), byte(len(raw))), raw...)
+	return binary.BigEndian.AppendUint32(k, uint32(of.Day))
 }
+
+// comparer makes the filters know the addresses of 'a' keys, whatever the day:
+// the rest of a key is its suffix. All other keys are looked up whole.
+var comparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "tocsin.view"
+	c.Split = func(k []byte) int {
+		if len(k) == 0 || k[0] != 'a' {
+			return len(k)
+		}
+		// a feed 0 length address, and the day where it is a whole key
+		end := bytes.IndexByte(k, 0) + 1
+		if end == 0 || end == len(k) {
+			return len(k)
+		}
+		return min(end+1+int(k[end]), len(k))
+	}
+	return &c
+}()
 
 func keyKey(feed, key string) []byte { return append(feedKey('k', feed), key...) }
 
@@ -98,34 +121,49 @@ func parseID(id []byte) (o objectID, ok bool) {
 	return o, true
 }
 
-// typeName interns the usual types.
-func typeName(b []byte) string {
-	if s, ok := types[string(b)]; ok {
-		return s
-	}
-	return string(b)
+// typeNames are the usual types, in an order that keys rely on: it only grows.
+var typeNames = []string{
+	"ipv4-addr", "ipv6-addr", "network-traffic", "observed-data", "indicator", "relationship", "sighting",
+	"identity", "malware", "location", "course-of-action", "marking-definition", "extension-definition",
 }
 
-var types = func() map[string]string {
-	m := make(map[string]string)
-	for _, t := range []string{
-		"ipv4-addr", "ipv6-addr", "network-traffic", "observed-data", "indicator", "relationship", "sighting",
-		"identity", "malware", "location", "course-of-action", "marking-definition", "extension-definition",
-	} {
-		m[t] = t
+// typeCodes are the places of the types in that list, from 1.
+var typeCodes = func() map[string]byte {
+	m := make(map[string]byte)
+	for i, t := range typeNames {
+		m[t] = byte(i + 1)
 	}
 	return m
 }()
 
-// objectKey is the index key of an object; a kind 'o' key goes on with a version.
-func objectKey(kind byte, c uint32, id objectID) []byte {
-	k := append(collectionKey(kind, c), id.uuid[:]...)
-	k = append(k, id.typ...)
-	if id.spec != "" {
-		k = append(append(k, '@'), id.spec...) // no type has an @
+// typeName interns the usual types.
+func typeName(b []byte) string {
+	if code := typeCodes[string(b)]; code > 0 {
+		return typeNames[code-1]
+	}
+	return string(b)
+}
+
+// appendType appends a type, of a version of STIX where that is not 2.1, so that
+// none is the start of another: a byte for the usual ones.
+func appendType(k []byte, typ, spec string) []byte {
+	if code := typeCodes[typ]; code > 0 && spec == "" {
+		return append(k, code)
+	}
+	k = append(append(k, 0), typ...)
+	if spec != "" {
+		k = append(append(k, '@'), spec...) // no type has an @
 	}
 	return append(k, 0)
 }
+
+// objectKey is the index key of an object; a kind 'o' key goes on with a version.
+func objectKey(kind byte, c uint32, id objectID) []byte {
+	return appendType(append(collectionKey(kind, c), id.uuid[:]...), id.typ, id.spec)
+}
+
+// typeKey starts the keys that say where objects of a type are.
+func typeKey(c uint32, typ string) []byte { return appendType(collectionKey('y', c), typ, "") }
 
 // otherSpecs are the versions of STIX, besides 2.1, that objects may be of,
 // newest first.
@@ -245,6 +283,26 @@ func (b bits) clear(i int) {
 	}
 }
 
+// union adds what another set has; it may change b.
+func (b bits) union(o bits) bits {
+	if len(o) > 0 {
+		b = b.grown(len(o)*8 - 1)
+	}
+	for i := range o {
+		b[i] |= o[i]
+	}
+	return b
+}
+
+// intersect keeps what another set has too; it changes b.
+func (b bits) intersect(o bits) bits {
+	b = b[:min(len(b), len(o))]
+	for i := range b {
+		b[i] &= o[i]
+	}
+	return b
+}
+
 // from returns the last position up to i that is in the set, i itself where
 // there is none.
 func (b bits) from(i int) int {
@@ -303,89 +361,4 @@ func decodeHead(b []byte) (*head, error) {
 	}
 	h.label, h.mixed, h.posted, h.hash = tlp.Level(rest[0]), rest[1]&1 != 0, rest[1]&2 != 0, string(rest[2:])
 	return h, nil
-}
-
-// block is the value of a 'b' key: a block of the journal, or, where intake is
-// not 0, a reference to what an intake record is packaged as.
-type block struct {
-	intake uint64
-	number uint64
-	count  int
-	// starts are the positions where a group starts.
-	starts bits
-	// earlier says of the objects that the collection had in the same version
-	// before where that was last; sorted by position.
-	earlier []again
-	payload []byte
-}
-
-// again is an object that was added again: at position i of its block, and at
-// the place before.
-type again struct {
-	i      int
-	before place
-}
-
-// before returns where the object at a position was added before.
-func (b *block) before(i int) (place, bool) {
-	at, ok := slices.BinarySearchFunc(b.earlier, i, func(a again, i int) int { return cmp.Compare(a.i, i) })
-	if !ok {
-		return place{}, false
-	}
-	return b.earlier[at].before, true
-}
-
-func (b *block) append(to []byte) []byte {
-	to = binary.AppendUvarint(to, b.intake)
-	to = binary.AppendUvarint(to, b.number)
-	to = binary.AppendUvarint(to, uint64(b.count))
-	to = binary.AppendUvarint(to, uint64(len(b.starts)))
-	to = binary.AppendUvarint(to, uint64(len(b.earlier)))
-	to = append(to, b.starts...)
-	for _, a := range b.earlier {
-		to = binary.AppendUvarint(to, uint64(a.i))
-		to = binary.BigEndian.AppendUint64(to, uint64(a.before.first))
-		to = binary.AppendUvarint(to, uint64(a.before.i))
-	}
-	return append(to, b.payload...)
-}
-
-func decodeBlock(b []byte) (*block, error) {
-	out := new(block)
-	bad := false
-	number := func() uint64 {
-		x, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad = true
-			return 0
-		}
-		b = b[n:]
-		return x
-	}
-	take := func(n uint64) []byte {
-		if n > uint64(len(b)) {
-			bad = true
-			return make([]byte, 8)
-		}
-		taken := b[:n]
-		b = b[n:]
-		return taken
-	}
-	out.intake, out.number, out.count = number(), number(), int(number())
-	starts, earlier := number(), number()
-	out.starts = take(starts)
-	for range earlier {
-		if bad {
-			break
-		}
-		a := again{i: int(number())}
-		a.before.first = int64(binary.BigEndian.Uint64(take(8)))
-		a.before.i = int(number())
-		out.earlier = append(out.earlier, a)
-	}
-	if bad {
-		return nil, ErrDamaged
-	}
-	out.payload = b
-	return out, nil
 }

@@ -1,8 +1,10 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,6 +46,9 @@ type Query struct {
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
+	// Facts asks for ID, SpecVersion and Version of the objects, which have to be
+	// read from them.
+	Facts bool
 	// Bytes bounds the objects of a page that has more than one; 0 means 16 MiB.
 	Bytes int
 }
@@ -51,7 +56,8 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Object is one object as a page has it. Raw is not to be changed.
+// Object is one object as a page has it. Raw is not to be changed; ID, SpecVersion
+// and Version may be empty where the query did not ask for Facts.
 type Object struct {
 	Raw         []byte
 	ID          string
@@ -173,52 +179,154 @@ func (v *View) mixed(c uint32) bool {
 }
 
 // scan walks over the blocks that have what is wanted.
-func (r *reader) scan() (err error) {
+func (r *reader) scan() error {
 	kind := byte('v')
 	if r.latest {
 		kind = 'l'
 	}
-	it, err := r.db.NewIter(&pebble.IterOptions{LowerBound: collectionKey(kind, r.c), UpperBound: collectionKey(kind, r.c+1)})
+	if len(r.q.Types) > 0 {
+		return r.ofTypes(kind)
+	}
+	return r.walk(collectionKey(kind, r.c), func(first int64, set bits) error { return r.block(first, slices.Clone(set)) })
+}
+
+// walk calls each with the sets under a prefix that may have something behind
+// where the page starts.
+func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (err error) {
+	it, err := r.sets(prefix)
 	if err != nil {
-		return fmt.Errorf("read view: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	ok := r.after > 0 && it.SeekLT(blockKey(kind, r.c, r.after+1))
-	if !ok {
-		ok = it.First()
-	}
-	for ; ok; ok = it.Next() {
+	for ok := r.seek(it, prefix); ok; ok = it.Next() {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		first := firstOf(it.Key())
-		set := bits(it.Value())
-		if first+int64(len(set)*8) <= r.after {
-			continue
-		}
-		if err := r.block(first, slices.Clone(set)); err != nil {
+		if err := each(firstOf(it.Key()), it.Value()); err != nil {
 			return err
 		}
 	}
 	return it.Error()
 }
 
+// sets iterates over the blocks' sets under a prefix.
+func (r *reader) sets(prefix []byte) (*pebble.Iterator, error) {
+	upper := slices.Clone(prefix)
+	for i := len(upper) - 1; ; i-- { // never all 0xff: it starts with a letter
+		if upper[i]++; upper[i] != 0 {
+			break
+		}
+	}
+	it, err := r.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("read view: %w", err)
+	}
+	return it, nil
+}
+
+// seek goes to the first set that may have something behind where the page
+// starts.
+func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
+	ok := r.after > 0 && it.SeekLT(binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(r.after+1)))
+	if !ok {
+		return it.First()
+	}
+	for ok && firstOf(it.Key())+int64(len(it.Value())*8) <= r.after {
+		ok = it.Next()
+	}
+	return ok
+}
+
+// ofTypes walks over the blocks that have objects of the wanted types.
+func (r *reader) ofTypes(kind byte) (err error) {
+	var its []*pebble.Iterator
+	defer func() {
+		for _, it := range its {
+			err = errors.Join(err, it.Close())
+		}
+	}()
+	for _, typ := range slices.Compact(slices.Sorted(slices.Values(r.q.Types))) {
+		prefix := typeKey(r.c, typ)
+		it, err := r.sets(prefix)
+		if err != nil {
+			return err
+		}
+		its = append(its, it)
+		r.seek(it, prefix)
+	}
+	for {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		first := int64(-1)
+		for _, it := range its {
+			if it.Valid() && (first < 0 || firstOf(it.Key()) < first) {
+				first = firstOf(it.Key())
+			}
+		}
+		if first < 0 {
+			break
+		}
+		var of bits
+		for _, it := range its {
+			if it.Valid() && firstOf(it.Key()) == first {
+				of = of.union(it.Value())
+				it.Next()
+			}
+		}
+		set, found, err := get(r.db, blockKey(kind, r.c, first))
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		if err := r.block(first, of.intersect(set)); err != nil {
+			return err
+		}
+	}
+	for _, it := range its {
+		err = errors.Join(err, it.Error())
+	}
+	return err
+}
+
 // block takes what is wanted of one block; set are the positions to look at.
 func (r *reader) block(first int64, set bits) error {
-	d, err := r.v.decode(r.ctx, r.c, first)
-	if err != nil {
-		return err
+	d := r.v.cache.get(cacheKey{r.c, first})
+	var facts *block
+	if d != nil {
+		facts = d.block
+	} else {
+		var err error
+		if facts, err = r.v.readBlock(r.c, first); err != nil {
+			return err
+		}
 	}
-	for i := max(0, int(min(r.after-first+1, int64(len(d.objects))))); i < len(d.objects); i++ {
+	for i := range min(int64(facts.count), r.after-first+1) {
+		set.clear(int(i))
+	}
+	for _, a := range facts.earlier {
+		if a.before.added() > r.since {
+			set.clear(a.i) // the reader has met it there
+		}
+	}
+	if set.empty() {
+		return nil
+	}
+	if d == nil {
+		var err error
+		if d, err = r.v.decode(r.ctx, r.c, first, facts); err != nil {
+			return err
+		}
+	}
+	for i, raw := range d.objects {
 		if !set.has(i) {
 			continue
 		}
-		if was, ok := d.before(i); ok && was.added() > r.since {
-			continue // the reader has met it there
-		}
-		if err := r.take(&d.objects[i], place{first, i}, r.latest); err != nil {
+		if err := r.take(raw, place{first, i}, r.latest); err != nil {
 			if errors.Is(err, errFull) {
-				r.cut(d, place{first, i})
+				r.cut(d.block, place{first, i})
 			}
 			return err
 		}
@@ -232,8 +340,8 @@ func (r *reader) block(first int64, set bits) error {
 
 // cut takes off the page's end what belongs together with the object at which it
 // became full, unless that is all there is.
-func (r *reader) cut(d *decoded, at place) {
-	start := micros(at.first + int64(d.starts.from(at.i)))
+func (r *reader) cut(b *block, at place) {
+	start := micros(at.first + int64(b.starts.from(at.i)))
 	n := len(r.page)
 	for n > 0 && !r.page[n-1].Added.Before(start) {
 		n--
@@ -244,35 +352,37 @@ func (r *reader) cut(d *decoded, at place) {
 }
 
 // take adds an object to the page where it fits the query. chosen says that its
-// version is one of those that are wanted.
-func (r *reader) take(o *stored, at place, chosen bool) error {
-	if len(r.q.Types) > 0 && !slices.ContainsFunc(r.q.Types, func(t string) bool { return string(o.brief.Type) == t }) {
-		return nil
-	}
-	spec := o.brief.Spec()
-	if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, spec) {
-		return nil
-	}
-	if !chosen {
-		id, ok := scannedID(o.brief)
-		ver, err := scannedVersion(o.brief)
-		if err != nil || !ok {
-			return errors.Join(err, ErrDamaged)
+// version is one of those that are wanted, and its type is.
+func (r *reader) take(raw []byte, at place, chosen bool) error {
+	o := Object{Raw: raw, Added: micros(at.added())}
+	if !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 {
+		brief, ok := stix.ScanBrief(bytes.TrimSpace(raw))
+		if !ok {
+			return ErrDamaged
 		}
-		if wanted, err := r.wants(id, ver); err != nil || !wanted {
-			return err
+		o.ID, o.SpecVersion, o.Version = string(brief.ID), brief.Spec(), string(brief.Version)
+		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, o.SpecVersion) {
+			return nil
+		}
+		if !chosen {
+			id, ok := scannedID(brief)
+			ver, err := scannedVersion(brief)
+			if err != nil || !ok {
+				return errors.Join(err, ErrDamaged)
+			}
+			if wanted, err := r.wants(id, ver); err != nil || !wanted {
+				return err
+			}
 		}
 	}
-	if !r.q.Match.Object(o.raw) {
+	if !r.q.Match.Object(raw) {
 		return nil
 	}
-	if n := len(r.page); n == r.q.Limit || n > 0 && r.size+len(o.raw) > cmp.Or(r.q.Bytes, maxBytes) {
+	if n := len(r.page); n == r.q.Limit || n > 0 && r.size+len(raw) > cmp.Or(r.q.Bytes, maxBytes) {
 		return errFull
 	}
-	r.size += len(o.raw)
-	r.page = append(r.page, Object{
-		Raw: o.raw, ID: string(o.brief.ID), SpecVersion: spec, Version: string(o.brief.Version), Added: micros(at.added()),
-	})
+	r.size += len(raw)
+	r.page = append(r.page, o)
 	return nil
 }
 
@@ -283,7 +393,7 @@ func (r *reader) byID() error {
 	ids := slices.Compact(slices.Sorted(slices.Values(r.q.IDs)))
 	for _, text := range ids {
 		id, ok := parseID([]byte(text))
-		if !ok || id.String() != text {
+		if !ok || id.String() != text || len(r.q.Types) > 0 && !slices.Contains(r.q.Types, id.typ) {
 			continue // no object has it
 		}
 		list, err := r.chosen(id)
@@ -305,14 +415,11 @@ func (r *reader) byID() error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		d, err := r.v.decode(r.ctx, r.c, p.first)
+		raw, err := r.v.object(r.ctx, r.c, p, blocks[p.first])
 		if err != nil {
 			return err
 		}
-		if p.i >= len(d.objects) {
-			return ErrDamaged
-		}
-		if err := r.take(&d.objects[p.i], p, true); err != nil {
+		if err := r.take(raw, p, true); err != nil {
 			return err
 		}
 	}
@@ -334,7 +441,6 @@ func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
 			if b, err = r.v.readBlock(r.c, p.first); err != nil {
 				return p, err
 			}
-			b.starts, b.payload = nil, nil // they hold on to the whole record
 			blocks[p.first] = b
 		}
 		was, ok := b.before(p.i)

@@ -10,21 +10,24 @@
 // Keys, big-endian, where c is a collection's number, f a feed and s the
 // date_added of a block's first object in µs:
 //
-//	m name              the applied sequence of a stream; the view's format
+//	m name              the applied sequence of a stream
 //	n name              the number of a collection
 //	h c                 where its chain ends
-//	b c s               a block: facts, which of its objects were there before
-//	                    and where, and payload; or a reference to intake
+//	b c s               what is known of a block: how many objects it has, which
+//	                    were there before and where, where each stands in the
+//	                    payload; or a reference to intake
+//	p c s               a block's objects, compressed for reading
 //	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
+//	y c type s          which of its objects are of a type
 //	i c uuid type       the latest version of an object and where it stands
 //	o c uuid type ver.  an older version, and where it stands: last, and
 //	                    first where that is another place
 //	e sequence          an intake record, compressed
-//	x f event           in which record an event is, where in it, and whether
-//	                    any collection took it
-//	a f day address     what is known of a host's day
+//	a f address day     what is known of a host's day, with its first events
+//	x f event           in which record an event is that is not there, and
+//	                    whether any collection took it
 //	k f key             the record that an idempotency key made
 //	t f collection topic  when it was introduced last
 //	z name              why a collection's chain does not hold
@@ -43,11 +46,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -69,9 +76,9 @@ type Options struct {
 	CacheBytes int64
 	// Shares packages an intake record for one collection.
 	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
-	// Decompress undoes what the journal compressed; its error is an
-	// exchange.ErrRecord when the data is at fault.
-	Decompress func([]byte) ([]byte, error)
+	// Decompress undoes what the journal compressed and appends it to dst; its
+	// error is an exchange.ErrRecord when the data is at fault.
+	Decompress func(dst, data []byte) ([]byte, error)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *exchange.Block, number uint64, hash string, added time.Time) error
 }
@@ -82,6 +89,10 @@ type View struct {
 	db    *pebble.DB
 	opt   Options
 	cache *blockCache
+
+	// What ApplyBlock uses over and over.
+	text    []byte
+	packing packing
 
 	mu      sync.Mutex // guards what is below
 	numbers map[string]uint32
@@ -114,8 +125,8 @@ func Open(opt Options) (*View, error) {
 	blocks := pebble.NewCache(256 << 20)
 	defer blocks.Unref()
 	o := &pebble.Options{
-		Cache: blocks, MemTableSize: 32 << 20, DisableWAL: true, Logger: quiet{},
-		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 2,
+		Cache: blocks, MemTableSize: 64 << 20, DisableWAL: true, Logger: quiet{}, Comparer: comparer,
+		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	for i := range o.Levels {
@@ -123,38 +134,54 @@ func Open(opt Options) (*View, error) {
 		o.Levels[i].FilterType = pebble.TableFilter
 		o.Levels[i].BlockSize = 16 << 10
 		o.Levels[i].IndexBlockSize = 256 << 10
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	o.TargetFileSizes[0] = 16 << 20
-	db, err := pebble.Open(opt.Dir, o)
+	// Payloads and records are written once and stay where they are, whatever
+	// becomes of the keys; nothing is left to be gained from compressing keys.
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: 2 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: time.Hour, TargetGarbageRatio: 0.5,
+		}
+	}
+	dir, err := directory(opt.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("open view %s: %w", opt.Dir, err)
+		return nil, fmt.Errorf("open view: %w", err)
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open view %s: %w", dir, err)
 	}
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
 	}
-	if err := errors.Join(v.checkFormat(), v.load()); err != nil {
+	if err := v.load(); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
 	return v, nil
 }
 
-// format is that of keys and values. A view of another one is emptied, and made
-// again from the journal.
-const format = "3"
+// format is that of keys and values, and the name of the directory that a view of
+// it is in. Those of other formats are deleted: the journal makes this one.
+const format = "4"
 
-func (v *View) checkFormat() error {
-	value, _, err := v.get(metaKey("format"))
-	if err != nil || string(value) == format {
-		return err
+// directory makes room for a view of this format.
+func directory(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
 	}
-	b := v.db.NewBatch()
-	defer func() { _ = b.Close() }()
-	if err := errors.Join(b.DeleteRange([]byte{0}, []byte{0xff}, nil), b.Set(metaKey("format"), []byte(format), nil), b.Commit(pebble.NoSync)); err != nil {
-		return fmt.Errorf("empty the view: %w", err)
+	for _, e := range entries {
+		if e.Name() != format {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return "", err
+			}
+		}
 	}
-	return nil
+	dir = filepath.Join(dir, format)
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // load reads what is kept in memory.

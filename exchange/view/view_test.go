@@ -22,11 +22,11 @@ func open(t interface{ Fatal(...any) }, dir string) *view.View {
 	v, err := view.Open(view.Options{
 		Dir: dir, CacheBytes: 1 << 16,
 		Shares: func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) { return nil, nil },
-		Decompress: func(b []byte) ([]byte, error) {
+		Decompress: func(dst, b []byte) ([]byte, error) {
 			if string(b) == "damaged" {
 				return nil, exchange.ErrRecord
 			}
-			return b, nil
+			return append(dst, b...), nil
 		},
 		Continues: func(b *exchange.Block, number uint64, _ string, _ time.Time) error {
 			if b.Number != number+1 {
@@ -148,7 +148,7 @@ func (m *model) remove(key string) {
 }
 
 func genQuery(t *rapid.T, m *model, end int64) view.Query {
-	q := view.Query{Limit: rapid.IntRange(1, 12).Draw(t, "limit")}
+	q := view.Query{Facts: true, Limit: rapid.IntRange(1, 12).Draw(t, "limit")}
 	if rapid.Bool().Draw(t, "since") {
 		q.Since = time.UnixMicro(rapid.Int64Range(0, end+2).Draw(t, "added_after"))
 		q.After = q.Since

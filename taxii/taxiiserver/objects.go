@@ -12,9 +12,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// page reads the request's filter and cursor and fetches what they ask for. It
-// returns no page where the caller has it already.
-func (c *call) page() (*Page, *position, error) {
+// page reads the request's filter and cursor and fetches what they ask for, with
+// the objects' facts where they are wanted. It returns no page where the caller has it already.
+func (c *call) page(facts bool) (*Page, *position, error) {
 	f, err := c.filter()
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +49,7 @@ func (c *call) page() (*Page, *position, error) {
 	}
 	q := Query{
 		Selection: Selection{IDs: f.IDs, Types: f.Types, SpecVersions: f.SpecVersions, Versions: f.Versions, Match: f.Match},
-		Since:     fromMicro(at.Since), After: fromMicro(at.After), Limit: DefaultLimit,
+		Since:     fromMicro(at.Since), After: fromMicro(at.After), Limit: DefaultLimit, Facts: facts,
 	}
 	if f.Limit > 0 {
 		q.Limit = min(f.Limit, MaxLimit)
@@ -123,7 +123,7 @@ func (c *call) next(p *Page, at *position) string {
 
 // objects answers Get Objects (section 5.4) and Get an Object (section 5.6).
 func (c *call) objects() error {
-	p, at, err := c.page()
+	p, at, err := c.page(false)
 	if err != nil || p == nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (c *call) objects() error {
 
 // manifest answers Get Object Manifests (section 5.3).
 func (c *call) manifest() error {
-	p, at, err := c.page()
+	p, at, err := c.page(true)
 	if err != nil || p == nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (c *call) manifest() error {
 
 // versions answers Get Object Versions (section 5.8).
 func (c *call) versions() error {
-	p, at, err := c.page()
+	p, at, err := c.page(true)
 	if err != nil || p == nil {
 		return err
 	}

@@ -82,6 +82,9 @@ type Query struct {
 	Since, After time.Time
 	// Limit is at least 1.
 	Limit int
+	// Facts asks for ID, SpecVersion and Version of the objects; without it they
+	// may be left empty.
+	Facts bool
 }
 
 // Page is some objects in ascending order of date_added, no two at the same

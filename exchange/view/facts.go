@@ -1,0 +1,139 @@
+package view
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
+
+// block is the value of a 'b' key: what is known of a block without its
+// payload. The objects of a block of the journal are in its 'p' key; where intake
+// is not 0, they are what that record is packaged as.
+type block struct {
+	intake uint64
+	number uint64
+	count  int
+	// starts are the positions where a group starts.
+	starts bits
+	// earlier says of the objects that the collection had in the same version
+	// before where that was last; sorted by position.
+	earlier []again
+	// lengths are those of the objects, chunks the pieces that the payload is made
+	// of; none where intake is not 0.
+	lengths []int
+	chunks  []chunk
+}
+
+// chunk is a run of objects that are compressed together.
+type chunk struct {
+	objects int // how many
+	size    int // compressed, in bytes
+}
+
+// again is an object that was added again: at position i of its block, and at
+// the place before.
+type again struct {
+	i      int
+	before place
+}
+
+// before returns where the object at a position was added before.
+func (b *block) before(i int) (place, bool) {
+	at, ok := slices.BinarySearchFunc(b.earlier, i, func(a again, i int) int { return cmp.Compare(a.i, i) })
+	if !ok {
+		return place{}, false
+	}
+	return b.earlier[at].before, true
+}
+
+func (b *block) append(to []byte) []byte {
+	to = binary.AppendUvarint(to, b.intake)
+	to = binary.AppendUvarint(to, b.number)
+	to = binary.AppendUvarint(to, uint64(b.count))
+	to = binary.AppendUvarint(to, uint64(len(b.starts)))
+	to = append(to, b.starts...)
+	to = binary.AppendUvarint(to, uint64(len(b.earlier)))
+	for _, a := range b.earlier {
+		to = binary.AppendUvarint(to, uint64(a.i))
+		to = binary.BigEndian.AppendUint64(to, uint64(a.before.first))
+		to = binary.AppendUvarint(to, uint64(a.before.i))
+	}
+	to = binary.AppendUvarint(to, uint64(len(b.chunks)))
+	i := 0
+	for _, c := range b.chunks {
+		to = binary.AppendUvarint(to, uint64(c.objects))
+		to = binary.AppendUvarint(to, uint64(c.size))
+		for range c.objects {
+			to = binary.AppendUvarint(to, uint64(b.lengths[i]))
+			i++
+		}
+	}
+	return to
+}
+
+func decodeBlock(b []byte) (*block, error) {
+	r := reads{b: b}
+	out := &block{intake: r.number(), number: r.number(), count: r.int()}
+	out.starts = slices.Clone(bits(r.take(r.int())))
+	if n := r.int(); n > 0 {
+		out.earlier = make([]again, n)
+	}
+	for i := range out.earlier {
+		a := &out.earlier[i]
+		a.i = r.int()
+		if first := r.take(8); first != nil {
+			a.before.first = int64(binary.BigEndian.Uint64(first))
+		}
+		a.before.i = r.int()
+	}
+	for range r.int() {
+		c := chunk{objects: r.int(), size: r.int()}
+		for range c.objects {
+			if r.bad {
+				return nil, ErrDamaged
+			}
+			out.lengths = append(out.lengths, r.int())
+		}
+		out.chunks = append(out.chunks, c)
+	}
+	if r.bad || len(r.b) > 0 {
+		return nil, ErrDamaged
+	}
+	return out, nil
+}
+
+// reads takes what was appended to bytes; the first failure sticks.
+type reads struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reads) number() uint64 {
+	x, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return x
+}
+
+// int takes a size or a position: never more than what one block can have.
+func (r *reads) int() int {
+	n := r.number()
+	if n > 1<<30 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reads) take(n int) []byte {
+	if n > len(r.b) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	taken := r.b[:n]
+	r.b = r.b[n:]
+	return taken
+}
