@@ -106,7 +106,7 @@ Run it:  tocsin serve`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(serveCommand(), demoCommand(), publishCommand(), pullCommand(), pushCommand(), subscribeCommand(),
 		applyCommand(), exportCommand(), memberCommand(), collectionCommand(), feedCommand(), networksCommand(),
-		verifyCommand(), rebuildCommand(), configCommand(), versionCommand())
+		verifyCommand(), rebuildCommand(), benchCommand(), configCommand(), versionCommand())
 	return root
 }
 

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/pprof"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tocsin-exchange/tocsin/exchange/bench"
+)
+
+func benchCommand() *cobra.Command {
+	var o bench.Options
+	var asJSON bool
+	var profile string
+	c := group("bench", "Measure how fast this machine does it, each beside its limit")
+	f := c.PersistentFlags()
+	f.BoolVar(&asJSON, "json", false, "print a line of JSON for each case")
+	f.BoolVar(&o.Full, "full", false, "run the sizes that the claims are about: minutes, and gigabytes of disk")
+	f.StringVar(&o.Only, "case", "", "run this case alone")
+	f.StringVar(&o.Dir, "dir", "", "where to put the files meanwhile (default: the system's directory for temporary files)")
+	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file, for go tool pprof")
+	for _, b := range []struct {
+		name, short string
+		run         func(context.Context, bench.Options) error
+	}{
+		{"ingest", "Publish a sinkhole log, and post indicators over TAXII", bench.Ingest},
+	} {
+		c.AddCommand(&cobra.Command{Use: b.name, Short: b.short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
+			out := c.OutOrStdout()
+			o.Report = func(r bench.Result) {
+				if asJSON {
+					_ = json.NewEncoder(out).Encode(r)
+					return
+				}
+				_, _ = fmt.Fprintf(out, "%-8s %-22s %12.1f %-10s limit %12.1f  ratio %5.2f  cpu %6.1f s  peak %5d MiB\n",
+					r.Bench, r.Case, r.Figure, r.Unit, r.Limit, r.Ratio, r.CPUSeconds, r.PeakRSSBytes>>20)
+			}
+			if profile != "" {
+				file, err := os.Create(profile)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = file.Close() }()
+				if err := pprof.StartCPUProfile(file); err != nil {
+					return err
+				}
+				defer pprof.StopCPUProfile()
+			}
+			return b.run(c.Context(), o)
+		}})
+	}
+	return c
+}
