@@ -65,6 +65,10 @@ type Metrics struct {
 
 // Memory is the section memory.
 type Memory struct {
+	// What the exchange aims to stay within, from 192MiB on: bytes, or with KiB,
+	// MiB, GiB. More makes a large exchange faster. A third is for indexes; the
+	// rest is the limit of the runtime's heap, unless GOMEMLIMIT says another.
+	Budget Size `yaml:"budget"`
 	// Decoded blocks that are kept for reading: bytes, or with KiB, MiB, GiB.
 	Cache Size `yaml:"cache"`
 }
@@ -83,7 +87,7 @@ func Default() Config {
 		Data:   "./tocsin-data",
 		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
 		NATS:   NATS{Listen: "127.0.0.1:6122"},
-		Memory: Memory{Cache: 64 << 20},
+		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
 		Log:    Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

@@ -191,6 +191,9 @@ func (r *reader) check(c *Config) {
 	if u, err := url.Parse(c.HTTP.PublicURL); c.HTTP.PublicURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.HasSuffix(u.Path, "/")) {
 		bad("http.public_url", "%q is not a URL such as https://exchange.example.org", c.HTTP.PublicURL)
 	}
+	if c.Memory.Budget < 192<<20 {
+		bad("memory.budget", "%s is less than 192MiB, which the exchange needs", c.Memory.Budget)
+	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format", "%q is not text or json", c.Log.Format)
 	}

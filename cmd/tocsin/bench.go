@@ -28,6 +28,7 @@ func benchCommand() *cobra.Command {
 		run         func(context.Context, bench.Options) error
 	}{
 		{"ingest", "Publish a sinkhole log, and post indicators over TAXII", bench.Ingest},
+		{"page", "Read random pages of a large collection over TAXII", bench.Page},
 	} {
 		c.AddCommand(&cobra.Command{Use: b.name, Short: b.short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
 			out := c.OutOrStdout()

@@ -10,6 +10,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -56,7 +58,8 @@ type Options struct {
 	PublicURL string
 	// CacheBytes bounds the view's cache of decoded blocks; 0 means 64 MiB.
 	CacheBytes int64
-	// Memory is what the process may take, in bytes; 0 means 768 MiB.
+	// Memory is what the process aims to stay within, in bytes; 0 means 768 MiB.
+	// Open sets the runtime's limit by it, which is one for all nodes of a process.
 	Memory int64
 	// Log is told what an operator should know; nil drops it.
 	Log *slog.Logger
@@ -105,6 +108,8 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	opt.Memory = cmp.Or(opt.Memory, 768<<20)
+	limitHeap(opt.Memory)
 	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -119,6 +124,14 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		return n, err
 	}
 	return n, n.listen()
+}
+
+// limitHeap leaves a third of the memory to the view's indexes, which are not
+// always on the heap, and sets the runtime's limit to the rest.
+func limitHeap(memory int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory - memory/3)
+	}
 }
 
 // openStores opens what keeps data.
@@ -149,7 +162,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		New:      func(r *exchange.Register, feed string) (exchange.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
-		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes,
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3,
 		Shares: packagers.Shares, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {

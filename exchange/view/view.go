@@ -74,6 +74,9 @@ type Options struct {
 	Dir string
 	// CacheBytes bounds the decoded blocks that are kept; 0 means 64 MiB.
 	CacheBytes int64
+	// IndexBytes bounds what Pebble keeps of its files, and what is not written
+	// yet; 0 means 256 MiB.
+	IndexBytes int64
 	// Shares packages an intake record for one collection.
 	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
 	// Decompress undoes what the journal compressed and appends it to dst; its
@@ -120,12 +123,15 @@ func Open(opt Options) (*View, error) {
 	if opt.CacheBytes == 0 {
 		opt.CacheBytes = 64 << 20
 	}
+	if opt.IndexBytes == 0 {
+		opt.IndexBytes = 256 << 20
+	}
 	// Memtables count against the cache; what is left holds filters and index
 	// blocks, and a miss on those is the dearest thing there is.
-	blocks := pebble.NewCache(256 << 20)
+	blocks := pebble.NewCache(opt.IndexBytes)
 	defer blocks.Unref()
 	o := &pebble.Options{
-		Cache: blocks, MemTableSize: 64 << 20, DisableWAL: true, Logger: quiet{}, Comparer: comparer,
+		Cache: blocks, MemTableSize: uint64(min(opt.IndexBytes/4, 64<<20)), DisableWAL: true, Logger: quiet{}, Comparer: comparer,
 		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
