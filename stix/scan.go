@@ -56,7 +56,7 @@ func Scan(data []byte, each func(raw []byte, b Brief)) bool {
 			}
 			s.space()
 			start := s.i
-			b := s.object()
+			b := s.object(false)
 			if s.bad {
 				return false
 			}
@@ -65,10 +65,11 @@ func Scan(data []byte, each func(raw []byte, b Brief)) bool {
 	}
 }
 
-// ScanBrief reads the brief of one object of ours.
+// ScanBrief reads the brief of one object that ParseHead has taken before. It
+// goes no further than it has to.
 func ScanBrief(raw []byte) (Brief, bool) {
 	s := scanner{b: raw}
-	b := s.object()
+	b := s.object(true)
 	return b, !s.bad
 }
 
@@ -152,7 +153,9 @@ func (s *scanner) skip() {
 	}
 }
 
-func (s *scanner) object() (b Brief) {
+// object reads an object, to its end or until nothing is left to be found: no key
+// is there twice.
+func (s *scanner) object(brief bool) (b Brief) {
 	var modified, created []byte
 	if !s.byte('{') {
 		s.bad = true
@@ -184,6 +187,9 @@ func (s *scanner) object() (b Brief) {
 			created = s.text()
 		default:
 			s.skip()
+		}
+		if brief && modified != nil && b.Type != nil && b.ID != nil && b.SpecVersion != nil {
+			break
 		}
 	}
 	b.Version = modified

@@ -166,7 +166,10 @@ func TLS() *tls.Config {
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 // FormatTime writes a timestamp as section 3.2 has it: UTC, microseconds.
-func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+func FormatTime(t time.Time) string { return string(AppendTime(nil, t)) }
+
+// AppendTime appends what FormatTime writes.
+func AppendTime(b []byte, t time.Time) []byte { return t.UTC().AppendFormat(b, timeLayout) }
 
 // ParseTime reads a timestamp with 0 to 9 digits after the point. Clients send
 // fewer than the six that the specification wants.

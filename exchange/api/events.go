@@ -125,7 +125,7 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 				}
 				return
 			}
-			if len(page.Objects) == 0 {
+			if page.Count == 0 {
 				seen = state
 			}
 		}
@@ -134,9 +134,9 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 			out.bye("you may not read this collection any more")
 			return
 		}
-		if page != nil && len(page.Objects) > 0 {
-			at.after = page.Objects[len(page.Objects)-1].Added
-			if !out.write(event(c, at, page.Objects)) {
+		if page != nil && page.Count > 0 {
+			at.after = page.Last
+			if !out.write(event(c, at, page.Raw)) {
 				return
 			}
 			continue
@@ -177,19 +177,19 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 }
 
 // event is an event of objects, behind which a reader stands at a place.
-func event(c *exchange.Collection, at place, objects []view.Object) []byte {
+func event(c *exchange.Collection, at place, objects [][]byte) []byte {
 	b := append(append([]byte("id: "), at.String()...), "\ndata: "...)
 	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "event", at.String(), "collection", c.ID))
 	for i := range objects {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendLine(b, objects[i].Raw)
+		b = appendLine(b, objects[i])
 	}
 	return append(stix.AppendBundleClose(b), "\n\n"...)
 }
 
-// appendLine appends an object so that it can stand in one line: what ends a
+// appendLine appends objects so that they can stand in one line: what ends a
 // line in JSON is white space between tokens.
 func appendLine(b, raw []byte) []byte {
 	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {

@@ -186,10 +186,10 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
-	p := &taxiiserver.Page{Objects: make([]taxiiserver.Object, len(got.Objects)), More: got.More, Reached: got.Reached}
-	for i, o := range got.Objects {
-		o.Version = cmp.Or(o.Version, taxii.NoVersion)
-		p.Objects[i] = taxiiserver.Object(o)
+	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached}
+	for _, f := range got.Facts {
+		f.Version = cmp.Or(f.Version, taxii.NoVersion)
+		p.Facts = append(p.Facts, taxiiserver.Fact(f))
 	}
 	return p, nil
 }

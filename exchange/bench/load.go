@@ -32,6 +32,14 @@ type served struct {
 	took         []time.Duration // for each page, ascending
 }
 
+// add adds what another run of the same load got.
+func (s *served) add(o *served) {
+	s.pages, s.bytes = s.pages+o.pages, s.bytes+o.bytes
+	s.wall, s.cpu, s.peak = s.wall+o.wall, s.cpu+o.cpu, max(s.peak, o.peak)
+	s.took = append(s.took, o.took...)
+	slices.Sort(s.took)
+}
+
 func (s *served) perSecond() float64 { return float64(s.pages) / s.wall.Seconds() }
 func (s *served) pageBytes() float64 { return float64(s.bytes) / float64(max(s.pages, 1)) }
 

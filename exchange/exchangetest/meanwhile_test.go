@@ -121,15 +121,15 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, o := range p.Objects {
+		for _, o := range p.Facts {
 			seen[o.Version], after = true, o.Added
 		}
 		if len(seen) > 0 {
-			if q, err := e.View.Page(t.Context(), "board", view.Query{Limit: 1, IDs: []string{id}}); err != nil || len(q.Objects) != 1 {
+			if q, err := e.View.Page(t.Context(), "board", view.Query{Limit: 1, IDs: []string{id}}); err != nil || q.Count != 1 {
 				t.Fatalf("it is gone: %v", err)
 			}
 		}
-		if last && len(p.Objects) == 0 {
+		if last && p.Count == 0 {
 			break
 		}
 	}

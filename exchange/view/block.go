@@ -9,12 +9,18 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// decoded is a block ready to be read.
+// decoded is a block ready to be read: its objects, each with a comma behind it,
+// and where each starts; the last place is the end.
 type decoded struct {
 	*block
-	objects [][]byte
-	size    int64
+	text []byte
+	at   []int
 }
+
+// run returns the objects from i up to j, joined by commas.
+func (d *decoded) run(i, j int) []byte { return d.text[d.at[i] : d.at[j]-1 : d.at[j]-1] }
+
+func (d *decoded) size() int64 { return int64(len(d.text) + 16*d.count + 32*len(d.earlier)) }
 
 // decode returns a block's objects, from the cache where they are there. known
 // is what was read of the block already, or nil.
@@ -34,22 +40,40 @@ func (v *View) decode(ctx context.Context, c uint32, first int64, known *block) 
 		err = d.unpackage(ctx, v)
 	} else {
 		err = v.payload(c, first, func(payload []byte) (err error) {
-			d.objects, err = d.unpack(payload, 0, d.count)
+			d.text, d.at, err = d.unpack(payload)
 			return err
 		})
-		for _, n := range d.lengths {
-			d.size += int64(n)
-		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if len(d.objects) != d.count {
-		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.objects), d.count, ErrDamaged)
+	if len(d.at) != d.count+1 {
+		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.at)-1, d.count, ErrDamaged)
 	}
-	d.size += int64(len(d.objects))*32 + int64(len(d.earlier))*32
 	v.cache.put(key, d)
 	return d, nil
+}
+
+// unpackage makes the objects that an intake record stands for.
+func (d *decoded) unpackage(ctx context.Context, v *View) error {
+	in, err := v.Intake(d.intake)
+	if err != nil {
+		return err
+	}
+	objects, _, _, err := v.packaged(ctx, in)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for i := range objects {
+		total += len(objects[i].Raw) + 1
+	}
+	d.text, d.at = make([]byte, 0, total), make([]int, 1, len(objects)+1)
+	for i := range objects {
+		d.text = append(append(d.text, objects[i].Raw...), ',')
+		d.at = append(d.at, len(d.text))
+	}
+	return nil
 }
 
 // object returns one object of a block, without the others where that is less
@@ -67,40 +91,16 @@ func (v *View) object(ctx context.Context, c uint32, at place, known *block) (ra
 		}
 	}
 	if d != nil {
-		if at.i >= len(d.objects) {
+		if at.i >= d.count {
 			return nil, ErrDamaged
 		}
-		return d.objects[at.i], nil
+		return d.run(at.i, at.i+1), nil
 	}
-	err = v.payload(c, at.first, func(payload []byte) error {
-		list, err := known.unpack(payload, at.i, at.i+1)
-		if err == nil && len(list) != 1 {
-			err = ErrDamaged
-		}
-		if err == nil {
-			raw = list[0]
-		}
+	err = v.payload(c, at.first, func(payload []byte) (err error) {
+		raw, err = known.unpackOne(payload, at.i)
 		return err
 	})
 	return raw, err
-}
-
-// unpackage makes the objects that an intake record stands for.
-func (d *decoded) unpackage(ctx context.Context, v *View) error {
-	in, err := v.Intake(d.intake)
-	if err != nil {
-		return err
-	}
-	objects, _, _, err := v.packaged(ctx, in)
-	if err != nil {
-		return err
-	}
-	d.objects = make([][]byte, len(objects))
-	for i := range objects {
-		d.objects[i] = objects[i].Raw
-		d.size += int64(len(objects[i].Raw))
-	}
-	return nil
 }
 
 // readBlock returns a block's record.
@@ -186,16 +186,16 @@ func (c *blockCache) get(key cacheKey) *decoded {
 func (c *blockCache) put(key cacheKey, d *decoded) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byKey[key] != nil || d.size > c.limit {
+	if c.byKey[key] != nil || d.size() > c.limit {
 		return
 	}
 	c.byKey[key] = c.order.PushFront(&cached{key, d})
-	c.size += d.size
+	c.size += d.size()
 	for c.size > c.limit {
 		last := c.order.Back()
 		old := last.Value.(*cached)
 		c.order.Remove(last)
 		delete(c.byKey, old.key)
-		c.size -= old.d.size
+		c.size -= old.d.size()
 	}
 }

@@ -303,6 +303,16 @@ func (b bits) intersect(o bits) bits {
 	return b
 }
 
+// before reports whether a position before n is in the set.
+func (b bits) before(n int) bool {
+	for i := range n {
+		if b.has(i) {
+			return true
+		}
+	}
+	return false
+}
+
 // from returns the last position up to i that is in the set, i itself where
 // there is none.
 func (b bits) from(i int) int {

@@ -46,8 +46,7 @@ type Query struct {
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
-	// Facts asks for ID, SpecVersion and Version of the objects, which have to be
-	// read from them.
+	// Facts asks for what tells the objects apart, which has to be read from them.
 	Facts bool
 	// Bytes bounds the objects of a page that has more than one; 0 means 16 MiB.
 	Bytes int
@@ -56,23 +55,31 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Object is one object as a page has it. Raw is not to be changed; ID, SpecVersion
-// and Version may be empty where the query did not ask for Facts.
-type Object struct {
-	Raw         []byte
-	ID          string
-	SpecVersion string
-	Version     string // as the object has it, "" where it has none
-	Added       time.Time
-}
-
-// Page is some objects in the order of date_added.
+// Page is some objects in the order of date_added. What it holds is not to be
+// changed.
 type Page struct {
-	Objects []Object
+	// Raw are the JSON texts of Count objects, those of a run joined by commas.
+	Raw   [][]byte
+	Count int
+	// Facts are those of each object where the query asks for them; each object is
+	// a run of its own then.
+	Facts []Fact
+	// First and Last are the date_added of the first and the last object, zero
+	// where there is none.
+	First, Last time.Time
 	// More is set where there may be more behind them.
 	More bool
 	// Reached is the date_added behind which the next page goes on.
 	Reached time.Time
+}
+
+// Fact tells an object and its version from others. Version is as the object has
+// it, "" where it has none.
+type Fact struct {
+	ID          string
+	SpecVersion string
+	Version     string
+	Added       time.Time
 }
 
 // Page returns the first objects that the query selects. It does not cut apart
@@ -96,17 +103,38 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 	} else {
 		err = r.scan()
 	}
-	p = &Page{Objects: r.page, More: errors.Is(err, errFull)}
-	if err != nil && !p.More {
+	more := errors.Is(err, errFull)
+	if err != nil && !more {
 		return nil, err
 	}
-	if n := len(p.Objects); n > 0 {
-		p.Reached = p.Objects[n-1].Added
-	}
-	if !r.reached.IsZero() {
-		p.Reached = r.reached
-	}
+	p = r.answer()
+	p.More = more
 	return p, nil
+}
+
+// answer makes the page of what was taken.
+func (r *reader) answer() *Page {
+	p := &Page{Count: r.count, Reached: r.reached, Raw: make([][]byte, len(r.runs))}
+	for i := range r.runs {
+		p.Raw[i] = r.runs[i].raw
+		if r.q.Facts {
+			p.Facts = append(p.Facts, r.runs[i].fact)
+		}
+	}
+	if n := len(r.runs); n > 0 {
+		p.First, p.Last = micros(r.runs[0].first), micros(r.runs[n-1].last)
+		if p.Reached.IsZero() {
+			p.Reached = p.Last
+		}
+	}
+	return p
+}
+
+// run is some objects that stand one after the other, and their date_added.
+type run struct {
+	raw         []byte
+	first, last int64
+	fact        Fact // of one object alone
 }
 
 var errFull = errors.New("the page is full")
@@ -129,8 +157,11 @@ type reader struct {
 	all   bool
 	// latest says that what the view marks as latest is what is wanted.
 	latest  bool
-	page    []Object
-	size    int
+	// plain says that whatever is latest is wanted, and nothing is asked about it.
+	plain   bool
+	runs    []run
+	count   int // objects in them
+	size    int // their bytes
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
@@ -159,6 +190,7 @@ func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query)
 	if len(q.SpecVersions) > 0 && v.mixed(c) {
 		r.latest = false
 	}
+	r.plain = r.latest && !q.Facts && len(q.SpecVersions) == 0 && q.Match == nil
 	return r, nil
 }
 
@@ -314,23 +346,34 @@ func (r *reader) block(first int64, set bits) error {
 	if set.empty() {
 		return nil
 	}
+	if r.plain && r.count == r.q.Limit {
+		return errFull
+	}
 	if d == nil {
 		var err error
 		if d, err = r.v.decode(r.ctx, r.c, first, facts); err != nil {
 			return err
 		}
 	}
-	for i, raw := range d.objects {
+	if r.plain {
+		return r.joined(d, first, set)
+	}
+	return r.each(d, first, set)
+}
+
+// each takes what is wanted of a block object by object.
+func (r *reader) each(d *decoded, first int64, set bits) error {
+	for i := range d.count {
 		if !set.has(i) {
 			continue
 		}
-		if err := r.take(raw, place{first, i}, r.latest); err != nil {
+		if err := r.take(d.run(i, i+1), place{first, i}, r.latest); err != nil {
 			if errors.Is(err, errFull) {
 				r.cut(d.block, place{first, i})
 			}
 			return err
 		}
-		if r.scanned++; r.scanned >= maxScanned && len(r.page) > 0 {
+		if r.scanned++; r.scanned >= maxScanned && r.count > 0 {
 			r.reached = micros(first + int64(i))
 			return errFull
 		}
@@ -338,30 +381,76 @@ func (r *reader) block(first int64, set bits) error {
 	return nil
 }
 
+// room reports whether the page has room for one more object.
+func (r *reader) room(size int) bool {
+	return r.count < r.q.Limit && (r.count == 0 || r.size+size <= cmp.Or(r.q.Bytes, maxBytes))
+}
+
+// joined takes what is wanted of a block in runs.
+func (r *reader) joined(d *decoded, first int64, set bits) error {
+	full, count, size := d.count, r.count, r.size
+	for i := range d.count {
+		if !set.has(i) {
+			continue
+		}
+		n := d.at[i+1] - d.at[i] - 1
+		if !r.room(n) {
+			full = i
+			break
+		}
+		r.count, r.size = r.count+1, r.size+n
+	}
+	end := full
+	// What belongs together with the object that has no room stays out with it,
+	// unless that is all there is.
+	if start := d.starts.from(full); full < d.count && (count > 0 || set.before(start)) {
+		end = start
+	}
+	r.count, r.size = count, size
+	for i := 0; i < end; {
+		if !set.has(i) {
+			i++
+			continue
+		}
+		j := i + 1
+		for j < end && set.has(j) {
+			j++
+		}
+		raw := d.run(i, j)
+		r.runs = append(r.runs, run{raw: raw, first: first + int64(i), last: first + int64(j-1)})
+		r.count, r.size = r.count+j-i, r.size+len(raw)
+		i = j
+	}
+	if full < d.count {
+		return errFull
+	}
+	return nil
+}
+
 // cut takes off the page's end what belongs together with the object at which it
 // became full, unless that is all there is.
 func (r *reader) cut(b *block, at place) {
-	start := micros(at.first + int64(b.starts.from(at.i)))
-	n := len(r.page)
-	for n > 0 && !r.page[n-1].Added.Before(start) {
+	start := at.first + int64(b.starts.from(at.i))
+	n := len(r.runs)
+	for n > 0 && r.runs[n-1].last >= start {
 		n--
 	}
 	if n > 0 {
-		r.page = r.page[:n]
+		r.runs, r.count = r.runs[:n], n
 	}
 }
 
 // take adds an object to the page where it fits the query. chosen says that its
 // version is one of those that are wanted, and its type is.
 func (r *reader) take(raw []byte, at place, chosen bool) error {
-	o := Object{Raw: raw, Added: micros(at.added())}
+	one := run{raw: raw, first: at.added(), last: at.added()}
 	if !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 {
 		brief, ok := stix.ScanBrief(bytes.TrimSpace(raw))
 		if !ok {
 			return ErrDamaged
 		}
-		o.ID, o.SpecVersion, o.Version = string(brief.ID), brief.Spec(), string(brief.Version)
-		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, o.SpecVersion) {
+		one.fact = Fact{ID: string(brief.ID), SpecVersion: brief.Spec(), Version: string(brief.Version), Added: micros(at.added())}
+		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, one.fact.SpecVersion) {
 			return nil
 		}
 		if !chosen {
@@ -378,11 +467,11 @@ func (r *reader) take(raw []byte, at place, chosen bool) error {
 	if !r.q.Match.Object(raw) {
 		return nil
 	}
-	if n := len(r.page); n == r.q.Limit || n > 0 && r.size+len(raw) > cmp.Or(r.q.Bytes, maxBytes) {
+	if !r.room(len(raw)) {
 		return errFull
 	}
-	r.size += len(raw)
-	r.page = append(r.page, o)
+	r.runs = append(r.runs, one)
+	r.count, r.size = r.count+1, r.size+len(raw)
 	return nil
 }
 

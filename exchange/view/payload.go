@@ -25,7 +25,7 @@ type packing struct {
 
 // add puts an object at the end, and ends a chunk that is full.
 func (p *packing) add(b *block, raw []byte) {
-	p.raw = append(p.raw, raw...)
+	p.raw = append(append(p.raw, raw...), ',') // as they stand in an answer
 	p.n++
 	b.lengths = append(b.lengths, len(raw))
 	if len(p.raw) >= chunkSize {
@@ -50,48 +50,80 @@ func (p *packing) end(b *block) {
 // reset makes room for the next payload.
 func (p *packing) reset() { p.raw, p.n, p.out = p.raw[:0], 0, p.out[:0] }
 
-// unpack returns the objects at from to to of a payload.
-func (b *block) unpack(payload []byte, from, to int) ([][]byte, error) {
-	if len(b.lengths) != b.count || to > b.count {
-		return nil, ErrDamaged
+// unpack returns all objects of a payload, each with a comma behind it, and where
+// each starts; the last place is the end.
+func (b *block) unpack(payload []byte) (text []byte, at []int, err error) {
+	if len(b.lengths) != b.count {
+		return nil, nil, ErrDamaged
 	}
+	at = make([]int, 0, b.count+1)
 	total := 0
-	for _, n := range b.lengths[from:to] {
-		total += n
+	for _, n := range b.lengths {
+		at = append(at, total)
+		total += n + 1
 	}
-	objects, text := make([][]byte, 0, to-from), make([]byte, 0, total+2*chunkSize)
-	i := 0
+	at = append(at, total)
+	text = make([]byte, total)
+	end := 0
 	for _, c := range b.chunks {
 		if c.size > len(payload) {
-			return nil, ErrDamaged
+			return nil, nil, ErrDamaged
 		}
-		if i < to && i+c.objects > from {
-			start := len(text)
-			n, err := s2.DecodedLen(payload[:c.size])
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			if n > cap(text)-start { // objects before from, or large ones
-				text, start = make([]byte, 0, n+total), 0
-			}
-			if _, err := s2.Decode(text[start:start+n], payload[:c.size]); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			text = text[:start+n]
-			for at, j := start, i; j < i+c.objects; j++ {
-				end := at + b.lengths[j]
-				if end > len(text) {
-					return nil, ErrDamaged
-				}
-				if j >= from && j < to {
-					objects = append(objects, text[at:end:end])
-				}
-				at = end
-			}
+		n, err := unpackChunk(text[end:], payload[:c.size])
+		if err != nil {
+			return nil, nil, err
 		}
-		payload, i = payload[c.size:], i+c.objects
+		payload, end = payload[c.size:], end+n
 	}
-	return objects, nil
+	if end != total {
+		return nil, nil, ErrDamaged
+	}
+	return text, at, nil
+}
+
+// unpackChunk decompresses a chunk into dst and returns its size.
+func unpackChunk(dst, data []byte) (int, error) {
+	n, err := s2.DecodedLen(data)
+	if err == nil && n > len(dst) {
+		err = s2.ErrTooLarge
+	}
+	if err == nil {
+		_, err = s2.Decode(dst[:n], data)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return n, nil
+}
+
+// unpackOne returns one object of a payload.
+func (b *block) unpackOne(payload []byte, i int) ([]byte, error) {
+	if len(b.lengths) != b.count || i >= b.count {
+		return nil, ErrDamaged
+	}
+	start := 0 // of the chunk among the objects
+	for _, c := range b.chunks {
+		if c.size > len(payload) {
+			break
+		}
+		if i >= start+c.objects {
+			payload, start = payload[c.size:], start+c.objects
+			continue
+		}
+		total, at := 0, 0
+		for j := range c.objects {
+			if start+j == i {
+				at = total
+			}
+			total += b.lengths[start+j] + 1
+		}
+		text := make([]byte, total)
+		if _, err := unpackChunk(text, payload[:c.size]); err != nil {
+			return nil, err
+		}
+		return text[at : at+b.lengths[i]], nil
+	}
+	return nil, ErrDamaged
 }
 
 // payload calls f with a block's payload, which is good until f returns.

@@ -3,11 +3,14 @@ package taxiiserver
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -58,7 +61,7 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 		q.IDs = []string{at.Object}
 	}
 	p, err := c.session.Objects(c.r.Context(), c.root, col.ID, q)
-	if err == nil && at.Object != "" && len(p.Objects) == 0 {
+	if err == nil && at.Object != "" && p.Count == 0 {
 		err = c.missing(col.ID, &q)
 	}
 	if err != nil {
@@ -85,7 +88,7 @@ func (c *call) missing(collection string, q *Query) error {
 		all.Versions = []taxii.VersionFilter{{Keyword: "all"}}
 	}
 	p, err := c.session.Objects(c.r.Context(), c.root, collection, all)
-	if err == nil && len(p.Objects) == 0 {
+	if err == nil && p.Count == 0 {
 		return ErrNotFound // section 5.7: a version that was deleted is not found either
 	}
 	return err
@@ -96,8 +99,8 @@ func (c *call) missing(collection string, q *Query) error {
 // nothing.
 func (c *call) dates(p *Page, at *position) {
 	first, last := fromMicro(at.After), fromMicro(at.After)
-	if n := len(p.Objects); n > 0 {
-		first, last = p.Objects[0].Added, p.Objects[n-1].Added
+	if p.Count > 0 {
+		first, last = p.First, p.Last
 		at.After = max(last.UnixMicro(), p.Reached.UnixMicro())
 	}
 	h := c.w.Header()
@@ -121,6 +124,9 @@ func (c *call) next(p *Page, at *position) string {
 	return c.s.cursors.seal(at)
 }
 
+// buffers are what pages are written through.
+var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 128<<10) }}
+
 // objects answers Get Objects (section 5.4) and Get an Object (section 5.6).
 func (c *call) objects() error {
 	p, at, err := c.page(false)
@@ -128,35 +134,52 @@ func (c *call) objects() error {
 		return err
 	}
 	// The envelope is written piece by piece: its objects are bytes already.
-	out := bufio.NewWriterSize(c.w, 64<<10)
-	_ = out.WriteByte('{')
-	if next := c.next(p, at); next != "" {
-		text, err := json.Marshal(next)
-		if err != nil {
-			return err
-		}
-		_, _ = out.WriteString(`"more":true,"next":`)
-		_, _ = out.Write(text)
-		if len(p.Objects) > 0 {
-			_ = out.WriteByte(',')
-		}
+	open, end := c.paging(nil, p, at), "}"
+	size := 0
+	for _, raw := range p.Raw {
+		size += len(raw)
 	}
-	for i := range p.Objects {
-		if i == 0 {
-			_, _ = out.WriteString(`"objects":[`)
-		} else {
+	if n := len(p.Raw); n > 0 {
+		open, end, size = append(open, `"objects":[`...), "]}", size+n-1
+	}
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(open)+size+len(end)))
+	out := buffers.Get().(*bufio.Writer)
+	out.Reset(c.w)
+	defer func() {
+		out.Reset(nil)
+		buffers.Put(out)
+	}()
+	_, _ = out.Write(open)
+	for i, raw := range p.Raw {
+		if i > 0 {
 			_ = out.WriteByte(',')
 		}
-		if _, err := out.Write(p.Objects[i].Raw); err != nil {
+		if _, err := out.Write(raw); err != nil {
 			return nil //nolint:nilerr // the caller is gone
 		}
 	}
-	if len(p.Objects) > 0 {
-		_ = out.WriteByte(']')
-	}
-	_ = out.WriteByte('}')
+	_, _ = out.WriteString(end)
 	_ = out.Flush()
 	return nil
+}
+
+// paging appends the start of a page: whether there is more, and a comma where
+// objects follow.
+func (c *call) paging(b []byte, p *Page, at *position) []byte {
+	b = append(b, '{')
+	if next := c.next(p, at); next != "" {
+		b = append(appendText(append(b, `"more":true,"next":`...), next), ',')
+		if p.Count == 0 {
+			b = b[:len(b)-1]
+		}
+	}
+	return b
+}
+
+// appendText appends a JSON string.
+func appendText(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
+	return b
 }
 
 // manifest answers Get Object Manifests (section 5.3).
@@ -165,14 +188,23 @@ func (c *call) manifest() error {
 	if err != nil || p == nil {
 		return err
 	}
-	m := taxii.Manifest{More: p.More, Next: c.next(p, at)}
-	for i := range p.Objects {
-		o := &p.Objects[i]
-		m.Objects = append(m.Objects, taxii.ManifestRecord{
-			ID: o.ID, DateAdded: taxii.FormatTime(o.Added), Version: o.Version, MediaType: "application/stix+json;version=" + o.SpecVersion,
-		})
+	b := c.paging(make([]byte, 0, 256+220*p.Count), p, at)
+	for i := range p.Facts {
+		o := &p.Facts[i]
+		if i == 0 {
+			b = append(b, `"objects":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendText(append(b, `{"id":`...), o.ID)
+		b = append(taxii.AppendTime(append(b, `,"date_added":"`...), o.Added), '"')
+		b = appendText(append(b, `,"version":`...), o.Version)
+		b = append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), '}')
 	}
-	return c.json(http.StatusOK, m)
+	if p.Count > 0 {
+		b = append(b, ']')
+	}
+	return c.text(http.StatusOK, append(b, '}'))
 }
 
 // versions answers Get Object Versions (section 5.8).
@@ -182,8 +214,8 @@ func (c *call) versions() error {
 		return err
 	}
 	v := taxii.Versions{More: p.More, Next: c.next(p, at)}
-	for i := range p.Objects {
-		v.Versions = append(v.Versions, p.Objects[i].Version)
+	for i := range p.Facts {
+		v.Versions = append(v.Versions, p.Facts[i].Version)
 	}
 	return c.json(http.StatusOK, v)
 }

@@ -82,24 +82,29 @@ type Query struct {
 	Since, After time.Time
 	// Limit is at least 1.
 	Limit int
-	// Facts asks for ID, SpecVersion and Version of the objects; without it they
-	// may be left empty.
+	// Facts asks for the objects' facts.
 	Facts bool
 }
 
 // Page is some objects in ascending order of date_added, no two at the same
 // microsecond.
 type Page struct {
-	Objects []Object
+	// Raw are the JSON texts of Count objects, sent as they are; one text may be
+	// several objects with commas between them.
+	Raw   [][]byte
+	Count int
+	// Facts are those of each object where the query asks for them.
+	Facts []Fact
+	// First and Last are the date_added of the first and the last object.
+	First, Last time.Time
 	// More is set where more may follow, behind Reached.
 	More    bool
 	Reached time.Time
 }
 
-// Object is one object; Raw is its JSON text and is sent as it is. Version is
-// as the object has it: section 5.3.1.
-type Object struct {
-	Raw         []byte
+// Fact is what a manifest says of an object; Version is as the object has it:
+// section 5.3.1.
+type Fact struct {
 	ID          string
 	SpecVersion string
 	Version     string

@@ -65,7 +65,8 @@ type Collection struct {
 type Rights struct{ Read, Write bool }
 
 type stored struct {
-	taxiiserver.Object
+	taxiiserver.Fact
+	Raw []byte
 	typ string
 	at  time.Time // the version
 }
@@ -239,11 +240,14 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 		switch {
 		case !q.After.IsZero() && !o.Added.After(q.After):
 		case !c.selected(o, &q.Selection, "last"), !m.Object(o.Raw):
-		case len(p.Objects) == q.Limit:
+		case p.Count == q.Limit:
 			p.More = true
 			return p, nil
 		default:
-			p.Objects = append(p.Objects, o.Object)
+			if p.Count == 0 {
+				p.First = o.Added
+			}
+			p.Raw, p.Facts, p.Count, p.Last = append(p.Raw, o.Raw), append(p.Facts, o.Fact), p.Count+1, o.Added
 		}
 	}
 	return p, nil
