@@ -71,7 +71,7 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 		return nil, err
 	}
 	p := &pages{o: o, base: s.HTTPURL() + "/exchange/collections/" + collection + "/"}
-	p.load = load{user: "team", token: token, connections: connections, time: time.Duration(o.size(1000, 2000)) * time.Millisecond}
+	p.load = load{user: "team", token: token, connections: connections, time: time.Duration(o.size(1000, 4000)) * time.Millisecond}
 	p.last = s.View.Stats(collection).Last
 	// Some ids from all over the collection.
 	first, err := s.View.Page(ctx, collection, view.Query{Limit: 1})

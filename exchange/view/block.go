@@ -9,98 +9,82 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// decoded is a block ready to be read: its objects, each with a comma behind it,
-// and where each starts; the last place is the end.
+// decoded is a block ready to be read, or a part of it: objects from base on, each
+// with a comma behind it, and where each starts; the last place is the end.
 type decoded struct {
 	*block
+	base int
 	text []byte
 	at   []int
 }
 
+// has reports whether the objects from i up to j are there.
+func (d *decoded) has(i, j int) bool { return d.base <= i && j-d.base < len(d.at) }
+
 // run returns the objects from i up to j, joined by commas.
-func (d *decoded) run(i, j int) []byte { return d.text[d.at[i] : d.at[j]-1 : d.at[j]-1] }
+func (d *decoded) run(i, j int) []byte {
+	start, end := d.at[i-d.base], d.at[j-d.base]-1
+	return d.text[start:end:end]
+}
 
 func (d *decoded) size() int64 { return int64(len(d.text) + 16*d.count + 32*len(d.earlier)) }
 
-// decode returns a block's objects, from the cache where they are there. known
-// is what was read of the block already, or nil.
-func (v *View) decode(ctx context.Context, c uint32, first int64, known *block) (*decoded, error) {
+// decode returns the objects of a block at from up to to at least, from the cache
+// where they are there. Blocks that are wanted whole go into it; a part of one
+// takes less time than looking after it.
+func (v *View) decode(ctx context.Context, c uint32, first int64, b *block, from, to int) (*decoded, error) {
 	key := cacheKey{c, first}
-	if d := v.cache.get(key); d != nil {
+	d := v.cache.get(key)
+	if d != nil && d.has(from, to) {
 		return d, nil
 	}
-	d := &decoded{block: known}
 	var err error
-	if known == nil {
-		if d.block, err = v.readBlock(c, first); err != nil {
-			return nil, err
-		}
-	}
-	if d.intake != 0 {
-		err = d.unpackage(ctx, v)
+	if b.intake != 0 {
+		d, err = v.unpackage(ctx, b)
 	} else {
 		err = v.payload(c, first, func(payload []byte) (err error) {
-			d.text, d.at, err = d.unpack(payload)
+			d, err = b.unpack(payload, from, to)
 			return err
 		})
 	}
+	if err == nil && !d.has(from, to) {
+		err = ErrDamaged
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("block at %d: %w", first, err)
 	}
-	if len(d.at) != d.count+1 {
-		return nil, fmt.Errorf("block at %d has %d objects, not %d: %w", first, len(d.at)-1, d.count, ErrDamaged)
+	if d.has(0, d.count) {
+		v.cache.put(key, d)
 	}
-	v.cache.put(key, d)
 	return d, nil
 }
 
 // unpackage makes the objects that an intake record stands for.
-func (d *decoded) unpackage(ctx context.Context, v *View) error {
-	in, err := v.Intake(d.intake)
+func (v *View) unpackage(ctx context.Context, b *block) (*decoded, error) {
+	in, err := v.Intake(b.intake)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	objects, _, _, err := v.packaged(ctx, in)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if len(objects) != b.count {
+		return nil, ErrDamaged
 	}
 	total := 0
 	for i := range objects {
 		total += len(objects[i].Raw) + 1
 	}
-	d.text, d.at = make([]byte, 0, total), make([]int, 1, len(objects)+1)
+	facts := *b
+	facts.lengths = make([]int, len(objects))
+	d := &decoded{block: &facts, text: make([]byte, 0, total), at: make([]int, 1, len(objects)+1)}
 	for i := range objects {
+		facts.lengths[i] = len(objects[i].Raw)
 		d.text = append(append(d.text, objects[i].Raw...), ',')
 		d.at = append(d.at, len(d.text))
 	}
-	return nil
-}
-
-// object returns one object of a block, without the others where that is less
-// work.
-func (v *View) object(ctx context.Context, c uint32, at place, known *block) (raw []byte, err error) {
-	d := v.cache.get(cacheKey{c, at.first})
-	if d == nil && known == nil {
-		if known, err = v.readBlock(c, at.first); err != nil {
-			return nil, err
-		}
-	}
-	if d == nil && known.intake != 0 {
-		if d, err = v.decode(ctx, c, at.first, known); err != nil {
-			return nil, err
-		}
-	}
-	if d != nil {
-		if at.i >= d.count {
-			return nil, ErrDamaged
-		}
-		return d.run(at.i, at.i+1), nil
-	}
-	err = v.payload(c, at.first, func(payload []byte) (err error) {
-		raw, err = known.unpackOne(payload, at.i)
-		return err
-	})
-	return raw, err
+	return d, nil
 }
 
 // readBlock returns a block's record.

@@ -303,6 +303,26 @@ func (b bits) intersect(o bits) bits {
 	return b
 }
 
+// keep leaves what is before n.
+func (b bits) keep(n int) {
+	for i := n; i < len(b)*8; i++ {
+		b.clear(i)
+	}
+}
+
+// ends returns the first position in the set and the one after the last, of n.
+func (b bits) ends(n int) (from, to int) {
+	for i := range n {
+		if b.has(i) {
+			if to == 0 {
+				from = i
+			}
+			to = i + 1
+		}
+	}
+	return from, to
+}
+
 // before reports whether a position before n is in the set.
 func (b bits) before(n int) bool {
 	for i := range n {

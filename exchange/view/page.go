@@ -190,7 +190,7 @@ func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query)
 	if len(q.SpecVersions) > 0 && v.mixed(c) {
 		r.latest = false
 	}
-	r.plain = r.latest && !q.Facts && len(q.SpecVersions) == 0 && q.Match == nil
+	r.plain = r.latest && len(q.SpecVersions) == 0 && q.Match == nil
 	return r, nil
 }
 
@@ -325,15 +325,9 @@ func (r *reader) ofTypes(kind byte) (err error) {
 
 // block takes what is wanted of one block; set are the positions to look at.
 func (r *reader) block(first int64, set bits) error {
-	d := r.v.cache.get(cacheKey{r.c, first})
-	var facts *block
-	if d != nil {
-		facts = d.block
-	} else {
-		var err error
-		if facts, err = r.v.readBlock(r.c, first); err != nil {
-			return err
-		}
+	facts, err := r.facts(first)
+	if err != nil {
+		return err
 	}
 	for i := range min(int64(facts.count), r.after-first+1) {
 		set.clear(int(i))
@@ -343,22 +337,69 @@ func (r *reader) block(first int64, set bits) error {
 			set.clear(a.i) // the reader has met it there
 		}
 	}
-	if set.empty() {
-		return nil
+	full := false
+	if r.plain && !set.empty() {
+		if facts.lengths == nil { // it is a reference to intake
+			d, err := r.v.decode(r.ctx, r.c, first, facts, 0, facts.count)
+			if err != nil {
+				return err
+			}
+			facts = d.block
+		}
+		full = r.choose(facts, set)
 	}
-	if r.plain && r.count == r.q.Limit {
-		return errFull
-	}
-	if d == nil {
-		var err error
-		if d, err = r.v.decode(r.ctx, r.c, first, facts); err != nil {
+	if from, to := set.ends(facts.count); from < to {
+		d, err := r.v.decode(r.ctx, r.c, first, facts, from, to)
+		switch {
+		case err != nil:
+			return err
+		case r.plain && !r.q.Facts:
+			r.joined(d, first, set)
+		default:
+			err = r.each(d, first, set)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if r.plain {
-		return r.joined(d, first, set)
+	if full {
+		return errFull
 	}
-	return r.each(d, first, set)
+	return nil
+}
+
+// facts returns what is known of a block.
+func (r *reader) facts(first int64) (*block, error) {
+	if d := r.v.cache.get(cacheKey{r.c, first}); d != nil {
+		return d.block, nil
+	}
+	return r.v.readBlock(r.c, first)
+}
+
+// room reports whether the page has room for one more object.
+func (r *reader) room(count, size, more int) bool {
+	return count < r.q.Limit && (count == 0 || size+more <= cmp.Or(r.q.Bytes, maxBytes))
+}
+
+// choose leaves in the set what the page has room for, and reports whether that
+// is not all. What belongs together with an object that has no room stays out
+// with it, unless that is all there is.
+func (r *reader) choose(facts *block, set bits) (full bool) {
+	count, size := r.count, r.size
+	for i := range facts.count {
+		if !set.has(i) {
+			continue
+		}
+		if !r.room(count, size, facts.lengths[i]) {
+			set.keep(i)
+			if start := facts.starts.from(i); r.count > 0 || set.before(start) {
+				set.keep(start)
+			}
+			return true
+		}
+		count, size = count+1, size+facts.lengths[i]
+	}
+	return false
 }
 
 // each takes what is wanted of a block object by object.
@@ -381,39 +422,15 @@ func (r *reader) each(d *decoded, first int64, set bits) error {
 	return nil
 }
 
-// room reports whether the page has room for one more object.
-func (r *reader) room(size int) bool {
-	return r.count < r.q.Limit && (r.count == 0 || r.size+size <= cmp.Or(r.q.Bytes, maxBytes))
-}
-
 // joined takes what is wanted of a block in runs.
-func (r *reader) joined(d *decoded, first int64, set bits) error {
-	full, count, size := d.count, r.count, r.size
-	for i := range d.count {
-		if !set.has(i) {
-			continue
-		}
-		n := d.at[i+1] - d.at[i] - 1
-		if !r.room(n) {
-			full = i
-			break
-		}
-		r.count, r.size = r.count+1, r.size+n
-	}
-	end := full
-	// What belongs together with the object that has no room stays out with it,
-	// unless that is all there is.
-	if start := d.starts.from(full); full < d.count && (count > 0 || set.before(start)) {
-		end = start
-	}
-	r.count, r.size = count, size
-	for i := 0; i < end; {
+func (r *reader) joined(d *decoded, first int64, set bits) {
+	for i := 0; i < d.count; {
 		if !set.has(i) {
 			i++
 			continue
 		}
 		j := i + 1
-		for j < end && set.has(j) {
+		for j < d.count && set.has(j) {
 			j++
 		}
 		raw := d.run(i, j)
@@ -421,10 +438,6 @@ func (r *reader) joined(d *decoded, first int64, set bits) error {
 		r.count, r.size = r.count+j-i, r.size+len(raw)
 		i = j
 	}
-	if full < d.count {
-		return errFull
-	}
-	return nil
 }
 
 // cut takes off the page's end what belongs together with the object at which it
@@ -467,7 +480,7 @@ func (r *reader) take(raw []byte, at place, chosen bool) error {
 	if !r.q.Match.Object(raw) {
 		return nil
 	}
-	if !r.room(len(raw)) {
+	if !r.room(r.count, r.size, len(raw)) {
 		return errFull
 	}
 	r.runs = append(r.runs, one)
@@ -476,7 +489,7 @@ func (r *reader) take(raw []byte, at place, chosen bool) error {
 }
 
 // byID looks the wanted objects up.
-func (r *reader) byID() error {
+func (r *reader) byID() (err error) {
 	var places []place
 	blocks := make(map[int64]*block) // what was read of them
 	ids := slices.Compact(slices.Sorted(slices.Values(r.q.IDs)))
@@ -504,11 +517,20 @@ func (r *reader) byID() error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		raw, err := r.v.object(r.ctx, r.c, p, blocks[p.first])
+		facts := blocks[p.first]
+		if facts == nil {
+			if facts, err = r.facts(p.first); err != nil {
+				return err
+			}
+		}
+		if p.i >= facts.count {
+			return ErrDamaged
+		}
+		d, err := r.v.decode(r.ctx, r.c, p.first, facts, p.i, p.i+1)
 		if err != nil {
 			return err
 		}
-		if err := r.take(raw, p, true); err != nil {
+		if err := r.take(d.run(p.i, p.i+1), p, true); err != nil {
 			return err
 		}
 	}

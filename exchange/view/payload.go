@@ -50,80 +50,59 @@ func (p *packing) end(b *block) {
 // reset makes room for the next payload.
 func (p *packing) reset() { p.raw, p.n, p.out = p.raw[:0], 0, p.out[:0] }
 
-// unpack returns all objects of a payload, each with a comma behind it, and where
-// each starts; the last place is the end.
-func (b *block) unpack(payload []byte) (text []byte, at []int, err error) {
-	if len(b.lengths) != b.count {
-		return nil, nil, ErrDamaged
-	}
-	at = make([]int, 0, b.count+1)
-	total := 0
-	for _, n := range b.lengths {
-		at = append(at, total)
-		total += n + 1
-	}
-	at = append(at, total)
-	text = make([]byte, total)
-	end := 0
-	for _, c := range b.chunks {
-		if c.size > len(payload) {
-			return nil, nil, ErrDamaged
-		}
-		n, err := unpackChunk(text[end:], payload[:c.size])
-		if err != nil {
-			return nil, nil, err
-		}
-		payload, end = payload[c.size:], end+n
-	}
-	if end != total {
-		return nil, nil, ErrDamaged
-	}
-	return text, at, nil
-}
-
-// unpackChunk decompresses a chunk into dst and returns its size.
-func unpackChunk(dst, data []byte) (int, error) {
-	n, err := s2.DecodedLen(data)
-	if err == nil && n > len(dst) {
-		err = s2.ErrTooLarge
-	}
-	if err == nil {
-		_, err = s2.Decode(dst[:n], data)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return n, nil
-}
-
-// unpackOne returns one object of a payload.
-func (b *block) unpackOne(payload []byte, i int) ([]byte, error) {
-	if len(b.lengths) != b.count || i >= b.count {
+// unpack returns the objects of a payload at from up to to, and their neighbours
+// in the same chunks.
+func (b *block) unpack(payload []byte, from, to int) (*decoded, error) {
+	if len(b.lengths) != b.count || from >= to || to > b.count {
 		return nil, ErrDamaged
 	}
-	start := 0 // of the chunk among the objects
-	for _, c := range b.chunks {
-		if c.size > len(payload) {
+	i, skip := 0, 0 // objects and bytes before the first chunk that is needed
+	chunks := b.chunks
+	for len(chunks) > 0 && i+chunks[0].objects <= from {
+		i, skip, chunks = i+chunks[0].objects, skip+chunks[0].size, chunks[1:]
+	}
+	if skip > len(payload) {
+		return nil, ErrDamaged
+	}
+	d, end := &decoded{block: b, base: i}, i
+	for n, c := range chunks {
+		if end >= to {
+			chunks = chunks[:n]
 			break
 		}
-		if i >= start+c.objects {
-			payload, start = payload[c.size:], start+c.objects
-			continue
-		}
-		total, at := 0, 0
-		for j := range c.objects {
-			if start+j == i {
-				at = total
-			}
-			total += b.lengths[start+j] + 1
-		}
-		text := make([]byte, total)
-		if _, err := unpackChunk(text, payload[:c.size]); err != nil {
-			return nil, err
-		}
-		return text[at : at+b.lengths[i]], nil
+		end += c.objects
 	}
-	return nil, ErrDamaged
+	if end > b.count {
+		return nil, ErrDamaged
+	}
+	d.at = make([]int, 1, end-i+1)
+	total := 0
+	for _, n := range b.lengths[i:end] {
+		total += n + 1
+		d.at = append(d.at, total)
+	}
+	d.text = make([]byte, total)
+	payload, rest := payload[skip:], d.text
+	for _, c := range chunks {
+		if c.size > len(payload) {
+			return nil, ErrDamaged
+		}
+		n, err := s2.DecodedLen(payload[:c.size])
+		if err == nil && n > len(rest) {
+			err = s2.ErrTooLarge
+		}
+		if err == nil {
+			_, err = s2.Decode(rest[:n], payload[:c.size])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		payload, rest = payload[c.size:], rest[n:]
+	}
+	if len(rest) != 0 {
+		return nil, ErrDamaged
+	}
+	return d, nil
 }
 
 // payload calls f with a block's payload, which is good until f returns.

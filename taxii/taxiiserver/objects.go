@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -124,8 +125,10 @@ func (c *call) next(p *Page, at *position) string {
 	return c.s.cursors.seal(at)
 }
 
-// buffers are what pages are written through.
-var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 128<<10) }}
+// buffers are what pages are written through, but for texts that are large.
+var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
+
+const large = 32 << 10
 
 // objects answers Get Objects (section 5.4) and Get an Object (section 5.6).
 func (c *call) objects() error {
@@ -154,7 +157,11 @@ func (c *call) objects() error {
 		if i > 0 {
 			_ = out.WriteByte(',')
 		}
-		if _, err := out.Write(raw); err != nil {
+		to := io.Writer(out)
+		if len(raw) >= large && out.Flush() == nil {
+			to = c.w
+		}
+		if _, err := to.Write(raw); err != nil {
 			return nil //nolint:nilerr // the caller is gone
 		}
 	}
