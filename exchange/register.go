@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/google/uuid"
@@ -180,8 +181,8 @@ type Register struct {
 }
 
 func find[T any](list []T, id string, of func(*T) string) *T {
-	i, ok := slices.BinarySearchFunc(list, id, func(t T, id string) int { return compare(of(&t), id) })
-	if !ok {
+	i := sort.Search(len(list), func(i int) bool { return of(&list[i]) >= id }) // without copying what is large
+	if i == len(list) || of(&list[i]) != id {
 		return nil
 	}
 	return &list[i]

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -88,6 +89,8 @@ type Node struct {
 	// gate is held for writing while the register is changed in a way that what
 	// is on its way could stand against.
 	gate sync.RWMutex
+
+	logins atomic.Pointer[logins] // of the register in force
 
 	mu       sync.Mutex // guards what is below
 	applied  *exchange.Register

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -36,10 +37,11 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	}
 	n.admission.SetRules(&exchange.Rules{Register: r, Router: constituency.New(r.Members, n.networks), Networks: r.NetworksKey})
 	n.api.SetRegister(r)
-	was := n.applied
+	first := n.applied == nil
 	n.applied = r
-	before, after := logins(was), logins(r)
-	if was != nil && fmt.Sprint(before) == fmt.Sprint(after) {
+	after := newLogins(r)
+	before := n.logins.Swap(&after)
+	if !first && maps.EqualFunc(*before, after, login.equal) {
 		return nil
 	}
 	var want []journal.Durable
@@ -56,7 +58,7 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	}
 	// Whoever has other rights now logs in anew, or cannot.
 	return n.broker.Disconnect(func(member string) bool {
-		return fmt.Sprint(before[member]) != fmt.Sprint(after[member])
+		return before == nil || !(*before)[member].equal(after[member])
 	})
 }
 
@@ -66,26 +68,42 @@ type login struct {
 	collections []string
 }
 
-func logins(r *exchange.Register) map[string]login {
-	if r == nil {
-		return nil
-	}
-	out := make(map[string]login)
-	collections := r.Collections()
+func (l login) equal(o login) bool {
+	return slices.Equal(l.tokens, o.tokens) && slices.Equal(l.collections, o.collections)
+}
+
+// logins are those of all members.
+type logins map[string]login
+
+func newLogins(r *exchange.Register) logins {
+	all := make(logins, len(r.Members))
 	for _, m := range r.Members {
 		var l login
 		for _, t := range r.Tokens[m.ID] {
 			l.tokens = append(l.tokens, t.SHA256)
 		}
-		for i := range collections {
-			if r.OnNATS(m.ID, &collections[i]) {
-				l.collections = append(l.collections, collections[i].ID)
+		all[m.ID] = l
+	}
+	for _, c := range r.Collections() {
+		// Most collections are of one member; to ask about each would be asking
+		// members times collections.
+		may := append([]string{c.Owner}, c.Readers...)
+		if c.Everybody {
+			may = slices.Collect(maps.Keys(all))
+		}
+		slices.Sort(may)
+		for _, id := range slices.Compact(may) {
+			if r.OnNATS(id, &c) {
+				l := all[id]
+				l.collections = append(l.collections, c.ID)
+				all[id] = l
 			}
 		}
-		slices.Sort(l.collections)
-		out[m.ID] = l
 	}
-	return out
+	for _, l := range all {
+		slices.Sort(l.collections)
+	}
+	return all
 }
 
 // loginWait is how long a member's connection waits for the exchange to open;
@@ -105,7 +123,7 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 		return broker.Login{}, false
 	}
 	l := broker.Login{Member: user}
-	for _, c := range logins(n.Register.Current())[user].collections {
+	for _, c := range (*n.logins.Load())[user].collections {
 		_, durable := exchange.Consumer(user, c)
 		l.Durables = append(l.Durables, durable)
 	}
