@@ -30,6 +30,7 @@ func benchCommand() *cobra.Command {
 		{"ingest", "Publish a sinkhole log, and post indicators over TAXII", bench.Ingest},
 		{"page", "Read random pages of a large collection over TAXII", bench.Page},
 		{"fanout", "Send blocks to 200 members over NATS", bench.Fanout},
+		{"streams", "Send blocks to 5,000 readers of one collection over HTTP", bench.Streams},
 	} {
 		c.AddCommand(&cobra.Command{Use: b.name, Short: b.short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
 			out := c.OutOrStdout()

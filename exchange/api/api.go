@@ -67,6 +67,7 @@ type API struct {
 	Parts
 	access atomic.Pointer[access]
 	taxii  *taxiiserver.Server
+	tails  tails
 }
 
 // access is the register in the form that requests need.

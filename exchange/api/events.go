@@ -113,11 +113,13 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection, at place) {
 	seen := ""
 	for {
-		moved, state := a.View.Changed(), a.View.State(c.ID)
-		var page *view.Page
-		if state != seen { // else another collection has grown
+		changed, state := a.View.Changed(c.ID), a.View.State(c.ID)
+		var next *tail
+		if state != seen {
 			var err error
-			page, err = a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, error) {
+				return a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+			})
 			if err != nil {
 				if req.Context().Err() == nil {
 					a.Log.Error("event stream failed", "collection", c.ID, "error", err)
@@ -125,7 +127,7 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 				}
 				return
 			}
-			if page.Count == 0 {
+			if next.data == nil {
 				seen = state
 			}
 		}
@@ -134,15 +136,15 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 			out.bye("you may not read this collection any more")
 			return
 		}
-		if page != nil && page.Count > 0 {
-			at.after = page.Last
-			if !out.write(event(c, at, page.Raw)) {
+		if next != nil && next.data != nil {
+			at.after = next.last
+			if !out.write([]byte("id: "+at.String()+"\n"), next.data) {
 				return
 			}
 			continue
 		}
 		select {
-		case <-moved:
+		case <-changed:
 		case <-x.replaced:
 		case <-time.After(heartbeat):
 			if !out.write([]byte(": heartbeat\n\n")) {
@@ -176,15 +178,15 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 	return p, nil
 }
 
-// event is an event of objects, behind which a reader stands at a place.
-func event(c *exchange.Collection, at place, objects [][]byte) []byte {
-	b := append(append([]byte("id: "), at.String()...), "\ndata: "...)
-	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "event", at.String(), "collection", c.ID))
-	for i := range objects {
+// eventData is an event of a page's objects, without its id.
+func eventData(collection string, p *view.Page) []byte {
+	b := append(make([]byte, 0, 64<<10), "data: "...)
+	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "collection", collection, "event", p.Last.String(), "first", p.First.String(), "objects", strconv.Itoa(p.Count)))
+	for i := range p.Raw {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendLine(b, objects[i])
+		b = appendLine(b, p.Raw[i])
 	}
 	return append(stix.AppendBundleClose(b), "\n\n"...)
 }
@@ -211,13 +213,15 @@ type eventWriter struct {
 }
 
 // write reports whether the reader has taken it in time.
-func (e *eventWriter) write(b []byte) bool {
-	for part := range slices.Chunk(b, 64<<10) {
-		if e.c.SetWriteDeadline(time.Now().Add(slow)) != nil {
-			return false
-		}
-		if _, err := e.w.Write(part); err != nil {
-			return false
+func (e *eventWriter) write(texts ...[]byte) bool {
+	for _, b := range texts {
+		for part := range slices.Chunk(b, 64<<10) {
+			if e.c.SetWriteDeadline(time.Now().Add(slow)) != nil {
+				return false
+			}
+			if _, err := e.w.Write(part); err != nil {
+				return false
+			}
 		}
 	}
 	return e.c.Flush() == nil

@@ -114,6 +114,10 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	w.v.advance(func() {
 		if h != nil {
 			w.v.heads[w.c] = h
+			if c := w.v.changed[w.name]; c != nil {
+				close(c)
+				delete(w.v.changed, w.name)
+			}
 		}
 		if stream == "blocks" {
 			w.v.blocks = sequence

@@ -71,6 +71,9 @@ type Page struct {
 	More bool
 	// Reached is the date_added behind which the next page goes on.
 	Reached time.Time
+	// Same is set where every reader who goes on from After gets the same,
+	// wherever they started.
+	Same bool
 }
 
 // Fact tells an object and its version from others. Version is as the object has
@@ -114,7 +117,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, Raw: make([][]byte, len(r.runs))}
+	p := &Page{Count: r.count, Reached: r.reached, Same: !r.again && len(r.q.IDs) == 0, Raw: make([][]byte, len(r.runs))}
 	for i := range r.runs {
 		p.Raw[i] = r.runs[i].raw
 		if r.q.Facts {
@@ -156,12 +159,13 @@ type reader struct {
 	first bool
 	all   bool
 	// latest says that what the view marks as latest is what is wanted.
-	latest  bool
+	latest bool
 	// plain says that whatever is latest is wanted, and nothing is asked about it.
 	plain   bool
 	runs    []run
-	count   int // objects in them
-	size    int // their bytes
+	again   bool // it has passed objects that were added again
+	count   int  // objects in the runs
+	size    int  // their bytes
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
@@ -332,6 +336,7 @@ func (r *reader) block(first int64, set bits) error {
 	for i := range min(int64(facts.count), r.after-first+1) {
 		set.clear(int(i))
 	}
+	r.again = r.again || len(facts.earlier) > 0
 	for _, a := range facts.earlier {
 		if a.before.added() > r.since {
 			set.clear(a.i) // the reader has met it there

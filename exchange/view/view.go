@@ -104,7 +104,8 @@ type View struct {
 	broken  map[string]error
 	intake  uint64
 	blocks  uint64
-	moved   chan struct{} // closed and replaced when a sequence moves
+	moved   chan struct{}            // closed and replaced when a sequence moves
+	changed map[string]chan struct{} // by collection that is waited for; closed when it changes
 }
 
 // head is where a collection ends.
@@ -161,6 +162,7 @@ func Open(opt Options) (*View, error) {
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
+		changed: make(map[string]chan struct{}),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
@@ -362,11 +364,17 @@ func (v *View) State(collection string) string {
 	return fmt.Sprintf("%d.%d", h.number, h.added)
 }
 
-// Changed returns a channel that is closed when anything is added to the view.
-func (v *View) Changed() <-chan struct{} {
+// Changed returns a channel that is closed when anything is added to the
+// collection.
+func (v *View) Changed(collection string) <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.moved
+	c := v.changed[collection]
+	if c == nil {
+		c = make(chan struct{})
+		v.changed[collection] = c
+	}
+	return c
 }
 
 // Block says where a collection's block is.

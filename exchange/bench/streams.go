@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// streams is how many readers follow one collection as server-sent events.
+const streams = 5000
+
+// Streams has 5,000 readers follow one collection over HTTP while blocks are
+// appended to it, and counts what each gets. The first figure is what a stream
+// takes of memory, both ends together, and its limit 100 KB; the second how long
+// a block takes until the last reader has it.
+func Streams(ctx context.Context, o Options) error {
+	return o.temporary(func(dir string) error {
+		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
+			token, err := s.Register.NewToken(ctx, "bench", "team")
+			if err != nil {
+				return err
+			}
+			return s.streams(ctx, &o, token, o.size(20, 100))
+		})
+	})
+}
+
+func (s *system) streams(ctx context.Context, o *Options, token string, blocks int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	m := start()
+	before, _ := status("VmRSS:")
+	got := make([]atomic.Int64, streams)
+	var failed atomic.Pointer[error]
+	for i := range streams {
+		conn, err := s.follow(ctx, token)
+		if err != nil {
+			return err
+		}
+		wg.Go(func() {
+			if err := count(conn, &got[i]); err != nil && ctx.Err() == nil {
+				failed.Store(&err)
+			}
+		})
+		defer func() { _ = conn.Close() }()
+	}
+	var took []time.Duration
+	for n := range blocks {
+		share := exchange.Share{Collection: "team", Label: tlp.Amber, Groups: []*exchange.Group{group(0, uint64(n+1))}}
+		begin, done := time.Now(), make(chan error, 1)
+		s.Journal.Carry(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
+		if err := <-done; err != nil {
+			return err
+		}
+		if err := everybody(ctx, got, int64(n+1)*perGroup, &failed); err != nil {
+			return err
+		}
+		took = append(took, time.Since(begin))
+	}
+	after, _ := status("VmRSS:")
+	u := m.stop()
+	o.report(Result{Bench: "streams", Case: fmt.Sprintf("%d-memory", streams), Unit: "KB each", Figure: float64(after-before) / streams / 1000, Limit: 100}, u)
+	last := &served{took: took}
+	o.report(Result{Bench: "streams", Case: fmt.Sprintf("%d-all-have-it", streams), Unit: "ms", Figure: last.median()}, u)
+	return nil
+}
+
+// everybody waits until all have got so many objects, and no more.
+func everybody(ctx context.Context, got []atomic.Int64, want int64, failed *atomic.Pointer[error]) error {
+	deadline := time.After(time.Minute)
+	for i := 0; i < len(got); {
+		switch n := got[i].Load(); {
+		case n == want:
+			i++
+			continue
+		case n > want:
+			return fmt.Errorf("bench: a stream has %d objects of %d", n, want)
+		}
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			return fmt.Errorf("bench: a stream has %d objects of %d after a minute", got[i].Load(), want)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// follow asks for the events of the team's collection.
+func (s *system) follow(ctx context.Context, token string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.HTTPURL(), "http://"))
+	if err != nil {
+		return nil, fmt.Errorf("follow: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "GET /v1/collections/team/events HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString([]byte("team:"+token)))
+	return conn, err
+}
+
+// count counts the objects of a stream. It knows no more of HTTP than that an
+// object's name is nowhere else.
+func count(r io.Reader, objects *atomic.Int64) error {
+	const mark = `"name":"Rustock infection"`
+	buf := make([]byte, 2<<10)
+	kept := 0
+	for {
+		n, err := r.Read(buf[kept:])
+		text := buf[:kept+n]
+		if bytes.HasPrefix(text, []byte("HTTP/1.1 ")) && !bytes.HasPrefix(text, []byte("HTTP/1.1 200")) {
+			return fmt.Errorf("bench: %.60q", text)
+		}
+		objects.Add(int64(bytes.Count(text, []byte(mark))))
+		if at := bytes.LastIndex(text, []byte(mark)); at >= 0 {
+			text = text[at+len(mark):]
+		}
+		kept = copy(buf, text[max(0, len(text)-len(mark)+1):])
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
