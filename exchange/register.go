@@ -304,8 +304,12 @@ func (r *Register) OnNATS(member string, c *Collection) bool {
 	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && c.Ceiling < tlp.Red && r.MayRead(member, c)
 }
 
-// BlocksStream is the JetStream stream of the collections' blocks.
-const BlocksStream = "TOCSIN_BLOCKS"
+// BlocksStream is the JetStream stream of the collections' blocks, IntakeStream
+// that of the intake records.
+const (
+	BlocksStream = "TOCSIN_BLOCKS"
+	IntakeStream = "TOCSIN_INTAKE"
+)
 
 // Consumer names the JetStream consumer from which a member pulls a
 // collection's blocks: its stream and its durable name. Ids hold no underscore,

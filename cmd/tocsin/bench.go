@@ -29,8 +29,8 @@ func benchCommand() *cobra.Command {
 	}{
 		{"ingest", "Publish a sinkhole log, and post indicators over TAXII", bench.Ingest},
 		{"page", "Read random pages of a large collection over TAXII", bench.Page},
-		{"fanout", "Send blocks to 200 members over NATS", bench.Fanout},
-		{"streams", "Send blocks to 5,000 readers of one collection over HTTP", bench.Streams},
+		{"fanout", "Send blocks to 200 members over NATS, and to 5,000 event streams", bench.Fanout},
+		{"scale", "Compare a large exchange with a small one", bench.Scale},
 	} {
 		c.AddCommand(&cobra.Command{Use: b.name, Short: b.short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
 			out := c.OutOrStdout()

@@ -184,14 +184,19 @@ func (s *Sample) Each(each func(h Host) bool) {
 
 // Log returns the sinkhole's log: a CSV, a row a host. One row in twenty leaves
 // out country and AS number, which the networks table then has to tell.
-func (s *Sample) Log() io.ReadCloser {
+func (s *Sample) Log() io.ReadCloser { return s.Part(Start, 0, s.Hosts) }
+
+// Part is the log of the hosts from one up to another, as if it began at start.
+func (s *Sample) Part(start time.Time, from, to int) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() {
 		buf := bytes.NewBufferString("timestamp,ip,port,asn,cc,protocol,malware,dst_ip,dst_port\n")
-		i := 0
+		i := -1
 		s.Each(func(h Host) bool {
-			buf.Write(row(nil, h, i))
-			i++
+			if i++; i < from || i >= to {
+				return i < to
+			}
+			buf.Write(row(nil, h, start, i))
 			if buf.Len() < 64<<10 {
 				return true
 			}
@@ -204,8 +209,8 @@ func (s *Sample) Log() io.ReadCloser {
 	return r
 }
 
-func row(b []byte, h Host, i int) []byte {
-	at := Start.Add(time.Duration(i) * 50 * time.Millisecond)
+func row(b []byte, h Host, start time.Time, i int) []byte {
+	at := start.Add(time.Duration(i) * 50 * time.Millisecond)
 	b = at.AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	b = append(b, ',')
 	b = h.Address.AppendTo(b)

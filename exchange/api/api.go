@@ -51,6 +51,9 @@ type Parts struct {
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
+	// Open is closed when there is something to be read; until then all but
+	// /healthz answers 503. nil is open.
+	Open <-chan struct{}
 	// PublicURL is where callers reach the exchange, without a slash at its
 	// end; "" takes each request's own host.
 	PublicURL string
@@ -290,12 +293,33 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("GET /metrics", a.admin(a.metrics))
 	mux.HandleFunc("/v1/", a.handle(func(*request) (any, error) { return nil, taxiiserver.ErrNotFound }))
 	return a.Metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if own(r.URL.Path) {
+		switch mine := own(r.URL.Path); {
+		case !a.opened() && r.URL.Path == "/readyz":
+			a.notReady(w)
+		case !a.opened() && r.URL.Path != "/healthz":
+			if mine {
+				a.fail(w, r, taxiiserver.ErrUnavailable)
+			} else {
+				a.taxii.Error(w, r, taxiiserver.ErrUnavailable)
+			}
+		case mine:
 			mux.ServeHTTP(w, r)
-			return
+		default:
+			a.taxii.ServeHTTP(w, r)
 		}
-		a.taxii.ServeHTTP(w, r)
 	}), mux)
+}
+
+func (a *API) opened() bool {
+	if a.Open == nil {
+		return true
+	}
+	select {
+	case <-a.Open:
+		return true
+	default:
+		return false
+	}
 }
 
 // own reports whether a path is one of ours and not TAXII's, which takes any
@@ -312,10 +336,14 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	if err := a.Ready(ctx); err != nil {
-		w.Header().Set("Retry-After", "2")
 		a.Log.Warn("not ready", "error", err)
-		writeJSON(w, http.StatusServiceUnavailable, fail(http.StatusServiceUnavailable, "Not ready", "Journal and view are not in step; the server's log says more"))
+		a.notReady(w)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (a *API) notReady(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "2")
+	writeJSON(w, http.StatusServiceUnavailable, fail(http.StatusServiceUnavailable, "Not ready", "Journal and view are not in step; the server's log says more"))
 }

@@ -48,7 +48,7 @@ func withBroker(dir string, f func(b *broker.Broker) error) error {
 func bareAppend(ctx context.Context, dir string) (took time.Duration, err error) {
 	err = withBroker(filepath.Join(dir, "exchange", "journal"), func(b *broker.Broker) error {
 		return bareStream(ctx, dir, func(js jetstream.JetStream, _ jetstream.Stream) error {
-			return eachBatch(ctx, b, func(batch []jetstream.Msg) error {
+			return eachBatch(ctx, b, exchange.BlocksStream, func(batch []message) error {
 				start := time.Now()
 				err := appendBare(ctx, js, batch)
 				took += time.Since(start)
@@ -62,13 +62,16 @@ func bareAppend(ctx context.Context, dir string) (took time.Duration, err error)
 // maxBatch bounds the blocks that are held at a time, in bytes.
 const maxBatch = 32 << 20
 
-// eachBatch reads the stream of blocks from its start to its end.
-func eachBatch(ctx context.Context, b *broker.Broker, each func(batch []jetstream.Msg) error) error {
+// message is one of a stream.
+type message = jetstream.Msg
+
+// eachBatch reads a stream from its start to its end.
+func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(batch []message) error) error {
 	js, err := jetstream.New(b.Conn())
 	if err != nil {
 		return err
 	}
-	s, err := js.Stream(ctx, exchange.BlocksStream)
+	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return err
 	}
@@ -82,12 +85,12 @@ func eachBatch(ctx context.Context, b *broker.Broker, each func(batch []jetstrea
 		return err
 	}
 	defer it.Stop()
-	var batch []jetstream.Msg
+	var batch []message
 	size := 0
 	for n := uint64(1); n <= last; n++ {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("read the blocks: %w", err)
+			return fmt.Errorf("read %s: %w", stream, err)
 		}
 		batch, size = append(batch, msg), size+len(msg.Data())
 		if size >= maxBatch || n == last {
@@ -101,7 +104,7 @@ func eachBatch(ctx context.Context, b *broker.Broker, each func(batch []jetstrea
 }
 
 // appendBare returns once all messages are on disk.
-func appendBare(ctx context.Context, js jetstream.JetStream, batch []jetstream.Msg) error {
+func appendBare(ctx context.Context, js jetstream.JetStream, batch []message) error {
 	futures := make([]jetstream.PubAckFuture, 0, len(batch))
 	for _, m := range batch {
 		f, err := js.PublishMsgAsync(&nats.Msg{Subject: "bare." + m.Subject()[len("tocsin.c."):], Header: m.Headers(), Data: m.Data()})

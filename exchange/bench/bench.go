@@ -91,8 +91,12 @@ type system struct {
 }
 
 // open opens an exchange on a directory, with a register where one is given.
-func (o *Options) open(ctx context.Context, dir string, file []byte) (*system, error) {
-	n, err := node.Open(ctx, node.Options{Dir: filepath.Join(dir, "exchange"), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Memory: o.Memory})
+func (o *Options) open(ctx context.Context, dir string, file []byte, change ...func(*node.Options)) (*system, error) {
+	opt := node.Options{Dir: filepath.Join(dir, "exchange"), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Memory: o.Memory}
+	for _, f := range change {
+		f(&opt)
+	}
+	n, err := node.Open(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +124,8 @@ func (s *system) close() error {
 }
 
 // during opens an exchange for the time of f.
-func (o *Options) during(ctx context.Context, dir string, file []byte, f func(s *system) error) error {
-	s, err := o.open(ctx, dir, file)
+func (o *Options) during(ctx context.Context, dir string, file []byte, f func(s *system) error, change ...func(*node.Options)) error {
+	s, err := o.open(ctx, dir, file, change...)
 	if err != nil {
 		return err
 	}

@@ -34,8 +34,21 @@ const (
 // how long each takes to reach its member over NATS, every block on disk before.
 // The limit is the same blocks at the same pace through a stream of the same
 // server, published and pulled with nothing of ours around it. Figures are the
-// median and the 99th percentile, in milliseconds.
+// median and the 99th percentile, in milliseconds. Then 5,000 readers follow a
+// collection over HTTP.
 func Fanout(ctx context.Context, o Options) error {
+	if o.wants("members") {
+		if err := o.fanout(ctx); err != nil {
+			return err
+		}
+	}
+	if o.wants("streams") {
+		return o.streams(ctx)
+	}
+	return nil
+}
+
+func (o *Options) fanout(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
 		n := o.size(5, 20) * blocksPerSecond
 		var ours *arrivals
@@ -219,9 +232,9 @@ func indicator(id string, i int) []byte {
 // bareFanout sends the blocks of the exchange in a directory, which does not run,
 // through a stream that members pull from.
 func bareFanout(ctx context.Context, dir string, n int) (*arrivals, error) {
-	var blocks []jetstream.Msg
+	var blocks []message
 	err := withBroker(filepath.Join(dir, "exchange", "journal"), func(b *broker.Broker) error {
-		return eachBatch(ctx, b, func(batch []jetstream.Msg) error {
+		return eachBatch(ctx, b, exchange.BlocksStream, func(batch []message) error {
 			blocks = append(blocks, batch...)
 			return nil
 		})

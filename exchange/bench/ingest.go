@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/examples/rustock"
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -12,7 +13,8 @@ import (
 
 // Ingest publishes the Rustock log, CSV to visible over TAXII in every
 // collection, and posts indicators over TAXII. The limit of each is the blocks
-// that it made, appended to a stream by themselves.
+// that it made, appended to a stream by themselves. It publishes single events
+// too, whose limit is 20 ms, and, with Full, three days of the log.
 func Ingest(ctx context.Context, o Options) error {
 	hosts := map[exchange.Profile]int{
 		exchange.ProfileObservation: o.size(150_000, rustock.World), exchange.ProfileInfection: o.size(60_000, 600_000),
@@ -23,6 +25,16 @@ func Ingest(ctx context.Context, o Options) error {
 		}
 		if err := o.publish(ctx, p, hosts[p]); err != nil {
 			return err
+		}
+	}
+	for _, c := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"post-1000", o.posts}, {"lone", o.lone}, {"days", o.days}} {
+		if o.wants(c.name) {
+			if err := c.run(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -55,12 +67,22 @@ func (o *Options) publish(ctx context.Context, p exchange.Profile, hosts int) er
 	})
 }
 
+// networks puts the case's networks table in force.
+func (s *system) networks(ctx context.Context) error {
+	return s.operator().Do(ctx, "PUT", "/v1/networks", nil, rustock.Networks(), nil)
+}
+
 // publish sends the log of so many hosts and returns once all of it can be read.
 func (s *system) publish(ctx context.Context, hosts int) (usage, error) {
-	if err := s.operator().Do(ctx, "PUT", "/v1/networks", nil, rustock.Networks(), nil); err != nil {
+	if err := s.networks(ctx); err != nil {
 		return usage{}, err
 	}
-	log := rustock.NewSample(hosts).Log()
+	return s.part(ctx, rustock.NewSample(hosts), rustock.Start, 0, hosts)
+}
+
+// part sends a part of a log.
+func (s *system) part(ctx context.Context, sample *rustock.Sample, day time.Time, from, to int) (usage, error) {
+	log := sample.Part(day, from, to)
 	defer func() { _ = log.Close() }()
 	m := start()
 	receipt, err := s.operator().Publish(ctx, log, apiclient.Publication{Feed: rustock.Feed})
@@ -68,8 +90,8 @@ func (s *system) publish(ctx context.Context, hosts int) (usage, error) {
 		return usage{}, err
 	}
 	u := m.stop()
-	if receipt.Events != int64(hosts) {
-		return usage{}, fmt.Errorf("bench: %d of %d hosts were taken: %v", receipt.Events, hosts, receipt.Problems)
+	if receipt.Events != int64(to-from) {
+		return usage{}, fmt.Errorf("bench: %d of %d hosts were taken: %v", receipt.Events, to-from, receipt.Problems)
 	}
 	return u, nil
 }

@@ -20,18 +20,18 @@ import (
 // streams is how many readers follow one collection as server-sent events.
 const streams = 5000
 
-// Streams has 5,000 readers follow one collection over HTTP while blocks are
+// streams has 5,000 readers follow one collection over HTTP while blocks are
 // appended to it, and counts what each gets. The first figure is what a stream
-// takes of memory, both ends together, and its limit 100 KB; the second how long
-// a block takes until the last reader has it.
-func Streams(ctx context.Context, o Options) error {
+// takes of memory, both ends together; the second how long a block takes until
+// the last reader has it.
+func (o *Options) streams(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
 		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
 			token, err := s.Register.NewToken(ctx, "bench", "team")
 			if err != nil {
 				return err
 			}
-			return s.streams(ctx, &o, token, o.size(20, 100))
+			return s.streams(ctx, o, token, o.size(20, 100))
 		})
 	})
 }
@@ -72,9 +72,9 @@ func (s *system) streams(ctx context.Context, o *Options, token string, blocks i
 	}
 	after, _ := status("VmRSS:")
 	u := m.stop()
-	o.report(Result{Bench: "streams", Case: fmt.Sprintf("%d-memory", streams), Unit: "KB each", Figure: float64(after-before) / streams / 1000, Limit: 100}, u)
+	o.report(Result{Bench: "fanout", Case: fmt.Sprintf("%d-streams-memory", streams), Unit: "KB each", Figure: float64(after-before) / streams / 1000, Limit: 100}, u)
 	last := &served{took: took}
-	o.report(Result{Bench: "streams", Case: fmt.Sprintf("%d-all-have-it", streams), Unit: "ms", Figure: last.median()}, u)
+	o.report(Result{Bench: "fanout", Case: fmt.Sprintf("%d-streams-all", streams), Unit: "ms", Figure: last.median()}, u)
 	return nil
 }
 

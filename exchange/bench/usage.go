@@ -11,6 +11,7 @@ import (
 
 // usage is what a measurement took.
 type usage struct {
+	at        time.Time // when it began
 	wall, cpu time.Duration
 	peak      int64 // bytes resident
 }
@@ -37,7 +38,7 @@ func (m meter) stop() usage {
 	if own, ok := status("VmHWM:"); ok {
 		peak = own
 	}
-	return usage{wall: wall, cpu: cpu - m.cpu, peak: peak}
+	return usage{at: m.at, wall: wall, cpu: cpu - m.cpu, peak: peak}
 }
 
 // spent is the process's CPU time and the peak of its resident set, in bytes.

@@ -32,7 +32,7 @@ import (
 
 // The streams, and the subjects' prefixes.
 const (
-	IntakeStream = "TOCSIN_INTAKE"
+	IntakeStream = exchange.IntakeStream
 	BlocksStream = exchange.BlocksStream
 	intakePrefix = "tocsin.e."
 	blocksPrefix = "tocsin.c."

@@ -31,7 +31,7 @@ type Address struct {
 	PID  int    `json:"pid"`
 }
 
-// listen opens the HTTP ports and says in address.json that the node is there.
+// listen opens the HTTP ports.
 func (n *Node) listen() error {
 	if n.opt.Metrics != "" {
 		mux := http.NewServeMux()
@@ -46,6 +46,14 @@ func (n *Node) listen() error {
 	var err error
 	if n.listener, err = n.serve(n.opt.HTTP, n.api.Handler(), n.opt.CertFile != ""); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
+	}
+	return nil
+}
+
+// announce says in address.json that the node is there.
+func (n *Node) announce() error {
+	if n.listener == nil {
+		return nil
 	}
 	text, err := json.Marshal(Address{HTTP: n.HTTPURL(), NATS: n.NATSURL(), PID: os.Getpid()})
 	if err != nil {

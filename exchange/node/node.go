@@ -1,9 +1,9 @@
 // Package node is one running exchange: it opens the parts in the only legal
 // order and closes them in the only other one.
 //
-// Opening: lock, broker, register, journal, view (which catches up with the
-// journal), admission (which carries what a crash left between intake and
-// blocks), HTTP. Closing: HTTP, admission, followers, packers, view, broker, lock.
+// Opening: lock, broker, register, journal, HTTP (which answers 503 for now), view
+// (which catches up with the journal), admission (which carries what a crash left
+// between intake and blocks). Closing: HTTP, admission, followers, packers, view, broker, lock.
 // What was acknowledged is durable at any moment; closing only saves the next
 // start some work.
 package node
@@ -62,6 +62,8 @@ type Options struct {
 	// Memory is what the process aims to stay within, in bytes; 0 means 768 MiB.
 	// Open sets the runtime's limit by it, which is one for all nodes of a process.
 	Memory int64
+	// Tap is given what is written to the view, for measuring.
+	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
 	Log *slog.Logger
 	// TAXII, where it is set, goes between the exchange and its TAXII server.
@@ -126,7 +128,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if err := n.openExchange(ctx); err != nil {
 		return n, err
 	}
-	return n, n.listen()
+	return n, n.announce()
 }
 
 // limitHeap leaves a third of the memory to the view's indexes, which are not
@@ -165,7 +167,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		New:      func(r *exchange.Register, feed string) (exchange.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
-		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3,
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
 		Shares: packagers.Shares, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
@@ -184,8 +186,12 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail, Gate: &n.gate},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open,
 	})
+	// Who asks before the view has caught up is told to come again.
+	if err := n.listen(); err != nil {
+		return err
+	}
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err
 	}

@@ -108,6 +108,9 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 		w.set(headKey(w.c), h.append(nil))
 	}
 	w.set(metaKey(stream), binary.BigEndian.AppendUint64(nil, sequence))
+	if w.v.opt.Tap != nil {
+		w.v.opt.Tap(w.b.Repr())
+	}
 	if err := w.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}

@@ -53,8 +53,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -82,6 +80,9 @@ type Options struct {
 	// Decompress undoes what the journal compressed and appends it to dst; its
 	// error is an exchange.ErrRecord when the data is at fault.
 	Decompress func(dst, data []byte) ([]byte, error)
+	// Tap, where it is set, is given every batch as it is written; it is for
+	// measuring, with Replay.
+	Tap func(batch []byte)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *exchange.Block, number uint64, hash string, added time.Time) error
 }
@@ -124,38 +125,11 @@ func Open(opt Options) (*View, error) {
 	if opt.CacheBytes == 0 {
 		opt.CacheBytes = 64 << 20
 	}
-	if opt.IndexBytes == 0 {
-		opt.IndexBytes = 256 << 20
-	}
-	// Memtables count against the cache; what is left holds filters and index
-	// blocks, and a miss on those is the dearest thing there is.
-	blocks := pebble.NewCache(opt.IndexBytes)
-	defer blocks.Unref()
-	o := &pebble.Options{
-		Cache: blocks, MemTableSize: uint64(min(opt.IndexBytes/4, 64<<20)), DisableWAL: true, Logger: quiet{}, Comparer: comparer,
-		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
-		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
-	}
-	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].FilterType = pebble.TableFilter
-		o.Levels[i].BlockSize = 16 << 10
-		o.Levels[i].IndexBlockSize = 256 << 10
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-	}
-	o.TargetFileSizes[0] = 16 << 20
-	// Payloads and records are written once and stay where they are, whatever
-	// becomes of the keys; nothing is left to be gained from compressing keys.
-	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
-			Enabled: true, MinimumSize: 2 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: time.Hour, TargetGarbageRatio: 0.5,
-		}
-	}
 	dir, err := directory(opt.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	db, err := pebble.Open(dir, o)
+	db, err := openPebble(dir, opt.IndexBytes)
 	if err != nil {
 		return nil, fmt.Errorf("open view %s: %w", dir, err)
 	}
@@ -398,13 +372,4 @@ func (v *View) Block(collection string, number uint64) (Block, bool, error) {
 		return Block{}, false, err
 	}
 	return Block{Sequence: binary.BigEndian.Uint64(value), Added: micros(int64(binary.BigEndian.Uint64(value[8:])))}, true, nil
-}
-
-// quiet drops Pebble's chatter; its errors come back from calls.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("pebble: "+format, args...)) // impossible state: its invariants are gone
 }

@@ -343,21 +343,49 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 	}
 }
 
+// blockOf is the n-th block of a collection of single objects, 500 in each.
+func blockOf(n int) *exchange.Block {
+	const size = 500
+	text := []byte(`{"objects":[`)
+	for i := range size {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, object{id: n*size + i, version: 1}.text()...)
+	}
+	return &exchange.Block{
+		Collection: "a", Feeds: []string{"f"}, Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)),
+		Payload: append(text, "]}"...), Sequence: uint64(n + 1), New: bytes.Repeat([]byte{255}, size/8+1),
+	}
+}
+
+// BenchmarkApplyBlock adds blocks of 500 new objects.
+func BenchmarkApplyBlock(b *testing.B) {
+	v := open(b, b.TempDir())
+	defer func() { _ = v.Close() }()
+	blocks := make([]*exchange.Block, 200)
+	for n := range blocks {
+		blocks[n] = blockOf(n)
+	}
+	n := 0
+	for b.Loop() {
+		one := *blocks[n%len(blocks)]
+		one.Number, one.Sequence, one.AddedFirst = uint64(n+1), uint64(n+1), time.UnixMicro(int64(1+n*500))
+		if err := v.ApplyBlock(&one); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(500*n)/b.Elapsed().Seconds(), "objects/s")
+}
+
 // BenchmarkPage reads random pages of 1000 of a collection of 100,000 objects.
 func BenchmarkPage(b *testing.B) {
 	v := open(b, b.TempDir())
 	defer func() { _ = v.Close() }()
 	const blocks, size = 200, 500
 	for n := range blocks {
-		text := `{"objects":[`
-		for i := range size {
-			if i > 0 {
-				text += ","
-			}
-			text += object{id: n*size + i, version: 1}.text()
-		}
-		block := &exchange.Block{Collection: "a", Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)), Payload: []byte(text + "]}"), Sequence: uint64(n + 1)}
-		if err := v.ApplyBlock(block); err != nil {
+		if err := v.ApplyBlock(blockOf(n)); err != nil {
 			b.Fatal(err)
 		}
 	}

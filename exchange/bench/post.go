@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/examples/rustock"
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/taxii"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
+)
+
+// perPost is how many indicators one POST has.
+const perPost = 1000
+
+// posts posts indicators to a collection.
+func (o *Options) posts(ctx context.Context) error {
+	return o.temporary(func(dir string) error {
+		n := o.size(60_000, 600_000)
+		var u usage
+		err := o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) (err error) {
+			u, err = s.post(ctx, n, 0)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		bare, err := bareAppend(ctx, dir)
+		if err != nil {
+			return err
+		}
+		o.report(Result{
+			Bench: "ingest", Case: "post-1000", Unit: "objects/s",
+			Figure: float64(n) / u.wall.Seconds(), Limit: float64(n) / bare.Seconds(),
+		}, u)
+		return nil
+	})
+}
+
+// post posts a version of n indicators, a thousand at a time.
+func (s *system) post(ctx context.Context, n, version int) (usage, error) {
+	token, err := s.Register.NewToken(ctx, "bench", "team")
+	if err != nil {
+		return usage{}, err
+	}
+	client := new(http.Client)
+	m := start()
+	var body []byte
+	for i := 0; i < n; i += perPost {
+		body = append(body[:0], `{"objects":[`...)
+		for j := i; j < i+perPost; j++ {
+			if j > i {
+				body = append(body, ',')
+			}
+			body = append(body, indicator(stix.DerivedID("indicator", "object", strconv.Itoa(j)), version)...)
+		}
+		body = append(body, "]}"...)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/board/objects/", bytes.NewReader(body))
+		if err != nil {
+			return usage{}, err
+		}
+		req.SetBasicAuth("team", token)
+		req.Header.Set("Content-Type", taxii.MediaType)
+		req.Header.Set("Accept", taxii.MediaType)
+		res, err := client.Do(req)
+		if err != nil {
+			return usage{}, err
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusAccepted || !bytes.Contains(text, fmt.Appendf(nil, `"success_count":%d`, perPost)) {
+			return usage{}, fmt.Errorf("bench: post answered %s: %.300s: %w", res.Status, text, err)
+		}
+	}
+	return m.stop(), nil
+}
+
+// lone publishes single events on an idle exchange, and measures until the
+// receipt, and until a subscriber has it over NATS: the medians.
+func (o *Options) lone(ctx context.Context) error {
+	return o.temporary(func(dir string) error {
+		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
+			token, err := s.Register.NewToken(ctx, "bench", "team")
+			if err != nil {
+				return err
+			}
+			if err := s.networks(ctx); err != nil {
+				return err
+			}
+			subscribed, cancel := context.WithCancel(ctx)
+			arrived, ended := make(chan time.Time, 16), make(chan error, 1)
+			go func() {
+				c := &apiclient.Client{Server: s.HTTPURL(), User: "team", Token: token, HTTP: taxiiclient.NewHTTP()}
+				ended <- c.Subscribe(subscribed, "team", "start", func(*apiclient.Block) error { arrived <- time.Now(); return nil })
+			}()
+			defer func() { cancel(); <-ended }()
+			var receipts, receptions []time.Duration
+			sample := rustock.NewSample(200)
+			m := start()
+			for i := range sample.Hosts {
+				one, err := s.part(ctx, sample, rustock.Start, i, i+1)
+				if err != nil {
+					return err
+				}
+				receipts = append(receipts, one.wall)
+				select {
+				case at := <-arrived:
+					receptions = append(receptions, at.Sub(one.at))
+				case err := <-ended:
+					ended <- nil
+					return err
+				}
+			}
+			u := m.stop()
+			for name, list := range map[string][]time.Duration{"lone-receipt": receipts, "lone-received": receptions} {
+				slices.Sort(list)
+				o.report(Result{Bench: "ingest", Case: name, Unit: "ms", Figure: (&served{took: list}).median(), Limit: 20}, u)
+			}
+			return nil
+		})
+	})
+}
+
+// days publishes the whole log for three days, each address anew: 4.8 million
+// hosts. Its figure is the rate of the last day, the limit that of the first.
+func (o *Options) days(ctx context.Context) error {
+	if !o.Full {
+		return nil
+	}
+	return o.temporary(func(dir string) error {
+		return o.during(ctx, dir, rustockRegister(exchange.ProfileObservation), func(s *system) error {
+			if err := s.networks(ctx); err != nil {
+				return err
+			}
+			sample := rustock.NewSample(rustock.World)
+			var rates []float64
+			var total usage
+			for day := range 3 {
+				u, err := s.part(ctx, sample, rustock.Start.AddDate(0, 0, day), 0, sample.Hosts)
+				if err != nil {
+					return err
+				}
+				rates = append(rates, float64(sample.Hosts)/u.wall.Seconds())
+				total.cpu, total.peak = total.cpu+u.cpu, max(total.peak, u.peak)
+			}
+			o.report(Result{Bench: "ingest", Case: "third-day", Unit: "hosts/s", Figure: rates[2], Limit: rates[0]}, total)
+			return nil
+		})
+	})
+}
