@@ -21,6 +21,7 @@ func TestAllErrorsComeAtOnceWithTheirLines(t *testing.T) {
 		"  port: 80",
 		"memory:",
 		"  cache: lots",
+		"  budget: 10MiB",
 		"log: {level: loud, format: xml}",
 		"nats: 6122",
 		"data: again",
@@ -30,8 +31,8 @@ func TestAllErrorsComeAtOnceWithTheirLines(t *testing.T) {
 	}
 	for _, want := range []string{
 		"tocsin.yaml:2: unknown key colour", "tocsin.yaml:4: http.listen: 0.0.0.0:80 is beyond loopback", `tocsin.yaml:5: http.behind_proxy: "perhaps" is not true or false`,
-		"tocsin.yaml:6: unknown key http.port: there are http.listen", "tocsin.yaml:8: memory.cache:", "tocsin.yaml:9: log.level:",
-		`tocsin.yaml:9: log.format: "xml"`, "tocsin.yaml:10: nats wants keys", "tocsin.yaml:11: data stands twice, first on line 1",
+		"tocsin.yaml:6: unknown key http.port: there are http.listen", "tocsin.yaml:8: memory.cache:", "tocsin.yaml:9: memory.budget: 10MiB is less than 192MiB", "tocsin.yaml:10: log.level:",
+		`tocsin.yaml:10: log.format: "xml"`, "tocsin.yaml:11: nats wants keys", "tocsin.yaml:12: data stands twice, first on line 1",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in:\n%v", want, err)

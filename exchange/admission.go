@@ -66,7 +66,8 @@ type HostPast struct {
 	Known       bool
 	Observation Observation
 	Events      []EventID
-	// Address says that a collection took something of the address, on any day.
+	// Address says that a collection took something of the address, on any day, or
+	// of a host that called it.
 	Address bool
 }
 

@@ -23,7 +23,8 @@ type draft struct {
 	past      Past
 	hosts     map[HostDay]int // into days
 	days      []hostDay
-	addresses map[netip.Addr]bool // of the observations
+	addresses map[netip.Addr]bool // of the events: whether collections have them now
+	called    map[netip.Addr]bool // by hosts that collections have now
 	key       []byte
 }
 
@@ -36,13 +37,12 @@ type hostDay struct {
 
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
-func (f *feedWriter) decide(rules *Rules, s *Submission) (_ *draft, err error) {
+func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 	past, err := f.a.Sightings.Past(f.feed)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, past.Close()) }()
-	d := &draft{
+	d = &draft{
 		past: past, f: f, rules: rules, feed: rules.Register.Feed(f.feed),
 		in: &Intake{
 			Feed: s.Feed, Key: s.Key, Hash: s.Hash, At: time.Now().UTC().Truncate(time.Microsecond),
@@ -51,14 +51,19 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (_ *draft, err error) {
 		},
 		seen: make(map[EventID]bool, len(s.Events)), decisions: make(map[string]int),
 		hosts: make(map[HostDay]int, len(s.Events)), addresses: make(map[netip.Addr]bool, len(s.Events)),
+		called: make(map[netip.Addr]bool),
 	}
+	defer func() { // the draft is kept for a while
+		d.past = nil
+		err = errors.Join(err, past.Close())
+	}()
 	d.in.Receipt.Feed = s.Feed
 	if d.in.Receipt.Collections == nil {
 		d.in.Receipt.Collections = make(map[string]int64)
 	}
 	for i := range s.Events {
 		if err := d.event(&s.Events[i], s.Label); err != nil {
-			return nil, err
+			return d, err
 		}
 	}
 	for i := range d.days {
@@ -110,6 +115,9 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 			o.HostDay, o.NewAddress = day.of, !day.past.Address && !d.addresses[e.Address]
 			d.addresses[e.Address] = true
 		}
+		if e.Dst.IsValid() {
+			d.called[e.Dst] = true
+		}
 		got.Observation = day.observation
 		d.in.Observations[day.observation].Merge(e, label, place)
 	}
@@ -148,8 +156,11 @@ func (d *draft) day(of HostDay) (*hostDay, error) {
 	if day.past, err = d.past.Host(of); err != nil {
 		return nil, err
 	}
-	if d.f.addresses[of.Address] > 0 {
+	if d.f.addresses[of.Address] > 0 { // else no recent record has it
 		d.recent(&day)
+	}
+	if !d.addresses[of.Address] {
+		d.addresses[of.Address] = false
 	}
 	d.hosts[of] = len(d.days)
 	d.days = append(d.days, day)
@@ -159,7 +170,7 @@ func (d *draft) day(of HostDay) (*hostDay, error) {
 // recent puts what records know that Sightings does not into a day.
 func (d *draft) recent(day *hostDay) {
 	for _, r := range slices.Backward(d.f.recent) {
-		day.past.Address = day.past.Address || r.addresses[day.of.Address]
+		day.past.Address = day.past.Address || r.addresses[day.of.Address] || r.called[day.of.Address]
 		if i, ok := r.hosts[day.of]; ok && r.days[i].observation >= 0 {
 			o := r.in.Observations[r.days[i].observation]
 			o.Contacts, o.Places = slices.Clone(o.Contacts), slices.Clone(o.Places)
@@ -174,6 +185,7 @@ func (d *draft) recent(day *hostDay) {
 func (d *draft) settle(day *hostDay) {
 	o := &d.in.Observations[day.observation]
 	o.Modified, o.New = o.Last, !day.past.Known
+	o.NewAddress = o.NewAddress && !d.called[o.Address]
 	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}

@@ -30,7 +30,8 @@ type feedWriter struct {
 	turn   chan struct{}
 	last   uint64    // sequence of the feed's last record
 	recent []*recent // records that Sightings may not have applied, oldest first
-	// addresses counts the recent records that have an event of each.
+	// addresses counts the recent records that have an event of each, or of a host
+	// that called it.
 	addresses map[netip.Addr]int
 	trail     []*Pending // the newest records, at most maxRecent, oldest first
 
@@ -210,9 +211,11 @@ func (f *feedWriter) prune(ctx context.Context) error {
 		if r.sequence > applied {
 			return false
 		}
-		for of := range r.hosts {
-			if f.addresses[of.Address]--; f.addresses[of.Address] == 0 {
-				delete(f.addresses, of.Address)
+		for _, list := range []map[netip.Addr]bool{r.addresses, r.called} {
+			for a := range list {
+				if f.addresses[a]--; f.addresses[a] == 0 {
+					delete(f.addresses, a)
+				}
 			}
 		}
 		return true
@@ -243,8 +246,10 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	}
 	f.last = sequence
 	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
-	for of := range d.hosts {
-		f.addresses[of.Address]++
+	for _, list := range []map[netip.Addr]bool{d.addresses, d.called} {
+		for a := range list {
+			f.addresses[a]++
+		}
 	}
 	p := f.send(d.in, sequence)
 	f.trail = append(f.trail, p)

@@ -53,8 +53,8 @@ type Observation struct {
 	// New says that nothing was known of the host's day before this record, so
 	// that no collection can have the objects it is packaged as.
 	New bool
-	// NewAddress says the same of the address on any day: it is set on the first
-	// observation that the feed has of it.
+	// NewAddress says the same of the address on any day, and as one that a host
+	// called: it is set on the first observation that the feed has of it.
 	NewAddress bool
 	// Decision is an index into the record's Decisions.
 	Decision int

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"runtime/pprof"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,16 +24,11 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&o.Only, "case", "", "run this case alone")
 	f.StringVar(&o.Dir, "dir", "", "where to put the files meanwhile (default: the system's directory for temporary files)")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file, for go tool pprof")
-	for _, b := range []struct {
-		name, short string
-		run         func(context.Context, bench.Options) error
-	}{
-		{"ingest", "Publish a sinkhole log, and post indicators over TAXII", bench.Ingest},
-		{"page", "Read random pages of a large collection over TAXII", bench.Page},
-		{"fanout", "Send blocks to 200 members over NATS, and to 5,000 event streams", bench.Fanout},
-		{"scale", "Compare a large exchange with a small one", bench.Scale},
-	} {
-		c.AddCommand(&cobra.Command{Use: b.name, Short: b.short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
+	for _, b := range bench.All {
+		c.AddCommand(&cobra.Command{Use: b.Name, Short: b.Short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
+			if o.Only != "" && !slices.Contains(b.Cases, o.Only) {
+				return usagef("%s has no case %q: %s", b.Name, o.Only, strings.Join(b.Cases, ", "))
+			}
 			out := c.OutOrStdout()
 			o.Report = func(r bench.Result) {
 				if asJSON {
@@ -53,7 +49,7 @@ func benchCommand() *cobra.Command {
 				}
 				defer pprof.StopCPUProfile()
 			}
-			return b.run(c.Context(), o)
+			return b.Run(c.Context(), o)
 		}})
 	}
 	return c

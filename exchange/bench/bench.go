@@ -38,6 +38,22 @@ type Result struct {
 	PeakRSSBytes int64   `json:"peak_rss_bytes"`
 }
 
+// Bench is one of the benches.
+type Bench struct {
+	Name, Short string
+	// Cases are those that Options.Only can name.
+	Cases []string
+	Run   func(ctx context.Context, o Options) error
+}
+
+// All lists the benches.
+var All = []Bench{
+	{"ingest", "Publish a sinkhole log, and post indicators over TAXII", []string{"observation", "infection", "post-1000", "lone", "days"}, Ingest},
+	{"page", "Read random pages of a large collection over TAXII", []string{"random-1000", "random-1000-gzip", "random-1000-zstd", "match-type", "match-id-100", "manifest"}, Page},
+	{"fanout", "Send blocks to 200 members over NATS, and to 5,000 event streams", []string{"members", "streams"}, Fanout},
+	{"scale", "Compare a large exchange with a small one", []string{"versions", "size"}, Scale},
+}
+
 // Options say how much to measure, and where.
 type Options struct {
 	// Full runs the sizes that the claims are about: minutes, and gigabytes of

@@ -27,8 +27,14 @@ import (
 func Scale(ctx context.Context, o Options) error {
 	return o.temporary(func(dir string) error {
 		b := &scale{o: &o, small: filepath.Join(dir, "small"), large: filepath.Join(dir, "large")}
-		for _, step := range []func(context.Context) error{b.few, b.versions, b.many, b.reopen, b.rebuild} {
-			if err := step(ctx); err != nil {
+		for _, step := range []struct {
+			of  string
+			run func(context.Context) error
+		}{{"size", b.few}, {"versions", b.versions}, {"size", b.many}, {"size", b.reopen}, {"size", b.rebuild}} {
+			if !o.wants(step.of) {
+				continue
+			}
+			if err := step.run(ctx); err != nil {
 				return err
 			}
 		}
@@ -77,7 +83,7 @@ func (b *scale) pages(ctx context.Context, s *system, collection string) (*serve
 func (b *scale) versions(ctx context.Context) error {
 	const versions = 50
 	n := b.o.size(2, 10) * perPost
-	return b.o.during(ctx, b.small, nil, func(s *system) error {
+	return b.o.during(ctx, filepath.Join(b.small, "versions"), oneTeam(exchange.ProfileInfection), func(s *system) error {
 		var first *served
 		for v := range versions {
 			if _, err := s.post(ctx, n, v); err != nil {

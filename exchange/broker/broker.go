@@ -146,7 +146,8 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	b.conn, err = nats.Connect("", nats.InProcessServer(srv), nats.UserInfo(ownUser, secret), nats.Name("tocsin"),
-		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.log.Warnf("%v", err) }))
 	if err != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/tocsin-exchange/tocsin/exchange"
+
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
@@ -330,6 +332,21 @@ func TestGzip(t *testing.T) {
 	_, _, plain := e.Do(t, "GET", boardObjects, "cert-at", at, "", "Accept-Encoding", "identity")
 	if h.Get("Content-Encoding") != "gzip" || len(packed)*3 > len(plain) || h.Get("Content-Type") != taxii.MediaType {
 		t.Errorf("%d bytes, plain %d: %v", len(packed), len(plain), h)
+	}
+	dec, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	for _, accept := range []string{"zstd", "gzip, deflate, br, zstd", "zstd;q=1, gzip;q=0.5"} {
+		_, h, packed = e.Do(t, "GET", boardObjects, "cert-at", at, "", "Accept-Encoding", accept)
+		if h.Get("Content-Encoding") != "zstd" || !strings.Contains(h.Get("Vary"), "Accept-Encoding") {
+			t.Errorf("%s: %v", accept, h)
+			continue
+		}
+		if text, err := dec.DecodeAll([]byte(packed), nil); err != nil || string(text) != plain {
+			t.Errorf("%s: %d bytes, plain %d: %v", accept, len(text), len(plain), err)
+		}
 	}
 }
 

@@ -116,6 +116,25 @@ func ask(t *testing.T, e *exchangetest.Exchange, path string, c *tls.Config, tok
 	return res.StatusCode, res.TLS, res.Body.Close()
 }
 
+func TestHTTPSSpeaksHTTP2(t *testing.T) {
+	a := newAuthority(t)
+	e := secure(t, a)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pool()}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.HTTPURL()+"/taxii2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", res.Proto, res.Status)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	e := secure(t, a)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,11 +68,15 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) error {
 	w.set(intakeKey(sequence), record)
 	at := binary.BigEndian.AppendUint64(nil, sequence)
-	events := make([][]exchange.EventID, len(in.Observations))
+	events, called := make([][]exchange.EventID, len(in.Observations)), make(map[netip.Addr]bool)
 	for i := range in.Events {
 		id := in.Events[i].ID()
 		if o := in.Events[i].Observation; o >= 0 {
 			events[o] = append(events[o], id)
+			if a := in.Events[i].Dst; a.IsValid() && !called[a] {
+				called[a] = true
+				w.set(calledKey(in.Feed, a), nil)
+			}
 			continue
 		}
 		w.set(eventKey(in.Feed, id), append(at[:8:8], 0))
@@ -167,7 +172,7 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 // Host returns what is known of a host's day.
 func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
 	key := hostKey(p.feed, of)
-	// The first of the address's days; most addresses have none.
+	// The first of what is known of the address; of most, nothing is.
 	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
 		return h, p.it.Error()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -51,10 +52,16 @@ func feedKey(kind byte, feed string) []byte {
 func eventKey(feed string, id exchange.EventID) []byte { return append(feedKey('x', feed), id[:]...) }
 
 func hostKey(feed string, of exchange.HostDay) []byte {
-	raw := of.Address.AsSlice()
-	k := append(append(feedKey('a', feed), byte(len(raw))), raw...)
-	return binary.BigEndian.AppendUint32(k, uint32(of.Day))
+	return binary.BigEndian.AppendUint32(addressKey(feed, of.Address), uint32(of.Day))
 }
+
+// addressKey starts the keys of an address; calledKey is one without a day.
+func addressKey(feed string, a netip.Addr) []byte {
+	raw := a.AsSlice()
+	return append(append(feedKey('a', feed), byte(len(raw))), raw...)
+}
+
+func calledKey(feed string, a netip.Addr) []byte { return append(addressKey(feed, a), 0xff) }
 
 // comparer makes the filters know the addresses of 'a' keys, whatever the day:
 // the rest of a key is its suffix. All other keys are looked up whole.

@@ -25,7 +25,8 @@
 //	o c uuid type ver.  an older version, and where it stands: last, and
 //	                    first where that is another place
 //	e sequence          an intake record, compressed
-//	a f address day     what is known of a host's day, with its first events
+//	a f address day     what is known of a host's day, with its first events;
+//	                    0xff for a day where hosts called the address
 //	x f event           in which record an event is that is not there, and
 //	                    whether any collection took it
 //	k f key             the record that an idempotency key made
