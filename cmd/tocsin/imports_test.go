@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	// It measures the exchange from outside, and NATS and Pebble by themselves.
 	"exchange/bench": {
 		"examples/rustock", "exchange", "exchange/apiclient", "exchange/broker", "exchange/node", "exchange/register", "exchange/view",
-		"stix", "taxii", "taxii/taxiiclient",
+		"stix", "stix/tlp", "taxii", "taxii/taxiiclient",
 	},
 	"exchange/exchangetest": {"exchange", "exchange/apiclient", "exchange/node", "exchange/register", "taxii", "taxii/taxiiclient"},
 	"examples/rustock":      {},

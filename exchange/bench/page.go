@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -11,24 +10,21 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// teamRegister has one team that answers for all of the Rustock log, a feed of a
-// profile, and a collection that the team posts to.
-const teamRegister = `
+// teamRegister has one team that answers for all of the Rustock log, its feed with
+// the profile infection, and a collection that the team posts to.
+var teamRegister = []byte(`
 members:
   - {id: team, name: Team, kind: csirt, clearance: amber+strict, constituency: {prefixes: ["240.0.0.0/4", "2001:db8::/32"]}}
   - {id: dcu, name: Publisher, kind: publisher, clearance: amber+strict}
 feeds:
-  - {id: rustock, publisher: dcu, operation: rustock, malware: {name: Rustock}, default_tlp: amber, allow_reserved: true, profile: %s}
+  - {id: rustock, publisher: dcu, operation: rustock, malware: {name: Rustock}, default_tlp: amber, allow_reserved: true}
 collections:
   - {id: board, ceiling: amber, readers: [team], writers: [team]}
-`
-
-func oneTeam(p exchange.Profile) []byte { return fmt.Appendf(nil, teamRegister, p) }
+`)
 
 // perHost is how many objects a host is packaged as with the profile infection:
 // address, traffic, observed data, indicator, two relationships, sighting.
@@ -43,7 +39,7 @@ const connections = 8
 // milliseconds are the median of one reader alone, and their limit is 5 ms.
 func Page(ctx context.Context, o Options) error {
 	return o.temporary(func(dir string) error {
-		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
+		return o.during(ctx, dir, teamRegister, func(s *system) error {
 			if _, err := s.publish(ctx, o.size(15_000, 150_000)); err != nil {
 				return err
 			}

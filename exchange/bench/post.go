@@ -26,7 +26,7 @@ func (o *Options) posts(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
 		n := o.size(60_000, 600_000)
 		var u usage
-		err := o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) (err error) {
+		err := o.during(ctx, dir, teamRegister, func(s *system) (err error) {
 			u, err = s.post(ctx, n, 0)
 			return err
 		})
@@ -87,7 +87,7 @@ func (s *system) post(ctx context.Context, n, version int) (usage, error) {
 // receipt, and until a subscriber has it over NATS: the medians.
 func (o *Options) lone(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
-		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
+		return o.during(ctx, dir, teamRegister, func(s *system) error {
 			token, err := s.Register.NewToken(ctx, "bench", "team")
 			if err != nil {
 				return err
@@ -101,7 +101,10 @@ func (o *Options) lone(ctx context.Context) error {
 				c := &apiclient.Client{Server: s.HTTPURL(), User: "team", Token: token, HTTP: taxiiclient.NewHTTP()}
 				ended <- c.Subscribe(subscribed, "team", "start", func(*apiclient.Block) error { arrived <- time.Now(); return nil })
 			}()
-			defer func() { cancel(); <-ended }()
+			defer func() {
+				cancel()
+				<-ended //nolint:errcheck // it was ended
+			}()
 			var receipts, receptions []time.Duration
 			sample := rustock.NewSample(200)
 			m := start()

@@ -54,7 +54,7 @@ func uncached(n *node.Options) { n.CacheBytes = 1 }
 
 // few measures pages of 10,000 objects.
 func (b *scale) few(ctx context.Context) (err error) {
-	err = b.o.during(ctx, b.small, oneTeam(exchange.ProfileInfection), func(s *system) (err error) {
+	err = b.o.during(ctx, b.small, teamRegister, func(s *system) (err error) {
 		if _, err = s.publish(ctx, 10_000/perHost+1); err == nil {
 			b.page, err = b.pages(ctx, s, "team")
 		}
@@ -83,7 +83,7 @@ func (b *scale) pages(ctx context.Context, s *system, collection string) (*serve
 func (b *scale) versions(ctx context.Context) error {
 	const versions = 50
 	n := b.o.size(2, 10) * perPost
-	return b.o.during(ctx, filepath.Join(b.small, "versions"), oneTeam(exchange.ProfileInfection), func(s *system) error {
+	return b.o.during(ctx, filepath.Join(b.small, "versions"), teamRegister, func(s *system) error {
 		var first *served
 		for v := range versions {
 			if _, err := s.post(ctx, n, v); err != nil {
@@ -110,7 +110,7 @@ func (b *scale) versions(ctx context.Context) error {
 // and in the end, and its pages.
 func (b *scale) many(ctx context.Context) error {
 	probe, fill := b.o.size(10_000, 60_000), b.o.size(60_000, 1_400_000)
-	return b.o.during(ctx, b.large, oneTeam(exchange.ProfileInfection), func(s *system) error {
+	return b.o.during(ctx, b.large, teamRegister, func(s *system) error {
 		if err := s.networks(ctx); err != nil {
 			return err
 		}

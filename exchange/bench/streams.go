@@ -26,7 +26,7 @@ const streams = 5000
 // the last reader has it.
 func (o *Options) streams(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
-		return o.during(ctx, dir, oneTeam(exchange.ProfileInfection), func(s *system) error {
+		return o.during(ctx, dir, teamRegister, func(s *system) error {
 			token, err := s.Register.NewToken(ctx, "bench", "team")
 			if err != nil {
 				return err

@@ -230,7 +230,7 @@ func (w *writer) open(first int64, facts block) {
 
 // store writes what is known of the block whose objects have been added.
 func (w *writer) store() {
-	w.set(blockKey('b', w.c, w.first), w.facts.append(nil))
+	w.set(blockKey('b', w.c, w.first), w.facts.bytes())
 	for _, t := range w.types {
 		w.set(binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
 	}

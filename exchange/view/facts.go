@@ -46,7 +46,8 @@ func (b *block) before(i int) (place, bool) {
 	return b.earlier[at].before, true
 }
 
-func (b *block) append(to []byte) []byte {
+func (b *block) bytes() []byte {
+	var to []byte
 	to = binary.AppendUvarint(to, b.intake)
 	to = binary.AppendUvarint(to, b.number)
 	to = binary.AppendUvarint(to, uint64(b.count))

@@ -177,8 +177,12 @@ func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
 		return h, p.it.Error()
 	}
 	h.Address = true
-	if !bytes.Equal(p.it.Key(), key) && (!p.it.SeekPrefixGE(key) || !bytes.Equal(p.it.Key(), key)) {
-		return h, p.it.Error()
+	for n := 0; !bytes.Equal(p.it.Key(), key); n++ {
+		// There are few days, in their order.
+		ok := n < 8 && p.it.Next() || n == 8 && p.it.SeekPrefixGE(key)
+		if !ok || bytes.Compare(p.it.Key(), key) > 0 {
+			return h, p.it.Error()
+		}
 	}
 	h.Known = true
 	r, err := decodeHost(p.it.Value())

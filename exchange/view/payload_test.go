@@ -29,7 +29,7 @@ func TestAnyPartOfAPayloadIsAsItWasPacked(t *testing.T) {
 			objects = append(objects, bytes.Repeat([]byte{byte('a' + i%26)}, size))
 		}
 		facts, payload := packed(objects)
-		b, err := decodeBlock(facts.append(nil))
+		b, err := decodeBlock(facts.bytes())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,14 +49,14 @@ func TestAnyPartOfAPayloadIsAsItWasPacked(t *testing.T) {
 func FuzzBlock(f *testing.F) {
 	facts, payload := packed([][]byte{[]byte(`{"id":1}`), bytes.Repeat([]byte("x"), 2*chunkSize), []byte(`{}`)})
 	facts.earlier = []again{{2, place{100, 3}}}
-	f.Add(facts.append(nil), payload, 0, 3)
-	f.Add(facts.append(nil), payload[:10], 1, 2)
+	f.Add(facts.bytes(), payload, 0, 3)
+	f.Add(facts.bytes(), payload[:10], 1, 2)
 	f.Fuzz(func(t *testing.T, facts, payload []byte, from, to int) {
 		b, err := decodeBlock(facts)
 		if err != nil {
 			return
 		}
-		if again, err := decodeBlock(b.append(nil)); err != nil || !bytes.Equal(again.append(nil), b.append(nil)) {
+		if again, err := decodeBlock(b.bytes()); err != nil || !bytes.Equal(again.bytes(), b.bytes()) {
 			t.Fatalf("what was read is written as something else: %v", err)
 		}
 		for i := range min(b.count, 1000) {

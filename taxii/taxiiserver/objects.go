@@ -162,7 +162,7 @@ func (c *call) objects() error {
 			to = c.w
 		}
 		if _, err := to.Write(raw); err != nil {
-			return nil //nolint:nilerr // the caller is gone
+			return nil // the caller is gone
 		}
 	}
 	_, _ = out.WriteString(end)
