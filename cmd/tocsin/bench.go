@@ -25,7 +25,8 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&o.Dir, "dir", "", "where to put the files meanwhile (default: the system's directory for temporary files)")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file, for go tool pprof")
 	for _, b := range bench.All {
-		c.AddCommand(&cobra.Command{Use: b.Name, Short: b.Short, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
+		long := b.Short + ".\n" + b.Long + "\n\nCases: " + strings.Join(b.Cases, ", ")
+		c.AddCommand(&cobra.Command{Use: b.Name, Short: b.Short, Long: long, Args: arguments(0, 0), RunE: func(c *cobra.Command, _ []string) error {
 			if o.Only != "" && !slices.Contains(b.Cases, o.Only) {
 				return usagef("%s has no case %q: %s", b.Name, o.Only, strings.Join(b.Cases, ", "))
 			}

@@ -187,6 +187,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 		return nil, taxiiserver.ErrForbidden
 	}
 	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached}
+	p.Facts = make([]taxiiserver.Fact, 0, len(got.Facts))
 	for _, f := range got.Facts {
 		f.Version = cmp.Or(f.Version, taxii.NoVersion)
 		p.Facts = append(p.Facts, taxiiserver.Fact(f))

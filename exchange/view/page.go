@@ -116,6 +116,9 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
 	p := &Page{Count: r.count, Reached: r.reached, Same: !r.again && len(r.q.IDs) == 0, Raw: make([][]byte, len(r.runs))}
+	if r.q.Facts {
+		p.Facts = make([]Fact, 0, len(r.runs))
+	}
 	for i := range r.runs {
 		p.Raw[i] = r.runs[i].raw
 		if r.q.Facts {
