@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,11 +65,13 @@ func TestEventsResumeWithoutGapOrRepeat(t *testing.T) {
 	more, last := receive(t, e, "cert-at", at, "board", "", last, 1200)
 	got = append(got, more...)
 	// What comes while somebody listens.
-	go func() {
+	var posting sync.WaitGroup
+	posting.Go(func() {
 		<-time.After(100 * time.Millisecond)
 		add(2)
-	}()
+	})
 	more, last = receive(t, e, "cert-at", at, "board", "", last, 2)
+	posting.Wait() // its answer can come later than the event
 	got = append(got, more...)
 	for i, id := range got {
 		if want := property(sample(i+1, version1, ""), "id")[0]; id != want {
