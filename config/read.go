@@ -194,6 +194,9 @@ func (r *reader) check(c *Config) {
 	if c.Memory.Budget < 192<<20 {
 		bad("memory.budget", "%s is less than 192MiB, which the exchange needs", c.Memory.Budget)
 	}
+	if c.Memory.Cache > c.Memory.Budget/2 {
+		bad("memory.cache", "%s is more than half of memory.budget, %s", c.Memory.Cache, c.Memory.Budget)
+	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format", "%q is not text or json", c.Log.Format)
 	}

@@ -42,8 +42,8 @@ type Block struct {
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte
-	// New says, in the same way, which objects the collection cannot have had in
-	// any version.
+	// New says, in the same way, which objects no feed can have given the
+	// collection in any version; members may have.
 	New []byte
 	// Control is set on a control block: it adds nothing and changes what is
 	// there. Its Count is 0 and its payload the JSON of what the kind needs.

@@ -49,7 +49,7 @@ func genIntake(t *rapid.T) *exchange.Intake {
 		Introductions: []exchange.Introduction{{Collection: "a"}, {Collection: "a", Topic: "AT"}},
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "observations") {
-		o := exchange.Observation{HostDay: exchange.HostDay{Address: genAddr(t), Day: 20000}, Contacts: []stix.Contact{}}
+		o := exchange.Observation{HostDay: exchange.HostDay{Address: genAddr(t), Day: 20000}, Contacts: []stix.Contact{}, New: rapid.Bool().Draw(t, "new"), NewAddress: rapid.Bool().Draw(t, "new address")}
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			e := genEvent(t)
 			o.Merge(&e, tlp.Amber, exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"})
@@ -178,6 +178,36 @@ func FuzzParseCarried(f *testing.F) {
 		again, err := exchange.ParseCarried(exchange.FormatCarried(list))
 		if d := cmp.Diff(list, again); err != nil || d != "" {
 			t.Fatal(err, d)
+		}
+	})
+}
+
+// BenchmarkIntake writes and reads a record of 2000 hosts.
+func BenchmarkIntake(b *testing.B) {
+	in := &exchange.Intake{Feed: "rustock", At: time.UnixMicro(1e15).UTC(), Decisions: []exchange.Decision{{Label: tlp.Amber}}}
+	for i := range 2000 {
+		e := exchange.Event{
+			Address: netip.AddrFrom4([4]byte{240, 0, byte(i >> 8), byte(i)}), Port: uint16(i), Observed: time.UnixMilli(1e12 + int64(i)).UTC(), Count: 1,
+			ASN: 4200000000, Country: "AT", Malware: "rustock", Protocol: "tcp http", Dst: netip.AddrFrom4([4]byte{250, 0, 0, 1}), DstPort: 80,
+		}
+		o := exchange.Observation{HostDay: exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)}, New: true}
+		o.Merge(&e, tlp.Amber, exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"})
+		in.Observations = append(in.Observations, o)
+		in.Events = append(in.Events, exchange.Accepted{Event: e, Place: o.Place, Observation: i})
+	}
+	text := in.Append(nil)
+	b.Run("append", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			text = in.Append(text[:0])
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if _, err := exchange.DecodeIntake(text); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

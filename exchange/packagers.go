@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -58,11 +59,7 @@ const maxMade = 6
 func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
 	one, mine := p.entry(recordKey{in.Feed, in.Register, in.At.UnixMicro(), in.Hash})
 	if mine {
-		one.shares, one.err = p.all(ctx, in)
-		if one.err != nil {
-			p.forget(one)
-		}
-		close(one.done)
+		p.fill(ctx, one, in)
 	}
 	select {
 	case <-one.done:
@@ -80,6 +77,20 @@ func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection
 	}
 	return list, one.err
 }
+
+// fill packages a record for all who wait for it.
+func (p *Packagers) fill(ctx context.Context, one *packaged, in *Intake) {
+	one.err = errUnfinished
+	defer func() { // whatever happens: others wait for it
+		if one.err != nil {
+			p.forget(one)
+		}
+		close(one.done)
+	}()
+	one.shares, one.err = p.all(ctx, in)
+}
+
+var errUnfinished = errors.New("the record was not packaged to its end")
 
 // entry returns the entry of a record; mine says that the caller has to fill it.
 func (p *Packagers) entry(of recordKey) (one *packaged, mine bool) {

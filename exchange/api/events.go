@@ -127,7 +127,7 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 				}
 				return
 			}
-			if next.data == nil {
+			if !next.more { // this state has nothing behind it
 				seen = state
 			}
 		}

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,8 +14,8 @@ import (
 // share each, and it is read once.
 type tails struct {
 	mu    sync.Mutex // guards what is below
-	kept  map[tailKey]*tail
-	order []tailKey // of those that hold something, oldest first
+	kept  map[tailKey][]*tail
+	order []tailKey // of those that were made, oldest first
 	size  int       // bytes that they hold
 }
 
@@ -21,86 +23,100 @@ type tails struct {
 // being made.
 const maxTails = 16 << 20
 
-// tailKey names the event behind a place of a collection in one state. anywhere
-// is the since of the one for whoever stands there, wherever they started.
+// maxVariants is how many events behind one place are kept.
+const maxVariants = 8
+
+// tailKey names the event behind a place of a collection in one state. There can
+// be several: what is repeated comes once to each reader, so it matters where one
+// started.
 type tailKey struct {
 	collection, state string
-	since, after      int64
+	after             int64
 }
-
-const anywhere = -1
 
 // tail is an event; what it holds is good once done is closed.
 type tail struct {
-	done  chan struct{}
-	since int64 // of whoever has read it
-	same  bool  // it is the same for others
-	data  []byte
-	last  time.Time
-	err   error
+	done chan struct{}
+	// low and high bound the since of those whose event it is: from low on and
+	// below high.
+	low, high int64
+	data      []byte // without its id; nil where nothing is there
+	last      time.Time
+	more      bool // the next one is there already
+	err       error
+	size      int // as it is counted
 }
 
-// get returns the event behind a place, without its id; its data is nil where
-// nothing is there. state is the collection's from before.
+var errUnfinished = errors.New("the event was not read to its end")
+
+// get returns the event behind a place. state is the collection's from before.
 func (t *tails) get(ctx context.Context, collection, state string, at place, read func() (*view.Page, error)) (*tail, error) {
-	since := micro(at.since)
-	key := tailKey{collection, state, anywhere, micro(at.after)}
-	for {
-		one, mine := t.entry(key, since)
+	key, since := tailKey{collection, state, micro(at.after)}, micro(at.since)
+	for n := range maxVariants {
+		one, mine := t.entry(key, n)
 		if mine {
-			page, err := read()
-			if one.err = err; err == nil {
-				one.same = page.Same
-				if page.Count > 0 {
-					one.data, one.last = eventData(collection, page), page.Last
-				}
-			}
-			close(one.done)
-			t.settle(key, one)
-			return one, err
+			defer func() { // whatever happens: others wait for it
+				close(one.done)
+				t.settle(key, one)
+			}()
+			return one, one.fill(collection, read)
 		}
 		select {
 		case <-one.done:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		switch {
-		case one.err != nil: // it may be that whoever read has gone
-		case one.same || one.since == since:
+		if one.err == nil && one.low <= since && since < one.high {
 			return one, nil
-		default:
-			key.since = since
 		}
 	}
+	one := new(tail)
+	return one, one.fill(collection, read)
 }
 
-// entry returns the entry of a key; mine says that the caller has to fill it.
-func (t *tails) entry(key tailKey, since int64) (one *tail, mine bool) {
+// entry returns the n-th entry of a key; mine says that the caller has to fill it.
+func (t *tails) entry(key tailKey, n int) (one *tail, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if one = t.kept[key]; one != nil {
-		return one, false
+	if list := t.kept[key]; n < len(list) {
+		return list[n], false
 	}
 	if t.kept == nil {
-		t.kept = make(map[tailKey]*tail)
+		t.kept = make(map[tailKey][]*tail)
 	}
-	one = &tail{done: make(chan struct{}), since: since}
-	t.kept[key] = one
+	one = &tail{done: make(chan struct{}), err: errUnfinished}
+	t.kept[key] = append(t.kept[key], one)
 	return one, true
 }
 
-// settle keeps an event that holds something, and forgets the oldest.
+// fill reads an event.
+func (e *tail) fill(collection string, read func() (*view.Page, error)) error {
+	page, err := read()
+	if e.err = err; err != nil {
+		return err
+	}
+	e.low, e.high, e.more = page.Low, page.High, page.More
+	if page.Count > 0 {
+		e.data, e.last = eventData(collection, page), page.Last
+	}
+	return nil
+}
+
+// settle counts what was made, and forgets the oldest.
 func (t *tails) settle(key tailKey, one *tail) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if one.data == nil {
-		delete(t.kept, key)
-		return
+	if !slices.Contains(t.kept[key], one) {
+		return // forgotten meanwhile
 	}
-	t.order, t.size = append(t.order, key), t.size+len(one.data)
+	one.size = len(one.data) + 512
+	t.order, t.size = append(t.order, key), t.size+one.size
 	for t.size > maxTails {
-		t.size -= len(t.kept[t.order[0]].data)
-		delete(t.kept, t.order[0])
-		t.order = t.order[1:]
+		oldest := t.order[0]
+		for _, old := range t.kept[oldest] {
+			t.size -= old.size
+		}
+		delete(t.kept, oldest)
+		t.order = slices.DeleteFunc(t.order, func(k tailKey) bool { return k == oldest })
 	}
 }

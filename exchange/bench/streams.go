@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -41,12 +43,25 @@ func (s *system) streams(ctx context.Context, o *Options, token string, blocks i
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	// What is there before; every other reader starts at one of these blocks.
+	const earlier = 10
+	for n := range earlier {
+		if err := s.carry(n); err != nil {
+			return err
+		}
+	}
+	wants := make([]int64, streams) // objects before the first block that is measured
 	m := start()
 	before, _ := status("VmRSS:")
 	got := make([]atomic.Int64, streams)
 	var failed atomic.Pointer[error]
 	for i := range streams {
-		conn, err := s.follow(ctx, token)
+		from := 0
+		if i%2 == 1 {
+			from = i % earlier
+		}
+		wants[i] = int64(earlier-from) * perGroup
+		conn, err := s.follow(ctx, token, from+1)
 		if err != nil {
 			return err
 		}
@@ -59,13 +74,19 @@ func (s *system) streams(ctx context.Context, o *Options, token string, blocks i
 	}
 	var took []time.Duration
 	for n := range blocks {
-		share := exchange.Share{Collection: "team", Label: tlp.Amber, Groups: []*exchange.Group{group(0, uint64(n+1))}}
-		begin, done := time.Now(), make(chan error, 1)
-		s.Journal.Carry(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
-		if err := <-done; err != nil {
+		if n == 0 { // until all have what was there
+			if err := everybody(ctx, got, wants, &failed); err != nil {
+				return err
+			}
+		}
+		begin := time.Now()
+		if err := s.carry(earlier + n); err != nil {
 			return err
 		}
-		if err := everybody(ctx, got, int64(n+1)*perGroup, &failed); err != nil {
+		for i := range wants {
+			wants[i] += perGroup
+		}
+		if err := everybody(ctx, got, wants, &failed); err != nil {
 			return err
 		}
 		took = append(took, time.Since(begin))
@@ -78,16 +99,28 @@ func (s *system) streams(ctx context.Context, o *Options, token string, blocks i
 	return nil
 }
 
-// everybody waits until all have got so many objects, and no more.
-func everybody(ctx context.Context, got []atomic.Int64, want int64, failed *atomic.Pointer[error]) error {
+// carry brings the n-th block, from 0, into the collection: some objects, and an
+// address that comes with each.
+func (s *system) carry(n int) error {
+	g := group(0, uint64(n))
+	a := netip.AddrFrom4([4]byte{240, 0, 0, 1})
+	g.Needs = []exchange.Object{{ID: stix.AddressID(a), Raw: stix.AppendAddress(nil, a, stix.AddressID(a))}}
+	done := make(chan error, 1)
+	share := exchange.Share{Collection: "team", Label: tlp.Amber, Groups: []*exchange.Group{g}}
+	s.Journal.Carry(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
+	return <-done
+}
+
+// everybody waits until each has got as many objects as it wants, and no more.
+func everybody(ctx context.Context, got []atomic.Int64, wants []int64, failed *atomic.Pointer[error]) error {
 	deadline := time.After(time.Minute)
 	for i := 0; i < len(got); {
-		switch n := got[i].Load(); {
+		switch n, want := got[i].Load(), wants[i]; {
 		case n == want:
 			i++
 			continue
 		case n > want:
-			return fmt.Errorf("bench: a stream has %d objects of %d", n, want)
+			return fmt.Errorf("bench: a stream has %d objects, not %d", n, want)
 		}
 		if err := failed.Load(); err != nil {
 			return *err
@@ -95,7 +128,7 @@ func everybody(ctx context.Context, got []atomic.Int64, want int64, failed *atom
 		select {
 		case <-time.After(time.Millisecond):
 		case <-deadline:
-			return fmt.Errorf("bench: a stream has %d objects of %d after a minute", got[i].Load(), want)
+			return fmt.Errorf("bench: a stream has %d objects of %d after a minute", got[i].Load(), wants[i])
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -103,14 +136,14 @@ func everybody(ctx context.Context, got []atomic.Int64, want int64, failed *atom
 	return nil
 }
 
-// follow asks for the events of the team's collection.
-func (s *system) follow(ctx context.Context, token string) (net.Conn, error) {
+// follow asks for the events of the team's collection from a block on.
+func (s *system) follow(ctx context.Context, token string, from int) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.HTTPURL(), "http://"))
 	if err != nil {
 		return nil, fmt.Errorf("follow: %w", err)
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	_, err = fmt.Fprintf(conn, "GET /v1/collections/team/events HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n",
+	_, err = fmt.Fprintf(conn, "GET /v1/collections/team/events?from=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n", from,
 		base64.StdEncoding.EncodeToString([]byte("team:"+token)))
 	return conn, err
 }

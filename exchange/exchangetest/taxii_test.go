@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/tocsin-exchange/tocsin/exchange"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"

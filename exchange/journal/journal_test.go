@@ -16,7 +16,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-func start(t *testing.T) *nats.Conn {
+func start(t testing.TB) *nats.Conn {
 	t.Helper()
 	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -26,7 +26,7 @@ func start(t *testing.T) *nats.Conn {
 	return b.Conn()
 }
 
-func open(t *testing.T, nc *nats.Conn) *journal.Journal {
+func open(t testing.TB, nc *nats.Conn) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(t.Context(), nc)
 	if err != nil {
@@ -52,7 +52,7 @@ func share(collection string, from, n int) exchange.Share {
 	return s
 }
 
-func carry(t *testing.T, j *journal.Journal, s exchange.Share, feed string, sequence uint64) error {
+func carry(t testing.TB, j *journal.Journal, s exchange.Share, feed string, sequence uint64) error {
 	t.Helper()
 	done := make(chan error, 1)
 	j.Carry(s, feed, sequence, func(_ uint64, err error) { done <- err })
@@ -221,4 +221,19 @@ func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
+}
+
+// BenchmarkCarry packs shares of 500 objects and appends them, synced, one after
+// the other to one collection.
+func BenchmarkCarry(b *testing.B) {
+	j := open(b, start(b))
+	s := share("a", 0, 166)
+	n := uint64(0)
+	for b.Loop() {
+		n++
+		if err := carry(b, j, s, "f", n); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)*499/b.Elapsed().Seconds(), "objects/s")
 }

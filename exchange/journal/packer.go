@@ -232,7 +232,7 @@ func (p *packer) object(b *exchange.Block, o exchange.Object) {
 		p.raw = append(p.raw, ',')
 	}
 	p.raw = append(p.raw, o.Raw...)
-	if o.New && (!o.Shared || len(b.Carried) == 1) { // the feed is the only one that ever came here
+	if o.New && (!o.Shared || len(b.Carried) == 1) { // no other feed ever came here
 		b.New = setBit(b.New, b.Count)
 	}
 	b.Count++

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"fmt"
@@ -25,6 +26,15 @@ func (d *decoded) has(i, j int) bool { return d.base <= i && j-d.base < len(d.at
 func (d *decoded) run(i, j int) []byte {
 	start, end := d.at[i-d.base], d.at[j-d.base]-1
 	return d.text[start:end:end]
+}
+
+// own returns a run for a page to keep. A small part of a text that nothing else
+// keeps is copied: a page is not to hold on to many times what it has.
+func (d *decoded) own(raw []byte) []byte {
+	if whole := d.has(0, d.count); !whole && len(raw) < len(d.text)/4 {
+		return bytes.Clone(raw)
+	}
+	return raw
 }
 
 func (d *decoded) size() int64 { return int64(len(d.text) + 16*d.count + 32*len(d.earlier)) }

@@ -47,7 +47,7 @@ func absent(db *pebble.DB) (*pebble.Iterator, error) {
 // version is later, of the latest. isNew says that there is no other, which saves
 // the look.
 func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
-	if isNew {
+	if _, twice := w.entries[id]; isNew && !twice {
 		w.entries[id] = entry{ver, once(at)}
 		return w.specs(id, at)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -166,7 +167,11 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 		return nil, err
 	}
 	prefix := feedKey('x', feed)
-	return &past{feed, it, it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)}, nil
+	some := it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
+	if err := it.Error(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read view: %w", err), it.Close())
+	}
+	return &past{feed, it, some}, nil
 }
 
 // Host returns what is known of a host's day.

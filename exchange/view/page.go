@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -69,9 +70,9 @@ type Page struct {
 	More bool
 	// Reached is the date_added behind which the next page goes on.
 	Reached time.Time
-	// Same is set where every reader who goes on from After gets the same,
-	// wherever they started.
-	Same bool
+	// Low and High bound the Since, in µs, of those who get the same behind After:
+	// from Low on and below High.
+	Low, High int64
 }
 
 // Fact tells an object and its version from others. Version is as the object has
@@ -115,7 +116,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, Same: !r.again && len(r.q.IDs) == 0, Raw: make([][]byte, len(r.runs))}
+	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, Raw: make([][]byte, len(r.runs))}
 	if r.q.Facts {
 		p.Facts = make([]Fact, 0, len(r.runs))
 	}
@@ -164,9 +165,10 @@ type reader struct {
 	// plain says that whatever is latest is wanted, and nothing is asked about it.
 	plain   bool
 	runs    []run
-	again   bool // it has passed objects that were added again
-	count   int  // objects in the runs
-	size    int  // their bytes
+	low     int64 // of the page
+	high    int64
+	count   int // objects in the runs
+	size    int // their bytes
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
@@ -177,7 +179,10 @@ func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query)
 	}
 	r := &reader{
 		v: v, db: db, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
-		since: position(q.Since), after: max(position(q.After), position(q.Since)),
+		since: position(q.Since), after: max(position(q.After), position(q.Since)), low: math.MinInt64, high: math.MaxInt64,
+	}
+	if len(q.IDs) > 0 {
+		r.low, r.high = r.since, r.since+1 // not worked out
 	}
 	for _, m := range q.Versions {
 		switch m.Kind {
@@ -218,7 +223,7 @@ func (v *View) mixed(c uint32) bool {
 // byID looks the wanted objects up.
 func (r *reader) byID() (err error) {
 	var places []place
-	blocks := make(map[int64]*block) // what was read of them
+	blocks := make(map[int64]*block) // what was read of them last
 	ids := slices.Compact(slices.Sorted(slices.Values(r.q.IDs)))
 	for _, text := range ids {
 		id, ok := parseID([]byte(text))
@@ -257,12 +262,16 @@ func (r *reader) byID() (err error) {
 		if err != nil {
 			return err
 		}
-		if err := r.take(d.run(p.i, p.i+1), p, true); err != nil {
+		if err := r.take(d, p, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// maxMet is how many blocks are kept of those that the walk from an object's last
+// place goes through.
+const maxMet = 256
 
 // met returns the first place of a version behind where the reader started.
 func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
@@ -278,6 +287,9 @@ func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
 			var err error
 			if b, err = r.v.readBlock(r.c, p.first); err != nil {
 				return p, err
+			}
+			if len(blocks) == maxMet {
+				clear(blocks)
 			}
 			blocks[p.first] = b
 		}

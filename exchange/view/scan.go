@@ -95,12 +95,15 @@ func (r *reader) ofTypes(kind byte) (err error) {
 		}
 		first := int64(-1)
 		for _, it := range its {
+			if !it.Valid() && it.Error() != nil {
+				return it.Error()
+			}
 			if it.Valid() && (first < 0 || firstOf(it.Key()) < first) {
 				first = firstOf(it.Key())
 			}
 		}
 		if first < 0 {
-			break
+			return nil
 		}
 		var of bits
 		for _, it := range its {
@@ -120,10 +123,6 @@ func (r *reader) ofTypes(kind byte) (err error) {
 			return err
 		}
 	}
-	for _, it := range its {
-		err = errors.Join(err, it.Error())
-	}
-	return err
 }
 
 // block takes what is wanted of one block; set are the positions to look at.
@@ -135,10 +134,15 @@ func (r *reader) block(first int64, set bits) error {
 	for i := range min(int64(facts.count), r.after-first+1) {
 		set.clear(int(i))
 	}
-	r.again = r.again || len(facts.earlier) > 0
 	for _, a := range facts.earlier {
-		if a.before.added() > r.since {
+		if first+int64(a.i) <= r.after {
+			continue
+		}
+		if before := a.before.added(); before > r.since {
 			set.clear(a.i) // the reader has met it there
+			r.high = min(r.high, before)
+		} else {
+			r.low = max(r.low, before)
 		}
 	}
 	full := false
@@ -212,7 +216,7 @@ func (r *reader) each(d *decoded, first int64, set bits) error {
 		if !set.has(i) {
 			continue
 		}
-		if err := r.take(d.run(i, i+1), place{first, i}, r.latest); err != nil {
+		if err := r.take(d, place{first, i}, r.latest); err != nil {
 			if errors.Is(err, errFull) {
 				r.cut(d.block, place{first, i})
 			}
@@ -237,7 +241,7 @@ func (r *reader) joined(d *decoded, first int64, set bits) {
 		for j < d.count && set.has(j) {
 			j++
 		}
-		raw := d.run(i, j)
+		raw := d.own(d.run(i, j))
 		r.runs = append(r.runs, run{raw: raw, first: first + int64(i), last: first + int64(j-1)})
 		r.count, r.size = r.count+j-i, r.size+len(raw)
 		i = j
@@ -259,8 +263,9 @@ func (r *reader) cut(b *block, at place) {
 
 // take adds an object to the page where it fits the query. chosen says that its
 // version is one of those that are wanted, and its type is.
-func (r *reader) take(raw []byte, at place, chosen bool) error {
-	one := run{raw: raw, first: at.added(), last: at.added()}
+func (r *reader) take(d *decoded, at place, chosen bool) error {
+	raw := d.run(at.i, at.i+1)
+	one := run{first: at.added(), last: at.added()}
 	if !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 {
 		brief, ok := stix.ScanBrief(bytes.TrimSpace(raw))
 		if !ok {
@@ -287,6 +292,7 @@ func (r *reader) take(raw []byte, at place, chosen bool) error {
 	if !r.room(r.count, r.size, len(raw)) {
 		return errFull
 	}
+	one.raw = d.own(raw)
 	r.runs = append(r.runs, one)
 	r.count, r.size = r.count+1, r.size+len(raw)
 	return nil

@@ -148,7 +148,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values, and the name of the directory that a view of
 // it is in. Those of other formats are deleted: the journal makes this one.
-const format = "4"
+const format = "5"
 
 // directory makes room for a view of this format.
 func directory(dir string) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,13 +64,13 @@ func (o object) key() string { return fmt.Sprint(o.name(), o.version, o.old) }
 
 func (o object) text() string {
 	if o.version == 0 {
-		return fmt.Sprintf(`{"type":"ipv4-addr","spec_version":"2.1","id":"%s","value":"x"}`, o.name())
+		return fmt.Sprintf(`{"type":"ipv4-addr","spec_version":"2.1","id":"%s","value":"%s"}`, o.name(), strings.Repeat("x", o.id*o.id*700))
 	}
 	spec := `"spec_version":"2.1",`
 	if o.old {
 		spec = ""
 	}
-	return fmt.Sprintf(`{"type":"sighting",%s"id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s"}`, spec, o.name(), o.at().Format("2006-01-02T15:04:05.000Z"))
+	return fmt.Sprintf(`{"type":"sighting",%s"id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s","y":"%s"}`, spec, o.name(), o.at().Format("2006-01-02T15:04:05.000Z"), strings.Repeat("y", o.id*1500))
 }
 
 func (o object) at() time.Time {
@@ -127,13 +128,18 @@ func (m *model) page(q *view.Query) (page []string, more bool) {
 		}
 	}
 	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(a.added, b.added) })
-	if more = len(list) > q.Limit; more {
-		end, start := q.Limit, list[q.Limit].start
+	full, size := 0, 0
+	for full < len(list) && full < q.Limit && (full == 0 || size+len(list[full].text()) <= cmp.Or(q.Bytes, 16<<20)) {
+		size += len(list[full].text())
+		full++
+	}
+	if more = len(list) > full; more {
+		end, start := full, list[full].start
 		for end > 0 && list[end-1].added >= start {
 			end--
 		}
 		if end == 0 || len(q.IDs) > 0 {
-			end = q.Limit
+			end = full
 		}
 		list = list[:end]
 	}
@@ -166,7 +172,10 @@ func genQuery(t *rapid.T, m *model, end int64) view.Query {
 		}
 	}
 	if rapid.Bool().Draw(t, "by type") {
-		q.Types = []string{rapid.SampledFrom([]string{"ipv4-addr", "sighting", "malware"}).Draw(t, "type")}
+		q.Types = rapid.SampledFrom([][]string{{"ipv4-addr"}, {"sighting"}, {"malware"}, {"sighting", "ipv4-addr", "sighting"}, {"malware", "sighting"}}).Draw(t, "type")
+	}
+	if rapid.Bool().Draw(t, "bytes") {
+		q.Bytes = rapid.IntRange(1, 40000).Draw(t, "max bytes")
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "versions") {
 		v := view.VersionMatch{Kind: rapid.SampledFrom([]view.VersionKind{view.Last, view.First, view.All, view.Exactly}).Draw(t, "version")}
@@ -281,6 +290,19 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 					r.Fatalf("%+v: more %v, want %v\n%s", q, got.More, wantMore, d)
 				}
 				sameInRuns(r, v, c, q, got)
+				q2 := q
+				q2.After = time.UnixMicro(max(q.After.UnixMicro(), q.Since.UnixMicro(), 0))
+				since := rapid.Int64Range(0, q2.After.UnixMicro()).Draw(r, "other since")
+				if got.Low <= since && since < got.High {
+					q2.Since = time.UnixMicro(since)
+					other, err := v.Page(t.Context(), c, q2)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if d := gocmp.Diff(got.Facts, other.Facts); d != "" || got.More != other.More {
+						r.Fatalf("not the same: %+v\n%s", q2, d)
+					}
+				}
 				for _, o := range m.all {
 					if has, err := v.Has(c, o.named()); !has || err != nil {
 						r.Fatalf("has no %s: %v", o.key(), err)

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+)
+
+func since(n int64) place { return place{since: time.UnixMicro(n), after: time.UnixMicro(1000)} }
+
+// Readers at one place share an event where it is the same for them, and only
+// then.
+func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
+	var tails tails
+	var reads atomic.Int64
+	get := func(at place, low, high int64) string {
+		one, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, error) {
+			reads.Add(1)
+			return &view.Page{Raw: [][]byte{fmt.Appendf(nil, "%d to %d", low, high)}, Count: 1, Low: low, High: high, Last: time.UnixMicro(2000)}, nil
+		})
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		return string(one.data)
+	}
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			n := int64(i%100) + 1
+			low, high := int64(math.MinInt64), int64(50)
+			if n >= 50 {
+				low, high = 50, math.MaxInt64
+			}
+			if got := get(since(n), low, high); !bytes.Contains([]byte(got), fmt.Appendf(nil, "%d to %d", low, high)) {
+				t.Errorf("who started at %d got %s", n, got)
+			}
+		})
+	}
+	wg.Wait()
+	if n := reads.Load(); n != 2 {
+		t.Errorf("%d reads for two events", n)
+	}
+}
+
+// A read that fails, or worse, holds nobody up.
+func TestAReadThatFailsIsMadeAgain(t *testing.T) {
+	var tails tails
+	failed := errors.New("failed")
+	read := func(f func() (*view.Page, error)) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = errUnfinished
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = tails.get(ctx, "a", "1", since(1), f)
+		return err
+	}
+	if err := read(func() (*view.Page, error) { return nil, failed }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+	if err := read(func() (*view.Page, error) { panic("x") }); !errors.Is(err, errUnfinished) {
+		t.Error(err)
+	}
+	if err := read(func() (*view.Page, error) { return &view.Page{Low: 0, High: 9}, nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTailsForgetTheOldest(t *testing.T) {
+	var tails tails
+	raw := bytes.Repeat([]byte("x"), 1<<20)
+	for n := range 40 {
+		at := place{after: time.UnixMicro(int64(n + 1))}
+		_, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, error) {
+			return &view.Page{Raw: [][]byte{raw}, Count: 1, Low: 0, High: 1}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if tails.size > maxTails || len(tails.kept) != len(tails.order) || len(tails.kept) < 10 {
+		t.Errorf("%d bytes in %d events, %d in order", tails.size, len(tails.kept), len(tails.order))
+	}
+}
+
+// BenchmarkTails gives one event to readers that stand at one place.
+func BenchmarkTails(b *testing.B) {
+	var tails tails
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			_, err := tails.get(b.Context(), "a", "1", since(1), func() (*view.Page, error) {
+				return &view.Page{Raw: [][]byte{[]byte("{}")}, Count: 1, Low: 0, High: 9}, nil
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
