@@ -36,8 +36,12 @@ func benchCommand() *cobra.Command {
 					_ = json.NewEncoder(out).Encode(r)
 					return
 				}
-				_, _ = fmt.Fprintf(out, "%-8s %-22s %12.1f %-10s limit %12.1f  ratio %5.2f  cpu %6.1f s  peak %5d MiB\n",
-					r.Bench, r.Case, r.Figure, r.Unit, r.Limit, r.Ratio, r.CPUSeconds, r.PeakRSSBytes>>20)
+				limit, ratio := "-", "-"
+				if r.Limit > 0 {
+					limit, ratio = fmt.Sprintf("%.1f", r.Limit), fmt.Sprintf("%.2f", r.Ratio)
+				}
+				_, _ = fmt.Fprintf(out, "%-7s %-20s %11.1f %-9s  limit %11s  ratio %5s  cpu %6.1f s  peak %5d MiB\n",
+					r.Bench, r.Case, r.Figure, r.Unit, limit, ratio, r.CPUSeconds, r.PeakRSSBytes>>20)
 			}
 			if profile != "" {
 				file, err := os.Create(profile)
