@@ -67,7 +67,7 @@ type Metrics struct {
 type Memory struct {
 	// What the exchange aims to stay within, from 192MiB on: bytes, or with KiB,
 	// MiB, GiB. More makes a large exchange faster. A third is for indexes; the
-	// rest is the limit of the runtime's heap, unless GOMEMLIMIT says another.
+	// limit of the runtime's heap follows from it, unless GOMEMLIMIT says another.
 	Budget Size `yaml:"budget"`
 	// Decoded blocks that are kept for reading: bytes, or with KiB, MiB, GiB.
 	Cache Size `yaml:"cache"`

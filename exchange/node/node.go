@@ -131,12 +131,18 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	return n, n.announce()
 }
 
-// limitHeap leaves a third of the memory to the view's indexes, which are not
-// always on the heap, and sets the runtime's limit to the rest.
+// limitHeap sets the runtime's limit to what is left of the memory: an eighth is
+// for what is no heap, and a third for the view's indexes where they are not on
+// it.
 func limitHeap(memory int64) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memory - memory/3)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
+	limit := memory - memory/8
+	if offHeap {
+		limit = memory - memory/3
+	}
+	debug.SetMemoryLimit(limit)
 }
 
 // openStores opens what keeps data.
