@@ -21,17 +21,17 @@ import (
 const inFlight = 256
 
 // bareStream makes an empty stream in a directory of its own.
-func bareStream(ctx context.Context, dir string, f func(js jetstream.JetStream, s jetstream.Stream) error) error {
+func bareStream(ctx context.Context, dir string, f func(js jetstream.JetStream) error) error {
 	return withBroker(filepath.Join(dir, "bare"), func(b *broker.Broker) error {
 		js, err := jetstream.New(b.Conn(), jetstream.WithPublishAsyncMaxPending(inFlight))
 		if err != nil {
 			return err
 		}
-		s, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.*"}, Storage: jetstream.FileStorage})
+		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.*"}, Storage: jetstream.FileStorage})
 		if err != nil {
 			return err
 		}
-		return f(js, s)
+		return f(js)
 	})
 }
 
@@ -47,8 +47,8 @@ func withBroker(dir string, f func(b *broker.Broker) error) error {
 // run, to a bare stream, and returns how long that took without reading them.
 func bareAppend(ctx context.Context, dir string) (took time.Duration, err error) {
 	err = withBroker(filepath.Join(dir, "exchange", "journal"), func(b *broker.Broker) error {
-		return bareStream(ctx, dir, func(js jetstream.JetStream, _ jetstream.Stream) error {
-			return eachBatch(ctx, b, exchange.BlocksStream, func(batch []message) error {
+		return bareStream(ctx, dir, func(js jetstream.JetStream) error {
+			return eachBatch(ctx, b, exchange.BlocksStream, func(batch []jetstream.Msg) error {
 				start := time.Now()
 				err := appendBare(ctx, js, batch)
 				took += time.Since(start)
@@ -62,11 +62,8 @@ func bareAppend(ctx context.Context, dir string) (took time.Duration, err error)
 // maxBatch bounds the blocks that are held at a time, in bytes.
 const maxBatch = 32 << 20
 
-// message is one of a stream.
-type message = jetstream.Msg
-
 // eachBatch reads a stream from its start to its end.
-func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(batch []message) error) error {
+func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(batch []jetstream.Msg) error) error {
 	js, err := jetstream.New(b.Conn())
 	if err != nil {
 		return err
@@ -85,7 +82,7 @@ func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(b
 		return err
 	}
 	defer it.Stop()
-	var batch []message
+	var batch []jetstream.Msg
 	size := 0
 	for n := uint64(1); n <= last; n++ {
 		msg, err := it.Next(jetstream.NextContext(ctx))
@@ -104,7 +101,7 @@ func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(b
 }
 
 // appendBare returns once all messages are on disk.
-func appendBare(ctx context.Context, js jetstream.JetStream, batch []message) error {
+func appendBare(ctx context.Context, js jetstream.JetStream, batch []jetstream.Msg) error {
 	futures := make([]jetstream.PubAckFuture, 0, len(batch))
 	for _, m := range batch {
 		f, err := js.PublishMsgAsync(&nats.Msg{Subject: "bare." + m.Subject()[len("tocsin.c."):], Header: m.Headers(), Data: m.Data()})

@@ -84,8 +84,6 @@ type Options struct {
 	// Dir is for the files, which are deleted afterwards; "" is the system's
 	// directory for temporary ones.
 	Dir string
-	// Memory bounds the exchange as memory.budget does; 0 is the default.
-	Memory int64
 	// Report is given each case when it is done.
 	Report func(Result)
 }
@@ -121,14 +119,11 @@ func (o *Options) temporary(f func(dir string) error) (err error) {
 }
 
 // system is an exchange under measurement.
-type system struct {
-	*node.Node
-	dir string
-}
+type system struct{ *node.Node }
 
 // open opens an exchange on a directory, with a register where one is given.
 func (o *Options) open(ctx context.Context, dir string, file []byte, change ...func(*node.Options)) (*system, error) {
-	opt := node.Options{Dir: filepath.Join(dir, "exchange"), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Memory: o.Memory}
+	opt := node.Options{Dir: filepath.Join(dir, "exchange"), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0"}
 	for _, f := range change {
 		f(&opt)
 	}
@@ -136,7 +131,7 @@ func (o *Options) open(ctx context.Context, dir string, file []byte, change ...f
 	if err != nil {
 		return nil, err
 	}
-	s := &system{n, dir}
+	s := &system{n}
 	if file == nil {
 		return s, nil
 	}

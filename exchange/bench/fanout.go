@@ -232,9 +232,9 @@ func indicator(id string, i int) []byte {
 // bareFanout sends the blocks of the exchange in a directory, which does not run,
 // through a stream that members pull from.
 func bareFanout(ctx context.Context, dir string, n int) (*arrivals, error) {
-	var blocks []message
+	var blocks []jetstream.Msg
 	err := withBroker(filepath.Join(dir, "exchange", "journal"), func(b *broker.Broker) error {
-		return eachBatch(ctx, b, exchange.BlocksStream, func(batch []message) error {
+		return eachBatch(ctx, b, exchange.BlocksStream, func(batch []jetstream.Msg) error {
 			blocks = append(blocks, batch...)
 			return nil
 		})

@@ -46,10 +46,16 @@ func rustockRegister(p exchange.Profile) []byte {
 }
 
 func (o *Options) publish(ctx context.Context, p exchange.Profile, hosts int) error {
+	return o.besideBare(ctx, string(p), "hosts/s", rustockRegister(p), hosts, func(s *system) (usage, error) { return s.publish(ctx, hosts) })
+}
+
+// besideBare measures how fast an exchange takes n of something, beside its
+// blocks alone.
+func (o *Options) besideBare(ctx context.Context, name, unit string, register []byte, n int, take func(s *system) (usage, error)) error {
 	return o.temporary(func(dir string) error {
 		var u usage
-		err := o.during(ctx, dir, rustockRegister(p), func(s *system) (err error) {
-			u, err = s.publish(ctx, hosts)
+		err := o.during(ctx, dir, register, func(s *system) (err error) {
+			u, err = take(s)
 			return err
 		})
 		if err != nil {
@@ -59,10 +65,7 @@ func (o *Options) publish(ctx context.Context, p exchange.Profile, hosts int) er
 		if err != nil {
 			return err
 		}
-		o.report(Result{
-			Bench: "ingest", Case: string(p), Unit: "hosts/s",
-			Figure: float64(hosts) / u.wall.Seconds(), Limit: float64(hosts) / bare.Seconds(),
-		}, u)
+		o.report(Result{Bench: "ingest", Case: name, Unit: unit, Figure: float64(n) / u.wall.Seconds(), Limit: float64(n) / bare.Seconds()}, u)
 		return nil
 	})
 }

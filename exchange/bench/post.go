@@ -23,26 +23,8 @@ const perPost = 1000
 
 // posts posts indicators to a collection.
 func (o *Options) posts(ctx context.Context) error {
-	return o.temporary(func(dir string) error {
-		n := o.size(60_000, 600_000)
-		var u usage
-		err := o.during(ctx, dir, teamRegister, func(s *system) (err error) {
-			u, err = s.post(ctx, n, 0)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		bare, err := bareAppend(ctx, dir)
-		if err != nil {
-			return err
-		}
-		o.report(Result{
-			Bench: "ingest", Case: "post-1000", Unit: "objects/s",
-			Figure: float64(n) / u.wall.Seconds(), Limit: float64(n) / bare.Seconds(),
-		}, u)
-		return nil
-	})
+	n := o.size(60_000, 600_000)
+	return o.besideBare(ctx, "post-1000", "objects/s", teamRegister, n, func(s *system) (usage, error) { return s.post(ctx, n, 0) })
 }
 
 // post posts a version of n indicators, a thousand at a time.

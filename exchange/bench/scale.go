@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tocsin-exchange/tocsin/examples/rustock"
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
@@ -237,7 +239,7 @@ func (b *scale) bareRebuild(ctx context.Context, path string) (time.Duration, er
 		begin = time.Now() // the server has started
 		read := make(chan error, 2)
 		for _, stream := range []string{exchange.BlocksStream, exchange.IntakeStream} {
-			go func() { read <- eachBatch(ctx, bare, stream, func([]message) error { return nil }) }()
+			go func() { read <- eachBatch(ctx, bare, stream, func([]jetstream.Msg) error { return nil }) }()
 		}
 		err := view.Replay(filepath.Join(b.large, "bare"), 256<<20, bufio.NewReaderSize(file, 1<<20))
 		return errors.Join(err, <-read, <-read)

@@ -236,8 +236,8 @@ func (w *writer) store() {
 	}
 }
 
-// typed notes the type of an object of the block that is being added.
-func (w *writer) typed(typ string, i int) {
+// ofType notes the type of an object of the block that is being added.
+func (w *writer) ofType(typ string, i int) {
 	at := slices.IndexFunc(w.types, func(t typed) bool { return t.typ == typ })
 	if at < 0 {
 		at = len(w.types)
@@ -260,7 +260,7 @@ func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	w.typed(id.typ, at.i)
+	w.ofType(id.typ, at.i)
 	if err := w.add(id, ver, at, isNew); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
