@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,8 +144,16 @@ func (a *arrivals) percentile(p int) float64 {
 	return float64(a.took[(len(a.took)-1)*p/100]) / float64(time.Millisecond)
 }
 
-// paced calls f for n blocks at their pace: the member, and the block's number.
-func paced(ctx context.Context, n int, f func(i int, number uint64) error) error {
+// settle waits until all members have asked for their first blocks, and sweeps up
+// what the preparations left.
+func settle() {
+	runtime.GC()
+	<-time.After(2 * time.Second)
+}
+
+// paced calls f for n blocks at their pace: which it is, the member, and the
+// member's block.
+func paced(ctx context.Context, n int, f func(k, i int, number uint64) error) error {
 	tick := time.NewTicker(time.Second / blocksPerSecond)
 	defer tick.Stop()
 	for k := range n {
@@ -153,7 +162,7 @@ func paced(ctx context.Context, n int, f func(i int, number uint64) error) error
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := f(k%members, uint64(k/members+1)); err != nil {
+		if err := f(k, k%members, uint64(k/members+1)); err != nil {
 			return err
 		}
 	}
@@ -188,12 +197,16 @@ func (s *system) fanout(ctx context.Context, n int) (*arrivals, error) {
 			}
 		})
 	}
-	<-time.After(2 * time.Second) // until all have asked for their first blocks
+	shares := make([]exchange.Share, n) // made before: making them is no part of the way
+	for k := range shares {
+		i, number := k%members, uint64(k/members+1)
+		shares[k] = exchange.Share{Collection: memberID(i), Label: tlp.Amber, Groups: []*exchange.Group{group(i, number)}}
+	}
+	settle()
 	errs := make(chan error, n)
-	err := paced(ctx, n, func(i int, number uint64) error {
-		share := exchange.Share{Collection: memberID(i), Label: tlp.Amber, Groups: []*exchange.Group{group(i, number)}}
+	err := paced(ctx, n, func(k, i int, number uint64) error {
 		a.send(blockName(memberID(i), number))
-		s.Journal.Carry(share, "bench", number, func(_ uint64, err error) { errs <- err })
+		s.Journal.Carry(shares[k], "bench", number, func(_ uint64, err error) { errs <- err })
 		return nil
 	})
 	for range n {
@@ -272,9 +285,9 @@ func bareFanout(ctx context.Context, dir string, n int) (*arrivals, error) {
 			}
 			defer stop()
 		}
-		<-time.After(2 * time.Second)
-		err = paced(ctx, n, func(i int, number uint64) error {
-			m := blocks[(int(number-1)*members+i)%len(blocks)]
+		settle()
+		err = paced(ctx, n, func(k, i int, number uint64) error {
+			m := blocks[k%len(blocks)]
 			a.send(blockName(memberID(i), number))
 			h := maps.Clone(m.Headers())
 			maps.DeleteFunc(h, func(name string, _ []string) bool { return strings.HasPrefix(name, "Nats-") }) // what each append expects

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +114,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	}
 	opt.Memory = cmp.Or(opt.Memory, 768<<20)
 	limitHeap(opt.Memory)
+	spareProcessor()
 	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -129,20 +129,6 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		return n, err
 	}
 	return n, n.announce()
-}
-
-// limitHeap sets the runtime's limit to what is left of the memory: an eighth is
-// for what is no heap, and a third for the view's indexes where they are not on
-// it.
-func limitHeap(memory int64) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	limit := memory - memory/8
-	if offHeap {
-		limit = memory - memory/3
-	}
-	debug.SetMemoryLimit(limit)
 }
 
 // openStores opens what keeps data.
