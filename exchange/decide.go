@@ -83,6 +83,10 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
 		return nil
 	}
+	if e.Floor != tlp.None {
+		e.Label = max(e.Floor, d.f.a.Policy.Effective(e.Label, submission, d.feed.DefaultTLP))
+		e.Floor = tlp.None
+	}
 	id := e.ID()
 	day, err := d.day(HostDay{e.Address, DayOf(e.Observed)})
 	if err != nil {

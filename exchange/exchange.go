@@ -51,8 +51,9 @@ type Event struct {
 	DstPort uint16
 	// PublisherID is the publisher's own identifier for the event.
 	PublisherID string
-	// Label is the row's own; None leaves it to the feed.
-	Label tlp.Level
+	// Label is the row's own; None leaves it to the feed. Floor is the least label
+	// that the row allows, whatever the feed says; decided, it is part of Label.
+	Label, Floor tlp.Level
 }
 
 // EventID tells events of one feed apart: the hash of all that was normalised.

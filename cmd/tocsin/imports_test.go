@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"taxii/taxiiserver/taxiitest": {},
 	"config":                      {},
 	"exchange":                    {"stix", "stix/tlp"},
-	"exchange/report":             {"exchange", "stix/tlp"},
+	"exchange/report":             {"exchange", "stix", "stix/tlp"},
 	"exchange/constituency":       {"exchange"},
 	"exchange/sharing":            {"exchange", "stix", "stix/tlp"},
 	"exchange/packaging":          {"exchange", "stix", "stix/tlp"},

@@ -25,6 +25,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
+			if err := os.CopyFS(filepath.Join(e.WorkDir, "sample"), os.DirFS("../../exchange/report/testdata")); err != nil {
+				return err
+			}
 			e.Setenv("TOCSIN_SERVER", "")
 			return nil
 		},

@@ -102,9 +102,9 @@ func newIngest(a *API, r *request, feed string) (*ingest, error) {
 	}
 	in.opt.Format = q.Get("format")
 	if in.opt.Format == "" {
-		switch typ, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); typ {
-		case "application/x-ndjson", "application/jsonl", "application/x-jsonlines":
-			in.opt.Format = report.JSONLines
+		// Other types leave it to the content: every JSON format comes as lines.
+		if typ, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); typ == "application/stix+json" || typ == "application/taxii+json" {
+			in.opt.Format = report.STIX
 		}
 	}
 	if err := report.CheckFormat(in.opt.Format); err != nil {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -46,6 +45,9 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 	if err != nil {
 		return unreadable(total, err)
 	}
+	if cut.Mapped {
+		p.Map = nil
+	}
 	if p.Taken != nil {
 		p.Taken(cut.Format)
 	}
@@ -55,7 +57,7 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 	for err == nil {
 		next, nextErr := cut.Next()
 		if piece.Data != nil {
-			r, err := c.piece(ctx, piece, cut.Format, &p, nextErr != nil)
+			r, err := c.piece(ctx, piece, cut.Sent, &p, nextErr != nil)
 			total.Add(r)
 			if err != nil {
 				return total, err
@@ -105,9 +107,8 @@ func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, 
 		query.Set("wait", "durable")
 	}
 	header := http.Header{"Idempotency-Key": {hex.EncodeToString(sum.Sum(nil))[:40] + "-" + strconv.FormatInt(piece.Offset, 10)}}
-	if strings.HasPrefix(format, "json") {
-		header.Set("Content-Type", "application/x-ndjson")
-	} else {
+	header.Set("Content-Type", "application/x-ndjson")
+	if format == report.CSV || format == report.Shadowserver {
 		header.Set("Content-Type", "text/csv; charset=utf-8")
 	}
 	var attempts atomic.Int32

@@ -22,10 +22,13 @@ type Piece struct {
 }
 
 // Cutter cuts a source into pieces, so that it can be sent in parts that are
-// safe to repeat: where it cuts depends on nothing but the content.
+// safe to repeat: where it cuts depends on nothing but the content. What can only
+// be read whole is read here, and its pieces are JSON lines of its events.
 type Cutter struct {
-	// Format is what the source was taken for.
-	Format string
+	// Format is what the source was taken for, Sent what its pieces are.
+	Format, Sent string
+	// Mapped says that its pieces want the options' map no more.
+	Mapped bool
 
 	header  []byte
 	records records
@@ -33,27 +36,34 @@ type Cutter struct {
 	size    int
 	csv     bool
 	done    bool
+	whole   *Reader // of what can only be read whole
+	ahead   *Piece  // begun with the row that did not fit
 }
 
 // NewCutter starts cutting a source, compressed or not, into pieces of about
 // size bytes. It refuses what NewReader refuses.
 func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
-	var seen bytes.Buffer
 	plain, err := Decompress(r)
 	if err != nil {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(plain, MaxRow)
 	head, _ := in.Peek(MaxRow)
-	seen.Write(head)
-	probe, err := NewReader(&seen, opt) // checks options and header, names the format
+	if k, err := detect(bufio.NewReaderSize(bytes.NewReader(head), MaxRow), opt.Format); err == nil && k.whole() {
+		rd, err := NewReader(in, opt)
+		if err != nil {
+			return nil, err
+		}
+		return &Cutter{Format: rd.Format, Sent: JSONLines, Mapped: true, size: size, whole: rd}, nil
+	}
+	probe, err := NewReader(bytes.NewReader(head), opt) // checks options and header, names the format
 	if err != nil {
 		return nil, err
 	}
 	if bytes.HasPrefix(head, bom) {
 		_, _ = in.Discard(len(bom))
 	}
-	c := &Cutter{Format: probe.Format, size: size, csv: probe.Format != JSONLines}
+	c := &Cutter{Format: probe.Format, Sent: probe.Format, size: size, csv: probe.Format == CSV || probe.Format == Shadowserver}
 	c.records = records{lines: lines{in: in}}
 	if c.csv {
 		c.records.comma = delimiter(in)
@@ -75,6 +85,9 @@ func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
 func (c *Cutter) Next() (*Piece, error) {
 	if c.done {
 		return nil, io.EOF
+	}
+	if c.whole != nil {
+		return c.events()
 	}
 	p := &Piece{Offset: c.offset, Data: append(make([]byte, 0, c.size+len(c.header)), c.header...)}
 	for len(p.Data)-len(c.header) < c.size {
@@ -119,4 +132,53 @@ func (c *Cutter) row() (*record, error) {
 	}
 	c.records.rec = record{line: ln.number, raw: ln.raw}
 	return &c.records.rec, nil
+}
+
+// events returns a piece of what is read whole: its events as JSON lines, each at the
+// number that it had.
+func (c *Cutter) events() (*Piece, error) {
+	p := c.ahead
+	c.ahead = nil
+	line := 0 // of the piece's last row
+	if p != nil {
+		line = p.FirstLine
+	}
+	for p == nil || len(p.Data) < c.size && len(p.Rejected) < exchange.MaxProblems {
+		var ev exchange.Event
+		err := c.whole.Next(&ev)
+		var row *RowError
+		at := ev.Line
+		switch {
+		case errors.Is(err, io.EOF):
+			c.done = true
+			if p == nil {
+				return nil, io.EOF
+			}
+			return p, nil
+		case errors.As(err, &row):
+			if p == nil {
+				p = &Piece{Offset: c.offset, FirstLine: row.Line}
+			}
+			p.Rejected = append(p.Rejected, row.Problem)
+			c.offset++
+			continue
+		case err != nil:
+			return nil, err
+		}
+		c.offset++
+		if p == nil || p.Data == nil && len(p.Rejected) == 0 {
+			p = &Piece{Offset: c.offset - 1}
+		}
+		switch {
+		case p.Data == nil:
+			p.FirstLine = at
+		case at > line:
+			p.Data = append(p.Data, bytes.Repeat([]byte{'\n'}, at-line-1)...)
+		default: // two of one number, or out of order
+			c.ahead = &Piece{Offset: c.offset - 1, FirstLine: at, Data: appendRow(nil, &ev)}
+			return p, nil
+		}
+		p.Data, line = appendRow(p.Data, &ev), at
+	}
+	return p, nil
 }

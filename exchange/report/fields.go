@@ -37,7 +37,7 @@ var fields = []*field{
 	{"asn", []string{"http_referer_asn", "src_asn", "source.asn", "source_asn"}, setASN},
 	{"cc", []string{"http_referer_geo", "src_geo", "source.geolocation.cc", "geo", "country"}, setCountry},
 	{"hostname", []string{"http_referer_hostname", "src_hostname", "source.reverse_dns"}, setHostname},
-	{"malware", []string{"infection", "malware.name", "malware_family", "family"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.Malware, v) }},
+	{"malware", []string{"infection", "malware.name", "malware_family", "family"}, setMalware},
 	{"protocol", []string{"protocol.transport", "proto"}, setProtocol},
 	{"application", []string{"protocol.application"}, setApplication},
 	{"provider", []string{"public_source", "extra.public_source", "feed.provider", "reporter.org"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.Provider, v) }},
@@ -45,6 +45,7 @@ var fields = []*field{
 	{"dst_port", []string{"destination.port", "destination_port", "dport"}, func(ev *exchange.Event, v []byte) error { return setPort(&ev.DstPort, v) }},
 	{"id", []string{"event_id", "extra.event_id", "report_id"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.PublisherID, v) }},
 	{"tlp", []string{"TLP"}, setLabel},
+	{"tlp_floor", nil, setFloor},
 	{"count", nil, setCount},
 }
 
@@ -282,6 +283,22 @@ func setLabel(ev *exchange.Event, v []byte) (err error) {
 	ev.Label, err = tlp.Parse(string(v))
 	return err
 }
+
+func setFloor(ev *exchange.Event, v []byte) (err error) {
+	ev.Floor, err = tlp.Parse(string(v))
+	return err
+}
+
+// setMalware takes a family's name in lower case: sources write it in any.
+func setMalware(ev *exchange.Event, v []byte) error {
+	if err := setText(&ev.Malware, v); err != nil {
+		return err
+	}
+	ev.Malware = strings.ToLower(ev.Malware)
+	return nil
+}
+
+func unix(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
 func setCount(ev *exchange.Event, v []byte) error {
 	n, err := strconv.ParseInt(string(v), 10, 64)

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -14,9 +13,73 @@ import (
 // maxNested is how deep objects are looked into; their keys are joined by dots.
 const maxNested = 4
 
-// jsonSource is JSON lines: one object a line, its keys named as columns are.
+// shape reads one JSON value of a format.
+type shape interface {
+	// value adds the rows that a value holds, which stands at a line.
+	value(line int, raw []byte, to *found)
+	// end adds what is only known once all values are read.
+	end(to *found)
+}
+
+// found are rows, read and not yet returned.
+type found struct{ rows []foundRow }
+
+type foundRow struct {
+	ev  exchange.Event
+	err error
+}
+
+func (f *found) event(ev *exchange.Event) {
+	if err := complete(ev); err != nil {
+		f.problem(err)
+		return
+	}
+	f.rows = append(f.rows, foundRow{ev: *ev})
+}
+
+func (f *found) problem(err error) { f.rows = append(f.rows, foundRow{err: err}) }
+
+// jsonSource is JSON of any format: its values are lines, or members of a document.
 type jsonSource struct {
-	lines lines
+	values values
+	shape  shape
+	found  found
+	at     int // into found
+	ended  bool
+}
+
+func (s *jsonSource) next(ev *exchange.Event) error {
+	for s.at == len(s.found.rows) {
+		if s.ended {
+			return io.EOF
+		}
+		s.found.rows, s.at = s.found.rows[:0], 0
+		line, raw, err := s.values.next()
+		var row *RowError
+		switch {
+		case errors.Is(err, io.EOF):
+			s.ended = true
+			s.shape.end(&s.found)
+		case errors.As(err, &row):
+			s.found.problem(err)
+		case err != nil:
+			return err
+		default:
+			s.shape.value(line, raw, &s.found)
+		}
+	}
+	r := &s.found.rows[s.at]
+	s.at++
+	if r.err != nil {
+		return r.err
+	}
+	*ev = r.ev
+	return nil
+}
+
+// keyed reads objects whose keys are named as columns are: plain JSON lines, and
+// IntelMQ's.
+type keyed struct {
 	names map[string]named
 	in    bytes.Reader
 	dec   *jsontext.Decoder
@@ -25,59 +88,43 @@ type jsonSource struct {
 	resolver bool
 }
 
-func newJSONSource(in *bufio.Reader, opt Options) *jsonSource {
-	s := &jsonSource{lines: lines{in: in}, names: mapped(opt.Map), picks: make(picks)}
-	s.dec = jsontext.NewDecoder(&s.in)
-	if opt.FirstLine > 0 {
-		s.lines.number = opt.FirstLine - 1
-	}
-	return s
+func newKeyed(rename map[string]string) *keyed {
+	k := &keyed{names: mapped(rename), picks: make(picks)}
+	k.dec = jsontext.NewDecoder(&k.in)
+	return k
 }
 
-func (s *jsonSource) next(ev *exchange.Event) error {
-	for {
-		ln, err := s.lines.next()
-		if err != nil {
-			return err
-		}
-		ev.Line = ln.number
-		if ln.raw == nil {
-			return rowError(ln.number, "", "longer than 64 KiB")
-		}
-		raw := bytes.TrimSpace(ln.raw)
-		if len(raw) == 0 {
+func (*keyed) end(*found) {}
+
+func (k *keyed) value(line int, raw []byte, to *found) {
+	k.in.Reset(raw)
+	k.dec.Reset(&k.in)
+	clear(k.picks)
+	k.resolver = false
+	if err := k.object(""); err != nil {
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+		return
+	}
+	if _, err := k.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		to.problem(rowError(line, "", "something follows the JSON object"))
+		return
+	}
+	if p := k.picks[fieldByName["ip"]]; p.name == "src_ip" && k.resolver {
+		to.problem(rowError(line, "src_ip", "%s", resolverReason))
+		return
+	}
+	ev := exchange.Event{Line: line, Count: 1}
+	for _, f := range fields {
+		p, ok := k.picks[f]
+		if !ok {
 			continue
 		}
-		if bytes.IndexByte(raw, 0) >= 0 {
-			return rowError(ln.number, "", "holds a NUL byte")
+		if err := f.set(&ev, p.value); err != nil {
+			to.problem(rowError(line, p.name, "%v", err))
+			return
 		}
-		if raw[0] != '{' {
-			return rowError(ln.number, "", "is not a JSON object")
-		}
-		s.in.Reset(raw)
-		s.dec.Reset(&s.in)
-		clear(s.picks)
-		s.resolver = false
-		if err := s.object(""); err != nil {
-			return rowError(ln.number, "", "%s", bound(err.Error()))
-		}
-		if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
-			return rowError(ln.number, "", "something follows the JSON object")
-		}
-		if p := s.picks[fieldByName["ip"]]; p.name == "src_ip" && s.resolver {
-			return rowError(ln.number, "src_ip", "%s", resolverReason)
-		}
-		for _, f := range fields {
-			p, ok := s.picks[f]
-			if !ok {
-				continue
-			}
-			if err := f.set(ev, p.value); err != nil {
-				return rowError(ln.number, p.name, "%v", err)
-			}
-		}
-		return complete(ev)
 	}
+	to.event(&ev)
 }
 
 // picks holds, for each field, the value under the name that ranks first.
@@ -90,28 +137,28 @@ type pick struct {
 }
 
 // object reads an object whose '{' is next.
-func (s *jsonSource) object(prefix string) error {
-	if _, err := s.dec.ReadToken(); err != nil {
+func (k *keyed) object(prefix string) error {
+	if _, err := k.dec.ReadToken(); err != nil {
 		return err
 	}
-	for s.dec.PeekKind() != '}' {
-		t, err := s.dec.ReadToken()
+	for k.dec.PeekKind() != '}' {
+		t, err := k.dec.ReadToken()
 		if err != nil {
 			return err
 		}
 		name := prefix + t.String()
-		if s.dec.PeekKind() == '{' && s.dec.StackDepth() < maxNested {
-			if err := s.object(name + "."); err != nil {
+		if k.dec.PeekKind() == '{' && k.dec.StackDepth() < maxNested {
+			if err := k.object(name + "."); err != nil {
 				return err
 			}
 			continue
 		}
-		value, err := s.dec.ReadValue()
+		value, err := k.dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		s.resolver = s.resolver || name == "query_type"
-		n := s.names[name]
+		k.resolver = k.resolver || name == "query_type"
+		n := k.names[name]
 		if n.field == nil {
 			continue
 		}
@@ -126,11 +173,11 @@ func (s *jsonSource) object(prefix string) error {
 		default:
 			continue // null, true, false, lists and deep objects say nothing we read
 		}
-		if have, ok := s.picks[n.field]; len(text) > 0 && (!ok || n.rank < have.rank) {
-			s.picks[n.field] = pick{name: name, rank: n.rank, value: text}
+		if have, ok := k.picks[n.field]; len(text) > 0 && (!ok || n.rank < have.rank) {
+			k.picks[n.field] = pick{name: name, rank: n.rank, value: text}
 		}
 	}
-	_, err := s.dec.ReadToken()
+	_, err := k.dec.ReadToken()
 	return err
 }
 

@@ -1,21 +1,20 @@
-// Package report reads what publishers have: Shadowserver event reports, plain
-// CSV and JSON lines, each row normalised to one exchange.Event.
+// Package report reads what publishers have: Shadowserver reports, IntelMQ, n6,
+// IDEA, XARF, STIX, MISP, plain CSV and JSON lines, each sighting normalised to
+// one exchange.Event. A row that names several hosts is as many rows.
 //
-// It streams: memory does not grow with the file, and one row is at most
-// MaxRow bytes. A row that cannot be used is returned as a *RowError, with line, column
+// It streams: memory does not grow with the file, one row is at most MaxRow bytes,
+// and a JSON document, which is read whole, MaxDocument. A row that cannot be used is returned as a *RowError, with line, column
 // and reason, and reading goes on with the next; no row is dropped silently.
 // It does not judge whose an address is or whether it may be published.
 package report
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
@@ -28,12 +27,20 @@ const MaxRow = 64 << 10
 const (
 	Auto         = "auto"
 	Shadowserver = "shadowserver"
+	IntelMQ      = "intelmq"
+	N6           = "n6"
+	IDEA         = "idea"
+	XARF         = "xarf"
+	STIX         = "stix"
+	MISP         = "misp"
 	CSV          = "csv"
 	JSONLines    = "jsonl"
 )
 
 // Formats lists the formats that are read, Auto first.
-func Formats() []string { return []string{Auto, Shadowserver, CSV, JSONLines} }
+func Formats() []string {
+	return []string{Auto, Shadowserver, IntelMQ, N6, IDEA, XARF, STIX, MISP, CSV, JSONLines}
+}
 
 // RowError is a row that was rejected. Reading goes on after it.
 type RowError struct{ exchange.Problem }
@@ -103,24 +110,52 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(plain, MaxRow)
-	format, err := detect(in, opt.Format)
+	k, err := detect(in, opt.Format)
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{Format: format}
-	if format == JSONLines {
-		rd.source = newJSONSource(in, opt)
+	rd := &Reader{Format: k.format}
+	if k.format == CSV || k.format == Shadowserver {
+		src, err := newCSVSource(in, opt)
+		if err != nil {
+			return nil, err
+		}
+		if opt.Format == "" || opt.Format == Auto {
+			rd.Format = src.flavour()
+		}
+		rd.source = src
 		return rd, nil
 	}
-	src, err := newCSVSource(in, opt)
-	if err != nil {
-		return nil, err
-	}
-	if opt.Format == "" || opt.Format == Auto {
-		rd.Format = src.flavour()
+	src := &jsonSource{shape: newShape(k, opt.Map)}
+	if k.document {
+		if src.values, err = readDocument(in); err != nil {
+			return nil, err
+		}
+	} else {
+		rows := &jsonLines{lines{in: in}}
+		if opt.FirstLine > 0 {
+			rows.lines.number = opt.FirstLine - 1
+		}
+		src.values = rows
 	}
 	rd.source = src
 	return rd, nil
+}
+
+func newShape(k kind, rename map[string]string) shape {
+	switch k.format {
+	case N6:
+		return n6{}
+	case IDEA:
+		return idea{}
+	case XARF:
+		return xarf{}
+	case STIX:
+		return newSTIX()
+	case MISP:
+		return &misp{document: k.document}
+	}
+	return newKeyed(rename)
 }
 
 // Next fills in the next event. It returns io.EOF at the end, a *RowError for a
@@ -148,43 +183,3 @@ func rowError(line int, column, format string, args ...any) error {
 }
 
 var bom = []byte("\xef\xbb\xbf")
-
-// detect decides between CSV and JSON lines by the first byte that is no space,
-// and refuses what is no text at all. It consumes a byte order mark.
-func detect(in *bufio.Reader, want string) (string, error) {
-	if head, _ := in.Peek(len(bom)); bytes.Equal(head, bom) {
-		_, _ = in.Discard(len(bom))
-	}
-	head, err := in.Peek(1024)
-	if len(head) == 0 {
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", err
-		}
-		return "", fileError(1, "the source is empty: a header line or a JSON object was expected")
-	}
-	first, _, _ := bytes.Cut(head, []byte{'\n'})
-	text := bytes.TrimLeft(head, " \t\r\n")
-	if !utf8.Valid(trimPartialRune(first)) || bytes.IndexByte(first, 0) >= 0 {
-		return "", fileError(1, "this is not text: a CSV with a header line, or JSON lines, plain or compressed with gzip or zstd, was expected")
-	}
-	if want != "" && want != Auto {
-		return want, nil
-	}
-	if len(text) > 0 && text[0] == '{' {
-		return JSONLines, nil
-	}
-	return CSV, nil
-}
-
-// trimPartialRune drops the bytes of a rune that the end of the text cut.
-func trimPartialRune(b []byte) []byte {
-	for i := 1; i <= min(utf8.UTFMax, len(b)); i++ {
-		if utf8.RuneStart(b[len(b)-i]) {
-			if !utf8.FullRune(b[len(b)-i:]) {
-				return b[:len(b)-i]
-			}
-			break
-		}
-	}
-	return b
-}

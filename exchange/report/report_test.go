@@ -93,9 +93,9 @@ func TestFormatsNormaliseToTheSameEvent(t *testing.T) {
 			report.Options{},
 			sample,
 		},
-		"json with dotted names": {
+		"json with dotted names, as IntelMQ has them": {
 			`{"time.source":"2026-03-19T00:04:07+00:00","source":{"ip":"203.0.113.45","port":49217,"asn":64511,"geolocation":{"cc":"PL"},"reverse_dns":"host-45.isp.example"},"malware.name":"rustock","destination.ip":"198.51.100.7","destination.port":80,"protocol.transport":"tcp","protocol.application":"http","extra.public_source":"ExampleSinkhole","feed.provider":"other","extra.event_id":"1773878647000045","tlp":"AMBER"}`,
-			report.JSONLines,
+			report.IntelMQ,
 			report.Options{},
 			labelled,
 		},
@@ -304,7 +304,7 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 					t.Fatal(err)
 				}
 				if p.Data != nil {
-					e, r, err := read(t, bytes.NewReader(p.Data), report.Options{Format: c.Format, FirstLine: p.FirstLine})
+					e, r, err := read(t, bytes.NewReader(p.Data), report.Options{Format: c.Sent, FirstLine: p.FirstLine})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -326,6 +326,9 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(shadowserver))
+	for name := range samples {
+		f.Add(sampleFile(f, name))
+	}
 	f.Add([]byte("ip,timestamp,note\n240.0.0.1,2026-03-19 00:00:00,\"a\n240.0.0.2,2026-03-19 00:00:00,b\n"))
 	f.Add([]byte(`{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","source":{"ip":1}}`))
 	f.Fuzz(func(t *testing.T, source []byte) {
@@ -348,7 +351,7 @@ func FuzzReader(f *testing.F) {
 			if p.Data == nil {
 				continue
 			}
-			more, _, err := read(t, bytes.NewReader(p.Data), report.Options{Format: c.Format, FirstLine: p.FirstLine})
+			more, _, err := read(t, bytes.NewReader(p.Data), report.Options{Format: c.Sent, FirstLine: p.FirstLine})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,9 +1,6 @@
 package sharing
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -19,7 +16,7 @@ func Submission(heads []*stix.Head, floor tlp.Level) ([]tlp.Level, []error) {
 	labels, errs := make([]tlp.Level, len(heads)), make([]error, len(heads))
 	byID := make(map[string]tlp.Level, len(heads))
 	for i, h := range heads {
-		labels[i], errs[i] = own(h)
+		labels[i], errs[i] = h.Label()
 		byID[h.ID] = max(byID[h.ID], labels[i])
 	}
 	spread(heads, byID)
@@ -69,34 +66,4 @@ func spread(heads []*stix.Head, byID map[string]tlp.Level) {
 	for id := range byID {
 		byID[id] = highest
 	}
-}
-
-// own is the label that an object carries itself.
-func own(h *stix.Head) (label tlp.Level, err error) {
-	if _, ok := tlp.FromMarking(h.ID); ok {
-		label = tlp.Clear // the definition of a label is no secret
-	}
-	for _, refs := range [][]string{h.ObjectMarkingRefs, h.GranularMarkingRefs} {
-		for _, id := range refs {
-			if id == "" {
-				continue // a granular marking of a language
-			}
-			l, ok := tlp.FromMarking(id)
-			if !ok {
-				err = fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here, so nobody may be shown it", id)
-			}
-			label = max(label, l)
-		}
-	}
-	for _, s := range h.Labels {
-		// Also with something before it, as in misp:tlp:red.
-		if i := strings.LastIndex(strings.ToLower(s), "tlp:"); i >= 0 && (i == 0 || strings.ContainsAny(s[i-1:i], ": \t")) {
-			l, e := tlp.Parse(s[i:])
-			if e != nil {
-				err = fmt.Errorf("label %.40q: %w", s, e)
-			}
-			label = max(label, l)
-		}
-	}
-	return label, err
 }

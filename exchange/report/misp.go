@@ -1,0 +1,173 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// misp is a MISP event. A host is an ip-src, alone or in an object that says how
+// it called; an ip-dst is where hosts called. In a document, where all of an event
+// is one member, attributes are counted instead.
+type misp struct {
+	document bool
+	count    int
+}
+
+type mispEvent struct {
+	Info      scalar          `json:"info"`
+	UUID      scalar          `json:"uuid"`
+	Timestamp scalar          `json:"timestamp"`
+	Date      scalar          `json:"date"`
+	Tags      []mispTag       `json:"Tag"`
+	Attribute []mispAttribute `json:"Attribute"`
+	Object    []struct {
+		Name      scalar          `json:"name"`
+		FirstSeen scalar          `json:"first_seen"`
+		Deleted   bool            `json:"deleted"`
+		Attribute []mispAttribute `json:"Attribute"`
+	} `json:"Object"`
+	Orgc struct {
+		Name scalar `json:"name"`
+	} `json:"Orgc"`
+}
+
+type mispAttribute struct {
+	UUID      scalar    `json:"uuid"`
+	Type      scalar    `json:"type"`
+	Relation  scalar    `json:"object_relation"`
+	Value     scalar    `json:"value"`
+	Timestamp scalar    `json:"timestamp"`
+	FirstSeen scalar    `json:"first_seen"`
+	LastSeen  scalar    `json:"last_seen"`
+	Deleted   bool      `json:"deleted"`
+	Tags      []mispTag `json:"Tag"`
+}
+
+type mispTag struct {
+	Name scalar `json:"name"`
+}
+
+func (*misp) end(*found) {}
+
+func (m *misp) value(line int, raw []byte, to *found) {
+	var outer struct {
+		Event jsontext.Value `json:"Event"`
+	}
+	err := decode(line, raw, &outer)
+	if err == nil && outer.Event != nil {
+		raw = outer.Event
+	}
+	var e mispEvent
+	if err == nil {
+		err = decode(line, raw, &e)
+	}
+	if err != nil {
+		to.problem(err)
+		return
+	}
+	before := len(to.rows)
+	for i := range e.Attribute {
+		e.host(m.line(line), &e.Attribute[i], nil, "", to)
+	}
+	for i := range e.Object {
+		o := &e.Object[i]
+		if o.Deleted {
+			continue
+		}
+		for j := range o.Attribute {
+			e.host(m.line(line), &o.Attribute[j], o.Attribute, o.FirstSeen, to)
+		}
+	}
+	if len(to.rows) == before {
+		to.problem(rowError(line, "Attribute", "no ip-src in the event"))
+	}
+}
+
+func (m *misp) line(line int) int {
+	if m.document {
+		m.count++
+		return m.count
+	}
+	return line
+}
+
+// host adds an attribute, if it is a host; beside are those of its object.
+func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, seen scalar, to *found) {
+	address, port := string(a.Value), ""
+	switch {
+	case a.Deleted:
+		return
+	case a.Type == "ip-src|port":
+		address, port, _ = strings.Cut(address, "|")
+	case a.Type != "ip-src":
+		return
+	}
+	d := newDraft(line)
+	address, err := single(address)
+	if err != nil {
+		to.problem(rowError(line, "ip-src", "%v", err))
+		return
+	}
+	d.set("ip", "ip-src", scalar(address))
+	d.set("port", "ip-src|port", scalar(port))
+	for _, t := range []struct{ name, at scalar }{
+		{"last_seen", a.LastSeen}, {"first_seen", a.FirstSeen}, {"first_seen", seen}, {"timestamp", unixTime(a.Timestamp)}, {"timestamp", unixTime(e.Timestamp)},
+	} {
+		if d.Observed.IsZero() {
+			d.set("timestamp", string(t.name), t.at)
+		}
+	}
+	for i := range beside {
+		b := &beside[i]
+		if field := mispRelations[string(b.Relation)]; field != "" && !b.Deleted {
+			d.set(field, string(b.Relation), b.Value)
+		}
+	}
+	d.set("provider", "Orgc.name", e.Orgc.Name)
+	d.set("id", "uuid", a.UUID)
+	e.tags(d, a.Tags)
+	e.tags(d, e.Tags)
+	d.end(to)
+}
+
+// mispRelations are the attributes of an object beside its ip-src, by relation.
+var mispRelations = map[string]string{
+	"src-port": "port", "ip-dst": "dst_ip", "dst-port": "dst_port", "layer4-protocol": "protocol", "layer7-protocol": "application",
+	"hostname-src": "hostname", "asn": "asn", "country-code": "cc", "first-packet-seen": "timestamp",
+}
+
+// tags reads the label, the highest of all, and the family.
+func (e *mispEvent) tags(d *draft, tags []mispTag) {
+	for _, t := range tags {
+		name := string(t.Name)
+		if strings.HasPrefix(strings.ToLower(name), "tlp:") {
+			l, err := tlp.Parse(name)
+			if err != nil && d.err == nil {
+				d.err = rowError(d.Line, "Tag", "%v", err)
+			}
+			d.Label = max(d.Label, l)
+		}
+		galaxy, family, ok := strings.Cut(strings.TrimSuffix(name, `"`), `="`)
+		if ok && d.Malware == "" && strings.HasPrefix(galaxy, "misp-galaxy:") && mispFamilies[strings.TrimPrefix(galaxy, "misp-galaxy:")] {
+			d.set("malware", "Tag", scalar(family))
+		}
+	}
+}
+
+// mispFamilies are the galaxies of malware.
+var mispFamilies = map[string]bool{
+	"malpedia": true, "mitre-malware": true, "botnet": true, "banker": true, "rat": true, "stealer": true, "backdoor": true, "ransomware": true, "tool": true,
+}
+
+// unixTime is a time in seconds since 1970 as RFC 3339, or "".
+func unixTime(s scalar) scalar {
+	at, err := strconv.ParseInt(string(s), 10, 64)
+	if err != nil || at <= 0 {
+		return ""
+	}
+	return scalar(unix(at))
+}

@@ -1,0 +1,86 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// n6 is what CERT Polska's n6 gives by REST or in its stream. Each address of an
+// event is a host of its own.
+type n6 struct{}
+
+type n6Event struct {
+	ID          scalar `json:"id"`
+	Source      scalar `json:"source"`
+	Restriction scalar `json:"restriction"`
+	Category    scalar `json:"category"`
+	Time        scalar `json:"time"`
+	Type        scalar `json:"type"`
+	Name        scalar `json:"name"`
+	Proto       scalar `json:"proto"`
+	SrcPort     scalar `json:"sport"`
+	Dst         scalar `json:"dip"`
+	DstPort     scalar `json:"dport"`
+	FQDN        scalar `json:"fqdn"`
+	Count       scalar `json:"count"`
+	Address     []struct {
+		IP      scalar `json:"ip"`
+		Country scalar `json:"cc"`
+		ASN     scalar `json:"asn"`
+	} `json:"address"`
+}
+
+func (n6) end(*found) {}
+
+func (n6) value(line int, raw []byte, to *found) {
+	var e n6Event
+	if err := decode(line, raw, &e); err != nil {
+		to.problem(err)
+		return
+	}
+	label, floor := tlp.None, tlp.None
+	var err error
+	switch e.Restriction {
+	case "public":
+		label = tlp.Clear
+	case "need-to-know":
+		floor = tlp.Green
+	case "internal":
+		floor = tlp.AmberStrict
+	default:
+		err = rowError(line, "restriction", "%.40q is none of public, need-to-know, internal, so nobody may be shown it", string(e.Restriction))
+	}
+	switch {
+	case err != nil:
+	case e.Type == "bl-delist", e.Type == "bl-expire":
+		err = rowError(line, "type", "%s takes an entry off a list: it is no sighting", e.Type)
+	case len(e.Address) == 0:
+		err = rowError(line, "address", "no address")
+	}
+	if err != nil {
+		to.problem(err)
+		return
+	}
+	for i, a := range e.Address {
+		d := newDraft(line)
+		d.Label, d.Floor = label, floor
+		at := fmt.Sprintf("address[%d].", i)
+		d.set("ip", at+"ip", a.IP)
+		d.set("cc", at+"cc", a.Country)
+		d.set("asn", at+"asn", a.ASN)
+		d.set("timestamp", "time", e.Time)
+		d.set("port", "sport", e.SrcPort)
+		d.set("malware", "name", e.Name)
+		d.set("protocol", "proto", e.Proto)
+		d.set("provider", "source", e.Source)
+		d.set("dst_ip", "dip", e.Dst)
+		d.set("dst_port", "dport", e.DstPort)
+		d.set("id", "id", e.ID)
+		d.set("count", "count", e.Count)
+		if e.Category != "bots" { // of a bot it is the destination's name
+			d.set("hostname", "fqdn", e.FQDN)
+		}
+		d.end(to)
+	}
+}

@@ -1,0 +1,201 @@
+package report
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// maxRemembered is how many STIX objects of a source are remembered until it
+// ends, when it is known what refers to what.
+const maxRemembered = 200_000
+
+// stixObjects reads STIX 2.1 objects. A host is an address that observed-data
+// refers to and that nothing called; or that an indicator's pattern names, where
+// no observed-data of the source does.
+type stixObjects struct {
+	byID     map[string]*stixObject
+	observed []*stixObject
+	others   []*stixObject // indicators
+	seen     map[string]bool
+}
+
+// stixObject is what is read of an object.
+type stixObject struct {
+	line  int
+	label tlp.Level
+
+	ID         string  `json:"id"`
+	Type       string  `json:"type"`
+	Value      string  `json:"value"`
+	Name       string  `json:"name"`
+	Refs       scalars `json:"object_refs"`
+	First      scalar  `json:"first_observed"`
+	Last       scalar  `json:"last_observed"`
+	Number     scalar  `json:"number_observed"`
+	Src        string  `json:"src_ref"`
+	Dst        string  `json:"dst_ref"`
+	SrcPort    scalar  `json:"src_port"`
+	DstPort    scalar  `json:"dst_port"`
+	Protocols  scalars `json:"protocols"`
+	Pattern    string  `json:"pattern"`
+	ValidFrom  scalar  `json:"valid_from"`
+	Kind       string  `json:"relationship_type"`
+	Source     string  `json:"source_ref"`
+	Target     string  `json:"target_ref"`
+	SightingOf string  `json:"sighting_of_ref"`
+	Observed   scalars `json:"observed_data_refs"`
+	Extensions map[string]struct {
+		Country scalar `json:"country"`
+		ASN     scalar `json:"asn"`
+		Malware scalar `json:"malware"`
+	} `json:"extensions"`
+
+	malware string // its name
+}
+
+func newSTIX() *stixObjects {
+	return &stixObjects{byID: make(map[string]*stixObject), seen: make(map[string]bool)}
+}
+
+func (s *stixObjects) value(line int, raw []byte, to *found) {
+	head, err := stix.ParseHead(raw)
+	if err != nil {
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+		return
+	}
+	if head.Type == "bundle" {
+		to.problem(rowError(line, "", "a bundle among objects: send each bundle as a source of its own"))
+		return
+	}
+	o := &stixObject{line: line}
+	if err := json.Unmarshal(raw, o); err != nil {
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+		return
+	}
+	if o.label, err = head.Label(); err != nil {
+		to.problem(rowError(line, "object_marking_refs", "%v", err))
+		return
+	}
+	if len(s.byID) >= maxRemembered {
+		to.problem(fileError(line, "more than %d STIX objects: send them in parts", maxRemembered))
+		return
+	}
+	if s.byID[o.ID] == nil && o.Type == "observed-data" {
+		s.observed = append(s.observed, o)
+	}
+	if s.byID[o.ID] == nil && o.Type == "indicator" {
+		s.others = append(s.others, o)
+	}
+	s.byID[o.ID] = o
+}
+
+func (s *stixObjects) end(to *found) {
+	for _, o := range s.byID {
+		target := s.byID[o.Target]
+		switch {
+		case o.Type == "relationship" && o.Kind == "indicates" && target != nil && target.Type == "malware":
+			s.infected(o.Source, target)
+		case o.Type == "sighting":
+			if m := s.byID[o.SightingOf]; m != nil && m.Type == "malware" {
+				for _, id := range o.Observed {
+					s.infected(string(id), m)
+				}
+			}
+		}
+	}
+	for _, o := range s.observed {
+		s.sighting(o, to)
+	}
+	for _, o := range s.others {
+		for _, address := range patternAddresses(o.Pattern) {
+			if s.seen[address] {
+				continue
+			}
+			d := newDraft(o.line)
+			d.set("ip", "pattern", scalar(address))
+			d.set("timestamp", "valid_from", o.ValidFrom)
+			s.finish(d, o, to)
+		}
+	}
+}
+
+// infected notes the family that an object is about.
+func (s *stixObjects) infected(id string, family *stixObject) {
+	if o := s.byID[id]; o != nil {
+		o.malware = family.Name
+	}
+}
+
+// sighting adds the hosts of observed-data.
+func (s *stixObjects) sighting(o *stixObject, to *found) {
+	var traffic *stixObject
+	called := make(map[string]bool)
+	for _, ref := range o.Refs {
+		if t := s.byID[string(ref)]; t != nil && t.Type == "network-traffic" {
+			traffic = t
+			called[t.Dst] = true
+		}
+	}
+	hosts := 0
+	for _, ref := range o.Refs {
+		host := s.byID[string(ref)]
+		if host == nil || host.Type != "ipv4-addr" && host.Type != "ipv6-addr" || called[host.ID] {
+			continue
+		}
+		hosts++
+		d := newDraft(o.line)
+		address, err := single(host.Value)
+		if err != nil {
+			to.problem(rowError(o.line, "object_refs", "%v", err))
+			continue
+		}
+		s.seen[address] = true
+		d.set("ip", "object_refs", scalar(address))
+		d.set("timestamp", "last_observed", o.Last)
+		d.set("count", "number_observed", o.Number)
+		for _, x := range o.Extensions {
+			d.set("cc", "extensions", x.Country)
+			d.set("asn", "extensions", x.ASN)
+			d.set("malware", "extensions", x.Malware)
+		}
+		if traffic != nil && traffic.Src == host.ID {
+			d.set("port", "src_port", traffic.SrcPort)
+			d.set("dst_port", "dst_port", traffic.DstPort)
+			for i, p := range traffic.Protocols[:min(len(traffic.Protocols), 2)] {
+				d.set([]string{"protocol", "application"}[i], "protocols", p)
+			}
+			if dst := s.byID[traffic.Dst]; dst != nil {
+				d.set("dst_ip", "dst_ref", scalar(dst.Value))
+			}
+		}
+		s.finish(d, o, to)
+	}
+	if hosts == 0 && len(o.Refs) > 0 {
+		to.problem(rowError(o.line, "object_refs", "no address among what it refers to"))
+	}
+}
+
+// finish adds what all events of an object have in common.
+func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
+	d.Label = o.label
+	if d.Malware == "" {
+		d.set("malware", "name", scalar(o.malware))
+	}
+	d.set("id", "id", scalar(o.ID))
+	d.end(to)
+}
+
+var addressPattern = regexp.MustCompile(`ipv[46]-addr:value\s*=\s*'([0-9A-Fa-f:.]{2,45})'`)
+
+// patternAddresses lists the addresses that a pattern names by equality.
+func patternAddresses(pattern string) (list []string) {
+	for _, m := range addressPattern.FindAllStringSubmatch(pattern, -1) {
+		list = append(list, strings.ToLower(m[1]))
+	}
+	return list
+}
