@@ -91,7 +91,8 @@ type Policy struct {
 // Rules are everything that decides, in one version; they are swapped as a whole.
 type Rules struct {
 	Register *Register
-	Router   Router
+	// Router returns the table that routes a feed of the register.
+	Router func(f *Feed) Router
 	// Networks names the version of the networks table.
 	Networks string
 }

@@ -15,8 +15,12 @@ import (
 // record or observation of ours.
 var ErrRecord = errors.New("damaged record")
 
-// recordVersion is the first byte of what Append writes.
-const recordVersion = 1
+// recordVersion is the first byte of what Append writes; every version from
+// oldestVersion on can be read.
+const (
+	recordVersion = 2
+	oldestVersion = 1
+)
 
 // encoder appends numbers as varints, and each string once: the second time it
 // is an index into those before.
@@ -63,6 +67,14 @@ type decoder struct {
 	b       []byte
 	strings []string
 	err     error
+	version byte
+}
+
+// begin reads the version.
+func (d *decoder) begin() {
+	if d.version = d.byte(); d.version < oldestVersion || d.version > recordVersion {
+		d.fail()
+	}
 }
 
 func (d *decoder) fail() {
@@ -240,9 +252,7 @@ func (o *Observation) Append(b []byte) []byte {
 // DecodeObservation reads what Append wrote.
 func DecodeObservation(b []byte) (Observation, error) {
 	d := decoder{b: b}
-	if d.byte() != recordVersion {
-		d.fail()
-	}
+	d.begin()
 	o := d.observation()
 	return o, d.done()
 }

@@ -15,6 +15,7 @@ import (
 type draft struct {
 	f     *feedWriter
 	rules *Rules
+	route Router
 	feed  *Feed
 	in    *Intake
 
@@ -43,7 +44,7 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 		return nil, err
 	}
 	d = &draft{
-		past: past, f: f, rules: rules, feed: rules.Register.Feed(f.feed),
+		past: past, f: f, rules: rules, feed: rules.Register.Feed(f.feed), route: rules.Router(rules.Register.Feed(f.feed)),
 		in: &Intake{
 			Feed: s.Feed, Key: s.Key, Hash: s.Hash, At: time.Now().UTC().Truncate(time.Microsecond),
 			Register: rules.Register.Version, Networks: rules.Networks, Receipt: s.Receipt,
@@ -78,7 +79,7 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 // event decides about one event and merges it into its host's day.
 func (d *draft) event(e *Event, submission tlp.Level) error {
 	r := &d.in.Receipt
-	if why := refused(e.Address, d.feed.AllowReserved); why != "" {
+	if why := Refused(e.Address, d.rules.Register, d.feed); why != "" {
 		r.Rejected++
 		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
 		return nil
@@ -100,8 +101,11 @@ func (d *draft) event(e *Event, submission tlp.Level) error {
 		r.Duplicates++
 		return nil
 	}
-	place := d.rules.Router.Place(e)
-	matches := d.rules.Router.Route(e.Address, place, e.Hostname)
+	place, differ := d.route.Place(e)
+	if differ {
+		r.Disagreements++
+	}
+	matches := d.route.Route(e.Address, place, e.Hostname)
 	label := d.f.a.Policy.Effective(e.Label, submission, d.feed.DefaultTLP)
 	got := Accepted{Event: *e, Place: place, Decision: d.decision(label, matches), Observation: -1}
 	allowed := d.in.Decisions[got.Decision].Allowed()
@@ -195,7 +199,7 @@ func (d *draft) settle(day *hostDay) {
 	}
 	var matches []Match
 	for _, p := range o.Places {
-		matches = union(matches, d.rules.Router.Route(o.Address, p.Place, p.Hostname))
+		matches = union(matches, d.route.Route(o.Address, p.Place, p.Hostname))
 	}
 	o.Decision = d.decision(o.Label, matches)
 }
@@ -211,24 +215,12 @@ func (d *draft) decision(label tlp.Level, matches []Match) int {
 	if i, ok := d.decisions[string(d.key)]; ok {
 		return i
 	}
-	v := Decision{Label: label}
-	beside := slices.ContainsFunc(matches, func(m Match) bool { return d.member(m).Kind == CSIRT })
-	for _, m := range matches {
-		who := d.member(m)
-		v.Grants = append(v.Grants, Grant{
-			Collection: m.Member, Key: m.Key, Verdict: d.f.a.Policy.Enter(label, who.Clearance, who.Kind, beside),
-		})
-	}
-	if len(matches) == 0 {
-		v.Grants = []Grant{{Collection: Unclaimed, Verdict: d.f.a.Policy.Enter(label, tlp.AmberStrict, "", false)}}
-	}
+	v := d.f.a.Policy.Decide(d.rules.Register, label, matches)
 	i := len(d.in.Decisions)
 	d.in.Decisions = append(d.in.Decisions, v)
 	d.decisions[string(d.key)] = i
 	return i
 }
-
-func (d *draft) member(m Match) *Member { return d.rules.Register.Member(m.Member) }
 
 // count fills in the receipt: where each event went. What an event was granted
 // may still be withheld, when its host's day carries a higher label by now.
@@ -251,6 +243,7 @@ func (d *draft) count() {
 					}
 				case !entered:
 					withheld = true // the host has been in more places than are kept
+				case final[j].Rule == RuleTakenByOwner:
 				case !final[j].Allow:
 					withheld = true
 				case g.Collection == Unclaimed:
@@ -352,13 +345,18 @@ var reserved = func() (list []netip.Prefix) {
 	return list
 }()
 
-// refused says why an address cannot be an infected host's, or "".
-func refused(a netip.Addr, allowReserved bool) string {
+// Refused says why an address cannot be an infected host's on a feed, or "".
+func Refused(a netip.Addr, r *Register, f *Feed) string {
 	switch {
 	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "is no host's address (unspecified, loopback, multicast, link-local or broadcast)"
-	case allowReserved:
+	case f.AllowReserved:
 		return ""
+	}
+	for _, p := range r.Own {
+		if p.Contains(a) {
+			return "is in " + p.String() + ", which is the exchange's own"
+		}
 	}
 	for _, p := range reserved {
 		if p.Contains(a) {

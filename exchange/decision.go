@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -29,6 +30,13 @@ type Match struct {
 	Member string
 	Key    Key
 }
+
+// KeyKinds lists the kinds of keys, most specific first.
+func KeyKinds() []KeyKind { return []KeyKind{KeyPrefix, KeyASN, KeyDomain, KeyCountry} }
+
+// RuleTakenByOwner keeps back from a CSIRT that receives as fallback what a network
+// owner takes.
+const RuleTakenByOwner = "taken-by-owner"
 
 // Place is what is known of where an address is. Evidence says who said so:
 // "publisher", "networks", or both joined by a plus sign.
@@ -71,9 +79,34 @@ func (d *Decision) Allowed() bool {
 
 // Router tells who answers for an event. constituency.Router is the one there is.
 type Router interface {
-	// Place completes what the publisher said with the networks table.
-	Place(e *Event) Place
+	// Place completes what the publisher said with the networks table, and reports
+	// whether the two say different things.
+	Place(e *Event) (p Place, differ bool)
 	// Route lists the members that answer for an address at that place, at
 	// most once each.
 	Route(a netip.Addr, p Place, hostname string) []Match
+}
+
+// Decide is the decision for a label and claims: who gets it, and under which rule
+// each does or does not.
+func (p *Policy) Decide(r *Register, label tlp.Level, matches []Match) Decision {
+	v := Decision{Label: label}
+	if len(matches) == 0 {
+		v.Grants = []Grant{{Collection: Unclaimed, Verdict: p.Enter(label, tlp.AmberStrict, "", false)}}
+		return v
+	}
+	beside := slices.ContainsFunc(matches, func(m Match) bool { return r.Member(m.Member).Kind == CSIRT })
+	taken := false
+	for _, m := range matches {
+		who := r.Member(m.Member)
+		g := Grant{Collection: m.Member, Key: m.Key, Verdict: p.Enter(label, who.Clearance, who.Kind, beside)}
+		taken = taken || g.Allow && who.Kind == NetworkOwner
+		v.Grants = append(v.Grants, g)
+	}
+	for i := range v.Grants {
+		if g := &v.Grants[i]; taken && g.Allow && r.Member(g.Collection).Receives == Fallback {
+			g.Verdict = Verdict{Rule: RuleTakenByOwner}
+		}
+	}
+	return v
 }

@@ -135,6 +135,9 @@ type Receipt struct {
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
 	Withheld  int64 `json:"withheld"`
+	// Disagreements counts events of which publisher and networks table say
+	// different countries or AS numbers.
+	Disagreements int64 `json:"disagreements,omitempty"`
 	// Collections counts events by the collection they entered, unclaimed and
 	// the publisher's own feed collection left out.
 	Collections   map[string]int64 `json:"collections"`
@@ -158,6 +161,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Duplicates += o.Duplicates
 	r.Unclaimed += o.Unclaimed
 	r.Withheld += o.Withheld
+	r.Disagreements += o.Disagreements
 	if r.Collections == nil {
 		r.Collections = make(map[string]int64)
 	}

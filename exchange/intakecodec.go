@@ -39,9 +39,7 @@ func (in *Intake) Append(b []byte) []byte {
 // DecodeIntake reads what Append wrote. Every index in the result is in range.
 func DecodeIntake(b []byte) (*Intake, error) {
 	d := decoder{b: b}
-	if d.byte() != recordVersion {
-		d.fail()
-	}
+	d.begin()
 	in := &Intake{Feed: d.text(), Key: d.text()}
 	copy(in.Hash[:], d.take(32))
 	in.At = time.UnixMicro(d.int()).UTC()
@@ -82,6 +80,7 @@ func (e *encoder) receipt(r *Receipt) {
 	for _, n := range [...]int64{r.Rows, r.Events, r.Rejected, r.Duplicates, r.Unclaimed, r.Withheld, r.ProblemsTotal} {
 		e.int(n)
 	}
+	e.int(r.Disagreements)
 	e.uint(uint64(len(r.Collections)))
 	for _, c := range sortedKeys(r.Collections) {
 		e.text(c)
@@ -98,6 +97,9 @@ func (e *encoder) receipt(r *Receipt) {
 func (d *decoder) receipt() (r Receipt) {
 	for _, n := range [...]*int64{&r.Rows, &r.Events, &r.Rejected, &r.Duplicates, &r.Unclaimed, &r.Withheld, &r.ProblemsTotal} {
 		*n = d.int()
+	}
+	if d.version > 1 {
+		r.Disagreements = d.int()
 	}
 	n := d.count()
 	r.Collections = make(map[string]int64, n)

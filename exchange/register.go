@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +46,42 @@ type Constituency struct {
 	Domains   []string       `json:"domains,omitempty" yaml:"domains,omitempty"`
 }
 
+// Keys lists what the constituency is made of, each as a decision names it.
+func (c *Constituency) Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for _, p := range c.Prefixes {
+			if !yield(Key{KeyPrefix, p.Masked().String()}) {
+				return
+			}
+		}
+		for _, n := range c.ASNs {
+			if !yield(Key{KeyASN, FormatASN(n)}) {
+				return
+			}
+		}
+		for _, d := range c.Domains {
+			if !yield(Key{KeyDomain, strings.Trim(strings.ToLower(d), ".")}) {
+				return
+			}
+		}
+		for _, x := range c.Countries {
+			if !yield(Key{KeyCountry, x}) {
+				return
+			}
+		}
+	}
+}
+
+// Receives is what a CSIRT gets of what network owners in its constituency take.
+type Receives string
+
+// Copy is also what is left out: the CSIRT gets what its owners get. With Fallback it
+// gets only what no owner takes.
+const (
+	Copy     Receives = "copy"
+	Fallback Receives = "fallback"
+)
+
 // Member takes part in the exchange. Created and Changed become the times of
 // its identity object; the register keeps them.
 type Member struct {
@@ -52,6 +90,8 @@ type Member struct {
 	Kind         Kind         `json:"kind" yaml:"kind"`
 	Clearance    tlp.Level    `json:"clearance" yaml:"clearance"`
 	Constituency Constituency `json:"constituency,omitzero" yaml:"constituency,omitempty"`
+	// Receives says what a CSIRT gets of what a network owner takes too.
+	Receives Receives `json:"receives,omitempty" yaml:"receives,omitempty"`
 	// Certificates are the client certificates that log the member in: each
 	// sha256: and the hash of the certificate in hexadecimal, or its subject,
 	// as RFC 2253 writes it.
@@ -78,6 +118,15 @@ const (
 	ProfileIndicator   Profile = "indicator"
 )
 
+// Places is whose word on where an address is wins over the other's.
+type Places string
+
+// The publisher's word wins where nothing is said.
+const (
+	PlacesPublisher Places = "publisher"
+	PlacesNetworks  Places = "networks"
+)
+
 // Feed is a named source with a publisher, an operation and a default label.
 type Feed struct {
 	ID            string    `json:"id" yaml:"id"`
@@ -89,8 +138,15 @@ type Feed struct {
 	Confidence    uint8     `json:"confidence,omitempty" yaml:"confidence,omitempty"`
 	AllowReserved bool      `json:"allow_reserved,omitempty" yaml:"allow_reserved,omitempty"`
 	Guidance      string    `json:"guidance,omitempty" yaml:"guidance,omitempty"`
-	Created       time.Time `json:"created" yaml:"created,omitempty"`
-	Changed       time.Time `json:"changed" yaml:"changed,omitempty"`
+	// Keys are the kinds of keys that count for this feed; all where none is named.
+	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
+	// Exclude are members that this feed is not routed to, as if they were not there.
+	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"`
+	// Places says whose word counts where publisher and networks table differ on
+	// where an address is.
+	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`
+	Created time.Time `json:"created" yaml:"created,omitempty"`
+	Changed time.Time `json:"changed" yaml:"changed,omitempty"`
 }
 
 // Collection is a TAXII collection of the exchange. ID is its name, which is
@@ -175,6 +231,8 @@ type Register struct {
 	UUIDs       map[string]string  `json:"uuids"`
 	Tokens      map[string][]Token `json:"tokens"`
 	NetworksKey string             `json:"networks,omitempty"`
+	// Own are the exchange's own addresses, which are nobody's infections.
+	Own []netip.Prefix `json:"own,omitempty"`
 	// Operations are those that feeds ever had, as "publisher operation", and the
 	// feed. The ids of objects are made of both: no other feed may have them.
 	Operations map[string]string `json:"operations,omitempty"`

@@ -24,27 +24,30 @@ import (
 type Router struct {
 	kinds    []*table
 	networks *Networks
+	// tableWins lets the networks table have the last word on where an address is.
+	tableWins bool
 }
 
 var _ exchange.Router = (*Router)(nil)
 
 // table holds the claims of one kind of member.
 type table struct {
-	prefixes  bart.Table[[]exchange.Match]
+	prefixes  bart.Fast[[]exchange.Match]
 	asns      map[uint32][]exchange.Match
 	domains   map[string][]exchange.Match // suffix without its dot
 	countries map[string][]exchange.Match
 }
 
-// New builds the table. networks may be nil: then only what the publisher says
-// places an address.
-func New(members []exchange.Member, networks *Networks) *Router {
+// New builds the table for a feed: of the members that it does not leave out,
+// and the kinds of keys that count for it. networks may be nil: then only what the
+// publisher says places an address.
+func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Router {
 	byKind := make(map[exchange.Kind]*table)
-	r := &Router{networks: networks}
+	r := &Router{networks: networks, tableWins: feed.Places == exchange.PlacesNetworks}
 	sorted := slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range sorted {
 		m := &sorted[i]
-		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner {
+		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner || slices.Contains(feed.Exclude, m.ID) {
 			continue
 		}
 		t := byKind[m.Kind]
@@ -57,29 +60,52 @@ func New(members []exchange.Member, networks *Networks) *Router {
 			byKind[m.Kind] = t
 			r.kinds = append(r.kinds, t)
 		}
-		t.add(m)
+		t.add(m, feed)
 	}
 	return r
 }
 
-func (t *table) add(m *exchange.Member) {
+// Same reports whether two feeds are routed by the same table.
+func Same(a, b *exchange.Feed) bool {
+	return slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Exclude, b.Exclude) && (a.Places == exchange.PlacesNetworks) == (b.Places == exchange.PlacesNetworks)
+}
+
+// counts reports whether a kind of key counts for the feed.
+func counts(feed *exchange.Feed, kind exchange.KeyKind) bool {
+	return len(feed.Keys) == 0 || slices.Contains(feed.Keys, kind)
+}
+
+func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
+	var c exchange.Constituency
+	if counts(feed, exchange.KeyPrefix) {
+		c.Prefixes = m.Constituency.Prefixes
+	}
+	if counts(feed, exchange.KeyASN) {
+		c.ASNs = m.Constituency.ASNs
+	}
+	if counts(feed, exchange.KeyDomain) {
+		c.Domains = m.Constituency.Domains
+	}
+	if counts(feed, exchange.KeyCountry) {
+		c.Countries = m.Constituency.Countries
+	}
 	match := func(kind exchange.KeyKind, value string) exchange.Match {
 		return exchange.Match{Member: m.ID, Key: exchange.Key{Kind: kind, Value: value}}
 	}
-	for _, p := range m.Constituency.Prefixes {
+	for _, p := range c.Prefixes {
 		p = p.Masked()
 		have, _ := t.prefixes.Get(p)
-		t.prefixes.Insert(p, append(have, match(exchange.KeyPrefix, p.String())))
+		t.prefixes.Insert(p, claim(have, match(exchange.KeyPrefix, p.String())))
 	}
-	for _, n := range m.Constituency.ASNs {
-		t.asns[n] = append(t.asns[n], match(exchange.KeyASN, exchange.FormatASN(n)))
+	for _, n := range c.ASNs {
+		t.asns[n] = claim(t.asns[n], match(exchange.KeyASN, exchange.FormatASN(n)))
 	}
-	for _, d := range m.Constituency.Domains {
+	for _, d := range c.Domains {
 		suffix := strings.Trim(strings.ToLower(d), ".")
-		t.domains[suffix] = append(t.domains[suffix], match(exchange.KeyDomain, suffix))
+		t.domains[suffix] = claim(t.domains[suffix], match(exchange.KeyDomain, suffix))
 	}
-	for _, c := range m.Constituency.Countries {
-		t.countries[c] = append(t.countries[c], match(exchange.KeyCountry, c))
+	for _, x := range c.Countries {
+		t.countries[x] = claim(t.countries[x], match(exchange.KeyCountry, x))
 	}
 }
 
@@ -105,40 +131,73 @@ func (t *table) find(a netip.Addr, p exchange.Place, hostname string) []exchange
 	return t.countries[p.Country]
 }
 
-// Route lists the members that answer for the address, sorted by id.
+// Route lists the members that answer for the address, sorted by id. The list is not
+// to be changed.
 func (r *Router) Route(a netip.Addr, p exchange.Place, hostname string) []exchange.Match {
 	var all []exchange.Match
 	for _, t := range r.kinds {
-		all = append(all, t.find(a, p, hostname)...)
+		switch list := t.find(a, p, hostname); {
+		case len(all) == 0:
+			all = list
+		case len(list) > 0:
+			all = inOrder(all, list)
+		}
 	}
-	slices.SortFunc(all, func(a, b exchange.Match) int { return cmp.Compare(a.Member, b.Member) })
-	return slices.CompactFunc(all, func(a, b exchange.Match) bool { return a.Member == b.Member })
+	return all
+}
+
+// inOrder merges two lists of different members, each sorted.
+func inOrder(a, b []exchange.Match) []exchange.Match {
+	all := make([]exchange.Match, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].Member < b[0].Member {
+			all, a = append(all, a[0]), a[1:]
+		} else {
+			all, b = append(all, b[0]), b[1:]
+		}
+	}
+	return append(append(all, a...), b...)
+}
+
+// claim adds a match to those of a key, which one member has once.
+func claim(have []exchange.Match, m exchange.Match) []exchange.Match {
+	if n := len(have); n > 0 && have[n-1].Member == m.Member {
+		return have
+	}
+	return append(have, m)
 }
 
 // Place completes what the publisher said of the address with the networks
-// table: the publisher's word wins, the table fills what is missing.
-func (r *Router) Place(e *exchange.Event) exchange.Place {
-	p := exchange.Place{ASN: e.ASN, Country: e.Country}
-	said := p.ASN != 0 || p.Country != ""
-	if said {
-		p.Evidence = "publisher"
+// table. Where both know, the publisher's word wins, or the table's where the feed
+// says so; differ tells that they do not say the same.
+func (r *Router) Place(e *exchange.Event) (p exchange.Place, differ bool) {
+	said := exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
+	looked := exchange.Place{Evidence: "networks"}
+	if r.networks != nil {
+		n, _ := r.networks.table.Lookup(e.Address)
+		looked.ASN, looked.Country = n.asn, n.country
 	}
-	if r.networks == nil || p.ASN != 0 && p.Country != "" {
-		return p
+	differ = said.ASN != 0 && looked.ASN != 0 && said.ASN != looked.ASN ||
+		said.Country != "" && looked.Country != "" && said.Country != looked.Country
+	first, second := said, looked
+	if r.tableWins {
+		first, second = looked, said
 	}
-	n, ok := r.networks.table.Lookup(e.Address)
-	if !ok || (p.ASN != 0 || n.asn == 0) && (p.Country != "" || n.country == "") {
-		return p
-	}
-	if p.ASN == 0 {
-		p.ASN = n.asn
-	}
-	if p.Country == "" {
-		p.Country = n.country
-	}
-	p.Evidence = "networks"
-	if said {
+	return merged(first, second), differ
+}
+
+// merged is what the first says, completed with what the second does.
+func merged(first, second exchange.Place) exchange.Place {
+	p := exchange.Place{ASN: cmp.Or(first.ASN, second.ASN), Country: cmp.Or(first.Country, second.Country)}
+	one := first.ASN != 0 || first.Country != ""
+	two := first.ASN == 0 && second.ASN != 0 || first.Country == "" && second.Country != ""
+	switch {
+	case one && two:
 		p.Evidence = "publisher+networks"
+	case one:
+		p.Evidence = first.Evidence
+	case two:
+		p.Evidence = second.Evidence
 	}
 	return p
 }

@@ -35,7 +35,7 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		}
 		n.networks, n.netKey = constituency.NewNetworks(rows), r.NetworksKey
 	}
-	n.admission.SetRules(&exchange.Rules{Register: r, Router: constituency.New(r.Members, n.networks), Networks: r.NetworksKey})
+	n.admission.SetRules(&exchange.Rules{Register: r, Router: routers(r, n.networks), Networks: r.NetworksKey})
 	n.api.SetRegister(r)
 	first := n.applied == nil
 	n.applied = r
@@ -60,6 +60,23 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	return n.broker.Disconnect(func(member string) bool {
 		return before == nil || !(*before)[member].equal(after[member])
 	})
+}
+
+// routers makes the tables that route the feeds of a register. Most feeds share one.
+func routers(r *exchange.Register, networks *constituency.Networks) func(*exchange.Feed) exchange.Router {
+	var of []*exchange.Feed
+	var tables []*constituency.Router
+	byFeed := make(map[string]exchange.Router, len(r.Feeds))
+	for i := range r.Feeds {
+		f := &r.Feeds[i]
+		at := slices.IndexFunc(of, func(o *exchange.Feed) bool { return constituency.Same(o, f) })
+		if at < 0 {
+			at = len(of)
+			of, tables = append(of, f), append(tables, constituency.New(r.Members, networks, f))
+		}
+		byFeed[f.ID] = tables[at]
+	}
+	return func(f *exchange.Feed) exchange.Router { return byFeed[f.ID] }
 }
 
 // login is what a member's NATS connection rests on.

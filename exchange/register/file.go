@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,6 +24,8 @@ type File struct {
 	Members     []exchange.Member   `yaml:"members,omitempty"`
 	Feeds       []exchange.Feed     `yaml:"feeds,omitempty"`
 	Collections []exchange.Declared `yaml:"collections,omitempty"`
+	// Own are the exchange's own addresses: they are never taken for infected.
+	Own []netip.Prefix `yaml:"own,omitempty"`
 	// TAXIIIDs are the UUIDs of collections by name. They are made once; a file
 	// that holds them brings them along to another exchange.
 	TAXIIIDs map[string]string `yaml:"taxii_ids,omitempty"`
@@ -50,7 +53,7 @@ func Export(r *exchange.Register) ([]byte, error) {
 	for _, c := range r.Collections() {
 		ids[c.ID] = c.UUID
 	}
-	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, TAXIIIDs: ids})
+	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Own: r.Own, TAXIIIDs: ids})
 }
 
 // Apply brings the file into the register: what it names is added or replaced;
@@ -73,6 +76,10 @@ func (f *File) Apply(r *exchange.Register, prune bool, at time.Time) (diff []str
 		name: "collection", id: func(c *exchange.Declared) string { return c.ID },
 		fill: func(*exchange.Declared) {},
 	}, &diff)
+	if (prune || f.Own != nil) && !slices.Equal(r.Own, f.Own) {
+		diff = append(diff, fmt.Sprintf("~ own %v → %v", r.Own, f.Own))
+		r.Own = f.Own
+	}
 	for _, name := range slices.Sorted(mapKeys(f.TAXIIIDs)) {
 		if id := f.TAXIIIDs[name]; r.UUIDs[name] != id {
 			diff = append(diff, fmt.Sprintf("~ collection %s: TAXII id %s", name, id))

@@ -87,6 +87,11 @@ func validate(r *exchange.Register) error {
 	for i := range r.Declared {
 		c.declared(r, &r.Declared[i])
 	}
+	for _, p := range r.Own {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			c.add("own: a prefix is not valid, or is an IPv4 prefix that is not written as one")
+		}
+	}
 	seen := make(map[string]string)
 	for name, id := range r.UUIDs {
 		if u, err := uuid.Parse(id); err != nil || u.Version() != 4 || u.String() != id {
@@ -137,6 +142,15 @@ func (c *checker) names(r *exchange.Register) {
 }
 
 func (c *checker) member(m *exchange.Member) {
+	switch m.Receives {
+	case "", exchange.Copy:
+	case exchange.Fallback:
+		if m.Kind != exchange.CSIRT {
+			c.add("member %s: receives: fallback is for CSIRTs: what no network owner takes", m.ID)
+		}
+	default:
+		c.add("member %s: receives %.40q is not one of copy, fallback", m.ID, m.Receives)
+	}
 	switch m.Kind {
 	case exchange.CSIRT, exchange.NetworkOwner:
 	case exchange.Publisher, exchange.Peer:
@@ -192,6 +206,19 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 	case exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator:
 	default:
 		c.add("feed %s: profile %.40q is not one of infection, observation, indicator", f.ID, f.Profile)
+	}
+	for _, k := range f.Keys {
+		if !slices.Contains(exchange.KeyKinds(), k) {
+			c.add("feed %s: keys: %.40q is not one of prefix, asn, domain, country", f.ID, k)
+		}
+	}
+	for _, id := range f.Exclude {
+		if r.Member(id) == nil {
+			c.add("feed %s: exclude: there is no member %.60q", f.ID, id)
+		}
+	}
+	if f.Places != "" && f.Places != exchange.PlacesPublisher && f.Places != exchange.PlacesNetworks {
+		c.add("feed %s: places %.40q is not one of publisher, networks", f.ID, f.Places)
 	}
 	if f.Confidence > 100 {
 		c.add("feed %s: confidence is 1 to 100", f.ID)
@@ -251,6 +278,35 @@ func Warnings(r *exchange.Register) (list []string) {
 		if f.DefaultTLP == tlp.Red {
 			list = append(list, fmt.Sprintf("feed %s: default_tlp red reaches nobody: no collection names its readers as persons", f.ID))
 		}
+	}
+	return append(list, overlaps(r)...)
+}
+
+// maxOverlaps is how many overlaps are listed one by one.
+const maxOverlaps = 20
+
+// overlaps lists the keys to which several members of a kind have an equal claim:
+// each of them gets what the key decides.
+func overlaps(r *exchange.Register) (list []string) {
+	type claim struct {
+		kind exchange.Kind
+		key  exchange.Key
+	}
+	by := make(map[claim][]string)
+	for i := range r.Members {
+		m := &r.Members[i]
+		for k := range m.Constituency.Keys() {
+			by[claim{m.Kind, k}] = append(by[claim{m.Kind, k}], m.ID)
+		}
+	}
+	for c, who := range by {
+		if len(who) > 1 {
+			list = append(list, fmt.Sprintf("%s %s: members %s answer for it alike, and each gets what is there", c.key.Kind, c.key.Value, strings.Join(who, ", ")))
+		}
+	}
+	slices.Sort(list)
+	if n := len(list) - maxOverlaps; n > 0 {
+		list = append(list[:maxOverlaps], fmt.Sprintf("%d more keys are claimed by several members", n))
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package sharing_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -46,5 +47,42 @@ func TestTheRowsOwnLabelDecidesFirst(t *testing.T) {
 	}
 	if l := sharing.Effective(tlp.None, tlp.None, tlp.Amber); l != tlp.Amber {
 		t.Error(l)
+	}
+}
+
+// A CSIRT that receives as fallback gets what no owner takes: not what one does, but
+// what a label keeps from the owner.
+func TestFallbackGetsWhatNoOwnerTakes(t *testing.T) {
+	r := &exchange.Register{Members: []exchange.Member{
+		{ID: "cert-copy", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict},
+		{ID: "cert-fall", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Receives: exchange.Fallback},
+		{ID: "owner", Kind: exchange.NetworkOwner, Clearance: tlp.Amber},
+		{ID: "small", Kind: exchange.NetworkOwner, Clearance: tlp.Green},
+	}}
+	policy := exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter}
+	for _, c := range []struct {
+		label   tlp.Level
+		members string
+		want    string
+	}{
+		{tlp.Amber, "cert-copy cert-fall owner", "cert-copy owner"},
+		{tlp.Amber, "cert-copy cert-fall", "cert-copy cert-fall"},
+		{tlp.Amber, "cert-fall small", "cert-fall"},
+		{tlp.AmberStrict, "cert-fall owner", "cert-fall"},
+		{tlp.Red, "cert-fall owner", ""},
+	} {
+		var matches []exchange.Match
+		for _, m := range strings.Fields(c.members) {
+			matches = append(matches, exchange.Match{Member: m})
+		}
+		var got []string
+		for _, g := range policy.Decide(r, c.label, matches).Grants {
+			if g.Allow {
+				got = append(got, g.Collection)
+			}
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s for %s: %q get it, want %q", c.label, c.members, s, c.want)
+		}
 	}
 }
