@@ -92,7 +92,7 @@ type Policy struct {
 type Rules struct {
 	Register *Register
 	// Router returns the table that routes a feed of the register.
-	Router func(f *Feed) Router
+	Router func(f *Feed) Tables
 	// Networks names the version of the networks table.
 	Networks string
 }

@@ -282,6 +282,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("GET /v1/members/{member}", a.handle(a.member))
 	mux.Handle("POST /v1/members/{member}/tokens", a.admin(a.newToken))
 	mux.Handle("DELETE /v1/members/{member}/tokens", a.admin(a.revokeTokens))
+	mux.Handle("GET /v1/explain", a.handle(a.explain))
 	mux.Handle("GET /v1/self", a.handle(a.self))
 	mux.Handle("GET /v1/collections", a.handle(a.listCollections))
 	mux.Handle("GET /v1/collections/{collection}", a.handle(a.showCollection))

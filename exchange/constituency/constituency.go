@@ -26,9 +26,12 @@ type Router struct {
 	networks *Networks
 	// tableWins lets the networks table have the last word on where an address is.
 	tableWins bool
+
+	members []exchange.Member // sorted by id
+	feed    *exchange.Feed
 }
 
-var _ exchange.Router = (*Router)(nil)
+var _ exchange.Tables = (*Router)(nil)
 
 // table holds the claims of one kind of member.
 type table struct {
@@ -43,10 +46,10 @@ type table struct {
 // publisher says places an address.
 func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Router {
 	byKind := make(map[exchange.Kind]*table)
-	r := &Router{networks: networks, tableWins: feed.Places == exchange.PlacesNetworks}
-	sorted := slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range sorted {
-		m := &sorted[i]
+	r := &Router{networks: networks, tableWins: feed.Places == exchange.PlacesNetworks, feed: feed}
+	r.members = slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range r.members {
+		m := &r.members[i]
 		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner || slices.Contains(feed.Exclude, m.ID) {
 			continue
 		}

@@ -63,10 +63,10 @@ func (n *Node) setRegister(r *exchange.Register) error {
 }
 
 // routers makes the tables that route the feeds of a register. Most feeds share one.
-func routers(r *exchange.Register, networks *constituency.Networks) func(*exchange.Feed) exchange.Router {
+func routers(r *exchange.Register, networks *constituency.Networks) func(*exchange.Feed) exchange.Tables {
 	var of []*exchange.Feed
 	var tables []*constituency.Router
-	byFeed := make(map[string]exchange.Router, len(r.Feeds))
+	byFeed := make(map[string]exchange.Tables, len(r.Feeds))
 	for i := range r.Feeds {
 		f := &r.Feeds[i]
 		at := slices.IndexFunc(of, func(o *exchange.Feed) bool { return constituency.Same(o, f) })
@@ -76,7 +76,7 @@ func routers(r *exchange.Register, networks *constituency.Networks) func(*exchan
 		}
 		byFeed[f.ID] = tables[at]
 	}
-	return func(f *exchange.Feed) exchange.Router { return byFeed[f.ID] }
+	return func(f *exchange.Feed) exchange.Tables { return byFeed[f.ID] }
 }
 
 // login is what a member's NATS connection rests on.

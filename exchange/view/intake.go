@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -209,6 +210,50 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 
 // Close ends the look back.
 func (p *past) Close() error { return p.it.Close() }
+
+// HostRecords lists the intake records that hold events of a host's day on a feed, the
+// first of many; withheld events are in none of them.
+func (v *View) HostRecords(feed string, of exchange.HostDay) (list []uint64, err error) {
+	value, found, err := v.get(hostKey(feed, of))
+	if err != nil || !found {
+		return nil, err
+	}
+	h, err := decodeHost(value)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range h.events {
+		list = append(list, e.sequence)
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
+}
+
+// EventRecord returns the intake record of an event, 0 where it is not known.
+func (v *View) EventRecord(feed string, of exchange.HostDay, id exchange.EventID) (uint64, error) {
+	value, found, err := v.get(eventKey(feed, id))
+	if err != nil || found && len(value) >= 8 {
+		return sequenceOf(value), err
+	}
+	value, found, err = v.get(hostKey(feed, of))
+	if err != nil || !found {
+		return 0, err
+	}
+	h, err := decodeHost(value)
+	for _, e := range h.events {
+		if e.id == id {
+			return e.sequence, nil
+		}
+	}
+	return 0, err
+}
+
+func sequenceOf(value []byte) uint64 {
+	if len(value) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
+}
 
 // Introduced tells when a topic was last introduced into a collection.
 func (v *View) Introduced(feed string, x exchange.Introduction) (time.Time, bool, error) {

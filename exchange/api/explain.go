@@ -1,0 +1,191 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// explain says who gets what and why: GET /v1/explain.
+//
+//   - ?address=…, with asn, country, hostname, tlp and feed as a row would say them:
+//     what would happen now, on each feed or the one;
+//   - ?address=…&day=2026-03-19: what did happen to that host's events;
+//   - ?event=…: what did happen to an event, or to the host that a STIX object is about.
+//
+// The operator is told all, the publisher of a feed all about it, and a member what is
+// its own.
+func (a *API) explain(r *request) (any, error) {
+	q := r.URL.Query()
+	list := []*exchange.Explanation{}
+	all, err := a.explanations(r, q)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		x := &all[i]
+		if f := r.x.register.Feed(x.Feed); r.caller == exchange.Admin || f != nil && f.Publisher == r.caller {
+			list = append(list, x)
+		} else if own, some := x.For(r.caller); some {
+			list = append(list, own)
+		}
+	}
+	return list, nil
+}
+
+func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, error) {
+	bad := func(format string, args ...any) error {
+		return fail(http.StatusBadRequest, "Bad parameter", format, args...)
+	}
+	if event := q.Get("event"); event != "" {
+		if _, _, isID := strings.Cut(event, "--"); isID {
+			return a.aboutObject(r, event)
+		}
+		feed, of, id, err := exchange.ParseEventName(event)
+		if err != nil {
+			return nil, bad("event: %v", err)
+		}
+		sequence, err := a.View.EventRecord(feed, of, id)
+		if err != nil || sequence == 0 {
+			return nil, orMissing(err)
+		}
+		list, err := a.happened(of, sequence)
+		for i := range list {
+			if list[i].Event == event {
+				return list[i : i+1], err
+			}
+		}
+		return nil, orMissing(err)
+	}
+	address, err := netip.ParseAddr(q.Get("address"))
+	if err != nil || address.Zone() != "" {
+		return nil, bad("address: %.60q is not an IP address", q.Get("address"))
+	}
+	e := exchange.Event{Address: address.Unmap(), Country: strings.ToUpper(q.Get("country")), Hostname: strings.ToLower(strings.TrimSuffix(q.Get("hostname"), "."))}
+	if e.Country != "" && !exchange.ValidCountry(e.Country) {
+		return nil, bad("country: %.20q is not two letters (ISO 3166-1)", e.Country)
+	}
+	if s := q.Get("asn"); s != "" {
+		n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToUpper(s), "AS"), 10, 32)
+		if err != nil {
+			return nil, bad("asn: %.20q is not an AS number", s)
+		}
+		e.ASN = uint32(n)
+	}
+	if err := e.Label.UnmarshalText([]byte(q.Get("tlp"))); err != nil {
+		return nil, bad("tlp: %v", err)
+	}
+	if s := q.Get("day"); s != "" {
+		day, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			return nil, bad("day: %.20q is not a day such as 2026-03-19 (UTC)", s)
+		}
+		return a.ofHost(r, exchange.HostDay{Address: e.Address, Day: exchange.DayOf(day)}, q.Get("feed"))
+	}
+	var list []exchange.Explanation
+	for _, f := range r.x.register.Feeds {
+		if want := q.Get("feed"); want != "" && want != f.ID {
+			continue
+		}
+		x, err := a.Admission.Explain(f.ID, &e)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, *x)
+	}
+	if len(list) == 0 {
+		return nil, exchange.ErrNoFeed
+	}
+	return list, nil
+}
+
+func orMissing(err error) error {
+	if err == nil {
+		err = taxiiserver.ErrNotFound
+	}
+	return err
+}
+
+// happened reads what did happen to a host's events from one record.
+func (a *API) happened(of exchange.HostDay, sequence uint64) ([]exchange.Explanation, error) {
+	in, err := a.View.Intake(sequence)
+	if err != nil {
+		return nil, err
+	}
+	return in.Happened(of, sequence), nil
+}
+
+// ofHost reads what did happen to a host's events, on one feed or all.
+func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []exchange.Explanation, err error) {
+	for _, f := range r.x.register.Feeds {
+		if feed != "" && feed != f.ID {
+			continue
+		}
+		records, err := a.View.HostRecords(f.ID, of)
+		if err != nil {
+			return nil, err
+		}
+		for _, sequence := range records {
+			some, err := a.happened(of, sequence)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, some...)
+		}
+	}
+	return list, nil
+}
+
+// aboutObject reads what did happen to the host that an object is about: one that the
+// caller may read, and that we made.
+func (a *API) aboutObject(r *request, id string) ([]exchange.Explanation, error) {
+	for i := range r.x.collections {
+		c := &r.x.collections[i]
+		if !r.x.register.MayRead(r.caller, c) {
+			continue
+		}
+		of, found, err := a.hostOf(r, c.ID, id)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return a.ofHost(r, of, "")
+		}
+	}
+	return nil, taxiiserver.ErrNotFound
+}
+
+// hostOf finds the host and day that an object of a collection is about.
+func (a *API) hostOf(r *request, collection, id string) (of exchange.HostDay, found bool, err error) {
+	var day exchange.Day
+	// From a relationship or sighting to what it refers to, and on to the address.
+	for range 4 {
+		p, err := a.View.Page(r.Context(), collection, view.Query{IDs: []string{id}, Limit: 1})
+		if err != nil || p.Count == 0 {
+			return of, false, err
+		}
+		about, err := stix.ParseHost(p.Raw[0])
+		if err != nil {
+			return of, false, err
+		}
+		if !about.Created.IsZero() {
+			day = exchange.DayOf(about.Created)
+		}
+		if about.Address.IsValid() {
+			return exchange.HostDay{Address: about.Address, Day: day}, day != 0, nil
+		}
+		if about.Ref == "" {
+			return of, false, nil
+		}
+		id = about.Ref
+	}
+	return of, false, nil
+}

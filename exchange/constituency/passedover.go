@@ -1,0 +1,80 @@
+package constituency
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// Look is what the networks table says of an address.
+func (r *Router) Look(a netip.Addr) exchange.Place {
+	if r.networks == nil {
+		return exchange.Place{}
+	}
+	n, _ := r.networks.table.Lookup(a)
+	return exchange.Place{ASN: n.asn, Country: n.country}
+}
+
+// PassedOver lists the keys that fit an address and do not count for the feed, with
+// what each stands behind. It looks at every key of every member: it is for
+// explaining, not for routing.
+func (r *Router) PassedOver(a netip.Addr, p exchange.Place, hostname string) (list []exchange.Claim) {
+	won := r.Route(a, p, hostname)
+	for i := range r.members {
+		m := &r.members[i]
+		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner {
+			continue
+		}
+		for k := range m.Constituency.Keys() {
+			if !fits(k, a, p, hostname) || slices.Contains(won, exchange.Match{Member: m.ID, Key: k}) {
+				continue
+			}
+			c := exchange.Claim{Member: m.ID, Key: k}
+			switch {
+			case slices.Contains(r.feed.Exclude, m.ID):
+				c.Reason = "the feed leaves this member out"
+			case !counts(r.feed, k.Kind):
+				c.Reason = fmt.Sprintf("keys of the kind %s do not count for the feed", k.Kind)
+			default:
+				c.Reason = r.behind(m, won)
+			}
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(x, y exchange.Claim) int {
+		return cmp.Or(cmp.Compare(x.Member, y.Member), cmp.Compare(x.Key.Kind, y.Key.Kind), cmp.Compare(x.Key.Value, y.Key.Value))
+	})
+	return list
+}
+
+// behind names the more specific key of a member's kind.
+func (r *Router) behind(m *exchange.Member, won []exchange.Match) string {
+	for _, w := range won {
+		i, ok := slices.BinarySearchFunc(r.members, w.Member, func(m exchange.Member, id string) int { return cmp.Compare(m.ID, id) })
+		if ok && r.members[i].Kind == m.Kind {
+			return fmt.Sprintf("%s of %s is more specific", w.Key.Value, w.Member)
+		}
+	}
+	return "a more specific key counts"
+}
+
+// fits reports whether a key alone would claim an address.
+func fits(k exchange.Key, a netip.Addr, p exchange.Place, hostname string) bool {
+	switch k.Kind {
+	case exchange.KeyPrefix:
+		prefix, err := netip.ParsePrefix(k.Value)
+		return err == nil && prefix.Contains(a)
+	case exchange.KeyASN:
+		return p.ASN != 0 && k.Value == "AS"+strconv.FormatUint(uint64(p.ASN), 10)
+	case exchange.KeyDomain:
+		return hostname == k.Value || strings.HasSuffix(hostname, "."+k.Value)
+	case exchange.KeyCountry:
+		return p.Country == k.Value
+	}
+	return false
+}

@@ -1,0 +1,175 @@
+package exchange
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Claim is a key of a member that fits an address, and why it does not count.
+type Claim struct {
+	Member string `json:"member"`
+	Key    Key    `json:"key"`
+	// Reason says what it stands behind, or what leaves it out.
+	Reason string `json:"reason"`
+}
+
+// Explanation says what would happen to a row on a feed, or what did happen to an
+// event of it, and why.
+type Explanation struct {
+	// Event names the event, "" for a row that is none yet.
+	Event    string     `json:"event,omitempty"`
+	Feed     string     `json:"feed"`
+	Address  netip.Addr `json:"address"`
+	Observed *time.Time `json:"observed,omitempty"`
+	// Intake and Decided say where the journal has it, and when it was decided.
+	Intake  uint64     `json:"intake,omitempty"`
+	Decided *time.Time `json:"decided,omitempty"`
+	// Register and Networks are the versions that decide.
+	Register uint64 `json:"register"`
+	Networks string `json:"networks,omitempty"`
+	// Said is where the publisher said that the address is, Looked what the networks
+	// table says, and Place what counted.
+	Said   *Where `json:"said,omitempty"`
+	Looked *Where `json:"looked_up,omitempty"`
+	Place  Where  `json:"place"`
+	// Hostname is what domains are compared with.
+	Hostname string `json:"hostname,omitempty"`
+	// Refused says why no row of the address is taken.
+	Refused string    `json:"refused,omitempty"`
+	Label   tlp.Level `json:"label,omitempty"`
+	// Grants say who gets it and who does not, each with the key and the rule.
+	Grants []Grant `json:"grants"`
+	// Host is set where the host's whole day was decided otherwise than the event:
+	// another event had a higher label, or placed it elsewhere as well.
+	Host []Grant `json:"host,omitempty"`
+	// PassedOver are keys that fit and did not count.
+	PassedOver []Claim `json:"passed_over,omitempty"`
+}
+
+// Where is a place with who said so.
+type Where struct {
+	ASN      uint32 `json:"asn,omitempty"`
+	Country  string `json:"country,omitempty"`
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// Tables are what routes a feed; constituency has them.
+type Tables interface {
+	Router
+	// Look is what the networks table says of an address.
+	Look(a netip.Addr) Place
+	// PassedOver lists the keys that fit an address and do not count for the feed.
+	PassedOver(a netip.Addr, p Place, hostname string) []Claim
+}
+
+// Explain says what would happen now to a row of a feed: ErrNoFeed where there is
+// no such feed.
+func (a *Admission) Explain(feed string, e *Event) (*Explanation, error) {
+	rules := a.rules.Load()
+	if rules == nil || rules.Register.Feed(feed) == nil {
+		return nil, ErrNoFeed
+	}
+	f := rules.Register.Feed(feed)
+	x := &Explanation{
+		Feed: feed, Address: e.Address, Hostname: e.Hostname, Register: rules.Register.Version, Networks: rules.Networks,
+		Refused: Refused(e.Address, rules.Register, f), Label: max(e.Floor, a.Policy.Effective(e.Label, tlp.None, f.DefaultTLP)), Grants: []Grant{},
+	}
+	route := rules.Router(f)
+	x.place(route, e)
+	place, _ := route.Place(e)
+	x.Place = Where(place)
+	if x.Refused == "" {
+		x.Grants = a.Policy.Decide(rules.Register, x.Label, route.Route(e.Address, place, e.Hostname)).Grants
+		x.PassedOver = route.PassedOver(e.Address, place, e.Hostname)
+	}
+	return x, nil
+}
+
+// place says what publisher and table know of the address.
+func (x *Explanation) place(t Tables, e *Event) {
+	if e.ASN != 0 || e.Country != "" {
+		x.Said = &Where{ASN: e.ASN, Country: e.Country}
+	}
+	if p := t.Look(e.Address); p.ASN != 0 || p.Country != "" {
+		x.Looked = &Where{ASN: p.ASN, Country: p.Country}
+	}
+}
+
+// Happened lists what did happen to a host's events of a record, by its number in the
+// journal.
+func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
+	for i := range in.Events {
+		e := &in.Events[i]
+		if e.Address != of.Address || DayOf(e.Observed) != of.Day {
+			continue
+		}
+		observed, at := e.Observed, in.At
+		d := &in.Decisions[e.Decision]
+		x := Explanation{
+			Event: EventName(in.Feed, &e.Event), Feed: in.Feed, Address: e.Address, Observed: &observed, Intake: sequence, Decided: &at,
+			Register: in.Register, Networks: in.Networks, Place: Where(e.Place), Hostname: e.Hostname, Label: d.Label, Grants: d.Grants,
+		}
+		if e.ASN != 0 || e.Country != "" {
+			x.Said = &Where{ASN: e.ASN, Country: e.Country}
+		}
+		if e.Observation >= 0 {
+			if host := in.Observations[e.Observation].Decision; host != e.Decision {
+				x.Host = in.Decisions[host].Grants
+			}
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// EventName names an event for people to ask about: its feed, UTC day, address and
+// identity.
+func EventName(feed string, e *Event) string {
+	id := e.ID()
+	return strings.Join([]string{feed, DayOf(e.Observed).String(), e.Address.String(), hex.EncodeToString(id[:])}, "/")
+}
+
+// ParseEventName reads what EventName wrote.
+func ParseEventName(name string) (feed string, of HostDay, id EventID, err error) {
+	part := strings.Split(name, "/")
+	bad := fmt.Errorf("%.120q names no event: feed/2026-03-19/address/32 hexadecimal digits does", name)
+	if len(part) != 4 {
+		return "", of, id, bad
+	}
+	day, err1 := time.Parse(time.DateOnly, part[1])
+	address, err2 := netip.ParseAddr(part[2])
+	sum, err3 := hex.DecodeString(part[3])
+	if err1 != nil || err2 != nil || err3 != nil || len(sum) != len(id) {
+		return "", of, id, bad
+	}
+	return part[0], HostDay{address.Unmap(), DayOf(day)}, EventID(sum), nil
+}
+
+// For is what a member may see of an explanation: what is its own. Of what did happen
+// it sees what it was given, because that there is more can be what a label hides.
+func (x *Explanation) For(member string) (own *Explanation, some bool) {
+	own = new(Explanation)
+	*own = *x
+	own.Grants, own.Host, own.PassedOver = []Grant{}, nil, nil
+	for _, g := range x.Grants {
+		if g.Collection == member && (x.Event == "" || g.Allow) {
+			own.Grants = append(own.Grants, g)
+		}
+	}
+	for _, g := range x.Host {
+		if g.Collection == member && g.Allow {
+			own.Host = append(own.Host, g)
+		}
+	}
+	for _, c := range x.PassedOver {
+		if c.Member == member {
+			own.PassedOver = append(own.PassedOver, c)
+		}
+	}
+	return own, len(own.Grants)+len(own.Host)+len(own.PassedOver) > 0
+}

@@ -1,0 +1,52 @@
+package stix
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// About is what an object that one infected host is packaged as tells of the host:
+// its address, or the object that tells more. Created is the start of the day,
+// zero for an address.
+type About struct {
+	Created time.Time
+	Address netip.Addr
+	Ref     string
+}
+
+// ParseHost reads what an object is about.
+func ParseHost(raw []byte) (a About, err error) {
+	var o struct {
+		Type     string   `json:"type"`
+		Created  string   `json:"created"`
+		Value    string   `json:"value"`
+		Pattern  string   `json:"pattern"`
+		Refs     []string `json:"object_refs"`
+		Observed []string `json:"observed_data_refs"`
+		Source   string   `json:"source_ref"`
+		Src      string   `json:"src_ref"`
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return a, objectErr("%v", err)
+	}
+	if o.Created != "" {
+		if a.Created, err = time.Parse(time.RFC3339Nano, o.Created); err != nil {
+			return a, objectErr("created: %v", err)
+		}
+	}
+	value := o.Value
+	if o.Type == "indicator" {
+		_, value, _ = strings.Cut(o.Pattern, "'")
+		value, _, _ = strings.Cut(value, "'")
+	}
+	a.Address, _ = netip.ParseAddr(value) // invalid where it is none
+	for _, ref := range append(append(o.Refs, o.Observed...), o.Source, o.Src) {
+		if a.Ref == "" {
+			a.Ref = ref
+		}
+	}
+	return a, nil
+}
