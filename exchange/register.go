@@ -385,11 +385,14 @@ func HashToken(token string) string {
 // NewCollectionID returns a fresh TAXII collection id (UUIDv4).
 func NewCollectionID() string { return uuid.NewString() }
 
-// Network is one row of the networks table: where a prefix is.
+// Network is one row of the networks table: where a prefix is. What it does not say
+// of itself, a wider prefix can.
 type Network struct {
 	Prefix  netip.Prefix
 	ASN     uint32
 	Country string
+	// NoASN says that no one AS number can be told, whatever a wider prefix has.
+	NoASN bool
 }
 
 // ValidCountry reports whether s is two upper-case letters.

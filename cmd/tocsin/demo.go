@@ -220,7 +220,7 @@ func (d *demo) table(r *exchange.Receipt) {
 	_, _ = fmt.Fprintln(w, "COLLECTION\tADDRESSES\tWHO\tWHY")
 	for _, m := range d.n.Register.Current().Members {
 		if m.Kind == exchange.CSIRT || m.Kind == exchange.NetworkOwner {
-			_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", m.ID, r.Collections[m.ID], m.Name, constituency(&m.Constituency))
+			_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", m.ID, r.Collections[m.ID], m.Name, answersFor(&m.Constituency))
 		}
 	}
 	_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", exchange.Unclaimed, r.Unclaimed, "the operator", "no member answers for these yet")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/url"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/constituency"
+	"github.com/tocsin-exchange/tocsin/exchange/report"
 )
 
 func applyCommand() *cobra.Command {
@@ -137,7 +140,7 @@ func listed(list string) func([]string) string { return func([]string) string { 
 
 func memberCommand() *cobra.Command {
 	line := func(w io.Writer, m api.Member) {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, m.Kind, m.Clearance, m.Name, constituency(&m.Constituency))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, m.Kind, m.Clearance, m.Name, answersFor(&m.Constituency))
 	}
 	return group("member", "Members and their credentials",
 		reading("list", "List the members", 0, listed("/v1/members"), func(w io.Writer, list []api.Member) {
@@ -153,7 +156,7 @@ func memberCommand() *cobra.Command {
 		memberToken(), memberRevoke())
 }
 
-func constituency(c *exchange.Constituency) string {
+func answersFor(c *exchange.Constituency) string {
 	var list []string
 	list = append(list, c.Countries...)
 	for _, n := range c.ASNs {
@@ -263,21 +266,40 @@ func networksImport() *cobra.Command {
 	var a access
 	var format string
 	c := &cobra.Command{
-		Use: "import FILE|-", Short: "Put a table in force: CSV with prefix, asn, cc", Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if format != "csv" {
-				return usagef("--format %s is not read (use csv)", format)
-			}
-			text, err := readInput(c, args[0])
-			if err != nil {
-				return err
+		Use: "import FILE…|-", Short: "Put tables in force that say where addresses are", Args: arguments(1, 100),
+		Long: `Put tables in force that say where addresses are: all that are named, as one, in place of
+the one before. Of what several say of a prefix, the last counts; AS number and country are
+each taken from the longest prefix of which they are said.
+
+Formats, plain or compressed with gzip or zstd: csv (prefix,asn,cc), ranges (from,to and AS number or
+country), rir (delegated-extended), pfx2as (RouteViews), mmdb (MaxMind, DB-IP, IPinfo).`,
+		RunE: func(c *cobra.Command, files []string) error {
+			var rows []exchange.Network
+			for _, file := range files {
+				text, err := readInput(c, file)
+				if err != nil {
+					return err
+				}
+				plain, err := report.Decompress(bytes.NewReader(text))
+				if err == nil {
+					text, err = io.ReadAll(plain)
+				}
+				var some []exchange.Network
+				if err == nil {
+					some, err = constituency.ParseTable(text, format)
+				}
+				if err != nil {
+					return &hinted{fmt.Errorf("%s: %w", file, err), "nothing was changed"}
+				}
+				say(c, "%s: %d prefixes", file, len(some))
+				rows = append(rows, some...)
 			}
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			var out api.Networks
-			if err := client.Do(c.Context(), "PUT", "/v1/networks", nil, text, &out); err != nil {
+			if err := client.Do(c.Context(), "PUT", "/v1/networks", nil, constituency.FormatNetworks(rows), &out); err != nil {
 				return err
 			}
 			say(c, "%d prefixes in force", out.Prefixes)
@@ -285,6 +307,6 @@ func networksImport() *cobra.Command {
 		},
 	}
 	a.flags(c)
-	c.Flags().StringVar(&format, "format", "csv", "csv")
+	c.Flags().StringVar(&format, "format", "", "one of "+strings.Join(constituency.TableFormats(), ", ")+" (default: by content)")
 	return c
 }

@@ -175,11 +175,8 @@ func claim(have []exchange.Match, m exchange.Match) []exchange.Match {
 // says so; differ tells that they do not say the same.
 func (r *Router) Place(e *exchange.Event) (p exchange.Place, differ bool) {
 	said := exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
-	looked := exchange.Place{Evidence: "networks"}
-	if r.networks != nil {
-		n, _ := r.networks.table.Lookup(e.Address)
-		looked.ASN, looked.Country = n.asn, n.country
-	}
+	looked := r.networks.look(e.Address)
+	looked.Evidence = "networks"
 	differ = said.ASN != 0 && looked.ASN != 0 && said.ASN != looked.ASN ||
 		said.Country != "" && looked.Country != "" && said.Country != looked.Country
 	first, second := said, looked
@@ -205,24 +202,42 @@ func merged(first, second exchange.Place) exchange.Place {
 	return p
 }
 
-// Networks is an immutable table of where prefixes are.
+// Networks is an immutable table of where prefixes are. AS number and country are
+// looked up apart: each by the longest prefix of which it is told.
 type Networks struct {
-	table bart.Table[network]
+	asns      bart.Fast[uint32]
+	countries bart.Fast[string]
+	prefixes  int
 }
 
-type network struct {
-	asn     uint32
-	country string
-}
-
-// NewNetworks builds the table; of two rows for one prefix the later counts.
+// NewNetworks builds the table; of two rows for one prefix the later counts for what it
+// says.
 func NewNetworks(rows []exchange.Network) *Networks {
 	n := new(Networks)
-	for _, row := range rows {
-		n.table.Insert(row.Prefix.Masked(), network{row.ASN, row.Country})
+	codes := make(map[string]string) // each once
+	for _, row := range joined(rows) {
+		n.prefixes++
+		if row.ASN != 0 || row.NoASN {
+			n.asns.Insert(row.Prefix.Masked(), row.ASN)
+		}
+		if row.Country != "" {
+			if codes[row.Country] == "" {
+				codes[row.Country] = strings.Clone(row.Country)
+			}
+			n.countries.Insert(row.Prefix.Masked(), codes[row.Country])
+		}
 	}
 	return n
 }
 
+// look returns what is told of an address.
+func (n *Networks) look(a netip.Addr) (p exchange.Place) {
+	if n != nil {
+		p.ASN, _ = n.asns.Lookup(a)
+		p.Country, _ = n.countries.Lookup(a)
+	}
+	return p
+}
+
 // Len returns how many prefixes the table has.
-func (n *Networks) Len() int { return n.table.Size() }
+func (n *Networks) Len() int { return n.prefixes }

@@ -81,8 +81,8 @@ func TestNetworksFillWhatThePublisherLeftOut(t *testing.T) {
 		{"240.2.0.1", 0, "", exchange.Place{ASN: 1, Country: "AT", Evidence: "networks"}},
 		{"240.2.0.1", 9, "", exchange.Place{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
 		{"240.2.0.1", 9, "FR", exchange.Place{ASN: 9, Country: "FR", Evidence: "publisher"}},
-		{"240.1.0.1", 0, "", exchange.Place{ASN: 2, Evidence: "networks"}},
-		{"240.1.0.1", 9, "", exchange.Place{ASN: 9, Evidence: "publisher"}},
+		{"240.1.0.1", 0, "", exchange.Place{ASN: 2, Country: "AT", Evidence: "networks"}},
+		{"240.1.0.1", 9, "", exchange.Place{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
 		{"2001:db8::1", 0, "FR", exchange.Place{ASN: 3, Country: "FR", Evidence: "publisher+networks"}},
 		{"241.0.0.1", 0, "", exchange.Place{}},
 	} {

@@ -2,6 +2,7 @@ package constituency
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -53,14 +54,7 @@ func ParseNetworks(r io.Reader) ([]exchange.Network, error) {
 			row, err = network1(rec, prefix, asn, cc)
 		}
 		if err != nil {
-			line, _ := in.FieldPos(0)
-			var syntax *csv.ParseError
-			if errors.As(err, &syntax) {
-				line, err = syntax.Line, syntax.Err
-			} else if len(rec) == 0 {
-				return nil, fmt.Errorf("networks: %w", err)
-			}
-			problems = append(problems, fmt.Errorf("line %d: %w", line, err))
+			problems = append(problems, atLine(in, rec, err))
 			continue
 		}
 		rows = append(rows, row)
@@ -69,6 +63,19 @@ func ParseNetworks(r io.Reader) ([]exchange.Network, error) {
 		return nil, errors.Join(problems...)
 	}
 	return rows, nil
+}
+
+// atLine names the line of a record that is not good, or that could not be read.
+func atLine(in *csv.Reader, rec []string, err error) error {
+	var syntax *csv.ParseError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("line %d: %w", syntax.Line, syntax.Err)
+	case len(rec) == 0:
+		return err
+	}
+	line, _ := in.FieldPos(0)
+	return fmt.Errorf("line %d: %w", line, err)
 }
 
 func network1(rec []string, prefix, asn, cc int) (n exchange.Network, err error) {
@@ -83,7 +90,7 @@ func network1(rec []string, prefix, asn, cc int) (n exchange.Network, err error)
 			if err != nil {
 				return n, fmt.Errorf("%.20q is not an AS number", s)
 			}
-			n.ASN = uint32(v)
+			n.ASN, n.NoASN = uint32(v), v == 0
 		}
 	}
 	if cc >= 0 {
@@ -97,14 +104,37 @@ func network1(rec []string, prefix, asn, cc int) (n exchange.Network, err error)
 	return n, nil
 }
 
-// FormatNetworks writes the table in the form that ParseNetworks reads, sorted.
+// FormatNetworks writes the table in the form that ParseNetworks reads, sorted; what
+// several rows say of a prefix is one row.
 func FormatNetworks(rows []exchange.Network) []byte {
-	sorted := slices.Clone(rows)
-	slices.SortStableFunc(sorted, func(a, b exchange.Network) int { return a.Prefix.Compare(b.Prefix) })
 	var b bytes.Buffer
 	b.WriteString("prefix,asn,cc\n")
-	for _, n := range sorted {
-		fmt.Fprintf(&b, "%s,%d,%s\n", n.Prefix, n.ASN, n.Country)
+	for _, n := range joined(rows) {
+		asn := ""
+		if n.ASN != 0 || n.NoASN {
+			asn = strconv.FormatUint(uint64(n.ASN), 10)
+		}
+		fmt.Fprintf(&b, "%s,%s,%s\n", n.Prefix, asn, n.Country)
 	}
 	return b.Bytes()
+}
+
+// joined sorts rows and makes one of those of a prefix: the later counts for what it
+// says.
+func joined(rows []exchange.Network) []exchange.Network {
+	sorted := slices.Clone(rows)
+	slices.SortStableFunc(sorted, func(a, b exchange.Network) int { return a.Prefix.Compare(b.Prefix) })
+	out := sorted[:0]
+	for _, n := range sorted {
+		if len(out) == 0 || out[len(out)-1].Prefix != n.Prefix {
+			out = append(out, n)
+			continue
+		}
+		have := &out[len(out)-1]
+		if n.ASN != 0 || n.NoASN {
+			have.ASN, have.NoASN = n.ASN, n.NoASN
+		}
+		have.Country = cmp.Or(n.Country, have.Country)
+	}
+	return out
 }

@@ -12,13 +12,7 @@ import (
 )
 
 // Look is what the networks table says of an address.
-func (r *Router) Look(a netip.Addr) exchange.Place {
-	if r.networks == nil {
-		return exchange.Place{}
-	}
-	n, _ := r.networks.table.Lookup(a)
-	return exchange.Place{ASN: n.asn, Country: n.country}
-}
+func (r *Router) Look(a netip.Addr) exchange.Place { return r.networks.look(a) }
 
 // PassedOver lists the keys that fit an address and do not count for the feed, with
 // what each stands behind. It looks at every key of every member: it is for

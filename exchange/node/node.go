@@ -9,7 +9,6 @@
 package node
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -343,7 +342,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 func parseNetworks(text []byte) ([]byte, int, error) {
-	rows, err := constituency.ParseNetworks(bytes.NewReader(text))
+	rows, err := constituency.ParseTable(text, "")
 	if err != nil {
 		return nil, 0, err
 	}
