@@ -43,17 +43,8 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &draft{
-		past: past, f: f, rules: rules, feed: rules.Register.Feed(f.feed), route: rules.Router(rules.Register.Feed(f.feed)),
-		in: &Intake{
-			Feed: s.Feed, Key: s.Key, Hash: s.Hash, At: time.Now().UTC().Truncate(time.Microsecond),
-			Register: rules.Register.Version, Networks: rules.Networks, Receipt: s.Receipt,
-			Events: make([]Accepted, 0, len(s.Events)), Observations: make([]Observation, 0, len(s.Events)),
-		},
-		seen: make(map[EventID]bool, len(s.Events)), decisions: make(map[string]int),
-		hosts: make(map[HostDay]int, len(s.Events)), addresses: make(map[netip.Addr]bool, len(s.Events)),
-		called: make(map[netip.Addr]bool),
-	}
+	d = f.draft(rules, past, len(s.Events))
+	d.in.Key, d.in.Hash, d.in.Receipt = s.Key, s.Hash, s.Receipt
 	defer func() { // the draft is kept for a while
 		d.past = nil
 		err = errors.Join(err, past.Close())
@@ -74,6 +65,20 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 	}
 	d.count()
 	return d, d.introduce()
+}
+
+// draft begins a record of some n events or observations.
+func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
+	feed := rules.Register.Feed(f.feed)
+	return &draft{
+		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
+		in: &Intake{
+			Feed: f.feed, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
+			Events: make([]Accepted, 0, n), Observations: make([]Observation, 0, n),
+		},
+		seen: make(map[EventID]bool, n), decisions: make(map[string]int),
+		hosts: make(map[HostDay]int, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
+	}
 }
 
 // event decides about one event and merges it into its host's day.
@@ -197,11 +202,7 @@ func (d *draft) settle(day *hostDay) {
 	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	var matches []Match
-	for _, p := range o.Places {
-		matches = union(matches, d.route.Route(o.Address, p.Place, p.Hostname))
-	}
-	o.Decision = d.decision(o.Label, matches)
+	o.Decision = d.decision(o.Label, placed(d.route, o))
 }
 
 // decision returns the index of the decision for a label and claims.
@@ -294,8 +295,10 @@ func (d *draft) introduce() error {
 			topics = append(topics, o.Place.Country)
 		}
 		for _, topic := range topics {
-			if err := ask(own, topic); err != nil {
-				return err
+			if !d.in.Backfill { // which adds nothing to it
+				if err := ask(own, topic); err != nil {
+					return err
+				}
 			}
 			for _, g := range d.in.Decisions[o.Decision].Grants {
 				if !g.Allow {

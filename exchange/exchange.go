@@ -126,11 +126,15 @@ const MaxProblems = 1000
 // Receipt is the answer to a publisher: where every row went. Rows equals
 // Events plus Rejected plus Duplicates.
 type Receipt struct {
-	Feed       string `json:"feed"`
-	Rows       int64  `json:"rows"`
-	Events     int64  `json:"events"`
-	Rejected   int64  `json:"rejected"`
-	Duplicates int64  `json:"duplicates"`
+	// ID is what it can be read again by, "" where it is not kept. One of several requests
+	// names theirs in Receipts instead.
+	ID         string   `json:"id,omitempty"`
+	Receipts   []string `json:"receipts,omitempty"`
+	Feed       string   `json:"feed"`
+	Rows       int64    `json:"rows"`
+	Events     int64    `json:"events"`
+	Rejected   int64    `json:"rejected"`
+	Duplicates int64    `json:"duplicates"`
 	// Unclaimed counts events that nobody answers for; Withheld those that
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
@@ -155,6 +159,9 @@ func (r *Receipt) AddProblem(p Problem) {
 
 // Add adds the counts of another receipt of the same feed.
 func (r *Receipt) Add(o *Receipt) {
+	if o.ID != "" {
+		r.Receipts = append(r.Receipts, o.ID)
+	}
 	r.Rows += o.Rows
 	r.Events += o.Events
 	r.Rejected += o.Rejected

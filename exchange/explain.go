@@ -29,6 +29,8 @@ type Explanation struct {
 	// Intake and Decided say where the journal has it, and when it was decided.
 	Intake  uint64     `json:"intake,omitempty"`
 	Decided *time.Time `json:"decided,omitempty"`
+	// Backfill says that it was given later, to who answers for the host since.
+	Backfill bool `json:"backfill,omitempty"`
 	// Register and Networks are the versions that decide.
 	Register uint64 `json:"register"`
 	Networks string `json:"networks,omitempty"`
@@ -103,6 +105,15 @@ func (x *Explanation) place(t Tables, e *Event) {
 // Happened lists what did happen to a host's events of a record, by its number in the
 // journal.
 func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
+	for i := range in.Observations {
+		if o := &in.Observations[i]; in.Backfill && o.HostDay == of {
+			at, d := in.At, &in.Decisions[o.Decision]
+			list = append(list, Explanation{
+				Feed: in.Feed, Address: o.Address, Observed: &o.Last, Intake: sequence, Decided: &at, Backfill: true,
+				Register: in.Register, Networks: in.Networks, Place: Where(o.Place), Label: d.Label, Grants: d.Grants,
+			})
+		}
+	}
 	for i := range in.Events {
 		e := &in.Events[i]
 		if e.Address != of.Address || DayOf(e.Observed) != of.Day {
@@ -157,7 +168,7 @@ func (x *Explanation) For(member string) (own *Explanation, some bool) {
 	*own = *x
 	own.Grants, own.Host, own.PassedOver = []Grant{}, nil, nil
 	for _, g := range x.Grants {
-		if g.Collection == member && (x.Event == "" || g.Allow) {
+		if g.Collection == member && (x.Intake == 0 || g.Allow) {
 			own.Grants = append(own.Grants, g)
 		}
 	}

@@ -119,9 +119,13 @@ type Intake struct {
 	// At is the wall clock at admission: UTC, whole microseconds.
 	At time.Time
 	// Register and Networks are the versions that decided.
-	Register      uint64
-	Networks      string
-	Receipt       Receipt
+	Register uint64
+	Networks string
+	Receipt  Receipt
+	// Backfill says that it repeats what earlier records tell of hosts, for members that
+	// answer for them since: it has no events, and adds nothing to the feed's own
+	// collection.
+	Backfill      bool
 	Decisions     []Decision
 	Observations  []Observation
 	Events        []Accepted

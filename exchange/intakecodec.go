@@ -16,6 +16,7 @@ func (in *Intake) Append(b []byte) []byte {
 	e.uint(in.Register)
 	e.text(in.Networks)
 	e.receipt(&in.Receipt)
+	e.bool(in.Backfill)
 	e.uint(uint64(len(in.Decisions)))
 	for i := range in.Decisions {
 		e.decision(&in.Decisions[i])
@@ -46,6 +47,7 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	in.Register, in.Networks = d.uint(), d.text()
 	in.Receipt = d.receipt()
 	in.Receipt.Feed = in.Feed
+	in.Backfill = d.version > 1 && d.byte() != 0
 	in.Decisions = make([]Decision, d.count())
 	for i := range in.Decisions {
 		in.Decisions[i] = d.decision()

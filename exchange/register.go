@@ -142,6 +142,9 @@ type Feed struct {
 	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
 	// Exclude are members that this feed is not routed to, as if they were not there.
 	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"`
+	// Backfill is how far back a member that joins, or answers for more, gets what is
+	// there; zero for not at all.
+	Backfill Window `json:"backfill,omitzero" yaml:"backfill,omitempty"`
 	// Places says whose word counts where publisher and networks table differ on
 	// where an address is.
 	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`

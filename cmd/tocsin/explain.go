@@ -82,8 +82,12 @@ A member is told what is its own, a publisher all about its feeds.`,
 func showExplanation(out io.Writer, x *exchange.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
-	if x.Event != "" {
-		row("event", "%s", x.Event)
+	if x.Decided != nil {
+		if x.Backfill {
+			row("back-fill", "%s on feed %s, given to who answers for it since", x.Address, x.Feed)
+		} else {
+			row("event", "%s", x.Event)
+		}
 		row("decided", "%s, intake %d", x.Decided.Format("2006-01-02T15:04:05Z"), x.Intake)
 	} else {
 		row("address", "%s on feed %s, now", x.Address, x.Feed)

@@ -55,6 +55,9 @@ func applyCommand() *cobra.Command {
 			for _, w := range out.Warnings {
 				say(c, "warning: %s", w)
 			}
+			for _, p := range out.Backfill {
+				say(c, "back-fill: %s is given %d hosts of feed %s that are there already", p.Member, p.Hosts, p.Feed)
+			}
 			switch {
 			case len(out.Diff) == 0:
 				say(c, "nothing to change; the register is at version %d", out.Version)

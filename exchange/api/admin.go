@@ -21,6 +21,8 @@ type Applied struct {
 	DryRun   bool     `json:"dry_run,omitempty"`
 	Diff     []string `json:"diff"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Backfill is what members are given of what is there already.
+	Backfill []exchange.Planned `json:"backfill,omitempty"`
 }
 
 func (r *request) body() ([]byte, error) {
@@ -55,10 +57,12 @@ func (a *API) apply(r *request) (any, error) {
 		out.Diff = file.Apply(reg, prune, at)
 		return nil
 	}
-	var next *exchange.Register
-	if out.DryRun {
-		next, err = a.Register.Preview(change)
-	} else {
+	base := a.Register.Current()
+	next, err := a.Register.Preview(change)
+	if err == nil {
+		out.Backfill, err = a.PlanBackfill(r.Context(), base, next)
+	}
+	if err == nil && !out.DryRun {
 		next, err = a.Register.Change(r.Context(), r.caller, change)
 	}
 	if err != nil {

@@ -38,6 +38,9 @@ type Journal interface {
 	// SetStatus keeps a text under an id for two days, on all nodes.
 	SetStatus(ctx context.Context, id string, text []byte) error
 	Status(ctx context.Context, id string) (text []byte, found bool, err error)
+	// SetReceipt keeps a publisher's receipt, on all nodes.
+	SetReceipt(ctx context.Context, id string, text []byte) error
+	Receipt(ctx context.Context, id string) (text []byte, found bool, err error)
 }
 
 // Parts are what the API stands on.
@@ -49,6 +52,8 @@ type Parts struct {
 	Poster    *exchange.Poster
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
+	// PlanBackfill counts what a change of the register would give members of the past.
+	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]exchange.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
 	// Open is closed when there is something to be read; until then all but
@@ -272,6 +277,7 @@ func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	limited := func(h http.HandlerFunc) http.Handler { return http.MaxBytesHandler(h, maxBody) }
 	mux.Handle("POST /v1/feeds/{feed}/events", a.handle(a.publish))
+	mux.Handle("GET /v1/receipts/{receipt}", a.handle(a.readReceipt))
 	mux.Handle("GET /v1/feeds", a.handle(a.feeds))
 	mux.Handle("GET /v1/feeds/{feed}", a.handle(a.feed))
 	mux.Handle("GET /v1/register", a.admin(a.export))

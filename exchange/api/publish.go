@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
@@ -53,8 +56,49 @@ func (a *API) publish(r *request) (any, error) {
 	if in.replayed > 0 && in.replayed == in.settled {
 		r.w.Header().Set("Idempotent-Replayed", "true")
 	}
+	if err := in.keep(r.Context()); err != nil {
+		return nil, err
+	}
 	writeJSON(r.w, status, &in.receipt)
 	return nil, nil
+}
+
+// keep makes the receipt one that can be read again. A request that is repeated
+// has the receipt of the first.
+func (in *ingest) keep(ctx context.Context) error {
+	if in.dry {
+		return nil
+	}
+	id := uuid.New()
+	if in.key != "" {
+		id = uuid.NewSHA1(uuid.NameSpaceOID, []byte("tocsin receipt "+in.feed+" "+in.key))
+	}
+	in.receipt.ID = id.String()
+	text, err := json.Marshal(&in.receipt)
+	if err != nil {
+		return err
+	}
+	return in.a.Journal.SetReceipt(ctx, in.receipt.ID, text)
+}
+
+// readReceipt answers a receipt again: GET /v1/receipts/{id}.
+func (a *API) readReceipt(r *request) (any, error) {
+	id, err := uuid.Parse(r.PathValue("receipt"))
+	if err != nil {
+		return nil, taxiiserver.ErrNotFound
+	}
+	text, found, err := a.Journal.Receipt(r.Context(), id.String())
+	if err != nil || !found {
+		return nil, orMissing(err)
+	}
+	receipt := new(exchange.Receipt)
+	if err := json.Unmarshal(text, receipt); err != nil {
+		return nil, err
+	}
+	if f := r.x.register.Feed(receipt.Feed); f == nil || !r.x.register.MayPublish(r.caller, f) {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return receipt, nil
 }
 
 // body remembers why it could not be read to its end.

@@ -169,3 +169,24 @@ func (e *Exchange) Do(t testing.TB, method, path, user, token, body string, head
 	}
 	return res.StatusCode, res.Header, string(text)
 }
+
+// Settled waits until members that the register gives more of the past have it.
+func (e *Exchange) Settled(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
+		done, _, err := e.Journal.BackfilledTo(t.Context())
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal("back-filling did not end", err)
+		}
+		if done >= e.Register.Current().Version {
+			break
+		}
+	}
+	intake, blocks, err := e.Journal.Ends(t.Context())
+	if err == nil {
+		err = e.View.Wait(t.Context(), intake, blocks)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -32,12 +32,14 @@ import (
 
 // The streams, and the subjects' prefixes.
 const (
-	IntakeStream = exchange.IntakeStream
-	BlocksStream = exchange.BlocksStream
-	intakePrefix = "tocsin.e."
-	blocksPrefix = "tocsin.c."
-	stateBucket  = "TOCSIN_STATE"
-	statusBucket = "TOCSIN_STATUS"
+	IntakeStream   = exchange.IntakeStream
+	BlocksStream   = exchange.BlocksStream
+	intakePrefix   = "tocsin.e."
+	blocksPrefix   = "tocsin.c."
+	stateBucket    = "TOCSIN_STATE"
+	backfilledKey  = "backfilled"
+	statusBucket   = "TOCSIN_STATUS"
+	receiptsBucket = "TOCSIN_RECEIPTS"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -45,13 +47,13 @@ var ErrDamaged = errors.New("the journal is damaged")
 
 // Journal gives access to both logs. It is safe for concurrent use.
 type Journal struct {
-	js     jetstream.JetStream
-	intake jetstream.Stream
-	blocks jetstream.Stream
-	state  jetstream.KeyValue
-	status jetstream.KeyValue
-	enc    *zstd.Encoder
-	dec    *zstd.Decoder
+	js               jetstream.JetStream
+	intake           jetstream.Stream
+	blocks           jetstream.Stream
+	state            jetstream.KeyValue
+	status, receipts texts
+	enc              *zstd.Encoder
+	dec              *zstd.Decoder
 
 	mu      sync.Mutex
 	packers map[string]*packer
@@ -78,7 +80,10 @@ func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}
-	if j.status, err = openStatus(ctx, js); err != nil {
+	if j.status, err = j.openTexts(ctx, statusBucket, "What became of members' submissions", statusFor); err != nil {
+		return nil, err
+	}
+	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts", receiptsFor); err != nil {
 		return nil, err
 	}
 	if j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
@@ -291,6 +296,31 @@ func (j *Journal) CarriedTo(ctx context.Context, feed string) (uint64, error) {
 func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64) error {
 	if _, err := j.state.Put(ctx, "carried."+feed, strconv.AppendUint(nil, sequence, 10)); err != nil {
 		return fmt.Errorf("write position of feed %s: %w", feed, err)
+	}
+	return nil
+}
+
+// BackfilledTo returns up to which version of the register members were given what was
+// there already, and false where that was never set.
+func (j *Journal) BackfilledTo(ctx context.Context) (uint64, bool, error) {
+	e, err := j.state.Get(ctx, backfilledKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("read position of back-filling: %w", err)
+	}
+	n, err := strconv.ParseUint(string(e.Value()), 10, 64)
+	if err != nil {
+		return 0, false, fmt.Errorf("read position of back-filling: %w", err)
+	}
+	return n, true, nil
+}
+
+// SetBackfilledTo records that a version of the register has been back-filled.
+func (j *Journal) SetBackfilledTo(ctx context.Context, version uint64) error {
+	if _, err := j.state.Put(ctx, backfilledKey, strconv.AppendUint(nil, version, 10)); err != nil {
+		return fmt.Errorf("write position of back-filling: %w", err)
 	}
 	return nil
 }

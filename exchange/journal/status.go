@@ -14,63 +14,88 @@ import (
 )
 
 // statusFor is how long a request's status can be asked for: TAXII 2.1 section
-// 4.3 wants 24 hours.
-const statusFor = 48 * time.Hour
+// 4.3 wants 24 hours. receiptsFor is how long publishers find their receipts.
+const (
+	statusFor   = 48 * time.Hour
+	receiptsFor = 90 * 24 * time.Hour
+)
 
 // statusChunk keeps a value well below what a message may hold.
 const statusChunk = 512 << 10
 
-func openStatus(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: statusBucket, Description: "What became of members' submissions", TTL: statusFor,
-	})
+// texts keeps texts under ids for a while, on all nodes.
+type texts struct {
+	j  *Journal
+	kv jetstream.KeyValue
+}
+
+func (j *Journal) openTexts(ctx context.Context, bucket, what string, ttl time.Duration) (texts, error) {
+	kv, err := j.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: what, TTL: ttl})
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", statusBucket, err)
+		return texts{}, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return kv, nil
+	return texts{j, kv}, nil
 }
 
 // SetStatus keeps a text under an id for two days, on all nodes.
 func (j *Journal) SetStatus(ctx context.Context, id string, text []byte) error {
-	n := 0
-	for chunk := range slices.Chunk(j.enc.EncodeAll(text, nil), statusChunk) {
-		if _, err := j.status.Put(ctx, id+"."+strconv.Itoa(n), chunk); err != nil {
-			return fmt.Errorf("write status %s: %w", id, err)
-		}
-		n++
-	}
-	// Last, so that what is found is whole.
-	if _, err := j.status.Put(ctx, id, strconv.AppendInt(nil, int64(n), 10)); err != nil {
-		return fmt.Errorf("write status %s: %w", id, err)
-	}
-	return nil
+	return j.status.set(ctx, id, text)
 }
 
 // Status returns the text that was set under the id, and false where there is
 // none, or none any more.
 func (j *Journal) Status(ctx context.Context, id string) ([]byte, bool, error) {
-	head, err := j.status.Get(ctx, id)
+	return j.status.get(ctx, id)
+}
+
+// SetReceipt keeps a publisher's receipt for 90 days, on all nodes.
+func (j *Journal) SetReceipt(ctx context.Context, id string, text []byte) error {
+	return j.receipts.set(ctx, id, text)
+}
+
+// Receipt returns a receipt, and false where there is none, or none any more.
+func (j *Journal) Receipt(ctx context.Context, id string) ([]byte, bool, error) {
+	return j.receipts.get(ctx, id)
+}
+
+func (t texts) set(ctx context.Context, id string, text []byte) error {
+	n := 0
+	for chunk := range slices.Chunk(t.j.enc.EncodeAll(text, nil), statusChunk) {
+		if _, err := t.kv.Put(ctx, id+"."+strconv.Itoa(n), chunk); err != nil {
+			return fmt.Errorf("write %s %s: %w", t.kv.Bucket(), id, err)
+		}
+		n++
+	}
+	// Last, so that what is found is whole.
+	if _, err := t.kv.Put(ctx, id, strconv.AppendInt(nil, int64(n), 10)); err != nil {
+		return fmt.Errorf("write %s %s: %w", t.kv.Bucket(), id, err)
+	}
+	return nil
+}
+
+func (t texts) get(ctx context.Context, id string) ([]byte, bool, error) {
+	head, err := t.kv.Get(ctx, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read status %.40q: %w", id, err)
+		return nil, false, fmt.Errorf("read %s %.40q: %w", t.kv.Bucket(), id, err)
 	}
 	n, err := strconv.Atoi(string(head.Value()))
 	if err != nil {
-		return nil, false, fmt.Errorf("status %.40q: %w", id, exchange.ErrRecord)
+		return nil, false, fmt.Errorf("%s %.40q: %w", t.kv.Bucket(), id, exchange.ErrRecord)
 	}
 	var packed []byte
 	for i := range n {
-		e, err := j.status.Get(ctx, id+"."+strconv.Itoa(i))
+		e, err := t.kv.Get(ctx, id+"."+strconv.Itoa(i))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil, false, nil // its time is up
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("read status %.40q: %w", id, err)
+			return nil, false, fmt.Errorf("read %s %.40q: %w", t.kv.Bucket(), id, err)
 		}
 		packed = append(packed, e.Value()...)
 	}
-	text, err := j.Decompress(nil, packed)
+	text, err := t.j.Decompress(nil, packed)
 	return text, err == nil, err
 }

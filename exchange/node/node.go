@@ -101,6 +101,7 @@ type Node struct {
 	done     chan struct{}
 
 	open     chan struct{} // closed when members may log in
+	changed  chan struct{} // tells back-filling of a register; its room is one
 	requests sync.WaitGroup
 	halt     context.CancelFunc // of requests under way
 }
@@ -114,7 +115,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	opt.Memory = cmp.Or(opt.Memory, 768<<20)
 	limitHeap(opt.Memory)
 	spareProcessor()
-	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
+	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{}), changed: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))
@@ -177,7 +178,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Fatal: n.fail, Gate: &n.gate},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -215,6 +216,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		return err
 	}
 	close(n.open)
+	n.run(following, "back-fill", func() error { return n.backfill(following) })
 	return nil
 }
 
@@ -239,26 +241,28 @@ func (n *Node) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// run has something go on until ctx ends; where it fails, the node does.
+func (n *Node) run(ctx context.Context, what string, f func() error) {
+	n.wg.Go(func() {
+		if err := f(); err != nil && ctx.Err() == nil {
+			n.fail(fmt.Errorf("%s: %w", what, err))
+		}
+	})
+}
+
 // follow applies both streams to the view until ctx ends.
 func (n *Node) follow(ctx context.Context) {
-	run := func(what string, f func() error) {
-		n.wg.Go(func() {
-			if err := f(); err != nil && ctx.Err() == nil {
-				n.fail(fmt.Errorf("%s: %w", what, err))
-			}
-		})
-	}
-	run("follow intake", func() error {
+	n.run(ctx, "follow intake", func() error {
 		return n.Journal.FollowIntake(ctx, n.View.Applied()+1, func(m journal.Message, _ uint64) error {
 			return n.View.ApplyIntake(ctx, m.Sequence, m.Data)
 		})
 	})
-	run("follow blocks", func() error {
+	n.run(ctx, "follow blocks", func() error {
 		return n.Journal.FollowBlocks(ctx, n.View.AppliedBlocks()+1, func(b *exchange.Block, _ uint64) error {
 			return n.View.ApplyBlock(b)
 		})
 	})
-	run("watch the register", func() error { return n.Register.Watch(ctx) })
+	n.run(ctx, "watch the register", func() error { return n.Register.Watch(ctx) })
 }
 
 // ready reports why the node is not ready.

@@ -35,10 +35,14 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		}
 		n.networks, n.netKey = constituency.NewNetworks(rows), r.NetworksKey
 	}
-	n.admission.SetRules(&exchange.Rules{Register: r, Router: routers(r, n.networks), Networks: r.NetworksKey})
+	n.admission.SetRules(newRules(r, n.networks))
 	n.api.SetRegister(r)
 	first := n.applied == nil
 	n.applied = r
+	select {
+	case n.changed <- struct{}{}:
+	default: // it is told already
+	}
 	after := newLogins(r)
 	before := n.logins.Swap(&after)
 	if !first && maps.EqualFunc(*before, after, login.equal) {

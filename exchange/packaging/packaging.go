@@ -65,7 +65,7 @@ func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
 		}
 	}
 	for i := range in.Observations {
-		b.host(&in.Observations[i], &in.Decisions[in.Observations[i].Decision])
+		b.host(&in.Observations[i], &in.Decisions[in.Observations[i].Decision], in.Backfill)
 	}
 	list := make([]exchange.Share, 0, len(b.shares))
 	for _, s := range b.shares {
@@ -115,8 +115,9 @@ func (b *builder) introduce(x exchange.Introduction) error {
 	return err
 }
 
-// host packages one observation and adds it to every collection that takes it.
-func (b *builder) host(o *exchange.Observation, d *exchange.Decision) {
+// host packages one observation and adds it to every collection that takes it. The
+// feed's own has what is back-filled.
+func (b *builder) host(o *exchange.Observation, d *exchange.Decision, backfill bool) {
 	var g *exchange.Group
 	add := func(collection string) {
 		if g == nil {
@@ -131,7 +132,7 @@ func (b *builder) host(o *exchange.Observation, d *exchange.Decision) {
 			add(grant.Collection)
 		}
 	}
-	if own := exchange.FeedCollection(b.feed.ID); o.Label <= b.ceilings[own] {
+	if own := exchange.FeedCollection(b.feed.ID); !backfill && o.Label <= b.ceilings[own] {
 		add(own)
 	}
 }

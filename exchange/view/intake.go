@@ -96,6 +96,9 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 				return err
 			}
 		}
+		if in.Backfill && len(h.events) < maxInline {
+			h.events = append(h.events, hostEvent{sequence: sequence})
+		}
 		for _, id := range events[i] {
 			if len(h.events) == maxInline {
 				w.set(eventKey(in.Feed, id), append(at[:8:8], 1))

@@ -1,0 +1,267 @@
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Window is a length of time as the register's file writes it: 30d, 24h, 90m.
+type Window time.Duration
+
+// MarshalText writes days where it is whole days.
+func (w Window) MarshalText() ([]byte, error) {
+	d := time.Duration(w)
+	if d != 0 && d%(24*time.Hour) == 0 {
+		return fmt.Appendf(nil, "%dd", d/(24*time.Hour)), nil
+	}
+	return []byte(d.String()), nil
+}
+
+// UnmarshalText reads days, or what Go writes a duration as.
+func (w *Window) UnmarshalText(text []byte) error {
+	s := string(text)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%.40q is not a length of time such as 30d or 24h", s)
+		}
+		*w = Window(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%.40q is not a length of time such as 30d or 24h", s)
+	}
+	*w = Window(d)
+	return nil
+}
+
+// String returns it as the file has it.
+func (w Window) String() string {
+	text, _ := w.MarshalText() // never fails
+	return string(text)
+}
+
+// Gained lists the members that a version of the register gives a key that they did not
+// have in the one before.
+func Gained(base, next *Register) (list []string) {
+	for i := range next.Members {
+		m := &next.Members[i]
+		had := make(map[Key]bool)
+		if old := base.Member(m.ID); old != nil && old.Kind == m.Kind {
+			for k := range old.Constituency.Keys() {
+				had[k] = true
+			}
+		}
+		for k := range m.Constituency.Keys() {
+			if !had[k] {
+				list = append(list, m.ID)
+				break
+			}
+		}
+	}
+	return list
+}
+
+// Backfill is what members are to get of a feed's past because they answer for more of
+// it since a version of the register: hosts that were seen within the feed's window and
+// decided before that version, and that they did not get under the one before.
+type Backfill struct {
+	Feed    string
+	Members []string
+	Version uint64
+	Base    *Rules
+	Since   time.Time
+}
+
+// Planned is how many hosts of a feed's past a change of the register gives a member.
+type Planned struct {
+	Member string `json:"member"`
+	Feed   string `json:"feed"`
+	Hosts  int64  `json:"hosts"`
+}
+
+// errBehind ends the walk over records at those that the version itself decided.
+var errBehind = errors.New("decided under the new register")
+
+// Backfill carries it out, record by record between what is published meanwhile, and
+// returns how many hosts it was for each member. What was done before, in a run that did
+// not end, is not done again.
+func (a *Admission) Backfill(ctx context.Context, job *Backfill) (map[string]int64, error) {
+	f, err := a.feed(ctx, job.Feed)
+	if err != nil {
+		return nil, err
+	}
+	total := make(map[string]int64)
+	var last *Pending
+	err = a.Log.EachIntake(ctx, job.Feed, 0, func(old *Intake, sequence uint64) error {
+		if old.Register >= job.Version {
+			return errBehind
+		}
+		p, given, err := f.backfill(ctx, job, old, sequence)
+		if p != nil {
+			last = p
+		}
+		add(total, given)
+		return err
+	})
+	if errors.Is(err, errBehind) {
+		err = nil
+	}
+	if err == nil && last != nil {
+		err = last.Wait(ctx)
+	}
+	return total, err
+}
+
+// CountBackfill says how many hosts it would be for each member, under rules that are
+// not in force yet.
+func (a *Admission) CountBackfill(ctx context.Context, job *Backfill, rules *Rules) (map[string]int64, error) {
+	f, err := a.feed(ctx, job.Feed)
+	if err != nil {
+		return nil, err
+	}
+	total := make(map[string]int64)
+	err = a.Log.EachIntake(ctx, job.Feed, 0, func(old *Intake, _ uint64) error {
+		if old.Backfill {
+			return nil
+		}
+		if err := f.lock(ctx); err != nil {
+			return err
+		}
+		defer f.unlock()
+		d, err := f.gains(rules, job, old)
+		if err == nil {
+			add(total, d.gained())
+		}
+		return err
+	})
+	return total, err
+}
+
+func add(total, more map[string]int64) {
+	for m, n := range more {
+		total[m] += n
+	}
+}
+
+// backfill gives what a record tells of hosts to those who gained.
+func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *Intake, sequence uint64) (*Pending, map[string]int64, error) {
+	if old.Backfill {
+		return nil, nil, nil // what it repeats is in another record
+	}
+	if err := f.lock(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer f.unlock()
+	if err := f.prune(ctx); err != nil {
+		return nil, nil, err
+	}
+	f.a.Gate.RLock()
+	defer f.a.Gate.RUnlock()
+	rules := f.a.rules.Load()
+	if rules.Register.Feed(f.feed) == nil {
+		return nil, nil, nil
+	}
+	// No publisher's key has a space in it.
+	key := fmt.Sprintf("backfill %d %d", job.Version, sequence)
+	hash := sha256.Sum256([]byte(key))
+	if p, err := f.replay(&Submission{Feed: f.feed, Key: key, Hash: hash}); p != nil || err != nil {
+		return p, nil, err
+	}
+	d, err := f.gains(rules, job, old)
+	if err != nil || len(d.in.Observations) == 0 {
+		return nil, nil, err
+	}
+	d.in.Key, d.in.Hash = key, hash
+	if err := d.introduce(); err != nil {
+		return nil, nil, err
+	}
+	p, err := f.append(ctx, d)
+	return p, d.gained(), err
+}
+
+// gains drafts the record that gives what an earlier one tells of hosts to those who
+// gained. The caller holds the turn.
+func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, err error) {
+	past, err := f.a.Sightings.Past(f.feed)
+	if err != nil {
+		return nil, err
+	}
+	d = f.draft(rules, past, len(old.Observations))
+	d.in.Backfill = true
+	defer func() {
+		d.past = nil
+		err = errors.Join(err, past.Close())
+	}()
+	before := job.Base.Router(d.feed)
+	for i := range old.Observations {
+		o := &old.Observations[i]
+		if o.Last.Before(job.Since) || Refused(o.Address, rules.Register, d.feed) != "" {
+			continue
+		}
+		day, err := d.day(o.HostDay)
+		if err != nil {
+			return d, err
+		}
+		now := day.past.Observation
+		if !day.past.Known || !now.Modified.Equal(o.Modified) || day.observation >= 0 {
+			continue // another record has the host's day as it is now
+		}
+		had := old.Decisions[o.Decision].Grants
+		if before != nil {
+			was := f.a.Policy.Decide(job.Base.Register, now.Label, placed(before, &now))
+			had = slices.Concat(had, was.Grants)
+		}
+		v := Decision{Label: now.Label}
+		for _, g := range f.a.Policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
+			got := slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && h.Allow })
+			if g.Allow && !got && slices.Contains(job.Members, g.Collection) {
+				v.Grants = append(v.Grants, g)
+			}
+		}
+		if len(v.Grants) == 0 {
+			continue
+		}
+		now.New, now.NewAddress = false, false
+		now.Decision = d.keep(v)
+		day.observation = len(d.in.Observations)
+		d.in.Observations = append(d.in.Observations, now)
+	}
+	return d, nil
+}
+
+// placed lists who answers for a host wherever it was that day.
+func placed(r Router, o *Observation) (matches []Match) {
+	for _, p := range o.Places {
+		matches = union(matches, r.Route(o.Address, p.Place, p.Hostname))
+	}
+	return matches
+}
+
+// keep returns the index of a decision, which is in the record once.
+func (d *draft) keep(v Decision) int {
+	i := slices.IndexFunc(d.in.Decisions, func(have Decision) bool { return have.Label == v.Label && slices.Equal(have.Grants, v.Grants) })
+	if i < 0 {
+		i = len(d.in.Decisions)
+		d.in.Decisions = append(d.in.Decisions, v)
+	}
+	return i
+}
+
+// gained counts the draft's hosts by who is given them.
+func (d *draft) gained() map[string]int64 {
+	total := make(map[string]int64)
+	for i := range d.in.Observations {
+		for _, g := range d.in.Decisions[d.in.Observations[i].Decision].Grants {
+			total[g.Collection]++
+		}
+	}
+	return total
+}
