@@ -22,8 +22,10 @@ var allowed = map[string][]string{
 	"taxii/taxiiclient":           {"taxii"},
 	"taxii/taxiiserver/taxiitest": {},
 	"config":                      {},
+	"stix/pattern":                {},
+	"stix/lint":                   {"stix", "stix/pattern", "stix/tlp"},
 	"exchange":                    {"stix", "stix/tlp"},
-	"exchange/report":             {"exchange", "stix", "stix/tlp"},
+	"exchange/report":             {"exchange", "stix", "stix/pattern", "stix/tlp"},
 	"exchange/constituency":       {"exchange"},
 	"exchange/sharing":            {"exchange", "stix", "stix/tlp"},
 	"exchange/packaging":          {"exchange", "stix", "stix/tlp"},
@@ -32,7 +34,7 @@ var allowed = map[string][]string{
 	"exchange/view":               {"exchange", "stix", "stix/tlp"},
 	"exchange/register":           {"exchange", "stix/tlp"},
 	// The HTTP face reads the view and the register, and parses what is published.
-	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},
+	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/report"},
 	"exchange/node": {

@@ -29,6 +29,9 @@ import (
 // maxBody bounds request bodies, but for a publisher's rows, which stream.
 const maxBody = 256 << 20
 
+// maxLint bounds what is looked through for problems: it is read whole.
+const maxLint = 8 << 20
+
 // Journal is what the API asks of the journal.
 type Journal interface {
 	// Verify walks the chains of the collections.
@@ -288,6 +291,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("GET /v1/members/{member}", a.handle(a.member))
 	mux.Handle("POST /v1/members/{member}/tokens", a.admin(a.newToken))
 	mux.Handle("DELETE /v1/members/{member}/tokens", a.admin(a.revokeTokens))
+	mux.Handle("POST /v1/lint", http.MaxBytesHandler(a.handle(a.lint), maxLint))
 	mux.Handle("GET /v1/explain", a.handle(a.explain))
 	mux.Handle("GET /v1/self", a.handle(a.self))
 	mux.Handle("GET /v1/collections", a.handle(a.listCollections))

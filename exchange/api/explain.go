@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/lint"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -105,6 +106,15 @@ func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, er
 		return nil, exchange.ErrNoFeed
 	}
 	return list, nil
+}
+
+// lint says what is wrong with STIX 2.1 objects: POST /v1/lint.
+func (a *API) lint(r *request) (any, error) {
+	text, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	return append([]lint.Problem{}, lint.Check(text)...), nil
 }
 
 func orMissing(err error) error {

@@ -1,12 +1,12 @@
 package report
 
 import (
-	"regexp"
-	"strings"
+	"net/netip"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/pattern"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -112,15 +112,29 @@ func (s *stixObjects) end(to *found) {
 		s.sighting(o, to)
 	}
 	for _, o := range s.others {
-		for _, address := range patternAddresses(o.Pattern) {
-			if s.seen[address] {
-				continue
-			}
-			d := newDraft(o.line)
-			d.set("ip", "pattern", scalar(address))
-			d.set("timestamp", "valid_from", o.ValidFrom)
-			s.finish(d, o, to)
+		s.indicator(o, to)
+	}
+}
+
+// indicator adds the hosts that a pattern names, and no observed-data does.
+func (s *stixObjects) indicator(o *stixObject, to *found) {
+	addresses, err := patternAddresses(o.Pattern)
+	if err != nil {
+		to.problem(rowError(o.line, "pattern", "%v", err))
+	}
+	for _, address := range addresses {
+		address, err := single(address)
+		if err != nil {
+			to.problem(rowError(o.line, "pattern", "%v", err))
+			continue
 		}
+		if a, err := netip.ParseAddr(address); err == nil && s.seen[a.String()] {
+			continue
+		}
+		d := newDraft(o.line)
+		d.set("ip", "pattern", scalar(address))
+		d.set("timestamp", "valid_from", o.ValidFrom)
+		s.finish(d, o, to)
 	}
 }
 
@@ -190,12 +204,22 @@ func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
 	d.end(to)
 }
 
-var addressPattern = regexp.MustCompile(`ipv[46]-addr:value\s*=\s*'([0-9A-Fa-f:.]{2,45})'`)
-
-// patternAddresses lists the addresses that a pattern names by equality.
-func patternAddresses(pattern string) (list []string) {
-	for _, m := range addressPattern.FindAllStringSubmatch(pattern, -1) {
-		list = append(list, strings.ToLower(m[1]))
+// patternAddresses lists the addresses that a pattern says are there: by equality, in a
+// list, or as a subset of one address.
+func patternAddresses(text string) (list []string, err error) {
+	p, err := pattern.Parse(text)
+	if err != nil {
+		return nil, err
 	}
-	return list
+	p.Each(func(c *pattern.Comparison) {
+		if c.Path.Type != "ipv4-addr" && c.Path.Type != "ipv6-addr" || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
+			return
+		}
+		if c.Operator == "=" || c.Operator == "IN" || c.Operator == "ISSUBSET" {
+			for _, v := range c.Values {
+				list = append(list, v.Value)
+			}
+		}
+	})
+	return list, nil
 }

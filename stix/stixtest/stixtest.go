@@ -6,6 +6,7 @@ package stixtest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,22 +108,24 @@ func (v *Validator) Check(t testing.TB, raw []byte) {
 	if v == nil {
 		return
 	}
+	if err := v.Validate(raw); err != nil {
+		t.Errorf("%s\n%v", raw, err)
+	}
+}
+
+// Validate says in what an object does not fit the schema of its type.
+func (v *Validator) Validate(raw []byte) error {
 	var head struct{ Type string }
 	if err := json.Unmarshal(raw, &head); err != nil {
-		t.Errorf("%v: %s", err, raw)
-		return
+		return err
 	}
 	schema := v.byType[head.Type]
 	if schema == nil {
-		t.Errorf("no schema for type %q", head.Type)
-		return
+		return fmt.Errorf("no schema for type %q", head.Type)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
-		t.Errorf("%v: %s", err, raw)
-		return
+		return err
 	}
-	if err := schema.Validate(doc); err != nil {
-		t.Errorf("%s\n%v", raw, err)
-	}
+	return schema.Validate(doc)
 }

@@ -1,0 +1,294 @@
+// Package lint says what is wrong with STIX 2.1 objects: every problem, with where
+// it is, how bad, and the section of the standard that says so. It judges each object
+// alone, and a bundle's objects against each other.
+package lint
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/pattern"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Severity is how bad a problem is.
+type Severity string
+
+// An Error is against a requirement of the standard; a Warning is allowed, and
+// likely to be misread or refused by others.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+)
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	// Path is where, as JSONPath (RFC 9535), from what was given.
+	Path     string   `json:"path"`
+	Severity Severity `json:"severity"`
+	Reason   string   `json:"reason"`
+	// Section is that of STIX 2.1.
+	Section string `json:"section,omitempty"`
+}
+
+func (p Problem) String() string {
+	s := fmt.Sprintf("%s: %s: %s", p.Path, p.Severity, p.Reason)
+	if p.Section != "" {
+		s += " (STIX 2.1, " + p.Section + ")"
+	}
+	return s
+}
+
+// Check reports all problems of a bundle, a TAXII envelope or an object.
+func Check(text []byte) []Problem {
+	var c checker
+	var outer struct {
+		Type    string            `json:"type"`
+		ID      string            `json:"id"`
+		Objects []json.RawMessage `json:"objects"`
+	}
+	if !json.Valid(text) {
+		err := json.Unmarshal(text, &outer)
+		c.add("$", Error, "", "is not JSON: %v", err)
+		return c.list
+	}
+	if err := json.Unmarshal(text, &outer); err != nil || outer.Type != "bundle" && outer.Objects == nil {
+		return Object(text, "$")
+	}
+	if outer.Type == "bundle" {
+		if typ, err := stix.ParseID(outer.ID); err != nil || typ != "bundle" {
+			c.add("$.id", Error, "8", "%.80q is not bundle-- and a UUID", outer.ID)
+		}
+	}
+	ids := make(map[string]string)
+	for i, raw := range outer.Objects {
+		at := fmt.Sprintf("$.objects[%d]", i)
+		c.list = append(c.list, Object(raw, at)...)
+		var o struct{ ID, Modified string }
+		if json.Unmarshal(raw, &o) != nil {
+			continue // that is named already
+		}
+		key := o.ID + " " + o.Modified
+		if first := ids[key]; first != "" {
+			c.add(at+".id", Error, "3.3", "%s is in the bundle at %s already, with the same modified", o.ID, first)
+		}
+		ids[key] = at
+	}
+	return c.list
+}
+
+// Object reports all problems of one object, which stands at a path.
+func Object(raw []byte, at string) []Problem {
+	c := checker{at: at}
+	if _, err := stix.ParseHead(raw); err != nil {
+		c.add("", Error, "3.1", "%v", err)
+		if !json.Valid(raw) {
+			return c.list
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var o map[string]any
+	if err := d.Decode(&o); err != nil {
+		return c.list // no object: that is named already
+	}
+	c.object(o)
+	sort.SliceStable(c.list, func(i, j int) bool { return c.list[i].Path < c.list[j].Path })
+	return c.list
+}
+
+// checker collects problems.
+type checker struct {
+	at   string
+	list []Problem
+}
+
+func (c *checker) add(path string, s Severity, section, format string, args ...any) {
+	if path != "" && c.at != "" {
+		path = "." + path
+	}
+	c.list = append(c.list, Problem{Path: c.at + path, Severity: s, Section: section, Reason: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) object(o map[string]any) {
+	typ, _ := o["type"].(string)
+	t, known := types[typ]
+	if !known {
+		t = object{section: "7.3"}
+		if _, extended := o["extensions"]; !extended {
+			c.add("type", Warning, "7.3", "%.60q is no type of STIX 2.1, and no extension defines it", typ)
+		}
+		_, versioned := o["created"]
+		t.sco = !versioned
+	}
+	want := slices.Clone(t.required)
+	switch {
+	case typ == "marking-definition":
+		want = append(want, "spec_version", "created")
+	case !t.sco:
+		want = append(want, "spec_version", "created", "modified")
+	}
+	if v, ok := o["spec_version"]; ok && v != "2.1" {
+		c.add("spec_version", Error, "3.2", "is %.20v; 2.1 is meant here", v)
+	}
+	for _, name := range want {
+		if _, ok := o[name]; !ok {
+			section := t.section
+			if name == "spec_version" || name == "created" || name == "modified" {
+				section = "3.2"
+			}
+			c.add("", Error, section, "%s has no %s", typ, name)
+		}
+	}
+	if len(t.anyOf) > 0 && !slices.ContainsFunc(t.anyOf, func(name string) bool { _, ok := o[name]; return ok }) {
+		c.add("", Error, t.section, "%s has none of %s", typ, strings.Join(t.anyOf, ", "))
+	}
+	for name, v := range o {
+		c.property(name, v)
+	}
+	for _, pair := range append(t.orders, [2]string{"created", "modified"}) {
+		c.order(o, pair[0], pair[1], t.section)
+	}
+	c.values(typ, o, t.section)
+}
+
+// property checks what holds for a property wherever it is.
+func (c *checker) property(name string, v any) {
+	if len(name) > 250 || strings.ContainsFunc(name, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_') }) {
+		c.add(strconv.Quote(name), Error, "3.1", "a property's name is of a-z, 0-9 and _, 250 at most")
+	}
+	switch x := v.(type) {
+	case nil:
+		c.add(name, Error, "3.1", "is null; leave it out")
+	case []any:
+		if len(x) == 0 {
+			c.add(name, Error, "2.12", "is an empty list; leave it out")
+		}
+		if strings.HasSuffix(name, "_refs") {
+			for i, ref := range x {
+				c.reference(fmt.Sprintf("%s[%d]", name, i), name, ref)
+			}
+		}
+	case map[string]any:
+		if len(x) == 0 {
+			c.add(name, Error, "2.3", "is an empty dictionary; leave it out")
+		}
+	case string:
+		if times[name] {
+			if _, ok := timestamp(x); !ok {
+				c.add(name, Error, "2.16", "%.60q is no timestamp such as 2026-03-19T00:04:07.000Z", x)
+			}
+		}
+		if strings.HasSuffix(name, "_ref") {
+			c.reference(name, name, x)
+		}
+	default:
+		if times[name] {
+			c.add(name, Error, "2.16", "is no timestamp")
+		}
+	}
+}
+
+func timestamp(s string) (time.Time, bool) {
+	at, err := time.Parse(time.RFC3339Nano, s)
+	return at, err == nil && strings.HasSuffix(s, "Z")
+}
+
+func (c *checker) reference(at, name string, v any) {
+	id, _ := v.(string)
+	typ, err := stix.ParseID(id)
+	if err != nil {
+		c.add(at, Error, "2.9", "%.80q is no identifier", fmt.Sprint(v))
+		return
+	}
+	if may := targets[name]; may != nil && !slices.Contains(may, typ) {
+		c.add(at, Error, "3.2", "refers to %s, and may to %s", typ, strings.Join(may, " or "))
+	}
+	if name == "object_marking_refs" {
+		if _, ok := tlp.FromMarking(id); !ok {
+			c.add(at, Warning, "7.2", "%s is no TLP marking that is known here: nobody may be shown the object", id)
+		}
+	}
+}
+
+// order checks that the second time is not before the first.
+func (c *checker) order(o map[string]any, first, second, section string) {
+	a, _ := o[first].(string)
+	b, _ := o[second].(string)
+	from, ok1 := timestamp(a)
+	to, ok2 := timestamp(b)
+	if !ok1 || !ok2 {
+		return
+	}
+	if to.Before(from) || second == "valid_until" && !to.After(from) {
+		c.add(second, Error, section, "%s is before %s %s", b, first, a)
+	}
+}
+
+// values checks properties of which the standard bounds the value.
+func (c *checker) values(typ string, o map[string]any, section string) {
+	between := func(name, section string, low, high float64) {
+		v, ok := o[name]
+		if !ok {
+			return
+		}
+		n, ok := v.(json.Number)
+		f, err := n.Float64()
+		if !ok || err != nil || f != math.Trunc(f) || f < low || f > high {
+			c.add(name, Error, section, "is %.40v, not a whole number from %.0f to %.0f", v, low, high)
+		}
+	}
+	between("confidence", "3.2", 0, 100)
+	text := func(name string) string { s, _ := o[name].(string); return s }
+	switch typ {
+	case "indicator":
+		if kind := text("pattern_type"); kind == "stix" {
+			if _, err := pattern.Parse(text("pattern")); err != nil {
+				c.add("pattern", Error, "9", "%v", err)
+			}
+		}
+	case "observed-data":
+		between("number_observed", section, 1, 999_999_999)
+	case "sighting":
+		between("count", section, 0, 999_999_999)
+	case "network-traffic":
+		between("src_port", section, 0, 65_535)
+		between("dst_port", section, 0, 65_535)
+	case "autonomous-system":
+		between("number", section, 0, 1<<32-1)
+	case "malware":
+		if o["is_family"] == true && text("name") == "" {
+			c.add("", Error, section, "a malware family has no name")
+		}
+	case "ipv4-addr", "ipv6-addr":
+		c.address(text("value"), typ == "ipv4-addr", section)
+	case "identity":
+		if text("identity_class") == "" {
+			c.add("", Warning, section, "identity has no identity_class")
+		}
+	}
+}
+
+func (c *checker) address(value string, four bool, section string) {
+	p, err := netip.ParsePrefix(value)
+	if err != nil {
+		a, bad := netip.ParseAddr(value)
+		if bad != nil || a.Zone() != "" {
+			c.add("value", Error, section, "%.60q is neither an address nor in CIDR notation", value)
+			return
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p.Addr().Is4() != four {
+		c.add("value", Error, section, "%.60q is of the other IP version", value)
+	}
+}
