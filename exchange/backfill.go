@@ -156,6 +156,9 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *Intake, s
 	if old.Backfill {
 		return nil, nil, nil // what it repeats is in another record
 	}
+	if err := f.slack(ctx); err != nil {
+		return nil, nil, err
+	}
 	if err := f.lock(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -185,6 +188,23 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *Intake, s
 	}
 	p, err := f.append(ctx, d)
 	return p, d.gained(), err
+}
+
+// patience is how long a record's back-filling makes way for what is published.
+const patience = time.Second
+
+// slack waits until little of what is published is on its way, or patience ends.
+func (f *feedWriter) slack(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); len(f.slots) > 0 && time.Now().Before(end); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // gains drafts the record that gives what an earlier one tells of hosts to those who

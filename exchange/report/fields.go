@@ -165,6 +165,8 @@ func setDst(ev *exchange.Event, v []byte) (err error) {
 // earliest bounds the times that are believed; the other bound is a day ahead.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+var began = time.Now()
+
 var (
 	spacedLayouts = []string{time.DateTime, "2006-01-02 15:04:05Z07:00"}
 	isoLayouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05"}
@@ -189,7 +191,8 @@ func setTime(ev *exchange.Event, v []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is not a time: use 2026-03-19T00:04:07Z, or 2026-03-19 00:04:07 in UTC", s)
 	}
-	if at.Before(earliest) || at.After(time.Now().Add(24*time.Hour)) {
+	// What is before the process began needs no look at the clock.
+	if at.Before(earliest) || at.After(began) && at.After(time.Now().Add(24*time.Hour)) {
 		return fmt.Errorf("%q is before 2000 or more than a day ahead", s)
 	}
 	ev.Observed = at.UTC().Truncate(time.Millisecond)
@@ -234,6 +237,7 @@ func setText(to *string, v []byte) error {
 	switch {
 	case len(v) > maxText:
 		return fmt.Errorf("is %d bytes long, %d is the limit", len(v), maxText)
+	case printable(v):
 	case !utf8.Valid(v):
 		return errors.New("is not UTF-8")
 	case bytes.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }):
@@ -241,6 +245,16 @@ func setText(to *string, v []byte) error {
 	}
 	*to = string(v)
 	return nil
+}
+
+// printable reports whether all is ASCII and can be seen.
+func printable(v []byte) bool {
+	for _, c := range v {
+		if c < 0x20 || c > 0x7e {
+			return false
+		}
+	}
+	return true
 }
 
 func setHostname(ev *exchange.Event, v []byte) error {
@@ -258,7 +272,7 @@ func setProtocol(ev *exchange.Event, v []byte) error {
 	if err != nil {
 		return err
 	}
-	ev.Protocol = strings.TrimSpace(transport + " " + ev.Protocol)
+	ev.Protocol = both(transport, ev.Protocol)
 	return nil
 }
 
@@ -267,8 +281,15 @@ func setApplication(ev *exchange.Event, v []byte) error {
 	if err != nil {
 		return err
 	}
-	ev.Protocol = strings.TrimSpace(ev.Protocol + " " + application)
+	ev.Protocol = both(ev.Protocol, application)
 	return nil
+}
+
+func both(transport, application string) string {
+	if transport == "" || application == "" {
+		return transport + application
+	}
+	return transport + " " + application
 }
 
 func protocolName(v []byte) (name string, err error) {
