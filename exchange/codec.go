@@ -209,6 +209,7 @@ func (e *encoder) observation(o *Observation) {
 	e.text(o.Malware)
 	e.text(o.Provider)
 	e.text(o.Protocol)
+	e.text(o.Extra)
 	e.uint(uint64(len(o.Contacts)))
 	for i := range o.Contacts {
 		c := &o.Contacts[i]
@@ -233,6 +234,9 @@ func (d *decoder) observation() (o Observation) {
 		o.Places[i] = Placed{Place: d.place(), Hostname: d.text()}
 	}
 	o.Malware, o.Provider, o.Protocol = d.text(), d.text(), d.text()
+	if d.version > 1 {
+		o.Extra = d.text()
+	}
 	o.Contacts = make([]stix.Contact, d.count())
 	for i := range o.Contacts {
 		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}

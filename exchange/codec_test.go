@@ -30,6 +30,7 @@ func genEvent(t *rapid.T) exchange.Event {
 		Count: rapid.Int64Range(1, 1e12).Draw(t, "count"), ASN: rapid.Uint32().Draw(t, "asn"), Country: rapid.SampledFrom([]string{"", "AT", "PL"}).Draw(t, "cc"),
 		Hostname: rapid.String().Draw(t, "host"), Malware: rapid.String().Draw(t, "malware"), Protocol: "tcp", Provider: rapid.String().Draw(t, "provider"),
 		DstPort: rapid.Uint16().Draw(t, "dport"), PublisherID: rapid.String().Draw(t, "id"), Label: tlp.Level(rapid.IntRange(0, 5).Draw(t, "label")),
+		Extra: rapid.String().Draw(t, "extra"),
 	}
 	if rapid.Bool().Draw(t, "has dst") {
 		e.Dst = genAddr(t)
@@ -40,8 +41,8 @@ func genEvent(t *rapid.T) exchange.Event {
 func genIntake(t *rapid.T) *exchange.Intake {
 	in := &exchange.Intake{
 		Feed: "rustock", Key: rapid.String().Draw(t, "key"), Hash: [32]byte{1, 2, 31: 3}, At: time.UnixMicro(rapid.Int64Range(0, 3e15).Draw(t, "at")).UTC(),
-		Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
-		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Column: "ip", Reason: "x"}}},
+		Backfill: rapid.Bool().Draw(t, "backfill"), Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
+		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Disagreements: 2, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Column: "ip", Reason: "x"}}},
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{{Collection: "a", Key: exchange.Key{Kind: exchange.KeyCountry, Value: "AT"}, Verdict: exchange.Verdict{Allow: true, Rule: "r"}}}},
 			{Label: tlp.Red, Grants: []exchange.Grant{{Collection: "b", Verdict: exchange.Verdict{Rule: "no"}}}},

@@ -51,6 +51,9 @@ type Event struct {
 	DstPort uint16
 	// PublisherID is the publisher's own identifier for the event.
 	PublisherID string
+	// Extra is what else the row said, as the text of a JSON object of texts, where the feed keeps
+	// it; "" for nothing. It is no part of the event's identity.
+	Extra string
 	// Label is the row's own; None leaves it to the feed. Floor is the least label
 	// that the row allows, whatever the feed says; decided, it is part of Label.
 	Label, Floor tlp.Level

@@ -44,6 +44,7 @@ type Observation struct {
 	Malware  string
 	Provider string
 	Protocol string
+	Extra    string
 	// Places are where the day's events placed the host, last arrived first, at most
 	// MaxPlaces; Place is that of the last sighting. Whoever answers for one of
 	// them gets the host, whichever chunk the event came in.
@@ -71,7 +72,7 @@ func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
 	if !e.Observed.Before(o.Last) {
 		o.Last = e.Observed
 		o.Place = p
-		o.Malware, o.Provider, o.Protocol = e.Malware, e.Provider, e.Protocol
+		o.Malware, o.Provider, o.Protocol, o.Extra = e.Malware, e.Provider, e.Protocol, e.Extra
 	}
 	o.Count += e.Count
 	o.Label = max(o.Label, label)

@@ -155,6 +155,7 @@ func (e *encoder) event(a *Accepted) {
 	e.address(a.Dst)
 	e.uint(uint64(a.DstPort))
 	e.text(a.PublisherID)
+	e.text(a.Extra)
 	e.b = append(e.b, byte(a.Label))
 	e.place(a.Place)
 	e.int(int64(a.Decision))
@@ -171,6 +172,9 @@ func (d *decoder) event() (a Accepted) {
 	a.Protocol, a.Provider = d.text(), d.text()
 	a.Dst, a.DstPort = d.address(), uint16(d.uint())
 	a.PublisherID = d.text()
+	if d.version > 1 {
+		a.Extra = d.text()
+	}
 	a.Label = d.level()
 	a.Place = d.place()
 	a.Decision, a.Observation = int(d.int()), int(d.int())

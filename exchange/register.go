@@ -118,6 +118,15 @@ const (
 	ProfileIndicator   Profile = "indicator"
 )
 
+// Evidence is what of a row is kept.
+type Evidence string
+
+// What is kept is what we know, or all.
+const (
+	EvidenceKnown Evidence = "known"
+	EvidenceAll   Evidence = "all"
+)
+
 // Places is whose word on where an address is wins over the other's.
 type Places string
 
@@ -138,6 +147,9 @@ type Feed struct {
 	Confidence    uint8     `json:"confidence,omitempty" yaml:"confidence,omitempty"`
 	AllowReserved bool      `json:"allow_reserved,omitempty" yaml:"allow_reserved,omitempty"`
 	Guidance      string    `json:"guidance,omitempty" yaml:"guidance,omitempty"`
+	// Evidence says what of a row is kept and shown beside what we know: the rest of its
+	// columns or keys too, with EvidenceAll.
+	Evidence Evidence `json:"evidence,omitempty" yaml:"evidence,omitempty"`
 	// Keys are the kinds of keys that count for this feed; all where none is named.
 	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
 	// Exclude are members that this feed is not routed to, as if they were not there.

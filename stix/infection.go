@@ -116,6 +116,7 @@ type ObservedData struct {
 type HostEvidence struct {
 	Country  string // ISO 3166-1 alpha-2, or ""
 	ASN      uint32 // 0 where unknown
+	Extra    string // what else the row said: the text of a JSON object of texts, or ""
 	Evidence string // where country and AS number come from
 	Malware  string // as the publisher's row named it, or ""
 	Provider string // who saw it, or ""
@@ -154,6 +155,9 @@ func (h *HostEvidence) append(b []byte) []byte {
 	}
 	if h.Provider != "" {
 		b = appendProperty(b, "provider", h.Provider)
+	}
+	if h.Extra != "" {
+		b = append(append(b, `,"extra":`...), h.Extra...)
 	}
 	if len(h.Contacts) == 0 {
 		return b

@@ -38,7 +38,7 @@ func (a *API) publish(r *request) (any, error) {
 	if feed == nil || !r.x.register.MayPublish(r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	in, err := newIngest(a, r, feed.ID)
+	in, err := newIngest(a, r, feed)
 	if err != nil {
 		return nil, err
 	}
@@ -134,17 +134,17 @@ type ingest struct {
 	intake, blocks    uint64 // the highest sequences
 }
 
-func newIngest(a *API, r *request, feed string) (*ingest, error) {
+func newIngest(a *API, r *request, feed *exchange.Feed) (*ingest, error) {
 	q := r.URL.Query()
 	bad := func(what string, err error) error {
 		return fail(http.StatusBadRequest, "Bad parameter", "%s: %v", what, err)
 	}
-	in := &ingest{a: a, r: r, body: body{r: r.Body}, feed: feed, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run"), visible: q.Get("wait") != "durable"}
-	in.receipt = exchange.Receipt{Feed: feed, Collections: make(map[string]int64)}
+	in := &ingest{a: a, r: r, body: body{r: r.Body}, feed: feed.ID, key: r.Header.Get("Idempotency-Key"), dry: r.flag("dry_run"), visible: q.Get("wait") != "durable"}
+	in.receipt = exchange.Receipt{Feed: feed.ID, Collections: make(map[string]int64)}
 	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
 		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
 	}
-	in.opt.Format = q.Get("format")
+	in.opt.Format, in.opt.Keep = q.Get("format"), feed.Evidence == exchange.EvidenceAll
 	if in.opt.Format == "" {
 		// Other types leave it to the content: every JSON format comes as lines.
 		if typ, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); typ == "application/stix+json" || typ == "application/taxii+json" {
@@ -307,7 +307,7 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 		switch {
 		case err == nil:
 			s.Events = append(s.Events, ev)
-			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID)
+			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID) + len(ev.Extra)
 			id := ev.ID()
 			_, _ = sum.Write(id[:])
 		case errors.As(err, &row):

@@ -108,7 +108,7 @@ func (h *hostDay) observed(refs []string) {
 		ObjectRefs: refs, ExtensionID: ExtensionID,
 		Host: stix.HostEvidence{
 			Country: h.o.Place.Country, ASN: h.o.Place.ASN, Evidence: h.o.Place.Evidence,
-			Malware: h.o.Malware, Provider: h.o.Provider, Contacts: h.o.Contacts,
+			Malware: h.o.Malware, Provider: h.o.Provider, Extra: h.o.Extra, Contacts: h.o.Contacts,
 		},
 	}
 	h.buf = od.Append(h.buf)

@@ -217,6 +217,9 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 			c.add("feed %s: exclude: there is no member %.60q", f.ID, id)
 		}
 	}
+	if f.Evidence != "" && f.Evidence != exchange.EvidenceKnown && f.Evidence != exchange.EvidenceAll {
+		c.add("feed %s: evidence %.40q is not one of known, all", f.ID, f.Evidence)
+	}
 	if f.Places != "" && f.Places != exchange.PlacesPublisher && f.Places != exchange.PlacesNetworks {
 		c.add("feed %s: places %.40q is not one of publisher, networks", f.ID, f.Places)
 	}

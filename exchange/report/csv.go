@@ -149,11 +149,12 @@ func split(b []byte, comma byte, fields [][]byte) ([][]byte, bool) {
 type csvSource struct {
 	records records
 	columns []*field // by position; nil for a column we do not read
+	extra   extra
 	names   []string
 }
 
 func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
-	s := &csvSource{records: records{lines: lines{in: in}, comma: ','}}
+	s := &csvSource{records: records{lines: lines{in: in}, comma: ','}, extra: extra{keep: opt.Keep}}
 	s.records.comma = delimiter(in)
 	head, err := s.records.next()
 	if errors.Is(err, io.EOF) {
@@ -211,9 +212,13 @@ func (s *csvSource) next(ev *exchange.Event) error {
 	if rec.problem != "" {
 		return rowError(rec.line, "", "%s", rec.problem)
 	}
+	s.extra.text = s.extra.text[:0]
 	for i, value := range rec.fields {
 		f := s.columns[i]
 		if f == nil {
+			if s.extra.keep {
+				s.extra.add(s.names[i], bytes.TrimSpace(value))
+			}
 			continue
 		}
 		if value = bytes.TrimSpace(value); len(value) == 0 {
@@ -223,5 +228,6 @@ func (s *csvSource) next(ev *exchange.Event) error {
 			return rowError(rec.line, s.names[i], "%v", err)
 		}
 	}
+	ev.Extra = s.extra.String()
 	return complete(ev)
 }

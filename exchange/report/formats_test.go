@@ -202,3 +202,32 @@ func TestTrapsOfTheFormats(t *testing.T) {
 		}
 	}
 }
+
+// What is not read is kept, when the feed asks for it: bounded, each name once, and the same
+// whether a document went in pieces.
+func TestWhatElseARowSaysIsKept(t *testing.T) {
+	for name, want := range map[string]string{
+		"2026-03-19-event4_sinkhole_http-example.csv": `"http_host":"c2.example.com"`,
+		"intelmq.jsonl": `"destination.url":"http://c2.example.com/login.php?id=4711"`,
+		"n6.jsonl":      `"adip":"x.x.100.7"`,
+		"idea.jsonl":    `"Description":"Sinkhole-Events-HTTP IPv4: infected-system"`,
+		"xarf.jsonl":    `"bot_type":"malicious"`,
+	} {
+		text := sampleFile(t, name)
+		events, _, err := read(t, bytes.NewReader(text), report.Options{Keep: true})
+		if err != nil || len(events) != 1 {
+			t.Fatal(name, err)
+		}
+		if got := events[0].Extra; !strings.Contains(got, want) || !json.Valid([]byte(got)) || len(got) > report.MaxExtra+1 {
+			t.Errorf("%s: %s", name, got)
+		}
+		if none, _, _ := read(t, bytes.NewReader(text), report.Options{}); none[0].Extra != "" {
+			t.Errorf("%s: kept unasked: %s", name, none[0].Extra)
+		}
+	}
+	source := `{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","x":"1","extra":{"x":"2","y":"a,\"x\":"},"_z":true,"long":"` + strings.Repeat("a", 2000) + `","e":"é\u0000"}`
+	events, rejected, err := read(t, strings.NewReader(source), report.Options{Keep: true})
+	if err != nil || rejected != nil || events[0].Extra != `{"x":"1","y":"a,\"x\":","_z":"true","e":"é\u0000"}` {
+		t.Error(events, rejected, err)
+	}
+}

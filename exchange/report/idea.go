@@ -10,7 +10,10 @@ import (
 
 // idea is IDEA0, the format of Warden and Mentat. Each address of each source is
 // a host of its own.
-type idea struct{}
+type idea struct{ keep bool }
+
+// ideaKnown are the keys that are read.
+const ideaKnown = " Format ID DetectTime EventTime ConnCount TLP "
 
 type ideaEvent struct {
 	Format     scalar  `json:"Format"`
@@ -23,6 +26,7 @@ type ideaEvent struct {
 	Ref        scalars `json:"Ref"`
 	Source     []ideaEnd
 	Target     []ideaEnd
+	extra      string
 	Node       []struct {
 		Name scalar `json:"Name"`
 	} `json:"Node"`
@@ -39,7 +43,7 @@ type ideaEnd struct {
 
 func (idea) end(*found) {}
 
-func (idea) value(line int, raw []byte, to *found) {
+func (f idea) value(line int, raw []byte, to *found) {
 	var e ideaEvent
 	err := decode(line, raw, &e, json.MatchCaseInsensitiveNames(true))
 	for _, c := range e.Category {
@@ -51,6 +55,9 @@ func (idea) value(line int, raw []byte, to *found) {
 		to.problem(err)
 		return
 	}
+	more := extra{keep: f.keep}
+	more.addText(raw, ideaKnown)
+	e.extra = more.String()
 	hosts := 0
 	for i, s := range e.Source {
 		for _, list := range []struct {
@@ -72,6 +79,7 @@ func (idea) value(line int, raw []byte, to *found) {
 // where it is alone there.
 func (e *ideaEvent) host(line int, at, text string, s *ideaEnd, alone bool) *draft {
 	d := newDraft(line)
+	d.Extra = e.extra
 	address, err := single(text)
 	if err != nil {
 		d.err = rowError(line, at, "%v", err)

@@ -86,10 +86,11 @@ type keyed struct {
 	picks picks
 	// resolver is set when the row is one of a sinkhole DNS report.
 	resolver bool
+	extra    extra
 }
 
-func newKeyed(rename map[string]string) *keyed {
-	k := &keyed{names: mapped(rename), picks: make(picks)}
+func newKeyed(opt Options) *keyed {
+	k := &keyed{names: mapped(opt.Map), picks: make(picks), extra: extra{keep: opt.Keep}}
 	k.dec = jsontext.NewDecoder(&k.in)
 	return k
 }
@@ -101,6 +102,7 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 	k.dec.Reset(&k.in)
 	clear(k.picks)
 	k.resolver = false
+	k.extra.text = k.extra.text[:0]
 	if err := k.object(""); err != nil {
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
@@ -124,6 +126,7 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 			return
 		}
 	}
+	ev.Extra = k.extra.String()
 	to.event(&ev)
 }
 
@@ -160,6 +163,9 @@ func (k *keyed) object(prefix string) error {
 		k.resolver = k.resolver || name == "query_type"
 		n := k.names[name]
 		if n.field == nil {
+			if k.extra.keep && name != "__type" {
+				k.extra.add(name, scalarText(value))
+			}
 			continue
 		}
 		var text []byte

@@ -8,7 +8,10 @@ import (
 
 // n6 is what CERT Polska's n6 gives by REST or in its stream. Each address of an
 // event is a host of its own.
-type n6 struct{}
+type n6 struct{ keep bool }
+
+// n6Known are the keys that are read.
+const n6Known = " id source restriction category time type name proto sport dip dport count address "
 
 type n6Event struct {
 	ID          scalar `json:"id"`
@@ -33,7 +36,7 @@ type n6Event struct {
 
 func (n6) end(*found) {}
 
-func (n6) value(line int, raw []byte, to *found) {
+func (n n6) value(line int, raw []byte, to *found) {
 	var e n6Event
 	if err := decode(line, raw, &e); err != nil {
 		to.problem(err)
@@ -62,9 +65,11 @@ func (n6) value(line int, raw []byte, to *found) {
 		to.problem(err)
 		return
 	}
+	more := extra{keep: n.keep}
+	more.addText(raw, n6Known)
 	for i, a := range e.Address {
 		d := newDraft(line)
-		d.Label, d.Floor = label, floor
+		d.Label, d.Floor, d.Extra = label, floor, more.String()
 		at := fmt.Sprintf("address[%d].", i)
 		d.set("ip", at+"ip", a.IP)
 		d.set("cc", at+"cc", a.Country)

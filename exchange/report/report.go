@@ -58,6 +58,8 @@ type Options struct {
 	Format string
 	// Map renames columns or keys: from the source's name to a field of ours.
 	Map map[string]string
+	// Keep keeps what else rows say in their events' Extra, at most MaxExtra bytes of each.
+	Keep bool
 	// FirstLine is the number of the first row after a header (for JSON lines
 	// the first row), where the source is a cut of a longer one; 0 where not.
 	FirstLine int
@@ -80,6 +82,10 @@ func CheckMap(m map[string]string) error {
 	}
 	return nil
 }
+
+// MaxExtra is how much of what else a row says is kept, in bytes of JSON: whole columns,
+// the first ones.
+const MaxExtra = 1 << 10
 
 // Reader reads the rows of one source. It is for one goroutine.
 type Reader struct {
@@ -126,7 +132,7 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 		rd.source = src
 		return rd, nil
 	}
-	src := &jsonSource{shape: newShape(k, opt.Map)}
+	src := &jsonSource{shape: newShape(k, opt)}
 	if k.document {
 		if src.values, err = readDocument(in); err != nil {
 			return nil, err
@@ -142,20 +148,20 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 	return rd, nil
 }
 
-func newShape(k kind, rename map[string]string) shape {
+func newShape(k kind, opt Options) shape {
 	switch k.format {
 	case N6:
-		return n6{}
+		return n6{keep: opt.Keep}
 	case IDEA:
-		return idea{}
+		return idea{keep: opt.Keep}
 	case XARF:
-		return xarf{}
+		return xarf{keep: opt.Keep}
 	case STIX:
 		return newSTIX()
 	case MISP:
 		return &misp{document: k.document}
 	}
-	return newKeyed(rename)
+	return newKeyed(opt)
 }
 
 // Next fills in the next event. It returns io.EOF at the end, a *RowError for a

@@ -51,5 +51,8 @@ func appendRow(b []byte, ev *exchange.Event) []byte {
 	label("tlp", ev.Label)
 	label("tlp_floor", ev.Floor)
 	number("count", ev.Count)
+	if ev.Extra != "" {
+		b = append(append(b, `,"extra":`...), ev.Extra...)
+	}
 	return append(b, '}', '\n')
 }

@@ -8,7 +8,10 @@ import (
 
 // xarf is XARF v4: one report of one host each. Two of its types tell of
 // infections.
-type xarf struct{}
+type xarf struct{ keep bool }
+
+// xarfKnown are the keys that are read.
+const xarfKnown = " xarf_version report_id timestamp category type source_identifier source_port protocol destination_ip destination_port malware_family "
 
 type xarfReport struct {
 	Version  scalar `json:"xarf_version"`
@@ -31,7 +34,7 @@ type xarfReport struct {
 
 func (xarf) end(*found) {}
 
-func (xarf) value(line int, raw []byte, to *found) {
+func (x xarf) value(line int, raw []byte, to *found) {
 	var r xarfReport
 	if err := decode(line, raw, &r); err != nil {
 		to.problem(err)
@@ -43,6 +46,9 @@ func (xarf) value(line int, raw []byte, to *found) {
 		return
 	}
 	d := newDraft(line)
+	more := extra{keep: x.keep}
+	more.addText(raw, xarfKnown)
+	d.Extra = more.String()
 	d.set("ip", "source_identifier", r.Source)
 	d.set("timestamp", "timestamp", r.Time)
 	d.set("port", "source_port", r.Port)

@@ -1,0 +1,47 @@
+package exchange_test
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// ofVersion1 is the record that testdata/intake-1 was written from.
+func ofVersion1() *exchange.Intake {
+	e := exchange.Event{
+		Address: netip.MustParseAddr("240.0.0.1"), Port: 1024, Observed: time.Date(2026, 3, 19, 0, 4, 7, 0, time.UTC), Count: 2, ASN: 64511, Country: "PL",
+		Hostname: "host.example", Malware: "rustock", Protocol: "tcp http", Provider: "example", Dst: netip.MustParseAddr("250.0.0.1"), DstPort: 80, PublisherID: "7", Label: tlp.Amber,
+	}
+	place := exchange.Place{ASN: 64511, Country: "PL", Evidence: "publisher"}
+	o := exchange.Observation{HostDay: exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)}, New: true, NewAddress: true}
+	o.Merge(&e, tlp.Amber, place)
+	o.Modified = o.Last
+	return &exchange.Intake{
+		Feed: "rustock", Key: "key", Hash: [32]byte{1, 31: 2}, At: time.Date(2026, 3, 20, 0, 0, 0, 1000, time.UTC), Register: 3, Networks: "net",
+		Receipt:      exchange.Receipt{Feed: "rustock", Rows: 2, Events: 1, Rejected: 1, Collections: map[string]int64{"cert-pl": 1}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Column: "ip", Reason: "x"}}},
+		Decisions:    []exchange.Decision{{Label: tlp.Amber, Grants: []exchange.Grant{{Collection: "cert-pl", Key: exchange.Key{Kind: exchange.KeyCountry, Value: "PL"}, Verdict: exchange.Verdict{Allow: true, Rule: "within-ceiling"}}}}},
+		Observations: []exchange.Observation{o}, Events: []exchange.Accepted{{Event: e, Place: place}}, Introductions: []exchange.Introduction{{Collection: "cert-pl", Topic: "PL"}},
+	}
+}
+
+// Records of the version before are read: what they lack is empty.
+func TestRecordsOfVersion1AreRead(t *testing.T) {
+	text, err := os.ReadFile("testdata/intake-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := exchange.DecodeIntake(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(ofVersion1(), in, sameAddr, cmpopts.EquateEmpty()); d != "" {
+		t.Error(d)
+	}
+}
