@@ -69,9 +69,13 @@ func Gained(base, next *Register) (list []string) {
 	return list
 }
 
+// BackfillPosition says up to which version of the register members were given what was
+// there already, and up to which they are being given it.
+type BackfillPosition struct{ Done, Target uint64 }
+
 // Backfill is what members are to get of a feed's past because they answer for more of
-// it since a version of the register: hosts that were seen within the feed's window and
-// decided before that version, and that they did not get under the one before.
+// it since a version of the register, Base: hosts that were seen within the feed's window and
+// decided before Version, and that they did not get.
 type Backfill struct {
 	Feed    string
 	Members []string
@@ -235,7 +239,9 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 			continue // another record has the host's day as it is now
 		}
 		had := old.Decisions[o.Decision].Grants
-		if before != nil {
+		// Later records were decided under versions that Base is not: each says itself who
+		// was given what.
+		if before != nil && old.Register <= job.Base.Register.Version {
 			was := f.a.Policy.Decide(job.Base.Register, now.Label, placed(before, &now))
 			had = slices.Concat(had, was.Grants)
 		}

@@ -174,11 +174,11 @@ func (e *Exchange) Do(t testing.TB, method, path, user, token, body string, head
 func (e *Exchange) Settled(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
-		done, _, err := e.Journal.BackfilledTo(t.Context())
+		p, _, err := e.Journal.Backfilled(t.Context())
 		if err != nil || time.Now().After(deadline) {
 			t.Fatal("back-filling did not end", err)
 		}
-		if done >= e.Register.Current().Version {
+		if p.Done >= e.Register.Current().Version {
 			break
 		}
 	}

@@ -300,26 +300,24 @@ func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64
 	return nil
 }
 
-// BackfilledTo returns up to which version of the register members were given what was
-// there already, and false where that was never set.
-func (j *Journal) BackfilledTo(ctx context.Context) (uint64, bool, error) {
+// Backfilled returns how far back-filling is, and false where that was never set.
+func (j *Journal) Backfilled(ctx context.Context) (p exchange.BackfillPosition, known bool, err error) {
 	e, err := j.state.Get(ctx, backfilledKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, false, nil
+		return p, false, nil
+	}
+	if err == nil {
+		_, err = fmt.Sscanf(string(e.Value()), "%d %d", &p.Done, &p.Target)
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("read position of back-filling: %w", err)
+		return p, false, fmt.Errorf("read position of back-filling: %w", err)
 	}
-	n, err := strconv.ParseUint(string(e.Value()), 10, 64)
-	if err != nil {
-		return 0, false, fmt.Errorf("read position of back-filling: %w", err)
-	}
-	return n, true, nil
+	return p, true, nil
 }
 
-// SetBackfilledTo records that a version of the register has been back-filled.
-func (j *Journal) SetBackfilledTo(ctx context.Context, version uint64) error {
-	if _, err := j.state.Put(ctx, backfilledKey, strconv.AppendUint(nil, version, 10)); err != nil {
+// SetBackfilled records how far back-filling is.
+func (j *Journal) SetBackfilled(ctx context.Context, p exchange.BackfillPosition) error {
+	if _, err := j.state.Put(ctx, backfilledKey, fmt.Appendf(nil, "%d %d", p.Done, p.Target)); err != nil {
 		return fmt.Errorf("write position of back-filling: %w", err)
 	}
 	return nil

@@ -11,21 +11,25 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 )
 
-// backfill gives members that join, or answer for more, what is there already: for each
-// version of the register in its turn. How far it is, is in the journal, so that a
-// version is not forgotten over a restart; and what was given before that, not given
-// again.
+// backfill gives members that join, or answer for more, what is there already: for all
+// versions of the register that came meanwhile at once. How far it is, and which version it is
+// about to reach, is in the journal: over a restart no version is forgotten, and nothing is
+// given again.
 func (n *Node) backfill(ctx context.Context) error {
-	done, known, err := n.Journal.BackfilledTo(ctx)
+	p, known, err := n.Journal.Backfilled(ctx)
 	if err == nil && !known { // a new exchange, or one of before there was this
-		done = n.Register.Current().Version
-		err = n.Journal.SetBackfilledTo(ctx, done)
+		p.Done = n.Register.Current().Version
+		p.Target = p.Done
+		err = n.Journal.SetBackfilled(ctx, p)
 	}
 	for err == nil {
-		if done < n.Register.Current().Version {
-			if err = n.backfillVersion(ctx, done+1); err == nil {
-				done++
-				err = n.Journal.SetBackfilledTo(ctx, done)
+		if p.Done == p.Target {
+			p.Target = n.Register.Current().Version
+		}
+		if p.Done < p.Target {
+			if err = n.backfillTo(ctx, p); err == nil {
+				p.Done = p.Target
+				err = n.Journal.SetBackfilled(ctx, p)
 			}
 			continue
 		}
@@ -41,19 +45,34 @@ func (n *Node) backfill(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) backfillVersion(ctx context.Context, version uint64) error {
-	base := new(exchange.Register)
-	next, err := n.Register.At(ctx, version)
-	if err == nil && version > 1 {
-		base, err = n.Register.At(ctx, version-1)
-	}
+// backfillTo gives what the versions after one, up to another, give.
+func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) error {
+	first, err := n.version(ctx, p.Done)
 	if err != nil {
 		return err
 	}
-	for _, job := range n.backfills(base, next) {
+	var members []string
+	last := first
+	for v := p.Done + 1; v <= p.Target; v++ {
+		next, err := n.version(ctx, v)
+		if err != nil {
+			return err
+		}
+		members = append(members, exchange.Gained(last, next)...)
+		last = next
+	}
+	slices.Sort(members)
+	jobs := n.backfills(first, last, slices.Compact(members))
+	if len(jobs) == 0 {
+		return nil
+	}
+	if err := n.Journal.SetBackfilled(ctx, p); err != nil { // what is given now is given for this target
+		return err
+	}
+	for _, job := range jobs {
 		given, err := n.admission.Backfill(ctx, job)
 		for member, hosts := range given {
-			n.log.Info("back-fill is done", "feed", job.Feed, "member", member, "hosts", hosts, "register", version)
+			n.log.Info("back-fill is done", "feed", job.Feed, "member", member, "hosts", hosts, "register", p.Target)
 		}
 		if err != nil {
 			return err
@@ -62,9 +81,16 @@ func (n *Node) backfillVersion(ctx context.Context, version uint64) error {
 	return nil
 }
 
-// backfills lists what a version of the register gives members of feeds' pasts.
-func (n *Node) backfills(base, next *exchange.Register) (list []*exchange.Backfill) {
-	members := exchange.Gained(base, next)
+// version returns a version of the register; the one before the first is empty.
+func (n *Node) version(ctx context.Context, v uint64) (*exchange.Register, error) {
+	if v == 0 {
+		return new(exchange.Register), nil
+	}
+	return n.Register.At(ctx, v)
+}
+
+// backfills lists what members are to get of feeds' pasts.
+func (n *Node) backfills(base, next *exchange.Register, members []string) (list []*exchange.Backfill) {
 	if len(members) == 0 {
 		return nil
 	}
@@ -89,7 +115,7 @@ func (n *Node) backfills(base, next *exchange.Register) (list []*exchange.Backfi
 
 // planBackfill counts what a change of the register would give.
 func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) (list []exchange.Planned, err error) {
-	for _, job := range n.backfills(base, next) {
+	for _, job := range n.backfills(base, next, exchange.Gained(base, next)) {
 		n.mu.Lock()
 		rules := newRules(next, n.networks)
 		n.mu.Unlock()
