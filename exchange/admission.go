@@ -44,6 +44,8 @@ type Sightings interface {
 	Past(feed string) (Past, error)
 	// Introduced tells when a topic was last introduced into a collection.
 	Introduced(feed string, x Introduction) (time.Time, bool, error)
+	// Has tells whether a collection has a version of an object.
+	Has(collection string, v Version) (bool, error)
 	// IntakeByKey returns the record that an idempotency key made.
 	IntakeByKey(feed, key string) (in *Intake, sequence uint64, found bool, err error)
 }

@@ -74,13 +74,12 @@ func Gained(base, next *Register) (list []string) {
 type BackfillPosition struct{ Done, Target uint64 }
 
 // Backfill is what members are to get of a feed's past because they answer for more of
-// it since a version of the register, Base: hosts that were seen within the feed's window and
-// decided before Version, and that they did not get.
+// it: hosts that were seen since an instant, were decided before a version of the register, and
+// that they do not have.
 type Backfill struct {
 	Feed    string
 	Members []string
 	Version uint64
-	Base    *Rules
 	Since   time.Time
 }
 
@@ -102,6 +101,15 @@ func (a *Admission) Backfill(ctx context.Context, job *Backfill) (map[string]int
 	if err != nil {
 		return nil, err
 	}
+	// Whoever has the turn may decide under older rules; then all do under these, and what
+	// was decided before is in the log.
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	f.unlock()
+	if rules := a.rules.Load(); rules.Register.Version < job.Version {
+		return nil, fmt.Errorf("back-fill of register %d: %d is in force", job.Version, rules.Register.Version)
+	}
 	total := make(map[string]int64)
 	var last *Pending
 	err = a.Log.EachIntake(ctx, job.Feed, 0, func(old *Intake, sequence uint64) error {
@@ -120,6 +128,9 @@ func (a *Admission) Backfill(ctx context.Context, job *Backfill) (map[string]int
 	}
 	if err == nil && last != nil {
 		err = last.Wait(ctx)
+	}
+	if err == nil && last != nil { // the next one looks who has what
+		err = a.Sightings.Wait(ctx, last.Intake, last.Blocks)
 	}
 	return total, err
 }
@@ -224,7 +235,6 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		d.past = nil
 		err = errors.Join(err, past.Close())
 	}()
-	before := job.Base.Router(d.feed)
 	for i := range old.Observations {
 		o := &old.Observations[i]
 		if o.Last.Before(job.Since) || Refused(o.Address, rules.Register, d.feed) != "" {
@@ -238,17 +248,19 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		if !day.past.Known || !now.Modified.Equal(o.Modified) || day.observation >= 0 {
 			continue // another record has the host's day as it is now
 		}
+		// What the record gave may be on its way; what back-filling gave before is there.
 		had := old.Decisions[o.Decision].Grants
-		// Later records were decided under versions that Base is not: each says itself who
-		// was given what.
-		if before != nil && old.Register <= job.Base.Register.Version {
-			was := f.a.Policy.Decide(job.Base.Register, now.Label, placed(before, &now))
-			had = slices.Concat(had, was.Grants)
-		}
+		version := Version{ID: d.feed.ObjectID(d.feed.HostObject(), o.HostDay), SpecVersion: "2.1", Version: now.Modified}
 		v := Decision{Label: now.Label}
 		for _, g := range f.a.Policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
-			got := slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && h.Allow })
-			if g.Allow && !got && slices.Contains(job.Members, g.Collection) {
+			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && h.Allow }) {
+				continue
+			}
+			there, err := f.a.Sightings.Has(g.Collection, version)
+			if err != nil {
+				return d, err
+			}
+			if !there {
 				v.Grants = append(v.Grants, g)
 			}
 		}

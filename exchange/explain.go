@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +15,11 @@ import (
 type Claim struct {
 	Member string `json:"member"`
 	Key    Key    `json:"key"`
-	// Reason says what it stands behind, or what leaves it out.
+	// Reason says why. Where a more specific key counts, By has it and ByKey is it: that
+	// member's business, and the operator's.
 	Reason string `json:"reason"`
+	By     string `json:"by,omitempty"`
+	ByKey  Key    `json:"by_key,omitzero"`
 }
 
 // Explanation says what would happen to a row on a feed, or what did happen to an
@@ -161,26 +165,39 @@ func ParseEventName(name string) (feed string, of HostDay, id EventID, err error
 	return part[0], HostDay{address.Unmap(), DayOf(day)}, EventID(sum), nil
 }
 
-// For is what a member may see of an explanation: what is its own. Of what did happen
-// it sees what it was given, because that there is more can be what a label hides.
-func (x *Explanation) For(member string) (own *Explanation, some bool) {
-	own = new(Explanation)
-	*own = *x
-	own.Grants, own.Host, own.PassedOver = []Grant{}, nil, nil
-	for _, g := range x.Grants {
-		if g.Collection == member && (x.Intake == 0 || g.Allow) {
-			own.Grants = append(own.Grants, g)
-		}
+// For is what a member may see of an explanation, nil for nothing: what is its own. Of what
+// did happen it sees what it was given, because that there is more can be what a label
+// hides; of what would happen, nothing on feeds that are not for it.
+func (x *Explanation) For(m *Member, f *Feed) *Explanation {
+	happened := x.Intake != 0
+	if m == nil || !happened && (f == nil || slices.Contains(f.Exclude, m.ID) || x.Label > m.Clearance) {
+		return nil
 	}
-	for _, g := range x.Host {
-		if g.Collection == member && g.Allow {
-			own.Host = append(own.Host, g)
+	mine := func(list []Grant) (own []Grant) {
+		for _, g := range list {
+			if g.Collection == m.ID && (g.Allow || !happened) {
+				own = append(own, g)
+			}
 		}
+		return own
+	}
+	own := *x
+	own.Grants, own.Host, own.PassedOver = mine(x.Grants), mine(x.Host), nil
+	if x.Host != nil && own.Host == nil { // the host's whole day is what decides
+		return nil
 	}
 	for _, c := range x.PassedOver {
-		if c.Member == member {
-			own.PassedOver = append(own.PassedOver, c)
+		if c.Member != m.ID {
+			continue
 		}
+		if c.By != m.ID {
+			c.By, c.ByKey = "", Key{}
+		}
+		own.PassedOver = append(own.PassedOver, c)
 	}
-	return own, len(own.Grants)+len(own.Host)+len(own.PassedOver) > 0
+	if own.Grants == nil && own.Host == nil && own.PassedOver == nil {
+		return nil
+	}
+	own.Grants = append([]Grant{}, own.Grants...)
+	return &own
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -162,6 +163,19 @@ type Feed struct {
 	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`
 	Created time.Time `json:"created" yaml:"created,omitempty"`
 	Changed time.Time `json:"changed" yaml:"changed,omitempty"`
+}
+
+// ObjectID is the identifier of the object of a type that a host's day is packaged as.
+func (f *Feed) ObjectID(typ string, of HostDay) string {
+	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.Publisher)
+}
+
+// HostObject is the type of an object that each host's day is packaged as.
+func (f *Feed) HostObject() string {
+	if f.Profile == ProfileIndicator {
+		return "indicator"
+	}
+	return "observed-data"
 }
 
 // Collection is a TAXII collection of the exchange. ID is its name, which is

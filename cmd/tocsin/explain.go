@@ -132,7 +132,11 @@ func showExplanation(out io.Writer, x *exchange.Explanation) error {
 		grants(x.Host)
 	}
 	for _, c := range x.PassedOver {
-		row("passed over", "%s: %s %s, %s", c.Member, c.Key.Kind, c.Key.Value, c.Reason)
+		why := c.Reason
+		if c.By != "" {
+			why = fmt.Sprintf("%s of %s is more specific", c.ByKey.Value, c.By)
+		}
+		row("passed over", "%s: %s %s, %s", c.Member, c.Key.Kind, c.Key.Value, why)
 	}
 	return w.Flush()
 }

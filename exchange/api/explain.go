@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -28,16 +29,21 @@ func (a *API) explain(r *request) (any, error) {
 	q := r.URL.Query()
 	list := []*exchange.Explanation{}
 	all, err := a.explanations(r, q)
-	if err != nil {
+	// Whether there is a feed or an event that is not theirs, nobody learns.
+	if err != nil && !errors.Is(err, exchange.ErrNoFeed) && !errors.Is(err, taxiiserver.ErrNotFound) {
 		return nil, err
 	}
 	for i := range all {
 		x := &all[i]
-		if f := r.x.register.Feed(x.Feed); r.caller == exchange.Admin || f != nil && f.Publisher == r.caller {
+		f := r.x.register.Feed(x.Feed)
+		if r.caller == exchange.Admin || f != nil && f.Publisher == r.caller {
 			list = append(list, x)
-		} else if own, some := x.For(r.caller); some {
+		} else if own := x.For(r.x.register.Member(r.caller), f); own != nil {
 			list = append(list, own)
 		}
+	}
+	if len(list) == 0 && q.Has("event") {
+		return nil, taxiiserver.ErrNotFound
 	}
 	return list, nil
 }

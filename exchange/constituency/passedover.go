@@ -35,7 +35,8 @@ func (r *Router) PassedOver(a netip.Addr, p exchange.Place, hostname string) (li
 			case !counts(r.feed, k.Kind):
 				c.Reason = fmt.Sprintf("keys of the kind %s do not count for the feed", k.Kind)
 			default:
-				c.Reason = r.behind(m, won)
+				c.Reason = "a more specific key counts"
+				r.behind(&c, m.Kind, won)
 			}
 			list = append(list, c)
 		}
@@ -46,15 +47,14 @@ func (r *Router) PassedOver(a netip.Addr, p exchange.Place, hostname string) (li
 	return list
 }
 
-// behind names the more specific key of a member's kind.
-func (r *Router) behind(m *exchange.Member, won []exchange.Match) string {
+// behind names the more specific key of a member of the kind.
+func (r *Router) behind(c *exchange.Claim, kind exchange.Kind, won []exchange.Match) {
 	for _, w := range won {
 		i, ok := slices.BinarySearchFunc(r.members, w.Member, func(m exchange.Member, id string) int { return cmp.Compare(m.ID, id) })
-		if ok && r.members[i].Kind == m.Kind {
-			return fmt.Sprintf("%s of %s is more specific", w.Key.Value, w.Member)
+		if ok && r.members[i].Kind == kind && (c.By == "" || w.Member == c.Member) {
+			c.By, c.ByKey = w.Member, w.Key
 		}
 	}
-	return "a more specific key counts"
 }
 
 // fits reports whether a key alone would claim an address.

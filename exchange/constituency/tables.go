@@ -1,7 +1,6 @@
 package constituency
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
 	"errors"
@@ -87,9 +86,12 @@ func tableFormat(text []byte) string {
 // eachLine reads a table line by line. A line may be of no prefix at all.
 func eachLine(text []byte, read func(line string) ([]exchange.Network, error)) (rows []exchange.Network, err error) {
 	var problems []error
-	in := bufio.NewScanner(bytes.NewReader(text))
-	for number := 1; in.Scan() && len(problems) < maxNetworkProblems; number++ {
-		line := strings.TrimSpace(in.Text())
+	number := 0
+	for raw := range bytes.Lines(text) {
+		if number++; len(problems) >= maxNetworkProblems {
+			break
+		}
+		line := strings.TrimSpace(string(raw))
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -99,9 +101,6 @@ func eachLine(text []byte, read func(line string) ([]exchange.Network, error)) (
 			continue
 		}
 		rows = append(rows, some...)
-	}
-	if err := in.Err(); err != nil {
-		problems = append(problems, err)
 	}
 	if len(problems) == 0 && len(rows) == 0 {
 		problems = append(problems, errors.New("the table has no prefix"))

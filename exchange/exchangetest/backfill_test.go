@@ -129,3 +129,69 @@ func TestAMemberThatJoinsGetsWhatIsThere(t *testing.T) {
 		t.Errorf("%d indicators after the change", len(now))
 	}
 }
+
+// grantsIn counts, in the journal, how often each version of a host's day was given to a
+// member: a pull would show it once in any case.
+func grantsIn(t *testing.T, e *exchangetest.Exchange, member string) (hosts, twice int) {
+	t.Helper()
+	count := make(map[string]int)
+	err := e.Journal.EachIntake(t.Context(), "rustock", 0, func(in *exchange.Intake, _ uint64) error {
+		for i := range in.Observations {
+			o := &in.Observations[i]
+			for _, g := range in.Decisions[o.Decision].Grants {
+				if g.Collection == member && g.Allow {
+					count[fmt.Sprint(o.Address, o.Day, o.Modified)]++
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range count {
+		if n > 1 {
+			twice++
+		}
+	}
+	return len(count), twice
+}
+
+// lateWith is the register with a member of some prefixes.
+func lateWith(prefixes string) string {
+	return strings.Replace(filled, "feeds:", fmt.Sprintf("  - {id: late, name: Late, kind: network-owner, clearance: amber, constituency: {prefixes: [%s]}}\nfeeds:", prefixes), 1)
+}
+
+func TestAKeyThatComesAgainGivesNothingTwice(t *testing.T) {
+	e := exchangetest.Start(t, filled)
+	e.Publish(t, "rustock", logOf(0, 1000))
+	e.Publish(t, "rustock", strings.ReplaceAll(logOf(0, 1000), "240.2.", "240.3."))
+	for _, prefixes := range []string{`"240.2.0.0/17"`, `"240.9.0.0/16"`, `"240.2.0.0/17"`} { // lost and regained
+		e.Apply(t, lateWith(prefixes))
+		e.Settled(t)
+	}
+	e.Apply(t, lateWith(`"240.9.0.0/16"`)) // one right after the other
+	e.Apply(t, lateWith(`"240.2.0.0/17"`))
+	e.Apply(t, lateWith(`"240.2.0.0/17", "240.3.0.0/17"`))
+	e.Settled(t)
+	if hosts, twice := grantsIn(t, e, "late"); hosts != 2000 || twice != 0 {
+		t.Errorf("%d hosts were given, %d of them twice", hosts, twice)
+	}
+}
+
+func TestNothingIsLostOfWhatIsPublishedWhileAMemberJoins(t *testing.T) {
+	const hosts, rounds = 6000, 3
+	for round := range rounds {
+		e := exchangetest.Start(t, filled)
+		published := make(chan *exchange.Receipt, 1)
+		go func() { published <- e.Publish(t, "rustock", logOf(0, hosts)) }()
+		<-time.After(time.Duration(50+60*round) * time.Millisecond)
+		e.Apply(t, lateWith(`"240.2.0.0/16"`))
+		<-published
+		e.Settled(t)
+		if got, twice := grantsIn(t, e, "late"); got != hosts || twice != 0 {
+			t.Errorf("round %d: %d of %d hosts were given, %d of them twice", round, got, hosts, twice)
+		}
+		e.Stop(t)
+	}
+}

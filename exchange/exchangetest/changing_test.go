@@ -18,7 +18,7 @@ import (
 // under the one version that it names, and none under two.
 func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
 	e := exchangetest.Start(t, filled)
-	const hosts = 12_000
+	const hosts = 8000
 	stop := make(chan struct{})
 	changed := make(chan int)
 	go func() {

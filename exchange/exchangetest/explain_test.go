@@ -152,10 +152,59 @@ func TestAMemberIsToldWhyItGotAnObject(t *testing.T) {
 	if err := red.Label.UnmarshalText([]byte("red")); err != nil {
 		t.Fatal(err)
 	}
-	if list := explained(t, e, "isp-one", token, url.Values{"event": {exchange.EventName("rustock", &red)}}); len(list) != 0 {
-		t.Errorf("isp-one is told of what is red: %+v", list)
+	if status, _, text := e.Do(t, "GET", "/v1/explain?"+url.Values{"event": {exchange.EventName("rustock", &red)}}.Encode(), "isp-one", token, ""); status != http.StatusNotFound {
+		t.Errorf("isp-one is told of what is red: %d %s", status, text)
 	}
 	if list := explained(t, e, exchange.Admin, e.AdminToken(), url.Values{"event": {exchange.EventName("rustock", &red)}}); len(list) != 1 || list[0].Grants[0].Allow {
 		t.Errorf("the operator is told %+v", list)
+	}
+}
+
+// What a member may not know it does not learn by asking either.
+func TestExplainTellsAMemberNothingOfOthers(t *testing.T) {
+	file := strings.Replace(exchangetest.Register, "feeds:", `  - {id: small, name: Small, kind: network-owner, clearance: amber, constituency: {prefixes: [240.1.2.0/24]}}
+feeds:
+  - {id: covert, publisher: dcu, operation: covert, malware: {name: Covert}, default_tlp: red, allow_reserved: true}
+  - {id: without, publisher: dcu, operation: without, malware: {name: X}, exclude: [isp-one], allow_reserved: true}`, 1)
+	e := exchangetest.Start(t, file)
+	isp, pl := e.Token(t, "isp-one"), e.Token(t, "cert-pl")
+	// Another key is more specific: whose, and on which feeds not for it, it does not learn.
+	_, _, text := e.Do(t, "GET", "/v1/explain?address=240.1.2.3", "isp-one", isp, "")
+	for _, word := range []string{"small", "covert", "without", "240.1.2.0"} {
+		if strings.Contains(text, word) {
+			t.Errorf("isp-one is told of %s: %s", word, text)
+		}
+	}
+	if !strings.Contains(text, "a more specific key counts") {
+		t.Errorf("isp-one is not told why: %s", text)
+	}
+	// The day of a host was withheld as a whole.
+	e.Publish(t, "rustock", "ip,timestamp,cc,tlp,hostname\n240.1.3.3,2026-03-19T00:00:00Z,AT,amber,secret.example.org\n240.1.3.3,2026-03-19T01:00:00Z,AT,amber+strict,x\n")
+	if objects, _ := e.Pull(t, "isp-one", taxiiclient.Cursor{}, taxii.Filter{}); len(objects) != 0 {
+		t.Fatal("isp-one was given it")
+	}
+	if list := explained(t, e, "isp-one", isp, url.Values{"address": {"240.1.3.3"}, "day": {"2026-03-19"}}); len(list) != 0 {
+		t.Errorf("isp-one is told %+v", list)
+	}
+	// Whether there is an event, or a feed, shows in nothing.
+	all := explained(t, e, exchange.Admin, e.AdminToken(), url.Values{"address": {"240.1.3.3"}, "day": {"2026-03-19"}})
+	if len(all) != 2 {
+		t.Fatal(all)
+	}
+	answers := make(map[string]bool)
+	for _, query := range []string{"event=" + url.QueryEscape(all[0].Event), "event=" + url.QueryEscape(all[0].Event[:len(all[0].Event)-4]+"0000")} {
+		status, _, text := e.Do(t, "GET", "/v1/explain?"+query, "cert-pl", pl, "")
+		answers[fmt.Sprint(status, text)] = true
+	}
+	if len(answers) != 1 {
+		t.Errorf("events: %v", answers)
+	}
+	clear(answers)
+	for _, feed := range []string{"rustock", "covert", "nope"} {
+		status, _, text := e.Do(t, "GET", "/v1/explain?address=8.8.8.8&feed="+feed, "cert-pl", pl, "")
+		answers[fmt.Sprint(status, text)] = true
+	}
+	if len(answers) != 1 {
+		t.Errorf("feeds: %v", answers)
 	}
 }

@@ -18,13 +18,13 @@ import (
 func (n *Node) backfill(ctx context.Context) error {
 	p, known, err := n.Journal.Backfilled(ctx)
 	if err == nil && !known { // a new exchange, or one of before there was this
-		p.Done = n.Register.Current().Version
+		p.Done = n.inForce()
 		p.Target = p.Done
 		err = n.Journal.SetBackfilled(ctx, p)
 	}
 	for err == nil {
 		if p.Done == p.Target {
-			p.Target = n.Register.Current().Version
+			p.Target = n.inForce()
 		}
 		if p.Done < p.Target {
 			if err = n.backfillTo(ctx, p); err == nil {
@@ -47,12 +47,11 @@ func (n *Node) backfill(ctx context.Context) error {
 
 // backfillTo gives what the versions after one, up to another, give.
 func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) error {
-	first, err := n.version(ctx, p.Done)
+	last, err := n.version(ctx, p.Done)
 	if err != nil {
 		return err
 	}
 	var members []string
-	last := first
 	for v := p.Done + 1; v <= p.Target; v++ {
 		next, err := n.version(ctx, v)
 		if err != nil {
@@ -62,7 +61,7 @@ func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) erro
 		last = next
 	}
 	slices.Sort(members)
-	jobs := n.backfills(first, last, slices.Compact(members))
+	jobs := backfills(last, slices.Compact(members))
 	if len(jobs) == 0 {
 		return nil
 	}
@@ -90,32 +89,27 @@ func (n *Node) version(ctx context.Context, v uint64) (*exchange.Register, error
 }
 
 // backfills lists what members are to get of feeds' pasts.
-func (n *Node) backfills(base, next *exchange.Register, members []string) (list []*exchange.Backfill) {
-	if len(members) == 0 {
-		return nil
-	}
-	n.mu.Lock()
-	networks := n.networks
-	n.mu.Unlock()
-	var rules *exchange.Rules
-	for i := range next.Feeds {
-		f := &next.Feeds[i]
-		if f.Backfill == 0 {
-			continue
+func backfills(r *exchange.Register, members []string) (list []*exchange.Backfill) {
+	for i := range r.Feeds {
+		if f := &r.Feeds[i]; f.Backfill != 0 && len(members) > 0 {
+			list = append(list, &exchange.Backfill{
+				Feed: f.ID, Members: members, Version: r.Version, Since: time.Now().Add(-time.Duration(f.Backfill)),
+			})
 		}
-		if rules == nil {
-			rules = newRules(base, networks)
-		}
-		list = append(list, &exchange.Backfill{
-			Feed: f.ID, Members: members, Version: next.Version, Base: rules, Since: time.Now().Add(-time.Duration(f.Backfill)),
-		})
 	}
 	return list
 }
 
+// inForce is the version of the register under which events are decided.
+func (n *Node) inForce() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.applied.Version
+}
+
 // planBackfill counts what a change of the register would give.
 func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) (list []exchange.Planned, err error) {
-	for _, job := range n.backfills(base, next, exchange.Gained(base, next)) {
+	for _, job := range backfills(next, exchange.Gained(base, next)) {
 		n.mu.Lock()
 		rules := newRules(next, n.networks)
 		n.mu.Unlock()

@@ -43,7 +43,7 @@ type hostDay struct {
 }
 
 func (h *hostDay) id(typ string) string {
-	return stix.DerivedID(typ, "address", h.address, "day", h.day, "operation", h.feed.Operation, "publisher", h.feed.Publisher)
+	return h.feed.ObjectID(typ, h.o.HostDay)
 }
 
 func (h *hostDay) common(id string) stix.Common {

@@ -64,7 +64,7 @@ func detect(in *bufio.Reader, want string) (kind, error) {
 		k.format = formatOf(signs)
 	}
 	list := len(text) > 0 && text[0] == '['
-	k.document = k.document || list || signs["objects"] != "" || signs["response"] != "" || k.format == MISP && !whole
+	k.document = k.document || list || signs["objects"] == "[" || signs["response"] == "[" || k.format == MISP && !whole
 	return k, nil
 }
 
@@ -80,9 +80,9 @@ func formatOf(signs map[string]string) string {
 	}
 	typ, id := signs["type"], signs["id"]
 	switch {
-	case typ == "bundle", has("objects"), typ != "" && strings.HasPrefix(id, typ+"--"):
+	case typ == "bundle", signs["objects"] == "[", typ != "" && strings.HasPrefix(id, typ+"--"):
 		return STIX
-	case has("Event"), has("response"), has("Attribute", "info"):
+	case has("Event"), signs["response"] == "[", has("Attribute", "info"):
 		return MISP
 	case strings.HasPrefix(signs["Format"], "IDEA"), strings.HasPrefix(signs["format"], "IDEA"):
 		return IDEA
@@ -97,7 +97,7 @@ func formatOf(signs map[string]string) string {
 }
 
 // signsOf reads the names of the first object in a text, with what those that
-// hold text say; others are there with one space. It returns what there is until
+// hold text say; a list is there as [, others with one space. It returns what there is until
 // the text ends, and whether the object does before.
 func signsOf(text []byte) (signs map[string]string, whole bool) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
@@ -118,6 +118,9 @@ func signsOf(text []byte) (signs map[string]string, whole bool) {
 		}
 		name := t.String()
 		signs[name] = " "
+		if d.PeekKind() == '[' {
+			signs[name] = "["
+		}
 		value, err := d.ReadValue()
 		if err != nil {
 			return signs, false

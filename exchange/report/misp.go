@@ -27,7 +27,7 @@ type mispEvent struct {
 	Object    []struct {
 		Name      scalar          `json:"name"`
 		FirstSeen scalar          `json:"first_seen"`
-		Deleted   bool            `json:"deleted"`
+		Deleted   flag            `json:"deleted"`
 		Attribute []mispAttribute `json:"Attribute"`
 	} `json:"Object"`
 	Orgc struct {
@@ -43,7 +43,7 @@ type mispAttribute struct {
 	Timestamp scalar    `json:"timestamp"`
 	FirstSeen scalar    `json:"first_seen"`
 	LastSeen  scalar    `json:"last_seen"`
-	Deleted   bool      `json:"deleted"`
+	Deleted   flag      `json:"deleted"`
 	Tags      []mispTag `json:"Tag"`
 }
 
@@ -99,7 +99,7 @@ func (m *misp) line(line int) int {
 func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, seen scalar, to *found) {
 	address, port := string(a.Value), ""
 	switch {
-	case a.Deleted:
+	case bool(a.Deleted):
 		return
 	case a.Type == "ip-src|port":
 		address, port, _ = strings.Cut(address, "|")
@@ -123,7 +123,7 @@ func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, see
 	}
 	for i := range beside {
 		b := &beside[i]
-		if field := mispRelations[string(b.Relation)]; field != "" && !b.Deleted {
+		if field := mispRelations[string(b.Relation)]; field != "" && !bool(b.Deleted) {
 			d.set(field, string(b.Relation), b.Value)
 		}
 	}

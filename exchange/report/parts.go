@@ -54,6 +54,16 @@ func (s scalars) first() scalar {
 	return s[0]
 }
 
+// flag is a JSON truth value, which some write as 0 and 1, or as text.
+type flag bool
+
+// UnmarshalJSONFrom reads any value.
+func (f *flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	v, err := d.ReadValue()
+	*f = flag(err == nil && (v.Kind() == jsontext.KindTrue || string(scalarText(v)) == "1" || string(scalarText(v)) == "true"))
+	return err
+}
+
 // decode reads one value into a struct, or names what is wrong with it.
 func decode(line int, raw []byte, to any, opts ...json.Options) error {
 	if err := json.Unmarshal(raw, to, opts...); err != nil {

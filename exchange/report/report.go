@@ -134,7 +134,7 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 	}
 	src := &jsonSource{shape: newShape(k, opt)}
 	if k.document {
-		if src.values, err = readDocument(in); err != nil {
+		if src.values, err = readDocument(in, k.format); err != nil {
 			return nil, err
 		}
 	} else {

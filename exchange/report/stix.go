@@ -2,6 +2,8 @@ package report
 
 import (
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -15,19 +17,23 @@ import (
 const maxRemembered = 200_000
 
 // stixObjects reads STIX 2.1 objects. A host is an address that observed-data
-// refers to and that nothing called; or that an indicator's pattern names, where
-// no observed-data of the source does.
+// refers to and that nothing called; or that an indicator of compromise names, where no
+// observed-data of the source is about the address. Of several versions the newest counts, under
+// the highest label of all.
 type stixObjects struct {
-	byID     map[string]*stixObject
-	observed []*stixObject
-	others   []*stixObject // indicators
-	seen     map[string]bool
+	byID  map[string]*stixObject
+	order []*stixObject // each once, as they came
+	seen  map[netip.Addr]bool
+
+	calls  map[string]*stixObject // network-traffic, by who called
+	called map[string]bool        // who was called, and calls nobody
 }
 
 // stixObject is what is read of an object.
 type stixObject struct {
-	line  int
-	label tlp.Level
+	line    int
+	label   tlp.Level
+	refused bool // a version of it is marked with what is not known here
 
 	ID         string  `json:"id"`
 	Type       string  `json:"type"`
@@ -46,6 +52,9 @@ type stixObject struct {
 	ValidFrom  scalar  `json:"valid_from"`
 	Kind       string  `json:"relationship_type"`
 	Source     string  `json:"source_ref"`
+	Modified   string  `json:"modified"`
+	Revoked    bool    `json:"revoked"`
+	Kinds      scalars `json:"indicator_types"`
 	Target     string  `json:"target_ref"`
 	SightingOf string  `json:"sighting_of_ref"`
 	Observed   scalars `json:"observed_data_refs"`
@@ -59,7 +68,7 @@ type stixObject struct {
 }
 
 func newSTIX() *stixObjects {
-	return &stixObjects{byID: make(map[string]*stixObject), seen: make(map[string]bool)}
+	return &stixObjects{byID: make(map[string]*stixObject), seen: make(map[netip.Addr]bool)}
 }
 
 func (s *stixObjects) value(line int, raw []byte, to *found) {
@@ -79,23 +88,34 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 	}
 	if o.label, err = head.Label(); err != nil {
 		to.problem(rowError(line, "object_marking_refs", "%v", err))
-		return
+		o.refused = true
 	}
 	if len(s.byID) >= maxRemembered {
 		to.problem(fileError(line, "more than %d STIX objects: send them in parts", maxRemembered))
 		return
 	}
-	if s.byID[o.ID] == nil && o.Type == "observed-data" {
-		s.observed = append(s.observed, o)
+	have := s.byID[o.ID]
+	if have == nil {
+		s.byID[o.ID] = o
+		s.order = append(s.order, o)
+		return
 	}
-	if s.byID[o.ID] == nil && o.Type == "indicator" {
-		s.others = append(s.others, o)
+	label, refused := max(have.label, o.label), have.refused || o.refused
+	if have.version().Before(o.version()) {
+		*have = *o
 	}
-	s.byID[o.ID] = o
+	have.label, have.refused = label, refused
+}
+
+// version is when the object was modified, zero where it does not say.
+func (o *stixObject) version() time.Time {
+	at, _ := time.Parse(time.RFC3339Nano, o.Modified) // zero where it is none
+	return at
 }
 
 func (s *stixObjects) end(to *found) {
-	for _, o := range s.byID {
+	s.traffic()
+	for _, o := range s.order {
 		target := s.byID[o.Target]
 		switch {
 		case o.Type == "relationship" && o.Kind == "indicates" && target != nil && target.Type == "malware":
@@ -108,16 +128,28 @@ func (s *stixObjects) end(to *found) {
 			}
 		}
 	}
-	for _, o := range s.observed {
-		s.sighting(o, to)
-	}
-	for _, o := range s.others {
-		s.indicator(o, to)
+	for _, of := range []struct {
+		typ  string
+		read func(*stixObject, *found)
+	}{{"observed-data", s.sighting}, {"indicator", s.indicator}} {
+		for _, o := range s.order {
+			switch {
+			case o.Type != of.typ || o.refused:
+			case o.Revoked:
+				to.problem(rowError(o.line, "revoked", "is revoked: it is no sighting"))
+			default:
+				of.read(o, to)
+			}
+		}
 	}
 }
 
-// indicator adds the hosts that a pattern names, and no observed-data does.
+// indicator adds the hosts that a pattern names, and no observed-data is about.
 func (s *stixObjects) indicator(o *stixObject, to *found) {
+	if len(o.Kinds) > 0 && !slices.Contains(o.Kinds, "compromised") {
+		to.problem(rowError(o.line, "indicator_types", "tells of no infected host: compromised is not among them"))
+		return
+	}
 	addresses, err := patternAddresses(o.Pattern)
 	if err != nil {
 		to.problem(rowError(o.line, "pattern", "%v", err))
@@ -128,7 +160,7 @@ func (s *stixObjects) indicator(o *stixObject, to *found) {
 			to.problem(rowError(o.line, "pattern", "%v", err))
 			continue
 		}
-		if a, err := netip.ParseAddr(address); err == nil && s.seen[a.String()] {
+		if a, err := netip.ParseAddr(address); err == nil && s.seen[a.Unmap()] {
 			continue
 		}
 		d := newDraft(o.line)
@@ -138,27 +170,50 @@ func (s *stixObjects) indicator(o *stixObject, to *found) {
 	}
 }
 
-// infected notes the family that an object is about.
+// infected notes the family that an object is about, the first that says so.
 func (s *stixObjects) infected(id string, family *stixObject) {
-	if o := s.byID[id]; o != nil {
+	if o := s.byID[id]; o != nil && o.malware == "" {
 		o.malware = family.Name
+	}
+}
+
+// about notes an address that observed-data is about, as host or as what was called.
+func (s *stixObjects) about(value string) {
+	if a, err := netip.ParseAddr(value); err == nil {
+		s.seen[a.Unmap()] = true
+	}
+}
+
+// traffic notes who called whom.
+func (s *stixObjects) traffic() {
+	s.calls, s.called = make(map[string]*stixObject), make(map[string]bool)
+	for _, o := range s.order {
+		if o.Type == "network-traffic" && !o.refused {
+			s.called[o.Dst] = true
+			if s.calls[o.Src] == nil {
+				s.calls[o.Src] = o
+			}
+		}
+	}
+	for id := range s.calls {
+		delete(s.called, id)
 	}
 }
 
 // sighting adds the hosts of observed-data.
 func (s *stixObjects) sighting(o *stixObject, to *found) {
-	var traffic *stixObject
-	called := make(map[string]bool)
-	for _, ref := range o.Refs {
-		if t := s.byID[string(ref)]; t != nil && t.Type == "network-traffic" {
-			traffic = t
-			called[t.Dst] = true
-		}
-	}
 	hosts := 0
 	for _, ref := range o.Refs {
 		host := s.byID[string(ref)]
-		if host == nil || host.Type != "ipv4-addr" && host.Type != "ipv6-addr" || called[host.ID] {
+		if host == nil || host.Type != "ipv4-addr" && host.Type != "ipv6-addr" {
+			continue
+		}
+		if host.refused {
+			hosts++ // that is named already
+			continue
+		}
+		if s.called[host.ID] {
+			s.about(host.Value)
 			continue
 		}
 		hosts++
@@ -168,7 +223,8 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			to.problem(rowError(o.line, "object_refs", "%v", err))
 			continue
 		}
-		s.seen[address] = true
+		s.about(address)
+		d.Label = max(o.label, host.label)
 		d.set("ip", "object_refs", scalar(address))
 		d.set("timestamp", "last_observed", o.Last)
 		d.set("count", "number_observed", o.Number)
@@ -177,13 +233,16 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			d.set("asn", "extensions", x.ASN)
 			d.set("malware", "extensions", x.Malware)
 		}
-		if traffic != nil && traffic.Src == host.ID {
+		if traffic := s.calls[host.ID]; traffic != nil {
+			d.Label = max(d.Label, traffic.label)
 			d.set("port", "src_port", traffic.SrcPort)
 			d.set("dst_port", "dst_port", traffic.DstPort)
 			for i, p := range traffic.Protocols[:min(len(traffic.Protocols), 2)] {
 				d.set([]string{"protocol", "application"}[i], "protocols", p)
 			}
 			if dst := s.byID[traffic.Dst]; dst != nil {
+				d.Label = max(d.Label, dst.label)
+				s.about(dst.Value)
 				d.set("dst_ip", "dst_ref", scalar(dst.Value))
 			}
 		}
@@ -196,7 +255,7 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 
 // finish adds what all events of an object have in common.
 func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
-	d.Label = o.label
+	d.Label = max(d.Label, o.label)
 	if d.Malware == "" {
 		d.set("malware", "name", scalar(o.malware))
 	}

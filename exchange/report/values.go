@@ -13,7 +13,7 @@ import (
 // MaxDocument is the longest JSON document that is read, in bytes: an array, a STIX
 // bundle, a MISP event. It is read whole, so that its parts can refer to each
 // other; JSON lines have no such limit.
-const MaxDocument = 32 << 20
+const MaxDocument = 16 << 20
 
 // values are the JSON values of a source. Where it is a document they are its
 // members, and what stands for a line's number is a member's, from 1.
@@ -48,20 +48,44 @@ func (j *jsonLines) next() (int, []byte, error) {
 	}
 }
 
-// document has its values in a list.
+// maxMember is the longest member of a document, in bytes; a MISP event may be as long as
+// the document.
+const maxMember = 256 << 10
+
+// document has its values in a list, which is read member by member.
 type document struct {
-	members []jsontext.Value
-	at      int
+	text  []byte // the list, or the one member
+	first int    // the line on which text begins
+	dec   *jsontext.Decoder
+	limit int
+	at    int
+	done  bool
 }
 
 func (d *document) next() (int, []byte, error) {
-	if d.at == len(d.members) {
+	if d.done {
 		return 0, nil, io.EOF
 	}
 	d.at++
-	raw := d.members[d.at-1]
-	if raw.Kind() != '{' {
+	raw := jsontext.Value(d.text)
+	if d.dec == nil {
+		d.done = true
+	} else {
+		if d.dec.PeekKind() == ']' {
+			d.done = true
+			return 0, nil, io.EOF
+		}
+		var err error
+		if raw, err = d.dec.ReadValue(); err != nil {
+			d.done = true
+			return 0, nil, damage(d.text, d.first, err)
+		}
+	}
+	switch {
+	case raw.Kind() != '{':
 		return 0, nil, rowError(d.at, "", "is not a JSON object")
+	case len(raw) > d.limit:
+		return 0, nil, rowError(d.at, "", "longer than %d KiB", d.limit>>10)
 	}
 	return d.at, raw, nil
 }
@@ -69,7 +93,7 @@ func (d *document) next() (int, []byte, error) {
 // readDocument reads a document to its end: an array, whose elements are the
 // members; a STIX bundle or TAXII envelope, whose objects are; what MISP answers
 // to a search; or one object, which is the only member.
-func readDocument(in *bufio.Reader) (*document, error) {
+func readDocument(in *bufio.Reader, format string) (*document, error) {
 	text, err := io.ReadAll(io.LimitReader(in, MaxDocument+1))
 	if err != nil {
 		return nil, err
@@ -77,38 +101,57 @@ func readDocument(in *bufio.Reader) (*document, error) {
 	if len(text) > MaxDocument {
 		return nil, fileError(1, "the JSON document is longer than %d MiB: send it in parts, or as JSON lines", MaxDocument>>20)
 	}
-	text = bytes.TrimSpace(text)
-	d := new(document)
-	if len(text) > 0 && text[0] == '[' {
-		return d, damage(text, json.Unmarshal(text, &d.members))
+	d := &document{text: bytes.TrimLeft(text, " \t\r\n"), limit: maxMember}
+	d.first = 1 + bytes.Count(text[:len(text)-len(d.text)], []byte{'\n'})
+	if format == MISP {
+		d.limit = MaxDocument
 	}
-	var outer struct {
-		Objects  jsontext.Value `json:"objects"`
-		Response jsontext.Value `json:"response"`
+	if err := d.check(); err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &outer); err != nil {
-		return nil, damage(text, err)
+	if len(d.text) > 0 && d.text[0] != '[' {
+		var outer struct {
+			Objects  jsontext.Value `json:"objects"`
+			Response jsontext.Value `json:"response"`
+		}
+		if err := json.Unmarshal(d.text, &outer); err != nil {
+			return nil, damage(d.text, d.first, err)
+		}
+		list := outer.Objects
+		if list == nil {
+			list = outer.Response
+		}
+		if list.Kind() != '[' {
+			return d, nil
+		}
+		d.text = list
 	}
-	list := outer.Objects
-	if list == nil {
-		list = outer.Response
-	}
-	if list.Kind() == '[' {
-		return d, damage(list, json.Unmarshal(list, &d.members))
-	}
-	d.members = []jsontext.Value{text}
-	return d, nil
+	d.dec = jsontext.NewDecoder(bytes.NewBuffer(d.text))
+	_, err = d.dec.ReadToken()
+	return d, err
 }
 
-// damage names the line at which a document cannot be read.
-func damage(text []byte, err error) error {
+// check reads the document once, so that one that is damaged is refused whole.
+func (d *document) check() error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(d.text))
+	err := dec.SkipValue()
 	if err == nil {
-		return nil
+		if _, err = dec.ReadToken(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("something follows it")
+		}
 	}
+	return damage(d.text, d.first, err)
+}
+
+// damage names the line at which a document that begins on a line cannot be read.
+func damage(text []byte, first int, err error) error {
 	at := int64(len(text))
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
 		at = min(at, syntax.ByteOffset)
 	}
-	return fileError(1+bytes.Count(text[:at], []byte{'\n'}), "the JSON document is damaged: %s", bound(err.Error()))
+	return fileError(first+bytes.Count(text[:at], []byte{'\n'}), "the JSON document is damaged: %s", bound(err.Error()))
 }
