@@ -18,7 +18,7 @@ import (
 // under the one version that it names, and none under two.
 func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
 	e := exchangetest.Start(t, filled)
-	const hosts = 8000
+	const hosts = 12_000
 	stop := make(chan struct{})
 	changed := make(chan int)
 	go func() {
@@ -27,7 +27,7 @@ func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
 			case <-stop:
 				changed <- n
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 			}
 			prefix := []string{"240.2.0.0/17", "240.2.0.0/18", "240.2.64.0/18"}[n%3]
 			e.Apply(t, strings.Replace(filled, "feeds:", fmt.Sprintf("  - {id: late, name: Late, kind: network-owner, clearance: amber, constituency: {prefixes: [%q]}}\nfeeds:", prefix), 1))
