@@ -1,0 +1,86 @@
+package exchange
+
+import (
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Malware names the family that a feed's hosts are infected with.
+type Malware struct {
+	Name    string   `json:"name" yaml:"name"`
+	Aliases []string `json:"aliases,omitempty" yaml:"aliases,omitempty"`
+	Types   []string `json:"types,omitempty" yaml:"types,omitempty"`
+}
+
+// Profile chooses the objects a host is packaged as.
+type Profile string
+
+// The profiles: all objects; address, observed-data and sighting; indicator
+// and its relationship.
+const (
+	ProfileInfection   Profile = "infection"
+	ProfileObservation Profile = "observation"
+	ProfileIndicator   Profile = "indicator"
+)
+
+// Evidence is what of a row is kept.
+type Evidence string
+
+// What is kept is what we know, or all.
+const (
+	EvidenceKnown Evidence = "known"
+	EvidenceAll   Evidence = "all"
+)
+
+// Places is whose word on where an address is wins over the other's.
+type Places string
+
+// The publisher's word wins where nothing is said.
+const (
+	PlacesPublisher Places = "publisher"
+	PlacesNetworks  Places = "networks"
+)
+
+// Feed is a named source with a publisher, an operation and a default label.
+type Feed struct {
+	ID            string    `json:"id" yaml:"id"`
+	Publisher     string    `json:"publisher" yaml:"publisher"`
+	Operation     string    `json:"operation" yaml:"operation"`
+	Malware       Malware   `json:"malware" yaml:"malware"`
+	DefaultTLP    tlp.Level `json:"default_tlp" yaml:"default_tlp"`
+	Profile       Profile   `json:"profile" yaml:"profile"`
+	Confidence    uint8     `json:"confidence,omitempty" yaml:"confidence,omitempty"`
+	AllowReserved bool      `json:"allow_reserved,omitempty" yaml:"allow_reserved,omitempty"`
+	Guidance      string    `json:"guidance,omitempty" yaml:"guidance,omitempty"`
+	// Evidence says what of a row is kept and shown beside what we know: the rest of its
+	// columns or keys too, with EvidenceAll.
+	Evidence Evidence `json:"evidence,omitempty" yaml:"evidence,omitempty"`
+	// Keys are the kinds of keys that count for this feed; all where none is named.
+	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
+	// Exclude are members that this feed is not routed to, as if they were not there.
+	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"`
+	// Backfill is how far back a member that joins, or answers for more, gets what is
+	// there; zero for not at all.
+	Backfill Window `json:"backfill,omitzero" yaml:"backfill,omitempty"`
+	// Places says whose word counts where publisher and networks table differ on
+	// where an address is.
+	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`
+	Created time.Time `json:"created" yaml:"created,omitempty"`
+	Changed time.Time `json:"changed" yaml:"changed,omitempty"`
+}
+
+// ObjectID is the identifier of the object of a type that a host's day is packaged as.
+func (f *Feed) ObjectID(typ string, of HostDay) string {
+	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.Publisher)
+}
+
+// HostObject is the type of an object that each host's day is packaged as.
+func (f *Feed) HostObject() string {
+	if f.Profile == ProfileIndicator {
+		return "indicator"
+	}
+	return "observed-data"
+}
+
