@@ -25,7 +25,7 @@ With an address: what would happen to a row of it now, on each feed. With --day:
 what did happen to that address on a day. With --event: what did happen to an event,
 by the name that --day shows, or to the host that a STIX object is about, by its id.
 
-A member is told what is its own, a publisher all about its feeds.`,
+A member is told what is its own, a publisher who gets what is on its feeds.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			query := url.Values{}
 			for name, value := range q {

@@ -23,8 +23,8 @@ import (
 //   - ?address=…&day=2026-03-19: what did happen to that host's events;
 //   - ?event=…: what did happen to an event, or to the host that a STIX object is about.
 //
-// The operator is told all, the publisher of a feed all about it, and a member what is
-// its own.
+// The operator is told all, the publisher of a feed who gets what is on it and by which key, and a
+// member what is its own.
 func (a *API) explain(r *request) (any, error) {
 	q := r.URL.Query()
 	list := []*exchange.Explanation{}
@@ -36,7 +36,10 @@ func (a *API) explain(r *request) (any, error) {
 	for i := range all {
 		x := &all[i]
 		f := r.x.register.Feed(x.Feed)
-		if r.caller == exchange.Admin || f != nil && f.Publisher == r.caller {
+		if r.caller == exchange.Admin {
+			list = append(list, x)
+		} else if f != nil && f.Publisher == r.caller {
+			x.PassedOver = nil // members' keys that decide nothing are no business of its
 			list = append(list, x)
 		} else if own := x.For(r.x.register.Member(r.caller), f); own != nil {
 			list = append(list, own)
