@@ -83,4 +83,3 @@ func (f *Feed) HostObject() string {
 	}
 	return "observed-data"
 }
-
