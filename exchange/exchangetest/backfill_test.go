@@ -55,7 +55,7 @@ const joined = `
 // published; whoever was there gets nothing again.
 func TestAMemberThatJoinsGetsWhatIsThere(t *testing.T) {
 	e := exchangetest.Start(t, filled)
-	const old, live = 6000, 2000
+	const old, live = 4200, 1000
 	e.Publish(t, "rustock", logOf(0, old))
 	e.Publish(t, "rustock", "ip,timestamp,cc\n240.2.0.1,"+yesterday.Add(-40*24*time.Hour).Format(time.RFC3339)+",AT\n240.2.0.2,"+yesterday.Add(20*time.Hour).Format(time.RFC3339)+",AT\n")
 	e.Publish(t, "rustock", "ip,timestamp,cc,tlp\n240.2.100.1,"+yesterday.Format(time.RFC3339)+",AT,amber+strict\n")
@@ -180,7 +180,7 @@ func TestAKeyThatComesAgainGivesNothingTwice(t *testing.T) {
 }
 
 func TestNothingIsLostOfWhatIsPublishedWhileAMemberJoins(t *testing.T) {
-	const hosts, rounds = 6000, 3
+	const hosts, rounds = 6000, 2
 	for round := range rounds {
 		e := exchangetest.Start(t, filled)
 		published := make(chan *exchange.Receipt, 1)
