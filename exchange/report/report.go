@@ -120,6 +120,7 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.document = k.document && opt.FirstLine == 0 // a cut is of rows
 	rd := &Reader{Format: k.format}
 	if k.format == CSV || k.format == Shadowserver {
 		src, err := newCSVSource(in, opt)
