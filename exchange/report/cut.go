@@ -49,7 +49,7 @@ func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
 	}
 	in := bufio.NewReaderSize(plain, MaxRow)
 	head, _ := in.Peek(MaxRow)
-	if k, err := detect(bufio.NewReaderSize(bytes.NewReader(head), MaxRow), opt.Format); err == nil && k.whole() {
+	if k, err := detect(bufio.NewReaderSize(bytes.NewReader(head), MaxRow), opt.Format, false); err == nil && k.whole() {
 		opt.Keep = true // the server knows whether the feed does
 		rd, err := NewReader(in, opt)
 		if err != nil {

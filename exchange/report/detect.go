@@ -22,8 +22,9 @@ type kind struct {
 func (k kind) whole() bool { return k.document || k.format == STIX }
 
 // detect decides by content what the source is, unless want says it, and
-// refuses what is no text at all. It consumes a byte order mark.
-func detect(in *bufio.Reader, want string) (kind, error) {
+// refuses what is no text at all. It consumes a byte order mark. A cut of a longer
+// source of JSON is rows, whatever its first one is.
+func detect(in *bufio.Reader, want string, cut bool) (kind, error) {
 	if head, _ := in.Peek(len(bom)); bytes.Equal(head, bom) {
 		_, _ = in.Discard(len(bom))
 	}
@@ -33,6 +34,9 @@ func detect(in *bufio.Reader, want string) (kind, error) {
 			return kind{}, err
 		}
 		return kind{}, fileError(1, "the source is empty: a header line or a JSON object was expected")
+	}
+	if cut && want != "" && want != Auto && want != CSV && want != Shadowserver {
+		return kind{format: want}, nil
 	}
 	first, _, _ := bytes.Cut(head, []byte{'\n'})
 	text := bytes.TrimLeft(head, " \t\r\n")

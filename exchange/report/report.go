@@ -116,11 +116,10 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(plain, MaxRow)
-	k, err := detect(in, opt.Format)
+	k, err := detect(in, opt.Format, opt.FirstLine > 0)
 	if err != nil {
 		return nil, err
 	}
-	k.document = k.document && opt.FirstLine == 0 // a cut is of rows
 	rd := &Reader{Format: k.format}
 	if k.format == CSV || k.format == Shadowserver {
 		src, err := newCSVSource(in, opt)
