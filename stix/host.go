@@ -2,10 +2,11 @@ package stix
 
 import (
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/tocsin-exchange/tocsin/stix/pattern"
 )
 
 // About is what an object that one infected host is packaged as tells of the host:
@@ -20,7 +21,6 @@ type About struct {
 // ParseHost reads what an object is about.
 func ParseHost(raw []byte) (a About, err error) {
 	var o struct {
-		Type     string   `json:"type"`
 		Created  string   `json:"created"`
 		Value    string   `json:"value"`
 		Pattern  string   `json:"pattern"`
@@ -38,9 +38,10 @@ func ParseHost(raw []byte) (a About, err error) {
 		}
 	}
 	value := o.Value
-	if o.Type == "indicator" {
-		_, value, _ = strings.Cut(o.Pattern, "'")
-		value, _, _ = strings.Cut(value, "'")
+	if p, err := pattern.Parse(o.Pattern); err == nil {
+		for _, value = range p.Addresses() {
+			break // ours name one
+		}
 	}
 	a.Address, _ = netip.ParseAddr(value) // invalid where it is none
 	for _, ref := range append(append(o.Refs, o.Observed...), o.Source, o.Src) {

@@ -13,7 +13,7 @@ const module = "github.com/tocsin-exchange/tocsin/"
 // new edge is a reviewed change to this table.
 var allowed = map[string][]string{
 	"stix/tlp":          {},
-	"stix":              {"stix/tlp"},
+	"stix":              {"stix/pattern", "stix/tlp"},
 	"stix/stixtest":     {},
 	"taxii":             {},
 	"taxii/taxiiserver": {"taxii"},

@@ -29,9 +29,6 @@ import (
 // maxBody bounds request bodies, but for a publisher's rows, which stream.
 const maxBody = 256 << 20
 
-// maxLint bounds what is looked through for problems: it is read whole.
-const maxLint = 8 << 20
-
 // Journal is what the API asks of the journal.
 type Journal interface {
 	// Verify walks the chains of the collections.

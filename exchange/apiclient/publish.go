@@ -45,7 +45,7 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 	if err != nil {
 		return unreadable(total, err)
 	}
-	if cut.Mapped {
+	if cut.Mapped() {
 		p.Map = nil
 	}
 	if p.Taken != nil {

@@ -109,10 +109,15 @@ func (n *Node) inForce() uint64 {
 
 // planBackfill counts what a change of the register would give.
 func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) (list []exchange.Planned, err error) {
-	for _, job := range backfills(next, exchange.Gained(base, next)) {
-		n.mu.Lock()
-		rules := newRules(next, n.networks)
-		n.mu.Unlock()
+	jobs := backfills(next, exchange.Gained(base, next))
+	if len(jobs) == 0 {
+		return nil, nil
+	}
+	n.mu.Lock()
+	networks := n.networks
+	n.mu.Unlock()
+	rules := newRules(next, networks)
+	for _, job := range jobs {
 		hosts, err := n.admission.CountBackfill(ctx, job, rules)
 		if err != nil {
 			return nil, err

@@ -27,8 +27,6 @@ type Piece struct {
 type Cutter struct {
 	// Format is what the source was taken for, Sent what its pieces are.
 	Format, Sent string
-	// Mapped says that its pieces want the options' map no more.
-	Mapped bool
 
 	header  []byte
 	records records
@@ -55,7 +53,7 @@ func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Cutter{Format: rd.Format, Sent: JSONLines, Mapped: true, size: size, whole: rd}, nil
+		return &Cutter{Format: rd.Format, Sent: JSONLines, size: size, whole: rd}, nil
 	}
 	probe, err := NewReader(bytes.NewReader(head), opt) // checks options and header, names the format
 	if err != nil {
@@ -81,6 +79,9 @@ func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
 	}
 	return c, nil
 }
+
+// Mapped reports that its pieces want the options' map no more: they are of what was read.
+func (c *Cutter) Mapped() bool { return c.whole != nil }
 
 // Next returns the next piece, and io.EOF after the last.
 func (c *Cutter) Next() (*Piece, error) {

@@ -14,9 +14,11 @@ type extra struct {
 }
 
 // add keeps a value under a name, if it has room. The field's own prefix is what a row that
-// was read before has: it is not doubled.
+// was read before has: it is not doubled. What starts with an underscore is nobody else's
+// (XARF's _internal must not be sent on).
 func (x *extra) add(name string, value []byte) {
-	if !x.keep || len(value) == 0 || len(x.text)+len(name)+len(value)+8 > MaxExtra {
+	name, _ = strings.CutPrefix(name, "extra.")
+	if !x.keep || strings.HasPrefix(name, "_") || len(value) == 0 || len(x.text)+len(name)+len(value)+8 > MaxExtra {
 		return
 	}
 	before := len(x.text)
@@ -25,7 +27,6 @@ func (x *extra) add(name string, value []byte) {
 	} else {
 		x.text = append(x.text, ',')
 	}
-	name, _ = strings.CutPrefix(name, "extra.")
 	key, err1 := jsontext.AppendQuote(nil, name)
 	for _, sep := range []string{"{", ","} { // no value can look like this: its quotes are escaped
 		if bytes.Contains(x.text[:before], append([]byte(sep), append(key, ':')...)) {
@@ -43,7 +44,7 @@ func (x *extra) add(name string, value []byte) {
 }
 
 // addText keeps the scalars of an object's first level that are not among the names known
-// here. What starts with an underscore is nobody else's.
+// here.
 func (x *extra) addText(raw []byte, known string) {
 	if !x.keep {
 		return
@@ -60,7 +61,7 @@ func (x *extra) addText(raw []byte, known string) {
 		if err != nil {
 			return
 		}
-		if !strings.HasPrefix(name, "_") && !strings.Contains(known, " "+name+" ") {
+		if !strings.Contains(known, " "+name+" ") {
 			x.add(name, scalarText(value))
 		}
 	}

@@ -21,7 +21,7 @@ type ideaEvent struct {
 	DetectTime scalar  `json:"DetectTime"`
 	EventTime  scalar  `json:"EventTime"`
 	ConnCount  scalar  `json:"ConnCount"`
-	TLP        scalar  `json:"TLP"`
+	TLP        marking `json:"TLP"`
 	Category   scalars `json:"Category"`
 	Ref        scalars `json:"Ref"`
 	Source     []ideaEnd
@@ -117,6 +117,6 @@ func (e *ideaEvent) host(line int, at, text string, s *ideaEnd, alone bool) *dra
 	}
 	d.set("id", "ID", e.ID)
 	d.set("count", "ConnCount", e.ConnCount)
-	d.set("tlp", "TLP", e.TLP)
+	d.set("tlp", "TLP", scalar(e.TLP))
 	return d
 }

@@ -150,6 +150,11 @@ func (k *keyed) object(prefix string) error {
 			return err
 		}
 		name := prefix + t.String()
+		if f := k.names[name].field; f == fieldByName["tlp"] || f == fieldByName["tlp_floor"] {
+			if kind := k.dec.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNull && kind != jsontext.KindInvalid {
+				return errNoLabel
+			}
+		}
 		if k.dec.PeekKind() == '{' && k.dec.StackDepth() < maxNested {
 			if err := k.object(name + "."); err != nil {
 				return err
@@ -163,7 +168,7 @@ func (k *keyed) object(prefix string) error {
 		k.resolver = k.resolver || name == "query_type"
 		n := k.names[name]
 		if n.field == nil {
-			if k.extra.keep && name != "__type" {
+			if k.extra.keep {
 				k.extra.add(name, scalarText(value))
 			}
 			continue

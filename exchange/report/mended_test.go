@@ -68,6 +68,22 @@ func TestWhatASTIXSourceMeans(t *testing.T) {
 			bundle(host, observed(2, green, id1), strings.Replace(observed(2, strings.Replace(red, "e828", "0000", 1), id1), "19T00:00:00.000Z\",\"first", "18T00:00:00.000Z\",\"first", 1)),
 			[]string{"line 3, object_marking_refs"},
 		},
+		"a sighting with a label": {
+			bundle(host, dst, observed(2, green, id1), observed(9, green, id7), strings.Replace(says(5, 3), `,"observed`, red+`,"observed`, 1), family(3, "A")),
+			[]string{"240.0.0.1 a red", "240.0.0.7  green"},
+		},
+		"a family with a label": {bundle(host, observed(2, green, id1), strings.TrimSuffix(family(3, "A"), "}")+red+"}", says(5, 3)), []string{"240.0.0.1 a red"}},
+		"one label beside another, both called the same": {
+			bundle(host, dst, call, addressObject(4, "240.0.0.4", ""), strings.NewReplacer(id1, stixID("ipv4-addr", 4), "00000008", "00000018").Replace(call),
+				observed(2, green, id1, id7), observed(9, red, stixID("ipv4-addr", 4), id7)),
+			[]string{"240.0.0.1  green", "240.0.0.4  red"},
+		},
+		"a label in a list, or an object": {
+			`{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","tlp":["red"]}` + "\n" + `{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","tlp":{"level":"red"}}` + "\n" +
+				`{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","tlp":null}`,
+			[]string{"240.0.0.1  none", "line 1", "line 2"},
+		},
+		"a label in a list, in IDEA":                   {`{"Format":"IDEA0","ID":"1","DetectTime":"2026-03-19T00:00:00Z","Category":["x"],"TLP":["RED"],"Source":[{"IP4":["240.0.0.1"]}]}`, []string{"line 1"}},
 		"an address with a label":                      {bundle(addressObject(1, "240.0.0.1", red), observed(2, green, id1)), []string{"240.0.0.1  red"}},
 		"an address written in another way":            {bundle(strings.Replace(addressObject(1, "2001:0db8::01", ""), "ipv4-addr\",\"spec", "ipv6-addr\",\"spec", 1)), nil},
 		"MISP with flags as text":                      {`{"Event":{"info":"x","timestamp":"1773878400","Attribute":[{"type":"ip-src","value":"240.0.0.1","deleted":"0"},{"type":"ip-src","value":"240.0.0.2","deleted":"1"}]}}`, []string{"240.0.0.1  none"}},

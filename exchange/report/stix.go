@@ -1,6 +1,7 @@
 package report
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -21,10 +22,13 @@ const maxRemembered = 200_000
 // observed-data of the source is about the address. Of several versions the newest counts, under
 // the highest label of all.
 type stixObjects struct {
-	byID  map[string]*stixObject
-	order []*stixObject // each once, as they came
-	seen  map[netip.Addr]bool
+	byID   map[string]*stixObject
+	order  []*stixObject // each once, as they came
+	heads  []*stix.Head
+	labels map[string]tlp.Level // by id: the highest of all versions
+	seen   map[netip.Addr]bool
 
+	spread map[string]tlp.Level   // with what refers to each
 	calls  map[string]*stixObject // network-traffic, by who called
 	called map[string]bool        // who was called, and calls nobody
 }
@@ -32,7 +36,6 @@ type stixObjects struct {
 // stixObject is what is read of an object.
 type stixObject struct {
 	line    int
-	label   tlp.Level
 	refused bool // a version of it is marked with what is not known here
 
 	ID         string  `json:"id"`
@@ -68,7 +71,7 @@ type stixObject struct {
 }
 
 func newSTIX() *stixObjects {
-	return &stixObjects{byID: make(map[string]*stixObject), seen: make(map[netip.Addr]bool)}
+	return &stixObjects{byID: make(map[string]*stixObject), labels: make(map[string]tlp.Level), seen: make(map[netip.Addr]bool)}
 }
 
 func (s *stixObjects) value(line int, raw []byte, to *found) {
@@ -86,25 +89,28 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
 	}
-	if o.label, err = head.Label(); err != nil {
+	label, err := head.Label()
+	if err != nil {
 		to.problem(rowError(line, "object_marking_refs", "%v", err))
 		o.refused = true
 	}
-	if len(s.byID) >= maxRemembered {
+	if len(s.heads) >= maxRemembered {
 		to.problem(fileError(line, "more than %d STIX objects: send them in parts", maxRemembered))
 		return
 	}
+	s.heads = append(s.heads, &head)
+	s.labels[o.ID] = max(s.labels[o.ID], label)
 	have := s.byID[o.ID]
 	if have == nil {
 		s.byID[o.ID] = o
 		s.order = append(s.order, o)
 		return
 	}
-	label, refused := max(have.label, o.label), have.refused || o.refused
+	refused := have.refused || o.refused
 	if have.version().Before(o.version()) {
 		*have = *o
 	}
-	have.label, have.refused = label, refused
+	have.refused = refused
 }
 
 // version is when the object was modified, zero where it does not say.
@@ -115,15 +121,18 @@ func (o *stixObject) version() time.Time {
 
 func (s *stixObjects) end(to *found) {
 	s.traffic()
+	// An address is in many an observation: what is said of one does not mark the others.
+	s.spread = maps.Clone(s.labels)
+	stix.SpreadLabels(s.heads, s.spread)
 	for _, o := range s.order {
 		target := s.byID[o.Target]
 		switch {
 		case o.Type == "relationship" && o.Kind == "indicates" && target != nil && target.Type == "malware":
-			s.infected(o.Source, target)
+			s.infected(o.Source, target, o)
 		case o.Type == "sighting":
 			if m := s.byID[o.SightingOf]; m != nil && m.Type == "malware" {
 				for _, id := range o.Observed {
-					s.infected(string(id), m)
+					s.infected(string(id), m, o)
 				}
 			}
 		}
@@ -150,11 +159,12 @@ func (s *stixObjects) indicator(o *stixObject, to *found) {
 		to.problem(rowError(o.line, "indicator_types", "tells of no infected host: compromised is not among them"))
 		return
 	}
-	addresses, err := patternAddresses(o.Pattern)
+	p, err := pattern.Parse(o.Pattern)
 	if err != nil {
 		to.problem(rowError(o.line, "pattern", "%v", err))
+		return
 	}
-	for _, address := range addresses {
+	for _, address := range p.Addresses() {
 		address, err := single(address)
 		if err != nil {
 			to.problem(rowError(o.line, "pattern", "%v", err))
@@ -170,10 +180,12 @@ func (s *stixObjects) indicator(o *stixObject, to *found) {
 	}
 }
 
-// infected notes the family that an object is about, the first that says so.
-func (s *stixObjects) infected(id string, family *stixObject) {
+// infected notes the family that an object is about, the first that says so, and how that
+// and who says so are labelled.
+func (s *stixObjects) infected(id string, family, by *stixObject) {
 	if o := s.byID[id]; o != nil && o.malware == "" {
 		o.malware = family.Name
+		s.spread[id] = max(s.spread[id], s.labels[family.ID], s.labels[by.ID])
 	}
 }
 
@@ -224,7 +236,7 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			continue
 		}
 		s.about(address)
-		d.Label = max(o.label, host.label)
+		d.Label = s.labels[host.ID]
 		d.set("ip", "object_refs", scalar(address))
 		d.set("timestamp", "last_observed", o.Last)
 		d.set("count", "number_observed", o.Number)
@@ -234,14 +246,14 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			d.set("malware", "extensions", x.Malware)
 		}
 		if traffic := s.calls[host.ID]; traffic != nil {
-			d.Label = max(d.Label, traffic.label)
+			d.Label = max(d.Label, s.labels[traffic.ID])
 			d.set("port", "src_port", traffic.SrcPort)
 			d.set("dst_port", "dst_port", traffic.DstPort)
 			for i, p := range traffic.Protocols[:min(len(traffic.Protocols), 2)] {
 				d.set([]string{"protocol", "application"}[i], "protocols", p)
 			}
 			if dst := s.byID[traffic.Dst]; dst != nil {
-				d.Label = max(d.Label, dst.label)
+				d.Label = max(d.Label, s.labels[dst.ID])
 				s.about(dst.Value)
 				d.set("dst_ip", "dst_ref", scalar(dst.Value))
 			}
@@ -255,30 +267,10 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 
 // finish adds what all events of an object have in common.
 func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
-	d.Label = max(d.Label, o.label)
+	d.Label = max(d.Label, s.spread[o.ID])
 	if d.Malware == "" {
 		d.set("malware", "name", scalar(o.malware))
 	}
 	d.set("id", "id", scalar(o.ID))
 	d.end(to)
-}
-
-// patternAddresses lists the addresses that a pattern says are there: by equality, in a
-// list, or as a subset of one address.
-func patternAddresses(text string) (list []string, err error) {
-	p, err := pattern.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	p.Each(func(c *pattern.Comparison) {
-		if c.Path.Type != "ipv4-addr" && c.Path.Type != "ipv6-addr" || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
-			return
-		}
-		if c.Operator == "=" || c.Operator == "IN" || c.Operator == "ISSUBSET" {
-			for _, v := range c.Values {
-				list = append(list, v.Value)
-			}
-		}
-	})
-	return list, nil
 }

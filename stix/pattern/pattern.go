@@ -71,6 +71,22 @@ type Literal struct{ Kind, Value string }
 // Each calls f with every comparison of a property in the pattern, in order.
 func (p *Pattern) Each(f func(*Comparison)) { p.Root.each(f) }
 
+// Addresses lists the addresses that a pattern says are there: by equality, in a list, or as a
+// subset, as they are written.
+func (p *Pattern) Addresses() (list []string) {
+	p.Each(func(c *Comparison) {
+		if c.Path.Type != "ipv4-addr" && c.Path.Type != "ipv6-addr" || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
+			return
+		}
+		if c.Operator == "=" || c.Operator == "IN" || c.Operator == "ISSUBSET" {
+			for _, v := range c.Values {
+				list = append(list, v.Value)
+			}
+		}
+	})
+	return list
+}
+
 func (o *Observation) each(f func(*Comparison)) {
 	if o.Test != nil {
 		o.Test.each(f)

@@ -1,0 +1,45 @@
+package exchange
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Window is a length of time as the register's file writes it: 30d, 24h, 90m.
+type Window time.Duration
+
+// MarshalText writes days where it is whole days.
+func (w Window) MarshalText() ([]byte, error) {
+	d := time.Duration(w)
+	if d != 0 && d%(24*time.Hour) == 0 {
+		return fmt.Appendf(nil, "%dd", d/(24*time.Hour)), nil
+	}
+	return []byte(d.String()), nil
+}
+
+// UnmarshalText reads days, or what Go writes a duration as.
+func (w *Window) UnmarshalText(text []byte) error {
+	s := string(text)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%.40q is not a length of time such as 30d or 24h", s)
+		}
+		*w = Window(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return fmt.Errorf("%.40q is not a length of time such as 30d or 24h", s)
+	}
+	*w = Window(d)
+	return nil
+}
+
+// String returns it as the file has it.
+func (w Window) String() string {
+	text, _ := w.MarshalText() // never fails
+	return string(text)
+}
