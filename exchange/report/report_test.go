@@ -324,45 +324,6 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 	}
 }
 
-func FuzzReader(f *testing.F) {
-	f.Add([]byte(shadowserver))
-	for name := range samples {
-		f.Add(sampleFile(f, name))
-	}
-	f.Add([]byte("ip,timestamp,note\n240.0.0.1,2026-03-19 00:00:00,\"a\n240.0.0.2,2026-03-19 00:00:00,b\n"))
-	f.Add([]byte(`{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z","source":{"ip":1}}`))
-	f.Fuzz(func(t *testing.T, source []byte) {
-		events, _, err := read(t, bytes.NewReader(source), report.Options{})
-		for _, e := range events {
-			if !e.Address.IsValid() || e.Observed.IsZero() || e.Count < 1 || e.Line < 1 {
-				t.Fatalf("incomplete event %+v", e)
-			}
-		}
-		c, cutErr := report.NewCutter(bytes.NewReader(source), report.Options{}, 64)
-		if cutErr != nil {
-			return
-		}
-		n := 0
-		for {
-			p, err := c.Next()
-			if err != nil {
-				break
-			}
-			if p.Data == nil {
-				continue
-			}
-			more, _, err := read(t, bytes.NewReader(p.Data), report.Options{Format: c.Sent, FirstLine: p.FirstLine})
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += len(more)
-		}
-		if err == nil && n != len(events) {
-			t.Fatalf("%d events in pieces, %d in the whole", n, len(events))
-		}
-	})
-}
-
 func BenchmarkReader(b *testing.B) {
 	head, row, _ := strings.Cut(shadowserver, "\n")
 	source := head + "\n" + strings.Repeat(row, 10_000)
