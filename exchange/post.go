@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,14 +95,6 @@ type Addition struct {
 	Objects [][]byte
 }
 
-// candidate is an object on its way in.
-type candidate struct {
-	raw     []byte
-	head    stix.Head
-	version Version
-	label   tlp.Level
-}
-
 // Add checks each object alone and stores those that are good, in order. It
 // returns one outcome an object, and the sequence of the last block; where it
 // returns an error, what the outcomes would have said is unknown, and the same
@@ -114,16 +105,12 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 		return nil, 0, err
 	}
 	outcomes = make([]Outcome, len(a.Objects))
-	list := make([]*candidate, len(a.Objects))
+	list := examineAll(a.Objects, a.SpecVersions, outcomes)
 	var heads []*stix.Head
-	for i, raw := range a.Objects {
-		c, err := examine(raw, a.SpecVersions, &outcomes[i])
-		if err != nil {
-			outcomes[i].Problem = err.Error()
-			continue
+	for _, c := range list {
+		if c != nil {
+			heads = append(heads, &c.head)
 		}
-		list[i] = c
-		heads = append(heads, &c.head)
 	}
 	labels, problems := p.Label(heads, col.Floor)
 	n := 0
@@ -150,51 +137,6 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 		start = end
 	}
 	return outcomes, last, nil
-}
-
-// examine decides about an object by itself.
-func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
-	if len(raw) > maxPostObject {
-		return nil, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
-	}
-	h, err := stix.ParseHead(raw)
-	b, ok := stix.ScanBrief(raw)
-	out.ID, out.Version = cmp.Or(h.ID, string(b.ID)), cmp.Or(h.Modified, h.Created, string(b.Version))
-	if err != nil {
-		return nil, err
-	}
-	// Our blocks are read by a scanner that knows no escapes in these.
-	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
-		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
-	}
-	switch {
-	case h.Type == "bundle":
-		return nil, errors.New("a bundle is no object: send the objects that are in it")
-	case strings.ToLower(h.ID) != h.ID:
-		return nil, errors.New("its id has upper-case letters")
-	case !slices.Contains(specs, h.Spec()):
-		if h.SpecVersion == "" {
-			return nil, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
-		}
-		return nil, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
-	}
-	if level, ok := tlp.FromMarking(h.ID); ok && tlp.Defined(raw) != level {
-		return nil, fmt.Errorf("its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
-	}
-	at, err := h.Version()
-	if err != nil {
-		return nil, err
-	}
-	if h.Created != "" && h.Modified != "" {
-		created, err := stix.ParseTime(h.Created)
-		if err != nil {
-			return nil, err
-		}
-		if at.Before(created) {
-			return nil, fmt.Errorf("modified (%s) is before created (%s)", h.Modified, h.Created)
-		}
-	}
-	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
 }
 
 // batch stores what is new of the candidates, which may be nil, as one block.

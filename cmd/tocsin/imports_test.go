@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"config":                      {},
 	"stix/pattern":                {},
 	"stix/lint":                   {"stix", "stix/pattern", "stix/tlp"},
-	"exchange":                    {"stix", "stix/tlp"},
+	"exchange":                    {"stix", "stix/lint", "stix/tlp"},
 	"exchange/report":             {"exchange", "stix", "stix/pattern", "stix/tlp"},
 	"exchange/constituency":       {"exchange"},
 	"exchange/sharing":            {"exchange", "stix", "stix/tlp"},

@@ -21,7 +21,7 @@ func TestManyVersionsOfOneObject(t *testing.T) {
 	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	var objects []string
 	for i := range many {
-		objects = append(objects, fmt.Sprintf(`{"type":"tool","spec_version":"2.1","id":"tool--00000000-0000-4000-8000-000000000001","created":"2020-01-01T00:00:00Z","modified":"%s"}`,
+		objects = append(objects, fmt.Sprintf(`{"type":"tool","name":"t","spec_version":"2.1","id":"tool--00000000-0000-4000-8000-000000000001","created":"2020-01-01T00:00:00Z","modified":"%s"}`,
 			start.Add(time.Duration(i)*time.Second).Format(time.RFC3339)))
 	}
 	if st := post(t, e, "board", "cert-at", at, envelope(objects...)); st.SuccessCount != many {

@@ -4,16 +4,18 @@
 package lint
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
@@ -95,24 +97,42 @@ func Object(raw []byte, at string) []Problem {
 			return c.list
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
+	c.text(raw)
+	return c.list
+}
+
+// Errors reports the errors of one object that stix.ParseHead reads, with paths from
+// the object; it does not look for what is only a warning.
+func Errors(raw []byte) []Problem {
+	c := checker{at: "$", errorsOnly: true}
+	c.text(raw)
+	return c.list
+}
+
+// text checks the text of an object.
+func (c *checker) text(raw []byte) {
 	var o map[string]any
-	if err := d.Decode(&o); err != nil {
-		return c.list // no object: that is named already
+	if err := jsonv2.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true)); err != nil {
+		return // no object: that is named already
 	}
 	c.object(o)
-	sort.SliceStable(c.list, func(i, j int) bool { return c.list[i].Path < c.list[j].Path })
-	return c.list
+	if id, _ := o["id"].(string); o["type"] == "marking-definition" {
+		c.definition(id, raw)
+	}
+	slices.SortStableFunc(c.list, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
 }
 
 // checker collects problems.
 type checker struct {
-	at   string
-	list []Problem
+	at         string
+	errorsOnly bool
+	list       []Problem
 }
 
 func (c *checker) add(path string, s Severity, section, format string, args ...any) {
+	if c.errorsOnly && s != Error {
+		return
+	}
 	if path != "" && c.at != "" {
 		path = "." + path
 	}
@@ -154,6 +174,11 @@ func (c *checker) object(o map[string]any) {
 	}
 	for name, v := range o {
 		c.property(name, v)
+		c.word(typ, name, v)
+	}
+	c.markings(o)
+	if t.sco && !c.errorsOnly {
+		c.derived(typ, o)
 	}
 	for _, pair := range append(t.orders, [2]string{"created", "modified"}) {
 		c.order(o, pair[0], pair[1], t.section)
@@ -241,9 +266,8 @@ func (c *checker) values(typ string, o map[string]any, section string) {
 		if !ok {
 			return
 		}
-		n, ok := v.(json.Number)
-		f, err := n.Float64()
-		if !ok || err != nil || f != math.Trunc(f) || f < low || f > high {
+		f, ok := v.(float64)
+		if !ok || f != math.Trunc(f) || f < low || f > high {
 			c.add(name, Error, section, "is %.40v, not a whole number from %.0f to %.0f", v, low, high)
 		}
 	}

@@ -10,12 +10,17 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/stix/lint"
 	"github.com/tocsin-exchange/tocsin/stix/stixtest"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 const (
 	indicator = `{"type":"indicator","spec_version":"2.1","id":"indicator--2f1c1b6e-5f0b-4d7a-9c3a-0d6f1f0b8a03","created":"2026-03-19T00:00:00.000Z","modified":"2026-03-19T00:04:07.000Z",` +
 		`"pattern":"[ipv4-addr:value = '240.0.0.1']","pattern_type":"stix","valid_from":"2026-03-19T00:04:07Z"}`
-	address = `{"type":"ipv4-addr","spec_version":"2.1","id":"ipv4-addr--1a2b3c4d-1111-5111-8111-000000000001","value":"240.0.0.1"}`
+	address = `{"type":"ipv4-addr","spec_version":"2.1","id":"ipv4-addr--e77d8405-57f7-5ded-a522-a184d8419790","value":"240.0.0.1"}`
+	marking = `{"type":"marking-definition","spec_version":"2.1","id":"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da","created":"2017-01-20T00:00:00.000Z",` +
+		`"definition_type":"tlp","name":"TLP:GREEN","definition":{"tlp":"green"}}`
+	opinion = `{"type":"opinion","spec_version":"2.1","id":"opinion--2f1c1b6e-5f0b-4d7a-9c3a-0d6f1f0b8a03","created":"2026-03-19T00:00:00.000Z","modified":"2026-03-19T00:04:07.000Z",` +
+		`"opinion":"agree","object_refs":["indicator--2f1c1b6e-5f0b-4d7a-9c3a-0d6f1f0b8a03"]}`
 )
 
 func TestWhatIsSoundHasNoProblem(t *testing.T) {
@@ -23,14 +28,25 @@ func TestWhatIsSoundHasNoProblem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{indicator, address, `{"objects":[` + address + `]}`, string(sample)} {
+	for _, text := range []string{indicator, address, `{"objects":[` + address + `]}`, marking} {
 		for _, p := range lint.Check([]byte(text)) {
+			t.Error(p)
+		}
+	}
+	for _, l := range tlp.Levels() {
+		for _, p := range lint.Object(l.Definition(), "$") {
+			t.Error(p)
+		}
+	}
+	// Its publisher gives observables ids of its own.
+	for _, p := range lint.Check(sample) {
+		if !strings.Contains(p.Reason, "than others give") {
 			t.Error(p)
 		}
 	}
 }
 
-// Each change to something sound has the problem that it makes, and no other.
+// Each change to something sound has the problem that it makes.
 func TestEveryProblemIsNamedWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ of, old, new, want string }{
 		{indicator, `"valid_from":"2026-03-19T00:04:07Z"`, `"x":1`, "$: error: indicator has no valid_from (STIX 2.1, 4.7)"},
@@ -53,14 +69,26 @@ func TestEveryProblemIsNamedWithItsPlace(t *testing.T) {
 		{address, `"value":"240.0.0.1"`, `"value":"2001:db8::1"`, `$.value: error: "2001:db8::1" is of the other IP version (STIX 2.1, 6.8)`},
 		{address, `"value":"240.0.0.1"`, `"value":"240.0.0.1000"`, `$.value: error: "240.0.0.1000" is neither an address nor in CIDR notation (STIX 2.1, 6.8)`},
 		{address, `,"value":"240.0.0.1"`, ``, "$: error: ipv4-addr has no value (STIX 2.1, 6.8)"},
+		{address, `e77d8405`, `e77d8406`, "$.id: warning: another id than others give this object: ipv4-addr--e77d8405-57f7-5ded-a522-a184d8419790 (STIX 2.1, 2.9)"},
+		{indicator, `"pattern_type"`, `"indicator_types":["benign","bad"],"pattern_type"`, `$.indicator_types[1]: warning: "bad" is none of the standard's words: anomalous-activity, `},
+		{indicator, `"pattern_type"`, `"granular_markings":{},"pattern_type"`, "$.granular_markings: error: is no list (STIX 2.1, 7.2.3)"},
+		{indicator, `"pattern_type"`, `"granular_markings":[{"lang":"en","selectors":["pattern","labels.[0]"]}],"pattern_type"`, `$.granular_markings[0].selectors[1]: error: "labels.[0]" is no part of the object (STIX 2.1, 7.2.3)`},
+		{indicator, `"pattern_type"`, `"granular_markings":[{"selectors":["pattern"]}],"pattern_type"`, "$.granular_markings[0]: error: has to have either marking_ref or lang (STIX 2.1, 7.2.3)"},
+		{marking, `"tlp":"green"`, `"tlp":"white"`, "$: error: its id is that of TLP:GREEN, which it does not define (STIX 2.1, 7.2.1.4)"},
+		{opinion, `"agree"`, `"perhaps"`, `$.opinion: error: "perhaps" is none of the standard's words: `},
 		{address, `"value"`, `"type":"ipv4-addr","value"`, "$: error: "},
 	} {
 		if !strings.Contains(c.of, c.old) {
 			t.Fatalf("%s is not in what is sound", c.old)
 		}
 		found := lint.Check([]byte(strings.Replace(c.of, c.old, c.new, 1)))
-		if len(found) == 0 || !strings.HasPrefix(found[0].String(), c.want) {
+		if !slices.ContainsFunc(found, func(p lint.Problem) bool { return strings.HasPrefix(p.String(), c.want) }) {
 			t.Errorf("%s: %v, want %s", c.new, found, c.want)
+		}
+	}
+	for _, p := range lint.Errors([]byte(strings.Replace(indicator, `"pattern_type"`, `"indicator_types":["bad"],"labels":[],"pattern_type"`, 1))) {
+		if p.Path != "$.labels" {
+			t.Error(p)
 		}
 	}
 	twice := lint.Check([]byte(`{"type":"bundle","id":"bundle--1","objects":[` + indicator + `,` + indicator + `]}`))
@@ -121,6 +149,14 @@ func FuzzCheck(f *testing.F) {
 func BenchmarkObject(b *testing.B) {
 	for b.Loop() {
 		if len(lint.Object([]byte(indicator), "$")) != 0 {
+			b.Fatal("a problem")
+		}
+	}
+}
+
+func BenchmarkErrors(b *testing.B) {
+	for b.Loop() {
+		if len(lint.Errors([]byte(indicator))) != 0 {
 			b.Fatal("a problem")
 		}
 	}

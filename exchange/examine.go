@@ -1,0 +1,116 @@
+package exchange
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/lint"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// candidate is an object on its way in.
+type candidate struct {
+	raw     []byte
+	head    stix.Head
+	version Version
+	label   tlp.Level
+}
+
+// examineAll decides about each object by itself, on all processors. What is
+// refused has no candidate, and its outcome says why.
+func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candidate {
+	const share = 50
+	list := make([]*candidate, len(objects))
+	var next atomic.Int64
+	var panicked atomic.Pointer[any]
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (len(objects)+share-1)/share) {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					panicked.Store(&p)
+				}
+			}()
+			for {
+				end := int(next.Add(share))
+				for i := end - share; i < min(end, len(objects)); i++ {
+					c, err := examine(objects[i], specs, &outcomes[i])
+					if err != nil {
+						outcomes[i].Problem = err.Error()
+						continue
+					}
+					list[i] = c
+				}
+				if end >= len(objects) {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(*p) // it is the request's, not the process's
+	}
+	return list
+}
+
+// examine decides about an object by itself.
+func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
+	if len(raw) > maxPostObject {
+		return nil, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
+	}
+	h, err := stix.ParseHead(raw)
+	b, ok := stix.ScanBrief(raw)
+	out.ID, out.Version = cmp.Or(h.ID, string(b.ID)), cmp.Or(h.Modified, h.Created, string(b.Version))
+	if err != nil {
+		return nil, err
+	}
+	// Our blocks are read by a scanner that knows no escapes in these.
+	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
+		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
+	}
+	switch {
+	case h.Type == "bundle":
+		return nil, errors.New("a bundle is no object: send the objects that are in it")
+	case strings.ToLower(h.ID) != h.ID:
+		return nil, errors.New("its id has upper-case letters")
+	case !slices.Contains(specs, h.Spec()):
+		if h.SpecVersion == "" {
+			return nil, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
+		}
+		return nil, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
+	}
+	at, err := h.Version()
+	if err != nil {
+		return nil, err
+	}
+	if h.Spec() == "2.1" {
+		if problems := lint.Errors(raw); len(problems) > 0 {
+			return nil, wrong(problems)
+		}
+	}
+	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
+}
+
+// wrong makes one error of what is wrong with an object.
+func wrong(problems []lint.Problem) error {
+	const shown = 10
+	var b strings.Builder
+	for i, p := range problems[:min(len(problems), shown)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(p.String())
+	}
+	if more := len(problems) - shown; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	return errors.New(b.String())
+}
