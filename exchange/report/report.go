@@ -61,7 +61,7 @@ type Options struct {
 	// Keep keeps what else rows say in their events' Extra, at most MaxExtra bytes of each.
 	Keep bool
 	// FirstLine is the number of the first row after a header (for JSON lines
-	// the first row), where the source is a cut of a longer one; 0 where not.
+	// the first row), where the source is a cut of a longer one, which is not compressed; 0 where not.
 	FirstLine int
 }
 
@@ -111,11 +111,13 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 	if err := CheckMap(opt.Map); err != nil {
 		return nil, err
 	}
-	plain, err := Decompress(r)
-	if err != nil {
-		return nil, err
+	if opt.FirstLine == 0 { // a row can begin as a compressed file does
+		var err error
+		if r, err = Decompress(r); err != nil {
+			return nil, err
+		}
 	}
-	in := bufio.NewReaderSize(plain, MaxRow)
+	in := bufio.NewReaderSize(r, MaxRow)
 	k, err := detect(in, opt.Format, opt.FirstLine > 0)
 	if err != nil {
 		return nil, err
