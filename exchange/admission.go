@@ -55,6 +55,9 @@ type Sightings interface {
 type Past interface {
 	// Host returns what is known of a host's day.
 	Host(of HostDay) (HostPast, error)
+	// Trail returns what else is known of an address on a day; nothing where the feed
+	// neither holds repeats back nor has hosts that were reported clean.
+	Trail(of HostDay, repeats bool) (Trail, error)
 	// Event tells whether an event is known that Host does not name, and whether
 	// any collection took it.
 	Event(id EventID) (known, delivered bool, err error)
@@ -232,30 +235,43 @@ func (a *Admission) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// enter waits for the turn to write to a feed, with the rules that are in force then.
+func (a *Admission) enter(ctx context.Context, feed string) (f *feedWriter, rules *Rules, leave func(), err error) {
+	missing := fmt.Errorf("%w: %.60q", ErrNoFeed, feed)
+	if r := a.rules.Load(); r == nil || r.Register.Feed(feed) == nil {
+		return nil, nil, nil, missing
+	}
+	if f, err = a.feed(ctx, feed); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := f.lock(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := f.prune(ctx); err != nil {
+		f.unlock()
+		return nil, nil, nil, err
+	}
+	a.Gate.RLock()
+	leave = func() {
+		a.Gate.RUnlock()
+		f.unlock()
+	}
+	// Only now: while it waited the register may have changed.
+	if rules = a.rules.Load(); rules.Register.Feed(feed) == nil {
+		leave()
+		return nil, nil, nil, missing
+	}
+	return f, rules, leave, nil
+}
+
 // Admit decides about a chunk and makes it durable. What it returns is still to
 // be waited for. Chunks of a feed are taken in the order of the calls.
 func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
-	if r := a.rules.Load(); r == nil || r.Register.Feed(s.Feed) == nil {
-		return nil, fmt.Errorf("%w: %.60q", ErrNoFeed, s.Feed)
-	}
-	f, err := a.feed(ctx, s.Feed)
+	f, rules, leave, err := a.enter(ctx, s.Feed)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer f.unlock()
-	if err := f.prune(ctx); err != nil {
-		return nil, err
-	}
-	a.Gate.RLock()
-	defer a.Gate.RUnlock()
-	// Only now: while the chunk waited for its turn the register may have changed.
-	rules := a.rules.Load()
-	if rules.Register.Feed(s.Feed) == nil {
-		return nil, fmt.Errorf("%w: %.60q", ErrNoFeed, s.Feed)
-	}
+	defer leave()
 	if p, err := f.replay(s); p != nil || err != nil {
 		return p, err
 	}

@@ -135,19 +135,14 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *Intake, s
 	if err := f.slack(ctx); err != nil {
 		return nil, nil, err
 	}
-	if err := f.lock(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer f.unlock()
-	if err := f.prune(ctx); err != nil {
-		return nil, nil, err
-	}
-	f.a.Gate.RLock()
-	defer f.a.Gate.RUnlock()
-	rules := f.a.rules.Load()
-	if rules.Register.Feed(f.feed) == nil {
+	_, rules, leave, err := f.a.enter(ctx, f.feed)
+	if errors.Is(err, ErrNoFeed) {
 		return nil, nil, nil
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
 	// No publisher's key has a space in it.
 	key := fmt.Sprintf("backfill %d %d", job.Version, sequence)
 	hash := sha256.Sum256([]byte(key))

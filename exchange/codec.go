@@ -18,7 +18,7 @@ var ErrRecord = errors.New("damaged record")
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read.
 const (
-	recordVersion = 2
+	recordVersion = 3
 	oldestVersion = 1
 )
 
@@ -179,10 +179,11 @@ func (d *decoder) done() error {
 }
 
 // What is beside an observation's label: that nothing was known before, of the
-// day or of the address.
+// day or of the address; that it is a relapse.
 const (
 	isNew        = 0x80
 	isNewAddress = 0x40
+	isRelapse    = 0x20
 )
 
 func (e *encoder) observation(o *Observation) {
@@ -198,6 +199,9 @@ func (e *encoder) observation(o *Observation) {
 	}
 	if o.NewAddress {
 		label |= isNewAddress
+	}
+	if o.Relapse {
+		label |= isRelapse
 	}
 	e.b = append(e.b, label)
 	e.place(o.Place)
@@ -218,6 +222,11 @@ func (e *encoder) observation(o *Observation) {
 		e.address(c.Dst)
 		e.uint(uint64(c.DstPort))
 	}
+	e.uint(uint64(len(o.Sent)))
+	for _, s := range o.Sent {
+		e.text(s.Collection)
+		e.int(s.Last.UnixMilli())
+	}
 	e.int(int64(o.Decision))
 }
 
@@ -227,7 +236,8 @@ func (d *decoder) observation() (o Observation) {
 	o.First, o.Last, o.Modified = d.millis(), d.millis(), d.millis()
 	o.Count = d.int()
 	label := d.byte()
-	o.New, o.NewAddress, o.Label = label&isNew != 0, label&isNewAddress != 0, d.levelOf(label&^(isNew|isNewAddress))
+	o.New, o.NewAddress, o.Relapse = label&isNew != 0, label&isNewAddress != 0, label&isRelapse != 0
+	o.Label = d.levelOf(label &^ (isNew | isNewAddress | isRelapse))
 	o.Place = d.place()
 	o.Places = make([]Placed, d.count())
 	for i := range o.Places {
@@ -240,6 +250,12 @@ func (d *decoder) observation() (o Observation) {
 	o.Contacts = make([]stix.Contact, d.count())
 	for i := range o.Contacts {
 		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}
+	}
+	if d.version > 2 {
+		o.Sent = make([]Sent, d.count())
+	}
+	for i := range o.Sent {
+		o.Sent[i] = Sent{Collection: d.text(), Last: d.millis()}
 	}
 	o.Decision = int(d.int())
 	return o

@@ -58,9 +58,14 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 			return d, err
 		}
 	}
+	// A host's earlier days first: they are part of its trail.
+	slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
 	for i := range d.days {
+		d.hosts[d.days[i].of] = i
 		if d.days[i].observation >= 0 {
-			d.settle(&d.days[i])
+			if err := d.settle(&d.days[i]); err != nil {
+				return d, err
+			}
 		}
 	}
 	d.count()
@@ -195,14 +200,21 @@ func (d *draft) recent(day *hostDay) {
 
 // settle gives an observation its version and its decision, once all events of
 // the chunk are merged.
-func (d *draft) settle(day *hostDay) {
+func (d *draft) settle(day *hostDay) error {
 	o := &d.in.Observations[day.observation]
 	o.Modified, o.New = o.Last, !day.past.Known
 	o.NewAddress = o.NewAddress && !d.called[o.Address]
 	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	o.Decision = d.decision(o.Label, placed(d.route, o))
+	matches := placed(d.route, o)
+	v, held, err := d.repeated(day, o, matches)
+	if held {
+		o.Decision = d.keep(v)
+	} else {
+		o.Decision = d.decision(o.Label, matches)
+	}
+	return err
 }
 
 // decision returns the index of the decision for a label and claims.
@@ -229,7 +241,7 @@ func (d *draft) count() {
 	r := &d.in.Receipt
 	for i := range d.in.Events {
 		e := &d.in.Events[i]
-		withheld := e.Observation < 0
+		withheld, held, given := e.Observation < 0, false, false
 		if !withheld {
 			final := d.in.Decisions[d.in.Observations[e.Observation].Decision].Grants
 			for _, g := range d.in.Decisions[e.Decision].Grants {
@@ -240,22 +252,30 @@ func (d *draft) count() {
 					for _, placed := range final {
 						if placed.Allow {
 							r.Collections[placed.Collection]++
+							given = true
 						}
 					}
 				case !entered:
 					withheld = true // the host has been in more places than are kept
 				case final[j].Rule == RuleTakenByOwner:
+				case final[j].Rule == RuleRepeat:
+					held = true
 				case !final[j].Allow:
 					withheld = true
 				case g.Collection == Unclaimed:
 					r.Unclaimed++
+					given = true
 				default:
 					r.Collections[g.Collection]++
+					given = true
 				}
 			}
 		}
 		if withheld {
 			r.Withheld++
+		}
+		if held && !given {
+			r.Held++
 		}
 	}
 }

@@ -142,6 +142,9 @@ type Receipt struct {
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
 	Withheld  int64 `json:"withheld"`
+	// Held counts events of hosts that everybody concerned was given a while ago, on a feed
+	// that holds repeats back.
+	Held int64 `json:"held,omitempty"`
 	// Disagreements counts events of which publisher and networks table say
 	// different countries or AS numbers.
 	Disagreements int64 `json:"disagreements,omitempty"`
@@ -171,6 +174,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Duplicates += o.Duplicates
 	r.Unclaimed += o.Unclaimed
 	r.Withheld += o.Withheld
+	r.Held += o.Held
 	r.Disagreements += o.Disagreements
 	if r.Collections == nil {
 		r.Collections = make(map[string]int64)

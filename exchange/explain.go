@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -45,6 +46,8 @@ type Explanation struct {
 	Place  Where  `json:"place"`
 	// Hostname is what domains are compared with.
 	Hostname string `json:"hostname,omitempty"`
+	// Relapse says that the host was seen again after it was reported clean.
+	Relapse bool `json:"relapse,omitempty"`
 	// Refused says why no row of the address is taken.
 	Refused string    `json:"refused,omitempty"`
 	Label   tlp.Level `json:"label,omitempty"`
@@ -90,10 +93,31 @@ func (a *Admission) Explain(feed string, e *Event) (*Explanation, error) {
 	place, _ := route.Place(e)
 	x.Place = Where(place)
 	if x.Refused == "" {
-		x.Grants = a.Policy.Decide(rules.Register, x.Label, route.Route(e.Address, place, e.Hostname)).Grants
+		v := a.Policy.Decide(rules.Register, x.Label, route.Route(e.Address, place, e.Hostname))
+		if err := a.holdBack(f, e.Address, &v); err != nil {
+			return nil, err
+		}
+		x.Grants = v.Grants
 		x.PassedOver = route.PassedOver(e.Address, place, e.Hostname)
 	}
 	return x, nil
+}
+
+// holdBack withdraws what a feed that holds repeats back would not give of an address now.
+func (a *Admission) holdBack(f *Feed, address netip.Addr, v *Decision) error {
+	if f.Repeat == 0 {
+		return nil
+	}
+	past, err := a.Sightings.Past(f.ID)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	t, err := past.Trail(HostDay{address, DayOf(now) + 1}, true)
+	if err == nil {
+		v.holdBack(t.Earlier.Sent, t.Cleaned, now, time.Duration(f.Repeat))
+	}
+	return errors.Join(err, past.Close())
 }
 
 // place says what publisher and table know of the address.
@@ -133,6 +157,7 @@ func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
 			x.Said = &Where{ASN: e.ASN, Country: e.Country}
 		}
 		if e.Observation >= 0 {
+			x.Relapse = in.Observations[e.Observation].Relapse
 			if host := in.Observations[e.Observation].Decision; host != e.Decision {
 				x.Host = in.Decisions[host].Grants
 			}

@@ -64,6 +64,9 @@ type Feed struct {
 	// Backfill is how far back a member that joins, or answers for more, gets what is
 	// there; zero for not at all.
 	Backfill Window `json:"backfill,omitzero" yaml:"backfill,omitempty"`
+	// Repeat is how long a host that a collection was given is held back from it when it is
+	// seen again; zero for not at all.
+	Repeat Window `json:"repeat,omitzero" yaml:"repeat,omitempty"`
 	// Places says whose word counts where publisher and networks table differ on
 	// where an address is.
 	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`

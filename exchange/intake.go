@@ -51,6 +51,11 @@ type Observation struct {
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact
+	// Sent says when each collection was last given the address, on this day or one
+	// before; it is kept on feeds that hold repeats back.
+	Sent []Sent
+	// Relapse says that the host was seen again after it was reported clean.
+	Relapse bool
 	// New says that nothing was known of the host's day before this record, so
 	// that no collection can have the objects it is packaged as.
 	New bool
@@ -126,7 +131,9 @@ type Intake struct {
 	// Backfill says that it repeats what earlier records tell of hosts, for members that
 	// answer for them since: it has no events, and adds nothing to the feed's own
 	// collection.
-	Backfill      bool
+	Backfill bool
+	// Cleaned are hosts that members reported clean; such a record has nothing else.
+	Cleaned       []Cleaned
 	Decisions     []Decision
 	Observations  []Observation
 	Events        []Accepted

@@ -17,6 +17,12 @@ func (in *Intake) Append(b []byte) []byte {
 	e.text(in.Networks)
 	e.receipt(&in.Receipt)
 	e.bool(in.Backfill)
+	e.uint(uint64(len(in.Cleaned)))
+	for _, c := range in.Cleaned {
+		e.address(c.Address)
+		e.text(c.Member)
+		e.int(c.At.UnixMilli())
+	}
 	e.uint(uint64(len(in.Decisions)))
 	for i := range in.Decisions {
 		e.decision(&in.Decisions[i])
@@ -48,6 +54,12 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	in.Receipt = d.receipt()
 	in.Receipt.Feed = in.Feed
 	in.Backfill = d.version > 1 && d.byte() != 0
+	if d.version > 2 {
+		in.Cleaned = make([]Cleaned, d.count())
+	}
+	for i := range in.Cleaned {
+		in.Cleaned[i] = Cleaned{Address: d.address(), Member: d.text(), At: d.millis()}
+	}
 	in.Decisions = make([]Decision, d.count())
 	for i := range in.Decisions {
 		in.Decisions[i] = d.decision()
@@ -83,6 +95,7 @@ func (e *encoder) receipt(r *Receipt) {
 		e.int(n)
 	}
 	e.int(r.Disagreements)
+	e.int(r.Held)
 	e.uint(uint64(len(r.Collections)))
 	for _, c := range sortedKeys(r.Collections) {
 		e.text(c)
@@ -102,6 +115,9 @@ func (d *decoder) receipt() (r Receipt) {
 	}
 	if d.version > 1 {
 		r.Disagreements = d.int()
+	}
+	if d.version > 2 {
+		r.Held = d.int()
 	}
 	n := d.count()
 	r.Collections = make(map[string]int64, n)

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,17 +32,28 @@ func ofVersion1() *exchange.Intake {
 	}
 }
 
-// Records of the version before are read: what they lack is empty.
-func TestRecordsOfVersion1AreRead(t *testing.T) {
-	text, err := os.ReadFile("testdata/intake-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := exchange.DecodeIntake(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(ofVersion1(), in, sameAddr, cmpopts.EquateEmpty()); d != "" {
-		t.Error(d)
+// ofVersion2 is the record that testdata/intake-2 was written from.
+func ofVersion2() *exchange.Intake {
+	in := ofVersion1()
+	in.Backfill, in.Receipt.Disagreements = true, 3
+	in.Events[0].Extra = `{"a":"b"}`
+	in.Observations[0].Extra = `{"a":"b"}`
+	return in
+}
+
+// Records of earlier versions are read: what they lack is empty.
+func TestRecordsOfEarlierVersionsAreRead(t *testing.T) {
+	for file, want := range map[string]*exchange.Intake{"intake-1": ofVersion1(), "intake-2": ofVersion2()} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := exchange.DecodeIntake(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, in, sameAddr, cmpopts.EquateEmpty()); d != "" {
+			t.Error(file, d)
+		}
 	}
 }

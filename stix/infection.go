@@ -20,6 +20,7 @@ type Common struct {
 	Marking string
 	// Confidence is 1 to 100; 0 leaves the property out.
 	Confidence uint8
+	Labels     []string
 }
 
 func (c *Common) append(b []byte, typ string) []byte {
@@ -32,6 +33,9 @@ func (c *Common) append(b []byte, typ string) []byte {
 	b = appendTimeProperty(b, "modified", c.Modified)
 	if c.Confidence != 0 {
 		b = appendIntProperty(b, "confidence", int64(c.Confidence))
+	}
+	if len(c.Labels) > 0 {
+		b = appendListProperty(b, "labels", c.Labels)
 	}
 	return appendMarking(b, c.Marking)
 }

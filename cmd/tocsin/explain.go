@@ -113,6 +113,9 @@ func showExplanation(out io.Writer, x *exchange.Explanation) error {
 		return w.Flush()
 	}
 	row("label", "tlp:%s", x.Label)
+	if x.Relapse {
+		row("relapse", "it was seen again after it was reported clean")
+	}
 	grants := func(list []exchange.Grant) {
 		for _, g := range list {
 			key := "nobody answers for it"

@@ -289,6 +289,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("POST /v1/members/{member}/tokens", a.admin(a.newToken))
 	mux.Handle("DELETE /v1/members/{member}/tokens", a.admin(a.revokeTokens))
 	mux.Handle("POST /v1/lint", http.MaxBytesHandler(a.handle(a.lint), maxLint))
+	mux.Handle("POST /v1/clean", limited(a.handle(a.clean)))
 	mux.Handle("GET /v1/explain", a.handle(a.explain))
 	mux.Handle("GET /v1/self", a.handle(a.self))
 	mux.Handle("GET /v1/collections", a.handle(a.listCollections))

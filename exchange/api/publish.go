@@ -74,6 +74,12 @@ func (in *ingest) keep(ctx context.Context) error {
 		id = uuid.NewSHA1(uuid.NameSpaceOID, []byte("tocsin receipt "+in.feed+" "+in.key))
 	}
 	in.receipt.ID = id.String()
+	if in.replayed > 0 { // with fewer rows, it may be
+		kept, found, err := in.a.keptReceipt(ctx, in.receipt.ID)
+		if err != nil || found && kept.Rows > in.receipt.Rows {
+			return err
+		}
+	}
 	text, err := json.Marshal(&in.receipt)
 	if err != nil {
 		return err
@@ -87,18 +93,24 @@ func (a *API) readReceipt(r *request) (any, error) {
 	if err != nil {
 		return nil, taxiiserver.ErrNotFound
 	}
-	text, found, err := a.Journal.Receipt(r.Context(), id.String())
+	receipt, found, err := a.keptReceipt(r.Context(), id.String())
 	if err != nil || !found {
 		return nil, orMissing(err)
-	}
-	receipt := new(exchange.Receipt)
-	if err := json.Unmarshal(text, receipt); err != nil {
-		return nil, err
 	}
 	if f := r.x.register.Feed(receipt.Feed); f == nil || !r.x.register.MayPublish(r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return receipt, nil
+}
+
+func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Receipt, found bool, err error) {
+	text, found, err := a.Journal.Receipt(ctx, id)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	receipt = new(exchange.Receipt)
+	err = json.Unmarshal(text, receipt)
+	return receipt, err == nil, err
 }
 
 // body remembers why it could not be read to its end.

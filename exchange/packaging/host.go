@@ -33,6 +33,9 @@ func (b *builder) group(o *exchange.Observation) *exchange.Group {
 	return h.g
 }
 
+// RelapseLabel marks the objects of a host that was seen again after it was reported clean.
+const RelapseLabel = "relapse"
+
 // hostDay packages one host's day.
 type hostDay struct {
 	*builder
@@ -47,10 +50,14 @@ func (h *hostDay) id(typ string) string {
 }
 
 func (h *hostDay) common(id string) stix.Common {
-	return stix.Common{
+	c := stix.Common{
 		ID: id, CreatedBy: h.publisher, Created: h.o.Day.Start(), Modified: h.o.Modified,
 		Marking: h.o.Label.MarkingID(), Confidence: h.feed.Confidence,
 	}
+	if h.o.Relapse {
+		c.Labels = []string{RelapseLabel}
+	}
+	return c
 }
 
 // host is the address that is infected.

@@ -207,6 +207,9 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 	default:
 		c.add("feed %s: profile %.40q is not one of infection, observation, indicator", f.ID, f.Profile)
 	}
+	if f.Repeat > exchange.MaxRepeat {
+		c.add("feed %s: repeat: repeats are held back for %v at most", f.ID, exchange.MaxRepeat)
+	}
 	for _, k := range f.Keys {
 		if !slices.Contains(exchange.KeyKinds(), k) {
 			c.add("feed %s: keys: %.40q is not one of prefix, asn, domain, country", f.ID, k)

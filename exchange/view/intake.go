@@ -109,6 +109,14 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 		h.observation = *o
 		w.set(key, h.append(nil))
 	}
+	for _, c := range in.Cleaned {
+		key, at := cleanedKey(in.Feed, c.Address), uint64(c.At.UnixMilli())
+		value, _, err := w.v.get(key)
+		if err != nil {
+			return err
+		}
+		w.set(key, binary.BigEndian.AppendUint64(nil, max(at, sequenceOf(value))))
+	}
 	if in.Key != "" {
 		w.set(keyKey(in.Feed, in.Key), at)
 	}
@@ -162,6 +170,11 @@ type past struct {
 	feed string
 	it   *pebble.Iterator
 	some bool // there are events that are not kept with their host
+	v    *View
+	// back looks at the days before one, where that is asked for; cleaned says that
+	// hosts were reported clean.
+	back    *pebble.Iterator
+	cleaned bool
 }
 
 // Past implements exchange.Sightings, as do the methods below.
@@ -170,12 +183,15 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := feedKey('x', feed)
-	some := it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
+	p := &past{feed: feed, it: it, v: v}
+	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.cleaned} {
+		prefix := feedKey(kind, feed)
+		*some = it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
+	}
 	if err := it.Error(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read view: %w", err), it.Close())
 	}
-	return &past{feed, it, some}, nil
+	return p, nil
 }
 
 // Host returns what is known of a host's day.
@@ -211,8 +227,35 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 	return true, len(value) == 9 && value[8] == 1, nil
 }
 
+// Trail returns what is known of an address besides a day.
+func (p *past) Trail(of exchange.HostDay, repeats bool) (t exchange.Trail, err error) {
+	if p.cleaned && p.it.SeekPrefixGE(cleanedKey(p.feed, of.Address)) {
+		t.Cleaned = time.UnixMilli(int64(sequenceOf(p.it.Value()))).UTC()
+	}
+	if err := p.it.Error(); err != nil || !repeats && t.Cleaned.IsZero() {
+		return t, err
+	}
+	if p.back == nil {
+		if p.back, err = p.v.db.NewIter(nil); err != nil {
+			return t, fmt.Errorf("read view: %w", err)
+		}
+	}
+	key := hostKey(p.feed, of)
+	if !p.back.SeekLT(key) || len(p.back.Key()) != len(key) || !bytes.HasPrefix(p.back.Key(), key[:len(key)-4]) {
+		return t, p.back.Error()
+	}
+	h, err := decodeHost(p.back.Value())
+	t.Earlier, t.Known = h.observation, err == nil
+	return t, err
+}
+
 // Close ends the look back.
-func (p *past) Close() error { return p.it.Close() }
+func (p *past) Close() error {
+	if p.back == nil {
+		return p.it.Close()
+	}
+	return errors.Join(p.it.Close(), p.back.Close())
+}
 
 // HostRecords lists the intake records that hold events of a host's day on a feed, the
 // first of many; withheld events are in none of them.

@@ -63,6 +63,10 @@ func addressKey(feed string, a netip.Addr) []byte {
 
 func calledKey(feed string, a netip.Addr) []byte { return append(addressKey(feed, a), 0xff) }
 
+func cleanedKey(feed string, a netip.Addr) []byte {
+	return append(feedKey('c', feed), a.AsSlice()...)
+}
+
 // comparer makes the filters know the addresses of 'a' keys, whatever the day:
 // the rest of a key is its suffix. All other keys are looked up whole.
 var comparer = func() *pebble.Comparer {
