@@ -49,6 +49,9 @@ func genIntake(t *rapid.T) *exchange.Intake {
 		},
 		Introductions: []exchange.Introduction{{Collection: "a"}, {Collection: "a", Topic: "AT"}},
 	}
+	for range rapid.IntRange(0, 2).Draw(t, "cleaned") {
+		in.Cleaned = append(in.Cleaned, exchange.Cleaned{Address: genAddr(t), Member: "a", At: time.UnixMilli(rapid.Int64Range(0, 3e12).Draw(t, "clean")).UTC()})
+	}
 	for range rapid.IntRange(0, 5).Draw(t, "observations") {
 		o := exchange.Observation{HostDay: exchange.HostDay{Address: genAddr(t), Day: 20000}, Contacts: []stix.Contact{}, New: rapid.Bool().Draw(t, "new"), NewAddress: rapid.Bool().Draw(t, "new address")}
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
@@ -57,6 +60,10 @@ func genIntake(t *rapid.T) *exchange.Intake {
 			in.Events = append(in.Events, exchange.Accepted{Event: e, Place: o.Place, Decision: 1, Observation: len(in.Observations)})
 		}
 		o.Modified = o.Last.Add(time.Millisecond)
+		o.Relapse = rapid.Bool().Draw(t, "relapse")
+		if rapid.Bool().Draw(t, "sent") {
+			o.Sent = []exchange.Sent{{Collection: "a", Last: o.Last}, {Collection: "b", Last: o.First}}
+		}
 		in.Observations = append(in.Observations, o)
 	}
 	return in
