@@ -42,7 +42,7 @@ func genIntake(t *rapid.T) *exchange.Intake {
 	in := &exchange.Intake{
 		Feed: "rustock", Key: rapid.String().Draw(t, "key"), Hash: [32]byte{1, 2, 31: 3}, At: time.UnixMicro(rapid.Int64Range(0, 3e15).Draw(t, "at")).UTC(),
 		Backfill: rapid.Bool().Draw(t, "backfill"), Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
-		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Disagreements: 2, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Column: "ip", Reason: "x"}}},
+		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Disagreements: 2, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Rows: 4, Column: "ip", Reason: "x"}}},
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{{Collection: "a", Key: exchange.Key{Kind: exchange.KeyCountry, Value: "AT"}, Verdict: exchange.Verdict{Allow: true, Rule: "r"}}}},
 			{Label: tlp.Red, Grants: []exchange.Grant{{Collection: "b", Verdict: exchange.Verdict{Rule: "no"}}}},

@@ -109,18 +109,30 @@ func (d Day) Start() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 // String returns the day as YYYY-MM-DD.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }
 
-// Problem says what is wrong with one row, where, and what would be right.
+// Problem says what is wrong with a row, or with several one after the other, where, and what
+// would be right.
 type Problem struct {
-	Line   int    `json:"line"`
+	Line int `json:"line"`
+	// Rows is how many lines from Line on it is about, 0 for that one alone.
+	Rows   int    `json:"rows,omitempty"`
 	Column string `json:"column,omitempty"`
 	Reason string `json:"reason"`
 }
 
 func (p Problem) String() string {
-	if p.Column == "" {
-		return fmt.Sprintf("line %d: %s", p.Line, p.Reason)
+	at := "line " + strconv.Itoa(p.Line)
+	if p.Rows > 1 {
+		at = fmt.Sprintf("lines %d to %d", p.Line, p.Line+p.Rows-1)
 	}
-	return fmt.Sprintf("line %d, %s: %s", p.Line, p.Column, p.Reason)
+	if p.Column != "" {
+		at += ", " + p.Column
+	}
+	return at + ": " + p.Reason
+}
+
+// follows tells whether p says the same as before of the lines behind it.
+func (p *Problem) follows(before *Problem) bool {
+	return p.Line == before.Line+max(before.Rows, 1) && p.Column == before.Column && p.Reason == before.Reason
 }
 
 // MaxProblems is how many problems a receipt lists; the rest are counted.
@@ -155,10 +167,18 @@ type Receipt struct {
 	ProblemsTotal int64            `json:"problems_total"`
 }
 
-// AddProblem counts a rejected row and lists it while there is room.
+// AddProblem counts a rejected row and lists it while there is room. A key that every row
+// lacks is one problem of many rows.
 func (r *Receipt) AddProblem(p Problem) {
 	r.ProblemsTotal++
-	if len(r.Problems) < MaxProblems {
+	r.list(p)
+}
+
+func (r *Receipt) list(p Problem) {
+	if n := len(r.Problems); n > 0 && p.follows(&r.Problems[n-1]) {
+		last := &r.Problems[n-1]
+		last.Rows = max(last.Rows, 1) + max(p.Rows, 1)
+	} else if n < MaxProblems {
 		r.Problems = append(r.Problems, p)
 	}
 }
@@ -183,7 +203,9 @@ func (r *Receipt) Add(o *Receipt) {
 		r.Collections[c] += n
 	}
 	r.ProblemsTotal += o.ProblemsTotal
-	r.Problems = append(r.Problems, o.Problems[:min(len(o.Problems), MaxProblems-len(r.Problems))]...)
+	for _, p := range o.Problems {
+		r.list(p)
+	}
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -106,6 +106,7 @@ func (e *encoder) receipt(r *Receipt) {
 		e.int(int64(p.Line))
 		e.text(p.Column)
 		e.text(p.Reason)
+		e.uint(uint64(p.Rows))
 	}
 }
 
@@ -130,6 +131,9 @@ func (d *decoder) receipt() (r Receipt) {
 	}
 	for i := range r.Problems {
 		r.Problems[i] = Problem{Line: int(d.int()), Column: d.text(), Reason: d.text()}
+		if d.version > 2 {
+			r.Problems[i].Rows = int(d.uint())
+		}
 	}
 	return r
 }
