@@ -1,19 +1,16 @@
 package config
 
 import (
-	"encoding"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"github.com/tocsin-exchange/tocsin/config/strict"
 )
 
 // Size is a number of bytes.
@@ -63,116 +60,26 @@ func Load(path string) (Config, error) {
 // Parse reads a configuration; name is for its errors.
 func Parse(name string, text []byte) (Config, error) {
 	c := Default()
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		return c, fmt.Errorf("%s: %w", name, err)
-	}
-	r := reader{name: name, seen: make(map[string]int)}
-	for i, doc := range file.Docs {
-		switch body := doc.Body.(type) {
-		case nil, *ast.CommentGroupNode:
-		default:
-			if i > 0 {
-				r.problem(body, "a second document")
-				continue
-			}
-			r.section(body, "", reflect.ValueOf(&c).Elem())
-		}
-	}
+	lines, problems := strict.Parse(text, &c)
+	r := reader{lines: lines, problems: problems}
 	r.check(&c)
-	return c, errors.Join(r.problems...)
+	var errs []error
+	for _, p := range r.problems {
+		errs = append(errs, fmt.Errorf("%s:%d: %s", name, max(p.Line, 1), p.Reason))
+	}
+	return c, errors.Join(errs...)
 }
 
-// reader walks over the file and the struct side by side.
+// reader knows where the keys of a file are.
 type reader struct {
-	name     string
-	seen     map[string]int // line by key
-	problems []error
-}
-
-func (r *reader) problem(at ast.Node, format string, args ...any) {
-	r.problemLine(at.GetToken().Position.Line, format, args...)
-}
-
-func (r *reader) problemLine(line int, format string, args ...any) {
-	r.problems = append(r.problems, fmt.Errorf("%s:%d: %s", r.name, line, fmt.Sprintf(format, args...)))
-}
-
-func (r *reader) section(n ast.Node, prefix string, to reflect.Value) {
-	var entries []*ast.MappingValueNode
-	switch m := n.(type) {
-	case *ast.MappingNode:
-		entries = m.Values
-	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{m}
-	case *ast.NullNode:
-	default:
-		r.problem(n, "%s wants keys and values below it", strings.TrimSuffix(prefix, "."))
-	}
-	for _, e := range entries {
-		key := prefix + e.Key.String()
-		field, ok := fieldOf(to, e.Key.String())
-		switch {
-		case !ok:
-			r.problem(e.Key, "unknown key %s%s", key, suggest(to, prefix))
-		case r.seen[key] != 0:
-			r.problem(e.Key, "%s stands twice, first on line %d", key, r.seen[key])
-		case field.Kind() == reflect.Struct:
-			r.seen[key] = e.Key.GetToken().Position.Line
-			r.section(e.Value, key+".", field)
-		default:
-			r.seen[key] = e.Key.GetToken().Position.Line
-			r.value(e.Value, key, field)
-		}
-	}
-}
-
-func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("yaml") == key {
-			return v.Field(i), true
-		}
-	}
-	return reflect.Value{}, false
-}
-
-func suggest(v reflect.Value, prefix string) string {
-	var keys []string
-	for i := range v.NumField() {
-		keys = append(keys, prefix+v.Type().Field(i).Tag.Get("yaml"))
-	}
-	return ": there are " + strings.Join(keys, ", ")
-}
-
-func (r *reader) value(n ast.Node, key string, to reflect.Value) {
-	s, ok := n.(ast.ScalarNode)
-	if _, null := n.(*ast.NullNode); !ok || null {
-		r.problem(n, "%s wants a value", key)
-		return
-	}
-	text := fmt.Sprint(s.GetValue())
-	if u, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		if err := u.UnmarshalText([]byte(text)); err != nil {
-			r.problem(n, "%s: %v", key, err)
-		}
-		return
-	}
-	switch to.Kind() {
-	case reflect.Bool:
-		b, ok := s.GetValue().(bool)
-		if !ok {
-			r.problem(n, "%s: %q is not true or false", key, text)
-		}
-		to.SetBool(b)
-	default:
-		to.SetString(text)
-	}
+	lines    map[string]int
+	problems []strict.Problem
 }
 
 // check looks at what single values cannot show.
 func (r *reader) check(c *Config) {
 	bad := func(key, format string, args ...any) {
-		r.problemLine(max(r.seen[key], 1), key+": "+format, args...)
+		r.problems = append(r.problems, strict.Problem{Line: r.lines[key], Reason: key + ": " + fmt.Sprintf(format, args...)})
 	}
 	for key, listen := range map[string]string{"http.listen": c.HTTP.Listen, "nats.listen": c.NATS.Listen, "metrics.listen": c.Metrics.Listen} {
 		if listen == "" && key == "metrics.listen" || listen == NoListen && key == "nats.listen" {

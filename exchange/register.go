@@ -150,18 +150,9 @@ type Declared struct {
 // one. The name "all" means every member.
 type Names []string
 
-// UnmarshalYAML reads a name or a list of names.
-func (n *Names) UnmarshalYAML(decode func(any) error) error {
-	var one string
-	if decode(&one) == nil {
-		*n = Names{one}
-		return nil
-	}
-	var list []string
-	if err := decode(&list); err != nil {
-		return err
-	}
-	*n = list
+// UnmarshalScalar reads the name of one, or "all": config/strict.Scalar.
+func (n *Names) UnmarshalScalar(text string) error {
+	*n = Names{text}
 	return nil
 }
 

@@ -21,7 +21,8 @@ var allowed = map[string][]string{
 	"taxii/taxiiserver/taxiimem":  {"stix", "taxii", "taxii/taxiiserver"},
 	"taxii/taxiiclient":           {"taxii"},
 	"taxii/taxiiserver/taxiitest": {},
-	"config":                      {},
+	"config":                      {"config/strict"},
+	"config/strict":               {},
 	"stix/pattern":                {},
 	"stix/lint":                   {"stix", "stix/pattern", "stix/tlp"},
 	"exchange":                    {"stix", "stix/lint", "stix/tlp"},
@@ -32,7 +33,8 @@ var allowed = map[string][]string{
 	"exchange/broker":             {"exchange"},
 	"exchange/journal":            {"exchange", "stix", "stix/tlp"},
 	"exchange/view":               {"exchange", "stix", "stix/tlp"},
-	"exchange/register":           {"exchange", "stix/tlp"},
+	// Both files that people write are read in one way.
+	"exchange/register": {"config/strict", "exchange", "stix/tlp"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// The client of /v1 cuts sources as the server reads them.

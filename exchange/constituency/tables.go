@@ -282,7 +282,11 @@ func parseMMDB(text []byte) (rows []exchange.Network, err error) {
 		if err := r.Decode(&rec); err != nil {
 			return nil, fmt.Errorf("network %s: %w", r.Prefix(), err)
 		}
-		n := exchange.Network{Prefix: r.Prefix().Masked(), ASN: rec.Number, Country: rec.Code}
+		p := r.Prefix()
+		if p.Addr().Is4In6() {
+			p = netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0))
+		}
+		n := exchange.Network{Prefix: p.Masked(), ASN: rec.Number, Country: rec.Code}
 		switch c := rec.Country.(type) {
 		case string:
 			n.Country = c

@@ -1,11 +1,8 @@
 package register
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tocsin-exchange/tocsin/config/strict"
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -31,20 +29,19 @@ type File struct {
 	TAXIIIDs map[string]string `yaml:"taxii_ids,omitempty"`
 }
 
-// Parse reads a file strictly: an unknown key is an error with its line.
-func Parse(text []byte) (f *File, err error) {
-	// The parser panics on some texts that are no YAML (goccy/go-yaml 1.19.2).
-	defer func() {
-		if why := recover(); why != nil {
-			f, err = nil, &Invalid{Problems: []string{fmt.Sprintf("the file cannot be read as YAML: %v", why)}}
-		}
-	}()
-	f = new(File)
-	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := d.Decode(f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &Invalid{Problems: []string{strings.TrimSpace(yaml.FormatError(err, false, true))}}
+// Parse reads a file strictly; its error is an *Invalid with all that is wrong, each with
+// its line.
+func Parse(text []byte) (*File, error) {
+	f := new(File)
+	_, problems := strict.Parse(text, f)
+	if len(problems) == 0 {
+		return f, nil
 	}
-	return f, nil
+	wrong := new(Invalid)
+	for _, p := range problems {
+		wrong.Problems = append(wrong.Problems, p.String())
+	}
+	return nil, wrong
 }
 
 // Export returns the register as a file.
