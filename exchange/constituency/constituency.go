@@ -73,6 +73,15 @@ func Same(a, b *exchange.Feed) bool {
 	return slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Exclude, b.Exclude) && (a.Places == exchange.PlacesNetworks) == (b.Places == exchange.PlacesNetworks)
 }
 
+// SameMembers reports whether the tables of two lists of members are the same.
+func SameMembers(a, b []exchange.Member) bool {
+	return slices.EqualFunc(a, b, func(x, y exchange.Member) bool {
+		c, d := &x.Constituency, &y.Constituency
+		return x.ID == y.ID && x.Kind == y.Kind && slices.Equal(c.Prefixes, d.Prefixes) && slices.Equal(c.ASNs, d.ASNs) &&
+			slices.Equal(c.Countries, d.Countries) && slices.Equal(c.Domains, d.Domains)
+	})
+}
+
 // counts reports whether a kind of key counts for the feed.
 func counts(feed *exchange.Feed, kind exchange.KeyKind) bool {
 	return len(feed.Keys) == 0 || slices.Contains(feed.Keys, kind)

@@ -96,7 +96,8 @@ type Node struct {
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
-	durables error // why members' consumers are not as the register says
+	routing  routing // the tables in force
+	durables error   // why members' consumers are not as the register says
 	err      error
 	done     chan struct{}
 

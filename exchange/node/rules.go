@@ -35,7 +35,11 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		}
 		n.networks, n.netKey = constituency.NewNetworks(rows), r.NetworksKey
 	}
-	n.admission.SetRules(newRules(r, n.networks))
+	// What a token or a collection's ceiling changes routes nothing anew.
+	if n.applied == nil || n.routing.networks != n.networks || !constituency.SameMembers(n.applied.Members, r.Members) || !slices.EqualFunc(n.applied.Feeds, r.Feeds, sameRouting) {
+		n.routing = routing{n.networks, routers(r, n.networks)}
+	}
+	n.admission.SetRules(&exchange.Rules{Register: r, Router: n.routing.of, Networks: r.NetworksKey})
 	n.api.SetRegister(r)
 	first := n.applied == nil
 	n.applied = r
@@ -65,6 +69,14 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		return before == nil || !(*before)[member].equal(after[member])
 	})
 }
+
+// routing is the tables in force and the networks they were made with.
+type routing struct {
+	networks *constituency.Networks
+	of       func(*exchange.Feed) exchange.Tables
+}
+
+func sameRouting(a, b exchange.Feed) bool { return a.ID == b.ID && constituency.Same(&a, &b) }
 
 // routers makes the tables that route the feeds of a register. Most feeds share one.
 func routers(r *exchange.Register, networks *constituency.Networks) func(*exchange.Feed) exchange.Tables {

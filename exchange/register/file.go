@@ -106,14 +106,17 @@ type kind[T any] struct {
 
 func merge[T any](have, want []T, prune bool, at time.Time, k kind[T], diff *[]string) []T {
 	out := make([]T, 0, len(have)+len(want))
-	named := make(map[string]bool)
+	named, place := make(map[string]bool), make(map[string]int, len(have))
+	for i := range have {
+		place[k.id(&have[i])] = i
+	}
 	for i := range want {
 		next := want[i]
 		k.fill(&next)
 		id := k.id(&next)
 		named[id] = true
-		old := slices.IndexFunc(have, func(t T) bool { return k.id(&t) == id })
-		if old < 0 {
+		old, known := place[id]
+		if !known {
 			stamp(&next, nil, at, k)
 			*diff = append(*diff, fmt.Sprintf("+ %s %s", k.name, id))
 		} else {
