@@ -53,7 +53,7 @@ func (n *nowhere) SetCarriedTo(context.Context, string, uint64) error { return n
 func (n *nowhere) Wait(context.Context, uint64, uint64) error         { return nil }
 func (n *nowhere) Past(string) (exchange.Past, error)                 { return n, nil }
 func (n *nowhere) Has(string, exchange.Version) (bool, error)         { return false, nil }
-func (n *nowhere) Host(exchange.HostDay) (exchange.HostPast, error) { return exchange.HostPast{}, nil }
+func (n *nowhere) Host(exchange.HostDay) (exchange.HostPast, error)   { return exchange.HostPast{}, nil }
 
 func (n *nowhere) Event(exchange.EventID) (known, delivered bool, e error) { return false, false, nil }
 func (n *nowhere) Close() error                                            { return nil }

@@ -222,6 +222,7 @@ func (e *encoder) observation(o *Observation) {
 		e.address(c.Dst)
 		e.uint(uint64(c.DstPort))
 	}
+	e.text(o.Account)
 	e.uint(uint64(len(o.Sent)))
 	for _, s := range o.Sent {
 		e.text(s.Collection)
@@ -252,6 +253,7 @@ func (d *decoder) observation() (o Observation) {
 		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}
 	}
 	if d.version > 2 {
+		o.Account = d.text()
 		o.Sent = make([]Sent, d.count())
 	}
 	for i := range o.Sent {

@@ -54,8 +54,10 @@ func genIntake(t *rapid.T) *exchange.Intake {
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "observations") {
 		o := exchange.Observation{HostDay: exchange.HostDay{Address: genAddr(t), Day: 20000}, Contacts: []stix.Contact{}, New: rapid.Bool().Draw(t, "new"), NewAddress: rapid.Bool().Draw(t, "new address")}
+		account := rapid.SampledFrom([]string{"", "someone@example.org"}).Draw(t, "account")
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			e := genEvent(t)
+			e.Account = account
 			o.Merge(&e, tlp.Amber, exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"})
 			in.Events = append(in.Events, exchange.Accepted{Event: e, Place: o.Place, Decision: 1, Observation: len(in.Observations)})
 		}

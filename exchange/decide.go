@@ -89,7 +89,7 @@ func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
 // event decides about one event and merges it into its host's day.
 func (d *draft) event(e *Event, submission tlp.Level) error {
 	r := &d.in.Receipt
-	if why := Refused(e.Address, d.rules.Register, d.feed); why != "" {
+	if why := e.refused(d.rules.Register, d.feed); why != "" {
 		r.Rejected++
 		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
 		return nil
@@ -371,6 +371,8 @@ var reserved = func() (list []netip.Prefix) {
 // Refused says why an address cannot be an infected host's on a feed, or "".
 func Refused(a netip.Addr, r *Register, f *Feed) string {
 	switch {
+	case IsAccount(a):
+		return "" // whether it stands for one is the event's to say
 	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "is no host's address (unspecified, loopback, multicast, link-local or broadcast)"
 	case f.AllowReserved:

@@ -31,6 +31,9 @@ type Event struct {
 	Line int
 	// Address is the infected host's, unmapped and without a zone.
 	Address netip.Addr
+	// Account is the e-mail address of an account that was compromised; Address is its
+	// AccountKey then, and Hostname its domain.
+	Account string
 	// Port is the source port: behind carrier-grade NAT, address, port and time
 	// together find the customer.
 	Port uint16

@@ -27,9 +27,11 @@ type Claim struct {
 // event of it, and why.
 type Explanation struct {
 	// Event names the event, "" for a row that is none yet.
-	Event    string     `json:"event,omitempty"`
-	Feed     string     `json:"feed"`
-	Address  netip.Addr `json:"address"`
+	Event   string     `json:"event,omitempty"`
+	Feed    string     `json:"feed"`
+	Address netip.Addr `json:"address"`
+	// Account is the account that it is about; Address is its key then.
+	Account  string     `json:"account,omitempty"`
 	Observed *time.Time `json:"observed,omitempty"`
 	// Intake and Decided say where the journal has it, and when it was decided.
 	Intake  uint64     `json:"intake,omitempty"`
@@ -85,8 +87,8 @@ func (a *Admission) Explain(feed string, e *Event) (*Explanation, error) {
 	}
 	f := rules.Register.Feed(feed)
 	x := &Explanation{
-		Feed: feed, Address: e.Address, Hostname: e.Hostname, Register: rules.Register.Version, Networks: rules.Networks,
-		Refused: Refused(e.Address, rules.Register, f), Label: max(e.Floor, a.Policy.Effective(e.Label, tlp.None, f.DefaultTLP)), Grants: []Grant{},
+		Feed: feed, Address: e.Address, Account: e.Account, Hostname: e.Hostname, Register: rules.Register.Version, Networks: rules.Networks,
+		Refused: e.refused(rules.Register, f), Label: max(e.Floor, a.Policy.Effective(e.Label, tlp.None, f.DefaultTLP)), Grants: []Grant{},
 	}
 	route := rules.Router(f)
 	x.place(route, e)
@@ -137,7 +139,7 @@ func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
 		if o := &in.Observations[i]; in.Backfill && o.HostDay == of {
 			at, d := in.At, &in.Decisions[o.Decision]
 			list = append(list, Explanation{
-				Feed: in.Feed, Address: o.Address, Observed: &o.Last, Intake: sequence, Decided: &at, Backfill: true,
+				Feed: in.Feed, Address: o.Address, Account: o.Account, Observed: &o.Last, Intake: sequence, Decided: &at, Backfill: true,
 				Register: in.Register, Networks: in.Networks, Place: Where(o.Place), Label: d.Label, Grants: d.Grants,
 			})
 		}
@@ -150,7 +152,7 @@ func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
 		observed, at := e.Observed, in.At
 		d := &in.Decisions[e.Decision]
 		x := Explanation{
-			Event: EventName(in.Feed, &e.Event), Feed: in.Feed, Address: e.Address, Observed: &observed, Intake: sequence, Decided: &at,
+			Event: EventName(in.Feed, &e.Event), Feed: in.Feed, Address: e.Address, Account: e.Account, Observed: &observed, Intake: sequence, Decided: &at,
 			Register: in.Register, Networks: in.Networks, Place: Where(e.Place), Hostname: e.Hostname, Label: d.Label, Grants: d.Grants,
 		}
 		if e.ASN != 0 || e.Country != "" {

@@ -33,6 +33,8 @@ type HostDay struct {
 // packaging it needs nothing but the record.
 type Observation struct {
 	HostDay
+	// Account is the account that the observation is of, "" for a host.
+	Account     string
 	First, Last time.Time
 	// Modified is the version of the objects made from it: the last sighting's
 	// time, or a millisecond after the version before where that is later.
@@ -68,6 +70,7 @@ type Observation struct {
 
 // Merge adds an event to the observation.
 func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
+	o.Account = e.Account
 	if o.Count == 0 {
 		o.First, o.Last = e.Observed, e.Observed
 	}

@@ -176,6 +176,7 @@ func (e *encoder) event(a *Accepted) {
 	e.uint(uint64(a.DstPort))
 	e.text(a.PublisherID)
 	e.text(a.Extra)
+	e.text(a.Account)
 	e.b = append(e.b, byte(a.Label))
 	e.place(a.Place)
 	e.int(int64(a.Decision))
@@ -194,6 +195,9 @@ func (d *decoder) event() (a Accepted) {
 	a.PublisherID = d.text()
 	if d.version > 1 {
 		a.Extra = d.text()
+	}
+	if d.version > 2 {
+		a.Account = d.text()
 	}
 	a.Label = d.level()
 	a.Place = d.place()

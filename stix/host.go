@@ -2,6 +2,7 @@ package stix
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,12 +16,15 @@ import (
 type About struct {
 	Created time.Time
 	Address netip.Addr
+	// Account is an e-mail address, where it is about one.
+	Account string
 	Ref     string
 }
 
 // ParseHost reads what an object is about.
 func ParseHost(raw []byte) (a About, err error) {
 	var o struct {
+		ID       string   `json:"id"`
 		Created  string   `json:"created"`
 		Value    string   `json:"value"`
 		Pattern  string   `json:"pattern"`
@@ -44,6 +48,9 @@ func ParseHost(raw []byte) (a About, err error) {
 		}
 	}
 	a.Address, _ = netip.ParseAddr(value) // invalid where it is none
+	if strings.HasPrefix(o.ID, "email-addr--") {
+		a.Account = value
+	}
 	for _, ref := range append(append(o.Refs, o.Observed...), o.Source, o.Src) {
 		if a.Ref == "" {
 			a.Ref = ref

@@ -3,6 +3,7 @@ package stix
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,6 +46,14 @@ func appendMarking(b []byte, id string) []byte {
 		return b
 	}
 	return appendListProperty(b, "object_marking_refs", []string{id})
+}
+
+// EmailObject returns an email-addr object and its identifier (STIX 2.1 section 6.5).
+func EmailObject(address string) (id string, raw []byte) {
+	value := append(AppendString([]byte(`{"value":`), address), '}')
+	id = string(appendID(nil, scoNamespace, "email-addr", value))
+	raw = appendProperty([]byte(`{"type":"email-addr","spec_version":"2.1"`), "id", id)
+	return id, append(appendProperty(raw, "value", address), '}')
 }
 
 // AppendAddress appends an ipv4-addr or ipv6-addr object: type, spec_version,
@@ -193,10 +202,15 @@ func (h *HostEvidence) append(b []byte) []byte {
 // (STIX 2.1 section 4.7). Its pattern matches the address.
 type Indicator struct {
 	Common
-	Name                  string
-	Address               netip.Addr
+	Name    string
+	Address netip.Addr
+	// Email is the address of an account; "" for a host.
+	Email                 string
 	ValidFrom, ValidUntil time.Time
 }
+
+// patternEscapes are those of a string in a pattern (STIX 2.1 section 9.3).
+var patternEscapes = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 // Append appends the object.
 func (i *Indicator) Append(b []byte) []byte {
@@ -204,11 +218,16 @@ func (i *Indicator) Append(b []byte) []byte {
 	if i.Name != "" {
 		b = appendProperty(b, "name", i.Name)
 	}
-	b = append(b, `,"indicator_types":["compromised"],"pattern":"[`...)
-	b = append(b, AddressType(i.Address)...)
-	b = append(b, `:value = '`...)
-	b = i.Address.Unmap().AppendTo(b)
-	b = append(b, `']","pattern_type":"stix"`...)
+	b = append(b, `,"indicator_types":["compromised"],"pattern":`...)
+	if i.Email != "" {
+		b = AppendString(b, "[email-addr:value = '"+patternEscapes.Replace(i.Email)+"']")
+	} else {
+		b = append(append(b, `"[`...), AddressType(i.Address)...)
+		b = append(b, `:value = '`...)
+		b = i.Address.Unmap().AppendTo(b)
+		b = append(b, `']"`...)
+	}
+	b = append(b, `,"pattern_type":"stix"`...)
 	b = appendTimeProperty(b, "valid_from", i.ValidFrom)
 	b = appendTimeProperty(b, "valid_until", i.ValidUntil)
 	return append(b, '}')

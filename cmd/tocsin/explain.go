@@ -81,16 +81,17 @@ A member is told what is its own, a publisher who gets what is on its feeds.`,
 
 func showExplanation(out io.Writer, x *exchange.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	host := cmp.Or(x.Account, x.Address.String())
 	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	if x.Decided != nil {
 		if x.Backfill {
-			row("back-fill", "%s on feed %s, given to who answers for it since", x.Address, x.Feed)
+			row("back-fill", "%s on feed %s, given to who answers for it since", host, x.Feed)
 		} else {
 			row("event", "%s", x.Event)
 		}
 		row("decided", "%s, intake %d", x.Decided.Format("2006-01-02T15:04:05Z"), x.Intake)
 	} else {
-		row("address", "%s on feed %s, now", x.Address, x.Feed)
+		row("address", "%s on feed %s, now", host, x.Feed)
 	}
 	place := func(p *exchange.Where) string {
 		s := cmp.Or(p.Country, "no country") + ", no AS number"
@@ -109,7 +110,7 @@ func showExplanation(out io.Writer, x *exchange.Explanation) error {
 	row("place", "%s", place(&x.Place))
 	row("by", "register %d, networks %.12s", x.Register, cmp.Or(x.Networks, "none"))
 	if x.Refused != "" {
-		row("refused", "%s %s", x.Address, x.Refused)
+		row("refused", "%s %s", host, x.Refused)
 		return w.Flush()
 	}
 	row("label", "tlp:%s", x.Label)

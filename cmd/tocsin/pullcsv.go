@@ -34,7 +34,7 @@ func (o *objectWriter) row(raw []byte) error {
 		return err
 	}
 	switch x.Type {
-	case "ipv4-addr", "ipv6-addr":
+	case "ipv4-addr", "ipv6-addr", "email-addr":
 		if o.addresses == nil {
 			o.addresses = make(map[string]string)
 		}

@@ -75,11 +75,18 @@ func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, er
 		}
 		return nil, orMissing(err)
 	}
-	address, err := netip.ParseAddr(q.Get("address"))
-	if err != nil || address.Zone() != "" {
-		return nil, bad("address: %.60q is not an IP address", q.Get("address"))
+	e := exchange.Event{Country: strings.ToUpper(q.Get("country")), Hostname: strings.ToLower(strings.TrimSuffix(q.Get("hostname"), "."))}
+	if text := q.Get("address"); strings.Contains(text, "@") {
+		if err := e.SetAccount(text); err != nil {
+			return nil, bad("address: %v", err)
+		}
+	} else {
+		address, err := netip.ParseAddr(text)
+		if err != nil || address.Zone() != "" {
+			return nil, bad("address: %.60q is neither an IP address nor an account's e-mail address", text)
+		}
+		e.Address = address.Unmap()
 	}
-	e := exchange.Event{Address: address.Unmap(), Country: strings.ToUpper(q.Get("country")), Hostname: strings.ToLower(strings.TrimSuffix(q.Get("hostname"), "."))}
 	if e.Country != "" && !exchange.ValidCountry(e.Country) {
 		return nil, bad("country: %.20q is not two letters (ISO 3166-1)", e.Country)
 	}
@@ -188,6 +195,9 @@ func (a *API) hostOf(r *request, collection, id string) (of exchange.HostDay, fo
 		}
 		if !about.Created.IsZero() {
 			day = exchange.DayOf(about.Created)
+		}
+		if about.Account != "" {
+			about.Address = exchange.AccountKey(about.Account)
 		}
 		if about.Address.IsValid() {
 			return exchange.HostDay{Address: about.Address, Day: day}, day != 0, nil

@@ -319,7 +319,7 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 		switch {
 		case err == nil:
 			s.Events = append(s.Events, ev)
-			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID) + len(ev.Extra)
+			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID) + len(ev.Extra) + len(ev.Account)
 			id := ev.ID()
 			_, _ = sum.Write(id[:])
 		case errors.As(err, &row):

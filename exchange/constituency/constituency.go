@@ -123,8 +123,10 @@ func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
 
 // find returns the most specific claims.
 func (t *table) find(a netip.Addr, p exchange.Place, hostname string) []exchange.Match {
-	if list, ok := t.prefixes.Lookup(a); ok {
-		return list
+	if !exchange.IsAccount(a) {
+		if list, ok := t.prefixes.Lookup(a); ok {
+			return list
+		}
 	}
 	if p.ASN != 0 {
 		if list := t.asns[p.ASN]; len(list) > 0 {
@@ -241,7 +243,7 @@ func NewNetworks(rows []exchange.Network) *Networks {
 
 // look returns what is told of an address.
 func (n *Networks) look(a netip.Addr) (p exchange.Place) {
-	if n != nil {
+	if n != nil && !exchange.IsAccount(a) {
 		p.ASN, _ = n.asns.Lookup(a)
 		p.Country, _ = n.countries.Lookup(a)
 	}

@@ -62,7 +62,7 @@ func fits(k exchange.Key, a netip.Addr, p exchange.Place, hostname string) bool 
 	switch k.Kind {
 	case exchange.KeyPrefix:
 		prefix, err := netip.ParsePrefix(k.Value)
-		return err == nil && prefix.Contains(a)
+		return err == nil && prefix.Contains(a) && !exchange.IsAccount(a)
 	case exchange.KeyASN:
 		return p.ASN != 0 && k.Value == "AS"+strconv.FormatUint(uint64(p.ASN), 10)
 	case exchange.KeyDomain:

@@ -60,9 +60,14 @@ func (h *hostDay) common(id string) stix.Common {
 	return c
 }
 
-// host is the address that is infected.
+// host is the address that is infected, or the account that is compromised.
 func (h *hostDay) host() exchange.Object {
-	o := h.builder.address(h.o.Address)
+	var o exchange.Object
+	if h.o.Account != "" {
+		o.ID, o.Raw = stix.EmailObject(h.o.Account)
+	} else {
+		o = h.builder.address(h.o.Address)
+	}
 	o.New, o.Shared = h.o.NewAddress, true
 	return o
 }
@@ -83,7 +88,7 @@ func (h *hostDay) add(id string, start int) {
 // and time together find a customer behind NAT. It returns what it refers to
 // besides the host.
 func (h *hostDay) traffic(host string) []string {
-	if len(h.o.Contacts) == 0 || h.o.Contacts[0].SrcPort == 0 {
+	if h.o.Account != "" || len(h.o.Contacts) == 0 || h.o.Contacts[0].SrcPort == 0 {
 		return nil
 	}
 	c := h.o.Contacts[0]
@@ -130,7 +135,7 @@ func (h *hostDay) indicator() {
 	h.indicatorID = h.id("indicator")
 	start := len(h.buf)
 	in := stix.Indicator{
-		Common: h.common(h.indicatorID), Name: h.feed.Malware.Name + " infection", Address: h.o.Address,
+		Common: h.common(h.indicatorID), Name: h.feed.Malware.Name + " infection", Address: h.o.Address, Email: h.o.Account,
 		ValidFrom: h.o.First, ValidUntil: h.o.Last.Add(Validity),
 	}
 	h.buf = in.Append(h.buf)

@@ -73,11 +73,13 @@ func record() *exchange.Intake {
 				exchange.Event{Observed: at, Port: 49217, Count: 1, Malware: "rustock", Protocol: "tcp http", Provider: "Example \"Sink\"", Dst: dst, DstPort: 80},
 				exchange.Event{Observed: at.Add(time.Hour), Port: 50000, Count: 3, Malware: "rustock", Protocol: "tcp", Dst: dst, DstPort: 80}),
 			observation("2001:db8::1", exchange.Event{Observed: at, Count: 1}),
+			observation(exchange.AccountKey("o'neil@example.org").String(), exchange.Event{Account: "o'neil@example.org", Observed: at, Count: 1, Port: 7}),
 		},
 		Introductions: []exchange.Introduction{{Collection: "cert-at"}, {Collection: "cert-at", Topic: "AT"}, {Collection: "feed-rustock"}},
 	}
 	in.Observations[1].Decision = 1
 	in.Observations[1].Label = tlp.AmberStrict
+	in.Observations[2].Relapse = true
 	return in
 }
 

@@ -32,6 +32,7 @@ const (
 
 var fields = []*field{
 	{"ip", []string{"http_referer_ip", "src_ip", "source.ip", "source_ip", "source_identifier", "address"}, setAddress},
+	{emailField, nil, setEmail},
 	{"timestamp", []string{"time.source", "time", "observed_at"}, setTime},
 	{"port", []string{"src_port", "source.port", "source_port", "sport"}, func(ev *exchange.Event, v []byte) error { return setPort(&ev.Port, v) }},
 	{"asn", []string{"http_referer_asn", "src_asn", "source.asn", "source_asn"}, setASN},
@@ -48,6 +49,9 @@ var fields = []*field{
 	{"tlp_floor", nil, setFloor},
 	{"count", nil, setCount},
 }
+
+// emailField is an account that was compromised, where a row has no address.
+const emailField = "email"
 
 var fieldByName = func() map[string]*field {
 	m := make(map[string]*field)
@@ -114,9 +118,15 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 	if i, ok := best[fieldByName["ip"]]; ok && columns[i] == "src_ip" && slices.Contains(columns, "query_type") {
 		return nil, errors.New(resolverReason)
 	}
+	ip, email := fieldByName["ip"], fieldByName[emailField]
+	_, hosts := best[ip]
+	if hosts { // who reads its mail there is not what was seen
+		delete(best, email)
+	}
+	_, accounts := best[email]
 	for _, must := range []string{"ip", "timestamp"} {
 		f := fieldByName[must]
-		if _, ok := best[f]; !ok {
+		if _, ok := best[f]; !ok && (f != ip || !accounts) {
 			return nil, fmt.Errorf("no column for %s (one of %s; or name yours with --map column=%s); the header is: %s",
 				must, strings.Join(append([]string{must}, f.aliases...), ", "), must, bound(strings.Join(columns, ",")))
 		}
@@ -132,6 +142,11 @@ const resolverReason = "in a sinkhole DNS report src_ip is a resolver, never the
 
 // complete checks that the row said what every event needs.
 func complete(ev *exchange.Event) error {
+	if email := ev.Account; email != "" && !ev.Address.IsValid() {
+		if err := ev.SetAccount(email); err != nil {
+			return rowError(ev.Line, emailField, "%v", err)
+		}
+	}
 	if !ev.Address.IsValid() {
 		return rowError(ev.Line, "ip", "no address")
 	}
@@ -156,6 +171,9 @@ func setAddress(ev *exchange.Event, v []byte) (err error) {
 	ev.Address, err = parseAddress(v)
 	return err
 }
+
+// setEmail leaves it to complete whether the row is of an account.
+func setEmail(ev *exchange.Event, v []byte) error { return setText(&ev.Account, v) }
 
 func setDst(ev *exchange.Event, v []byte) (err error) {
 	ev.Dst, err = parseAddress(v)

@@ -115,6 +115,10 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 		to.problem(rowError(line, "src_ip", "%s", resolverReason))
 		return
 	}
+	if email := fieldByName[emailField]; len(k.picks[fieldByName["ip"]].value) > 0 {
+		k.extra.add(emailField, k.picks[email].value)
+		delete(k.picks, email)
+	}
 	ev := exchange.Event{Line: line, Count: 1}
 	for _, f := range fields {
 		p, ok := k.picks[f]

@@ -32,7 +32,11 @@ func appendRow(b []byte, ev *exchange.Event) []byte {
 			text(name, l.String())
 		}
 	}
-	b = append(append(append(b, `{"ip":"`...), ev.Address.String()...), '"')
+	if ev.Account != "" {
+		b, _ = jsontext.AppendQuote(append(b, `{"email":`...), ev.Account)
+	} else {
+		b = append(append(append(b, `{"ip":"`...), ev.Address.String()...), '"')
+	}
 	text("timestamp", ev.Observed.Format(stix.TimeLayout))
 	number("port", int64(ev.Port))
 	number("asn", int64(ev.ASN))

@@ -96,11 +96,11 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 				return err
 			}
 		}
-		if in.Backfill && len(h.events) < maxInline {
+		if in.Backfill && len(h.events) < maxInline+maxBackfills {
 			h.events = append(h.events, hostEvent{sequence: sequence})
 		}
 		for _, id := range events[i] {
-			if len(h.events) == maxInline {
+			if len(h.events) >= maxInline {
 				w.set(eventKey(in.Feed, id), append(at[:8:8], 1))
 				continue
 			}
@@ -129,6 +129,9 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 // maxInline is how many events of a host's day are kept with it, so that few
 // lookups are enough for the usual host.
 const maxInline = 64
+
+// maxBackfills is how many back-fills of it there are besides at the least.
+const maxBackfills = 16
 
 // hostRecord is the value of an 'a' key.
 type hostRecord struct {

@@ -1,0 +1,60 @@
+package exchange
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/netip"
+	"strings"
+)
+
+// accounts is where the keys of accounts are: 100::/8 is reserved by the IETF (RFC 4291,
+// IANA's registry of IPv6 address space), so that nobody has an address of it.
+var accounts = netip.MustParsePrefix("100::/8")
+
+// AccountKey is what stands for an account, which has no address, wherever a host is known
+// by its own: 120 bits of the account's SHA-256 in 100::/8. account is as ParseAccount
+// returns it.
+func AccountKey(account string) netip.Addr {
+	sum := sha256.Sum256([]byte(account))
+	raw := [16]byte(sum[:16])
+	raw[0] = 1
+	return netip.AddrFrom16(raw)
+}
+
+// IsAccount tells whether an address is the key of an account.
+func IsAccount(a netip.Addr) bool { return accounts.Contains(a) }
+
+// ParseAccount reads an e-mail address, bare, and returns it in lower case with its domain, which
+// says who answers for it.
+func ParseAccount(text string) (account, domain string, err error) {
+	a, err := mail.ParseAddress(text)
+	if err != nil || a.Name != "" || a.Address != text || len(text) > 254 {
+		return "", "", fmt.Errorf("%.80q is not an e-mail address", text)
+	}
+	account = strings.ToLower(text)
+	domain = strings.TrimSuffix(account[strings.LastIndexByte(account, '@')+1:], ".")
+	if domain == "" || domain[0] == '[' {
+		return "", "", errors.New("the e-mail address has no domain")
+	}
+	return account, domain, nil
+}
+
+// refused says why the event's address cannot be an infected host's on a feed, or "".
+func (e *Event) refused(r *Register, f *Feed) string {
+	if IsAccount(e.Address) && e.Account == "" {
+		return "is in " + accounts.String() + ", which is reserved"
+	}
+	return Refused(e.Address, r, f)
+}
+
+// SetAccount makes an event one of an account: its key is in place of an address, and its
+// domain of a host's name.
+func (e *Event) SetAccount(text string) error {
+	account, domain, err := ParseAccount(text)
+	if err == nil {
+		e.Account, e.Address, e.Hostname = account, AccountKey(account), domain
+	}
+	return err
+}
