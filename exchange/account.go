@@ -2,11 +2,12 @@ package exchange
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // accounts is where the keys of accounts are: 100::/8 is reserved by the IETF (RFC 4291,
@@ -27,18 +28,18 @@ func AccountKey(account string) netip.Addr {
 func IsAccount(a netip.Addr) bool { return accounts.Contains(a) }
 
 // ParseAccount reads an e-mail address, bare, and returns it in lower case with its domain, which
-// says who answers for it.
+// says who answers for it, in the form that the DNS has it (RFC 5890).
 func ParseAccount(text string) (account, domain string, err error) {
 	a, err := mail.ParseAddress(text)
-	if err != nil || a.Name != "" || a.Address != text || len(text) > 254 {
+	if err != nil || a.Name != "" || a.Address != text || len(text) > 254 || strings.ContainsAny(text, " \t\r\n") {
 		return "", "", fmt.Errorf("%.80q is not an e-mail address", text)
 	}
-	account = strings.ToLower(text)
-	domain = strings.TrimSuffix(account[strings.LastIndexByte(account, '@')+1:], ".")
-	if domain == "" || domain[0] == '[' {
-		return "", "", errors.New("the e-mail address has no domain")
+	at := strings.LastIndexByte(text, '@')
+	domain, err = idna.Lookup.ToASCII(text[at+1:])
+	if err != nil || domain == "" {
+		return "", "", fmt.Errorf("%.80q: its domain is no domain", text)
 	}
-	return account, domain, nil
+	return strings.ToLower(text[:at]) + "@" + domain, domain, nil
 }
 
 // refused says why the event's address cannot be an infected host's on a feed, or "".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,7 @@ var ErrNoFeed = errors.New("no such feed")
 // MaxEvents and MaxText bound one intake record: its events, and the bytes of
 // their texts. A record has to fit one message of the journal, 8 MB: an event
 // takes at most 100 bytes beside its texts, and an observation, which keeps
-// texts of earlier records too, some 2.4 KB with its contacts and places.
+// texts of earlier records too, some 2.7 KB with its contacts and places.
 const (
 	MaxEvents = 2000
 	MaxText   = 256 << 10
@@ -55,9 +56,10 @@ type Sightings interface {
 type Past interface {
 	// Host returns what is known of a host's day.
 	Host(of HostDay) (HostPast, error)
-	// Trail returns what else is known of an address on a day; nothing where the feed
-	// neither holds repeats back nor has hosts that were reported clean.
-	Trail(of HostDay, repeats bool) (Trail, error)
+	// History returns what is known of an address whatever the day.
+	History(a netip.Addr) (History, error)
+	// Seen returns the last observation of an address that began by then.
+	Seen(a netip.Addr, by time.Time) (o Observation, known bool, err error)
 	// Event tells whether an event is known that Host does not name, and whether
 	// any collection took it.
 	Event(id EventID) (known, delivered bool, err error)

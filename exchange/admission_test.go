@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
@@ -62,8 +63,10 @@ func (n *nowhere) EachIntake(context.Context, string, uint64, func(*exchange.Int
 	return nil
 }
 
-func (n *nowhere) Trail(exchange.HostDay, bool) (exchange.Trail, error) {
-	return exchange.Trail{}, nil
+func (n *nowhere) History(netip.Addr) (exchange.History, error) { return exchange.History{}, nil }
+
+func (n *nowhere) Seen(netip.Addr, time.Time) (o exchange.Observation, known bool, err error) {
+	return o, false, nil
 }
 
 func (n *nowhere) Applied() uint64 {

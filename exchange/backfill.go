@@ -209,7 +209,7 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		version := Version{ID: d.feed.ObjectID(d.feed.HostObject(), o.HostDay), SpecVersion: "2.1", Version: now.Modified}
 		v := Decision{Label: now.Label}
 		for _, g := range f.a.Policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
-			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && h.Allow }) {
+			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && (h.Allow || h.Rule == RuleRepeat) }) {
 				continue
 			}
 			there, err := f.a.Sightings.Has(g.Collection, version)
@@ -225,6 +225,13 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		}
 		now.New, now.NewAddress = false, false
 		now.Decision = d.keep(v)
+		if d.feed.Repeat > 0 {
+			h, err := d.history(o.Address)
+			if err != nil {
+				return d, err
+			}
+			h.Give(v.Grants, now.Last)
+		}
 		day.observation = len(d.in.Observations)
 		d.in.Observations = append(d.in.Observations, now)
 	}

@@ -223,11 +223,6 @@ func (e *encoder) observation(o *Observation) {
 		e.uint(uint64(c.DstPort))
 	}
 	e.text(o.Account)
-	e.uint(uint64(len(o.Sent)))
-	for _, s := range o.Sent {
-		e.text(s.Collection)
-		e.int(s.Last.UnixMilli())
-	}
 	e.int(int64(o.Decision))
 }
 
@@ -254,10 +249,6 @@ func (d *decoder) observation() (o Observation) {
 	}
 	if d.version > 2 {
 		o.Account = d.text()
-		o.Sent = make([]Sent, d.count())
-	}
-	for i := range o.Sent {
-		o.Sent[i] = Sent{Collection: d.text(), Last: d.millis()}
 	}
 	o.Decision = int(d.int())
 	return o
@@ -269,6 +260,38 @@ func (o *Observation) Append(b []byte) []byte {
 	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, 8)}
 	e.observation(o)
 	return e.b
+}
+
+// Append writes the history, for a store of its own.
+func (h *History) Append(b []byte) []byte {
+	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, len(h.Sent))}
+	at := int64(0)
+	if !h.Cleaned.IsZero() {
+		at = h.Cleaned.UnixMilli()
+	}
+	e.int(at)
+	e.bool(h.Relapsed)
+	e.uint(uint64(len(h.Sent)))
+	for _, s := range h.Sent {
+		e.text(s.Collection)
+		e.int(s.Last.UnixMilli())
+	}
+	return e.b
+}
+
+// DecodeHistory reads what Append wrote.
+func DecodeHistory(b []byte) (h History, err error) {
+	d := decoder{b: b}
+	d.begin()
+	if at := d.int(); at != 0 {
+		h.Cleaned = time.UnixMilli(at).UTC()
+	}
+	h.Relapsed = d.byte() != 0
+	h.Sent = make([]Sent, d.count())
+	for i := range h.Sent {
+		h.Sent[i] = Sent{Collection: d.text(), Last: d.millis()}
+	}
+	return h, d.done()
 }
 
 // DecodeObservation reads what Append wrote.

@@ -41,7 +41,7 @@ func genEvent(t *rapid.T) exchange.Event {
 func genIntake(t *rapid.T) *exchange.Intake {
 	in := &exchange.Intake{
 		Feed: "rustock", Key: rapid.String().Draw(t, "key"), Hash: [32]byte{1, 2, 31: 3}, At: time.UnixMicro(rapid.Int64Range(0, 3e15).Draw(t, "at")).UTC(),
-		Backfill: rapid.Bool().Draw(t, "backfill"), Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
+		Backfill: rapid.Bool().Draw(t, "backfill"), Repeats: rapid.Bool().Draw(t, "repeats"), Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
 		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Disagreements: 2, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Rows: 4, Column: "ip", Reason: "x"}}},
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{{Collection: "a", Key: exchange.Key{Kind: exchange.KeyCountry, Value: "AT"}, Verdict: exchange.Verdict{Allow: true, Rule: "r"}}}},
@@ -63,9 +63,6 @@ func genIntake(t *rapid.T) *exchange.Intake {
 		}
 		o.Modified = o.Last.Add(time.Millisecond)
 		o.Relapse = rapid.Bool().Draw(t, "relapse")
-		if rapid.Bool().Draw(t, "sent") {
-			o.Sent = []exchange.Sent{{Collection: "a", Last: o.Last}, {Collection: "b", Last: o.First}}
-		}
 		in.Observations = append(in.Observations, o)
 	}
 	return in

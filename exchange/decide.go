@@ -23,6 +23,7 @@ type draft struct {
 	decisions map[string]int   // by what they were made of
 	past      Past
 	hosts     map[HostDay]int // into days
+	histories map[netip.Addr]*History
 	days      []hostDay
 	addresses map[netip.Addr]bool // of the events: whether collections have them now
 	called    map[netip.Addr]bool // by hosts that collections have now
@@ -58,7 +59,7 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 			return d, err
 		}
 	}
-	// A host's earlier days first: they are part of its trail.
+	// A host's earlier days first: they are part of its history.
 	slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
 	for i := range d.days {
 		d.hosts[d.days[i].of] = i
@@ -77,8 +78,9 @@ func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
 	feed := rules.Register.Feed(f.feed)
 	return &draft{
 		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
+		histories: make(map[netip.Addr]*History),
 		in: &Intake{
-			Feed: f.feed, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
+			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
 			Events: make([]Accepted, 0, n), Observations: make([]Observation, 0, n),
 		},
 		seen: make(map[EventID]bool, n), decisions: make(map[string]int),
@@ -207,14 +209,7 @@ func (d *draft) settle(day *hostDay) error {
 	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	matches := placed(d.route, o)
-	v, held, err := d.repeated(day, o, matches)
-	if held {
-		o.Decision = d.keep(v)
-	} else {
-		o.Decision = d.decision(o.Label, matches)
-	}
-	return err
+	return d.repeated(day, o, placed(d.route, o))
 }
 
 // decision returns the index of the decision for a label and claims.
@@ -250,9 +245,14 @@ func (d *draft) count() {
 				case !entered && g.Collection == Unclaimed:
 					// Another event of the day has placed the host.
 					for _, placed := range final {
-						if placed.Allow {
+						switch {
+						case placed.Allow:
 							r.Collections[placed.Collection]++
 							given = true
+						case placed.Rule == RuleRepeat:
+							held = true
+						case placed.Rule != RuleTakenByOwner:
+							withheld = true
 						}
 					}
 				case !entered:
@@ -274,7 +274,7 @@ func (d *draft) count() {
 		if withheld {
 			r.Withheld++
 		}
-		if held && !given {
+		if held && !given && !withheld {
 			r.Held++
 		}
 	}

@@ -157,8 +157,8 @@ type Receipt struct {
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
 	Withheld  int64 `json:"withheld"`
-	// Held counts events of hosts that everybody concerned was given a while ago, on a feed
-	// that holds repeats back.
+	// Held counts events that nobody was given because those concerned had the host a while
+	// ago, on a feed that holds repeats back; events that are withheld as well are not among them.
 	Held int64 `json:"held,omitempty"`
 	// Disagreements counts events of which publisher and networks table say
 	// different countries or AS numbers.

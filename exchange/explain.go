@@ -115,9 +115,9 @@ func (a *Admission) holdBack(f *Feed, address netip.Addr, v *Decision) error {
 		return err
 	}
 	now := time.Now()
-	t, err := past.Trail(HostDay{address, DayOf(now) + 1}, true)
-	if err == nil {
-		v.holdBack(t.Earlier.Sent, t.Cleaned, now, time.Duration(f.Repeat))
+	h, err := past.History(address)
+	if relapse := !h.Cleaned.IsZero() && !h.Relapsed; err == nil && !relapse {
+		h.holdBack(v, now, time.Duration(f.Repeat))
 	}
 	return errors.Join(err, past.Close())
 }

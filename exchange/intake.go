@@ -53,9 +53,6 @@ type Observation struct {
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact
-	// Sent says when each collection was last given the address, on this day or one
-	// before; it is kept on feeds that hold repeats back.
-	Sent []Sent
 	// Relapse says that the host was seen again after it was reported clean.
 	Relapse bool
 	// New says that nothing was known of the host's day before this record, so
@@ -135,6 +132,8 @@ type Intake struct {
 	// answer for them since: it has no events, and adds nothing to the feed's own
 	// collection.
 	Backfill bool
+	// Repeats says that the feed held repeats back.
+	Repeats bool
 	// Cleaned are hosts that members reported clean; such a record has nothing else.
 	Cleaned       []Cleaned
 	Decisions     []Decision

@@ -17,6 +17,7 @@ func (in *Intake) Append(b []byte) []byte {
 	e.text(in.Networks)
 	e.receipt(&in.Receipt)
 	e.bool(in.Backfill)
+	e.bool(in.Repeats)
 	e.uint(uint64(len(in.Cleaned)))
 	for _, c := range in.Cleaned {
 		e.address(c.Address)
@@ -55,6 +56,7 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	in.Receipt.Feed = in.Feed
 	in.Backfill = d.version > 1 && d.byte() != 0
 	if d.version > 2 {
+		in.Repeats = d.byte() != 0
 		in.Cleaned = make([]Cleaned, d.count())
 	}
 	for i := range in.Cleaned {

@@ -11,180 +11,187 @@ import (
 // RuleRepeat keeps a host back from a collection that was given it a while ago.
 const RuleRepeat = "repeat"
 
+// MaxRepeat is the longest time that repeats are held back.
+const MaxRepeat = Window(30 * 24 * time.Hour)
+
+// Cleaned is a member's word that a host is clean: what is seen of it after At is a
+// relapse.
+type Cleaned struct {
+	Address netip.Addr
+	Member  string
+	At      time.Time
+}
+
 // Sent says up to which sighting of an address a collection was given it.
 type Sent struct {
 	Collection string
 	Last       time.Time
 }
 
-// Cleaned is a member's word that a host is clean: what is seen of it after At is a
-// relapse.
-type Cleaned struct {
-	Address netip.Addr `json:"address"`
-	Member  string     `json:"-"`
-	At      time.Time  `json:"at"`
+// History is what is known of an address on a feed whatever the day: when it was last
+// reported clean, whether it was marked as a relapse since, and on a feed that holds
+// repeats back, who was given it when.
+type History struct {
+	Cleaned  time.Time
+	Relapsed bool
+	Sent     []Sent
 }
 
-// Trail is what is known of an address besides a day: the last observation of an
-// earlier one, and when the host was last reported clean. Known says that there is one.
-type Trail struct {
-	Earlier Observation
-	Known   bool
-	Cleaned time.Time
-}
-
-// lookBack is how many days before a host's day its trail is looked for in records that
-// Sightings may lack.
-const lookBack = 32
-
-// MaxRepeat is the longest time that repeats are held back.
-const MaxRepeat = Window(30 * 24 * time.Hour)
-
-// trail completes what Sightings knows of an address by what is in records that it
-// may lack, and in this one, of which the earlier days are settled.
-func (d *draft) trail(of HostDay, repeats bool) (Trail, error) {
-	t, err := d.past.Trail(of, repeats)
-	if err != nil {
-		return t, err
-	}
-	var drafts []*draft
-	if d.f.addresses[of.Address] > 0 {
-		for _, r := range d.f.recent {
-			drafts = append(drafts, r.draft)
-			for _, c := range r.in.Cleaned {
-				if c.Address == of.Address && c.At.After(t.Cleaned) {
-					t.Cleaned = c.At
-				}
-			}
+// Give adds who is given the address by grants, as it was last seen then. It forgets what
+// no repeat can be held back for.
+func (h *History) Give(grants []Grant, last time.Time) {
+	for _, g := range grants {
+		if !g.Allow {
+			continue
+		}
+		if i := h.sent(g.Collection); i < 0 {
+			h.Sent = append(h.Sent, Sent{g.Collection, last})
+		} else if last.After(h.Sent[i].Last) {
+			h.Sent[i].Last = last
 		}
 	}
-	if !repeats && t.Cleaned.IsZero() {
-		return Trail{}, nil
+	h.Sent = slices.DeleteFunc(h.Sent, func(s Sent) bool { return last.Sub(s.Last) > time.Duration(MaxRepeat) })
+}
+
+// Clean adds that the address was reported clean.
+func (h *History) Clean(at time.Time) {
+	if at.After(h.Cleaned) {
+		h.Cleaned, h.Relapsed = at, false
 	}
-	for _, from := range append(drafts, d) {
-		for day := of.Day - 1; day >= of.Day-lookBack && (!t.Known || day >= t.Earlier.Day); day-- {
-			if i, ok := from.hosts[HostDay{of.Address, day}]; ok && from.days[i].observation >= 0 {
-				t.Earlier, t.Known = from.in.Observations[from.days[i].observation], true
+}
+
+func (h *History) sent(collection string) int {
+	return slices.IndexFunc(h.Sent, func(s Sent) bool { return s.Collection == collection })
+}
+
+// holdBack withdraws what was granted of a host, last seen then, to those who were given it
+// less than a window before, or later; nobody where there is none.
+func (h *History) holdBack(v *Decision, last time.Time, window time.Duration) (held bool) {
+	for i := range v.Grants {
+		g := &v.Grants[i]
+		if j := h.sent(g.Collection); g.Allow && j >= 0 && window > 0 && last.Sub(h.Sent[j].Last) < window {
+			g.Verdict, held = Verdict{Rule: RuleRepeat}, true
+		}
+	}
+	return held
+}
+
+// history returns what is known of an address after all earlier records, and what this
+// one has added.
+func (d *draft) history(a netip.Addr) (*History, error) {
+	if h := d.histories[a]; h != nil {
+		return h, nil
+	}
+	h := new(History)
+	known := false
+	if d.f.addresses[a] > 0 {
+		for _, r := range slices.Backward(d.f.recent) {
+			if r.histories[a] != nil {
+				*h, known = *r.histories[a], true
+				h.Sent = slices.Clone(h.Sent)
 				break
 			}
 		}
 	}
-	return t, nil
+	if !known {
+		var err error
+		if *h, err = d.past.History(a); err != nil {
+			return nil, err
+		}
+	}
+	d.histories[a] = h
+	return h, nil
 }
 
-// repeated marks an observation that is a relapse, and keeps it back from those who were
-// given the host within the feed's time: it returns what is decided then.
-func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) (v Decision, held bool, err error) {
-	t, err := d.trail(o.HostDay, d.feed.Repeat > 0)
+// repeated decides about an observation: it marks a relapse, and keeps a host back from
+// those who were given it within the feed's time.
+func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
+	h, err := d.history(o.Address)
 	if err != nil {
-		return v, false, err
-	}
-	if !t.Cleaned.IsZero() && o.Last.After(t.Cleaned) && (!t.Known || !t.Earlier.Last.After(t.Cleaned)) {
-		o.Relapse = true
+		return err
 	}
 	window := time.Duration(d.feed.Repeat)
-	if window == 0 {
-		o.Sent = nil
-		return v, false, nil
+	if !h.Cleaned.IsZero() && !h.Relapsed && o.Last.After(h.Cleaned) {
+		o.Relapse, h.Relapsed = true, true
+		window = 0 // everybody is told at once
 	}
-	before := t.Earlier.Sent
-	if day.past.Known {
-		before = day.past.Observation.Sent
-	}
-	v = d.f.a.Policy.Decide(d.rules.Register, o.Label, matches)
 	if day.past.Known && o.Label > day.past.Observation.Label {
 		window = 0 // nobody may go on with the lower label
 	}
-	o.Sent, held = v.holdBack(before, t.Cleaned, o.Last, window)
-	return v, held, nil
-}
-
-// holdBack withdraws what was granted of a host, last seen then, to those who were given it
-// less than a window before, and since it was last reported clean. It returns who was given
-// the host when, afterwards.
-func (v *Decision) holdBack(before []Sent, cleaned, last time.Time, window time.Duration) (after []Sent, held bool) {
-	for i := range v.Grants {
-		g := &v.Grants[i]
-		if !g.Allow {
-			continue
-		}
-		s := Sent{g.Collection, last}
-		if j := slices.IndexFunc(before, func(s Sent) bool { return s.Collection == g.Collection }); j >= 0 {
-			if last.Sub(before[j].Last) < window && before[j].Last.After(cleaned) {
-				g.Verdict, held, s = Verdict{Rule: RuleRepeat}, true, before[j]
-			} else if before[j].Last.After(last) {
-				s = before[j]
-			}
-		}
-		after = append(after, s)
+	o.Decision = d.decision(o.Label, matches)
+	if d.feed.Repeat == 0 {
+		return nil
 	}
-	return after, held
+	v := d.in.Decisions[o.Decision]
+	v.Grants = slices.Clone(v.Grants)
+	if h.holdBack(&v, o.Last, window) {
+		o.Decision = d.keep(v)
+	}
+	h.Give(v.Grants, o.Last)
+	return nil
 }
 
-// Clean takes in a member's word that hosts of a feed are clean. Each is one that the
-// member would be given now, and was seen; what is wrong with others is a problem, with its number
-// from 1 as line. Nothing of what the member may not see can be told from the answer.
-func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Cleaned) (problems []Problem, err error) {
+// Clean takes in a member's word that hosts of a feed are clean, and returns which it took:
+// those that were seen by then, and that the member would be given now. Nothing of what the member
+// may not see can be told from the answer.
+func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, err error) {
+	taken, p, err := a.clean(ctx, feed, member, hosts)
+	if err == nil && p != nil {
+		err = p.Wait(ctx)
+	}
+	return taken, err
+}
+
+func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, p *Pending, err error) {
+	taken = make([]bool, len(hosts))
 	f, rules, leave, err := a.enter(ctx, feed)
 	if errors.Is(err, ErrNoFeed) && member != Admin { // which is no member's to learn
-		for i := range hosts {
-			problems = append(problems, notYours(i, &hosts[i]))
-		}
-		return problems, nil
+		return taken, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer leave()
+	if err := a.Sightings.Wait(ctx, f.last, 0); err != nil {
+		return nil, nil, err
+	}
 	past, err := a.Sightings.Past(feed)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
 	d := f.draft(rules, past, 0)
-	named := make(map[netip.Addr]bool)
-	for i, h := range hosts {
-		mine, err := d.answersFor(member, &h)
+	for i, c := range hosts {
+		if taken[i], err = d.answersFor(member, &c); err != nil {
+			return nil, nil, err
+		}
+		h, err := d.history(c.Address)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		switch {
-		case named[h.Address]:
-			problems = append(problems, Problem{Line: i + 1, Column: "address", Reason: h.Address.String() + " is there twice"})
-		case h.At.After(d.in.At.Add(time.Minute)):
-			problems = append(problems, Problem{Line: i + 1, Column: "at", Reason: h.At.Format(time.RFC3339) + " is in the future"})
-		case !mine:
-			problems = append(problems, notYours(i, &h))
-		default:
-			h.Member, h.At = member, h.At.UTC().Truncate(time.Millisecond)
-			d.in.Cleaned = append(d.in.Cleaned, h)
-			d.addresses[h.Address], named[h.Address] = false, true
+		if c.Member, c.At = member, c.At.UTC().Truncate(time.Millisecond); !taken[i] || !c.At.After(h.Cleaned) {
+			continue
 		}
+		h.Clean(c.At)
+		d.in.Cleaned = append(d.in.Cleaned, c)
+		d.addresses[c.Address] = false
 	}
 	if len(d.in.Cleaned) == 0 {
-		return problems, nil
+		return taken, nil, nil
 	}
 	d.past, d.in.Receipt.Feed = nil, feed
-	p, err := f.append(ctx, d)
-	if err == nil {
-		err = p.Wait(ctx)
-	}
-	return problems, err
-}
-
-func notYours(i int, h *Cleaned) Problem {
-	return Problem{Line: i + 1, Column: "address", Reason: h.Address.String() + " was not seen by then, or is not yours"}
+	p, err = f.append(ctx, d)
+	return taken, p, err
 }
 
 // answersFor tells whether a member would be given a host where it was last seen before
 // it was clean.
-func (d *draft) answersFor(member string, h *Cleaned) (bool, error) {
-	t, err := d.trail(HostDay{h.Address, DayOf(h.At) + 1}, true)
-	o := &t.Earlier
-	if err != nil || !t.Known || o.First.After(h.At) {
+func (d *draft) answersFor(member string, c *Cleaned) (bool, error) {
+	o, known, err := d.past.Seen(c.Address, c.At)
+	if err != nil || !known {
 		return false, err
 	}
-	return member == Admin || slices.ContainsFunc(d.f.a.Policy.Decide(d.rules.Register, o.Label, placed(d.route, o)).Grants, func(g Grant) bool {
+	return member == Admin || slices.ContainsFunc(d.f.a.Policy.Decide(d.rules.Register, o.Label, placed(d.route, &o)).Grants, func(g Grant) bool {
 		return g.Collection == member && g.Allow
 	}), nil
 }

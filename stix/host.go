@@ -46,11 +46,14 @@ func ParseHost(raw []byte) (a About, err error) {
 		for _, value = range p.Addresses() {
 			break // ours name one
 		}
+		for _, a.Account = range p.Emails() {
+			break
+		}
 	}
-	a.Address, _ = netip.ParseAddr(value) // invalid where it is none
 	if strings.HasPrefix(o.ID, "email-addr--") {
 		a.Account = value
 	}
+	a.Address, _ = netip.ParseAddr(value) // invalid where it is none
 	for _, ref := range append(append(o.Refs, o.Observed...), o.Source, o.Src) {
 		if a.Ref == "" {
 			a.Ref = ref

@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 )
 
@@ -24,7 +22,8 @@ func feedbackCommand() *cobra.Command {
 	var feed, at string
 	clean := &cobra.Command{
 		Use: "clean ADDRESS…|-", Short: "Report that hosts are clean", Args: arguments(1, 10_000),
-		Long: `Report that hosts of yours are clean; "-" reads addresses from standard input, one a line.
+		Long: `Report that hosts of yours are clean, or accounts, by their e-mail addresses; "-" reads them from
+standard input, one a line.
 
 What is seen of such a host afterwards is a relapse: it is given to you at once, also on a feed that
 holds repeats back, and marked with the label "relapse".
@@ -48,11 +47,11 @@ Exit status 1 when a host was not taken; all others are in all the same.`,
 			}
 			cleaned, wrong := 0, 0
 			for part := range slices.Chunk(hosts, perReport) {
-				body, err := json.Marshal(api.Clean{Feed: feed, Hosts: part})
+				body, err := json.Marshal(api.CleanReport{Feed: feed, Hosts: part})
 				if err != nil {
 					return err
 				}
-				var out api.Cleaned
+				var out api.CleanAnswer
 				if err := client.Do(c.Context(), "POST", "/v1/clean", nil, body, &out); err != nil {
 					return err
 				}
@@ -75,29 +74,17 @@ Exit status 1 when a host was not taken; all others are in all the same.`,
 	return c
 }
 
-// cleanHosts reads addresses from arguments, or from standard input.
-func cleanHosts(c *cobra.Command, args []string, at time.Time) (hosts []exchange.Cleaned, err error) {
-	add := func(text string) error {
-		address, err := netip.ParseAddr(text)
-		if err != nil || address.Zone() != "" {
-			return fmt.Errorf("%.60q is not an IP address", text)
-		}
-		hosts = append(hosts, exchange.Cleaned{Address: address.Unmap(), At: at})
-		return nil
-	}
+// cleanHosts reads hosts from arguments, or from standard input.
+func cleanHosts(c *cobra.Command, args []string, at time.Time) (hosts []api.CleanHost, err error) {
 	for _, arg := range args {
 		if arg != "-" {
-			if err := add(arg); err != nil {
-				return nil, err
-			}
+			hosts = append(hosts, api.CleanHost{Address: arg, At: at})
 			continue
 		}
 		in := bufio.NewScanner(c.InOrStdin())
 		for in.Scan() {
 			if line := strings.TrimSpace(in.Text()); line != "" {
-				if err := add(line); err != nil {
-					return nil, err
-				}
+				hosts = append(hosts, api.CleanHost{Address: line, At: at})
 			}
 		}
 		if err := in.Err(); err != nil {

@@ -1,9 +1,10 @@
 // Package strict reads YAML into structs. Every key must be one of the struct's, nothing
-// may stand twice, and all that is wrong is reported at once, each with its line. What
-// it takes grows with the text's length and no faster.
+// may stand twice, and all that is wrong is reported at once, each with its line. The time
+// that it takes grows with the text's length: what nests too deep for that is refused.
 package strict
 
 import (
+	"bytes"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -32,7 +33,43 @@ func (p Problem) String() string {
 type Scalar interface{ UnmarshalScalar(text string) error }
 
 // maxNodes bounds what aliases can make of a text.
-const maxNodes = 10_000_000
+const maxNodes = 2_000_000
+
+// maxDepth is how deep lists and mappings are within each other in one line, and maxIndent
+// how far a line is indented: the parser's time grows with the square of both.
+const (
+	maxDepth  = 50
+	maxIndent = 500
+)
+
+// deep returns the first line that nests too deep, 0 for none. What is within quotes
+// counts too: no value of ours has that many brackets.
+func deep(text []byte) int {
+	depth, indent, line, start, comment := 0, 0, 1, true, false
+	for i, c := range text {
+		comment = c != '\n' && (comment || c == '#' && (i == 0 || text[i-1] == ' ' || text[i-1] == '\n'))
+		if comment {
+			continue
+		}
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(depth-1, 0)
+		case '\n':
+			line, indent, start = line+1, 0, true
+			continue
+		}
+		// "- - - x" nests without brackets.
+		if start = start && (c == ' ' || c == '-' || c == '?' || c == '\t'); start {
+			indent++
+		}
+		if depth > maxDepth || indent > maxIndent {
+			return line
+		}
+	}
+	return 0
+}
 
 // Parse reads a text over what is in a struct, whose fields have yaml tags. It returns the line
 // of every key, as a path with dots and indices, and what is wrong.
@@ -44,6 +81,10 @@ func Parse(text []byte, to any) (lines map[string]int, problems []Problem) {
 			lines, problems = r.lines, []Problem{{Reason: fmt.Sprintf("this cannot be read as YAML: %v", why)}}
 		}
 	}()
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if line := deep(text); line > 0 {
+		return r.lines, []Problem{{line, "lists and mappings are too deep within each other"}}
+	}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return r.lines, []Problem{{Reason: strings.TrimSpace(err.Error())}}
@@ -249,6 +290,9 @@ func (r *reader) list(n ast.Node, path string, to reflect.Value) {
 	case *ast.SequenceNode:
 		to.Set(reflect.MakeSlice(to.Type(), len(x.Values), len(x.Values)))
 		for i, v := range x.Values {
+			if r.nodes > maxNodes {
+				break
+			}
 			r.value(v, path+"["+strconv.Itoa(i)+"]", to.Index(i))
 		}
 	default:

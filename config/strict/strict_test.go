@@ -114,6 +114,17 @@ func TestAliasesThatMultiplyAreBounded(t *testing.T) {
 	}
 }
 
+func TestWhatNestsTooDeepIsRefused(t *testing.T) {
+	for _, text := range []string{"members: " + strings.Repeat("[", 1_000_000), "members:\n" + strings.Repeat("- ", 1_000_000), strings.Repeat("{a: ", 1_000_000)} {
+		if _, problems := strict.Parse([]byte(text), new(file)); len(problems) != 1 || !strings.Contains(problems[0].Reason, "too deep") {
+			t.Error(problems)
+		}
+	}
+	if _, problems := strict.Parse([]byte("\xef\xbb\xbfids: {a: b}"), new(file)); len(problems) != 0 {
+		t.Error("a byte order mark:", problems)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("members:\n  - &a {id: x, prefixes: [240.0.0.0/8], readers: all}\n  - *a\nids: {a: b}\nsince: 2026-03-19T00:04:07Z\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"slices"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -12,16 +15,23 @@ import (
 // maxCleaned is how many hosts one request reports clean.
 const maxCleaned = 2000
 
-// Clean is a member's report of hosts that are clean: on one feed, or on each that they
-// were seen on. Hosts without a time are clean as of now.
-type Clean struct {
-	Feed  string             `json:"feed,omitempty"`
-	Hosts []exchange.Cleaned `json:"hosts"`
+// CleanReport is a member's report of hosts that are clean: on one feed, or on each that they
+// were seen on.
+type CleanReport struct {
+	Feed  string      `json:"feed,omitempty"`
+	Hosts []CleanHost `json:"hosts"`
 }
 
-// Cleaned is the answer: how many were taken, and what is wrong with the others, whose
+// CleanHost is an address, or the e-mail address of an account, and since when it is
+// clean; now where it has no time.
+type CleanHost struct {
+	Address string    `json:"address"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// CleanAnswer says how many were taken, and what is wrong with the others, whose
 // number from 1 is the line of their problem.
-type Cleaned struct {
+type CleanAnswer struct {
 	Cleaned  int                `json:"cleaned"`
 	Problems []exchange.Problem `json:"problems,omitempty"`
 }
@@ -32,21 +42,32 @@ func (a *API) clean(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var report Clean
-	if err := json.Unmarshal(text, &report); err != nil {
-		return nil, fail(http.StatusBadRequest, "Not a report", `{"hosts":[{"address":"…","at":"2026-03-19T00:00:00Z"}]} was expected: %v`, err)
+	bad := func(format string, args ...any) error {
+		return fail(http.StatusBadRequest, "Not a report", format, args...)
+	}
+	var report CleanReport
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields() // a feed that is misspelled is not every feed
+	if err := d.Decode(&report); err != nil || d.More() {
+		return nil, bad(`{"feed":"…","hosts":[{"address":"…","at":"2026-03-19T00:00:00Z"}]} was expected: %v`, err)
 	}
 	if n := len(report.Hosts); n == 0 || n > maxCleaned {
-		return nil, fail(http.StatusBadRequest, "Not a report", "It has %d hosts; 1 to %d are taken at a time", n, maxCleaned)
+		return nil, bad("It has %d hosts; 1 to %d are taken at a time", n, maxCleaned)
 	}
-	for i := range report.Hosts {
-		h := &report.Hosts[i]
-		if h.Address = h.Address.Unmap(); !h.Address.IsValid() || h.Address.Zone() != "" {
-			return nil, fail(http.StatusBadRequest, "Not a report", "hosts[%d] has no IP address", i)
+	now := time.Now()
+	hosts := make([]exchange.Cleaned, len(report.Hosts))
+	for i, h := range report.Hosts {
+		var e exchange.Event
+		if err := setHost(&e, h.Address); err != nil {
+			return nil, bad("hosts[%d]: %v", i, err)
+		}
+		if h.At.After(now.Add(time.Minute)) {
+			return nil, bad("hosts[%d]: %s is in the future", i, h.At.Format(time.RFC3339))
 		}
 		if h.At.IsZero() {
-			h.At = time.Now()
+			h.At = now
 		}
+		hosts[i] = exchange.Cleaned{Address: e.Address, At: h.At}
 	}
 	feeds := []string{report.Feed}
 	if report.Feed == "" {
@@ -55,21 +76,36 @@ func (a *API) clean(r *request) (any, error) {
 			feeds = append(feeds, f.ID)
 		}
 	}
-	// A host is wrong where every feed says so.
-	wrong := make([]int, len(report.Hosts))
-	out := &Cleaned{Cleaned: len(report.Hosts)}
+	taken := make([]bool, len(hosts))
 	for _, feed := range feeds {
-		problems, err := a.Admission.Clean(r.Context(), feed, r.caller, report.Hosts)
+		some, err := a.Admission.Clean(r.Context(), feed, r.caller, hosts)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range problems {
-			if wrong[p.Line-1]++; wrong[p.Line-1] == len(feeds) {
-				out.Problems = append(out.Problems, p)
-			}
+		for i := range some {
+			taken[i] = taken[i] || some[i]
 		}
 	}
-	out.Cleaned -= len(out.Problems)
-	slices.SortFunc(out.Problems, func(x, y exchange.Problem) int { return x.Line - y.Line })
+	out := new(CleanAnswer)
+	for i, ok := range taken {
+		if ok {
+			out.Cleaned++
+		} else {
+			out.Problems = append(out.Problems, exchange.Problem{Line: i + 1, Column: "address", Reason: report.Hosts[i].Address + " was not seen by then, or is not yours"})
+		}
+	}
 	return out, nil
+}
+
+// setHost sets the host or account of an event.
+func setHost(e *exchange.Event, text string) error {
+	if strings.Contains(text, "@") {
+		return e.SetAccount(text)
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil || address.Zone() != "" {
+		return fmt.Errorf("%.60q is neither an IP address nor an account's e-mail address", text)
+	}
+	e.Address = address.Unmap()
+	return nil
 }

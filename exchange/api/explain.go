@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -76,16 +75,8 @@ func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, er
 		return nil, orMissing(err)
 	}
 	e := exchange.Event{Country: strings.ToUpper(q.Get("country")), Hostname: strings.ToLower(strings.TrimSuffix(q.Get("hostname"), "."))}
-	if text := q.Get("address"); strings.Contains(text, "@") {
-		if err := e.SetAccount(text); err != nil {
-			return nil, bad("address: %v", err)
-		}
-	} else {
-		address, err := netip.ParseAddr(text)
-		if err != nil || address.Zone() != "" {
-			return nil, bad("address: %.60q is neither an IP address nor an account's e-mail address", text)
-		}
-		e.Address = address.Unmap()
+	if err := setHost(&e, q.Get("address")); err != nil {
+		return nil, bad("address: %v", err)
 	}
 	if e.Country != "" && !exchange.ValidCountry(e.Country) {
 		return nil, bad("country: %.20q is not two letters (ISO 3166-1)", e.Country)

@@ -123,26 +123,32 @@ func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
 
 // find returns the most specific claims.
 func (t *table) find(a netip.Addr, p exchange.Place, hostname string) []exchange.Match {
-	if !exchange.IsAccount(a) {
-		if list, ok := t.prefixes.Lookup(a); ok {
-			return list
-		}
+	if exchange.IsAccount(a) { // its domain says whose it is, not where it was seen
+		return t.domain(hostname)
+	}
+	if list, ok := t.prefixes.Lookup(a); ok {
+		return list
 	}
 	if p.ASN != 0 {
 		if list := t.asns[p.ASN]; len(list) > 0 {
 			return list
 		}
 	}
+	if list := t.domain(hostname); len(list) > 0 || p.Country == "" {
+		return list
+	}
+	return t.countries[p.Country]
+}
+
+// domain returns the claims to the longest suffix of a name.
+func (t *table) domain(hostname string) []exchange.Match {
 	for suffix := hostname; suffix != "" && len(t.domains) > 0; {
 		if list := t.domains[suffix]; len(list) > 0 {
 			return list
 		}
 		_, suffix, _ = strings.Cut(suffix, ".")
 	}
-	if p.Country == "" {
-		return nil
-	}
-	return t.countries[p.Country]
+	return nil
 }
 
 // Route lists the members that answer for the address, sorted by id. The list is not

@@ -59,10 +59,13 @@ func (r *Router) behind(c *exchange.Claim, kind exchange.Kind, won []exchange.Ma
 
 // fits reports whether a key alone would claim an address.
 func fits(k exchange.Key, a netip.Addr, p exchange.Place, hostname string) bool {
+	if exchange.IsAccount(a) && k.Kind != exchange.KeyDomain {
+		return false
+	}
 	switch k.Kind {
 	case exchange.KeyPrefix:
 		prefix, err := netip.ParsePrefix(k.Value)
-		return err == nil && prefix.Contains(a) && !exchange.IsAccount(a)
+		return err == nil && prefix.Contains(a)
 	case exchange.KeyASN:
 		return p.ASN != 0 && k.Value == "AS"+strconv.FormatUint(uint64(p.ASN), 10)
 	case exchange.KeyDomain:

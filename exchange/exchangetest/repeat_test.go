@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,18 +49,19 @@ func seen(address, country string, at time.Time) string {
 	return fmt.Sprintf("ip,timestamp,cc\n%s,%s,%s\n", address, at.Format(time.RFC3339), country)
 }
 
-func clean(t *testing.T, e *exchangetest.Exchange, member, token, address string, at time.Time) api.Cleaned {
+// clean reports an address clean, as a member, and returns status and answer.
+func clean(t *testing.T, e *exchangetest.Exchange, member, token, address string, at time.Time) (int, api.CleanAnswer) {
 	t.Helper()
-	body, err := json.Marshal(api.Clean{Hosts: []exchange.Cleaned{{Address: netip.MustParseAddr(address), At: at}}})
+	body, err := json.Marshal(api.CleanReport{Hosts: []api.CleanHost{{Address: address, At: at}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	status, _, text := e.Do(t, "POST", "/v1/clean", member, token, string(body))
-	var out api.Cleaned
-	if err := json.Unmarshal([]byte(text), &out); err != nil || status != 200 {
+	var out api.CleanAnswer
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
 		t.Fatal(status, text)
 	}
-	return out
+	return status, out
 }
 
 func TestRepeatsAreHeldBack(t *testing.T) {
@@ -127,24 +127,35 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
 	e.Publish(t, "calm", seen("240.0.1.1", "AT", start))
-	for name, bad := range map[string]api.Cleaned{
-		"another's":  clean(t, e, "cert-pl", pl, "240.0.1.1", start.Add(time.Hour)),
-		"never seen": clean(t, e, "cert-at", at, "240.0.1.2", start.Add(time.Hour)),
-		"not yet":    clean(t, e, "cert-at", at, "240.0.1.1", start.Add(-time.Hour)),
-		"the future": clean(t, e, "cert-at", at, "240.0.1.1", time.Now().Add(time.Hour)),
+	for _, bad := range []struct {
+		member, token, address string
+		at                     time.Time
+		status                 int
+	}{
+		{"cert-pl", pl, "240.0.1.1", start.Add(time.Hour), 200},          // another's
+		{"cert-at", at, "240.0.1.2", start.Add(time.Hour), 200},          // never seen
+		{"cert-at", at, "240.0.1.1", start.Add(-time.Hour), 200},         // not yet
+		{"cert-at", at, "240.0.1.1", time.Now().Add(time.Hour), 400},     // the future
+		{"cert-at", at, "240.0.1.300", start.Add(time.Hour), 400},        // no address
+		{"cert-at", at, "someone@example.at", start.Add(time.Hour), 200}, // no such account
 	} {
-		if bad.Cleaned != 0 || len(bad.Problems) != 1 || bad.Problems[0].Line != 1 {
-			t.Errorf("%s: %+v", name, bad)
+		if status, got := clean(t, e, bad.member, bad.token, bad.address, bad.at); status != bad.status || got.Cleaned != 0 || status == 200 && len(got.Problems) != 1 {
+			t.Errorf("%+v: %d %+v", bad, status, got)
+		}
+	}
+	for _, body := range []string{`{"fed":"calm","hosts":[{"address":"240.0.1.1"}]}`, `{"hosts":[]}`, `[]`, `{"hosts":[{"address":"240.0.1.1"}]} x`, ``} {
+		if status, _, text := e.Do(t, "POST", "/v1/clean", "cert-at", at, body); status != 400 {
+			t.Error(body, status, text)
 		}
 	}
 	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Hour))); r.Held != 1 {
 		t.Fatalf("what was refused counts: %+v", r)
 	}
-	if c := clean(t, e, "cert-at", at, "240.0.1.1", start.Add(3*time.Hour)); c.Cleaned != 1 {
+	if _, c := clean(t, e, "cert-at", at, "240.0.1.1", start.Add(3*time.Hour)); c.Cleaned != 1 {
 		t.Fatalf("%+v", c)
 	}
 	// What was seen before it was clean, and comes late, is no relapse.
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(150*time.Minute))); r.Collections["cert-at"] != 0 && len(observations(t, e, "cert-at", "cert-at")[1].Labels) != 0 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(150*time.Minute))); r.Held != 1 {
 		t.Fatalf("%+v", r)
 	}
 	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(4*time.Hour))); r.Held != 0 || r.Collections["cert-at"] != 1 {
@@ -165,17 +176,86 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 	}
 }
 
-// What a collection has been given is what a plain list of its members' last deliveries says.
+// It was seen again before the team said that it had been clean in between.
+func TestARelapseThatWasSeenAlready(t *testing.T) {
+	e := exchangetest.Start(t, repeating)
+	at := e.Token(t, "cert-at")
+	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
+	for _, d := range []time.Duration{0, 29 * time.Hour} {
+		e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(d)))
+	}
+	if _, c := clean(t, e, "cert-at", at, "240.0.1.1", start.Add(23*time.Hour)); c.Cleaned != 1 {
+		t.Fatalf("%+v", c)
+	}
+	r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(30*time.Hour)))
+	got := observations(t, e, "cert-at", "cert-at")
+	if last := got[len(got)-1]; r.Held != 0 || !slices.Equal(last.Labels, []string{"relapse"}) || last.Number != 2 {
+		t.Errorf("%+v %+v", r, got)
+	}
+}
+
+// Back-filling gives nobody what was held back from them, and is remembered as given.
+func TestBackfillAndRepeats(t *testing.T) {
+	file := strings.Replace(repeating, "repeat: 24h", "repeat: 24h, backfill: 30d", 1)
+	e := exchangetest.Start(t, file)
+	start := time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
+	for _, d := range []time.Duration{0, time.Minute} {
+		e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(d)))
+	}
+	e.Apply(t, strings.NewReplacer("countries: [AT]", "countries: [AT, LI]", "countries: [PL]", "countries: [AT, PL]").Replace(file))
+	e.Settled(t)
+	if got := observations(t, e, "cert-at", "cert-at"); len(got) != 1 || got[0].Number != 1 {
+		t.Errorf("cert-at has %+v", got)
+	}
+	if got := observations(t, e, "cert-pl", "cert-pl"); len(got) != 1 || got[0].Number != 2 {
+		t.Errorf("cert-pl has %+v", got)
+	}
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Minute))); r.Held != 1 || len(r.Collections) != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Whoever is passed over for a day was given the host all the same.
+func TestEventsOfOtherPlacesForgetNothing(t *testing.T) {
+	e := exchangetest.Start(t, repeating)
+	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
+	for i, step := range []struct {
+		after   time.Duration
+		country string
+		given   string
+	}{{0, "AT", "cert-at"}, {24*time.Hour - time.Minute, "PL", "cert-pl"}, {24*time.Hour - 30*time.Second, "AT", ""}, {-time.Hour, "AT", ""}, {time.Hour, "", ""}, {time.Hour, "PL", ""}} {
+		r := e.Publish(t, "calm", seen("240.0.1.1", step.country, start.Add(step.after)))
+		if r.Events != 1 || step.given == "" && (len(r.Collections) != 0 || r.Held != 1) || step.given != "" && (r.Collections[step.given] != 1 || len(r.Collections) != 1) {
+			t.Errorf("step %d: %+v", i, r)
+		}
+	}
+}
+
+// What a collection has been given is what a plain list of its members' last deliveries says,
+// in whatever order sightings arrive.
 func TestHeldBackAsAPlainListSays(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 1))
 	e := exchangetest.Start(t, repeating)
 	tokens := map[string]string{"cert-at": e.Token(t, "cert-at"), "isp": e.Token(t, "isp")}
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	sent, cleaned, last := make(map[string]time.Time), make(map[string]time.Time), make(map[string]time.Time)
-	for step := range 300 {
+	type host struct {
+		sent     map[string]time.Time
+		cleaned  time.Time
+		relapsed bool
+		first    time.Time
+		days     map[string]time.Time // the last sighting of each
+	}
+	hosts := make(map[string]*host)
+	for step := range 400 {
 		now = now.Add(time.Duration(1+random.IntN(300)) * time.Minute)
+		at := now.Add(-time.Duration(random.IntN(20)*random.IntN(3)) * time.Hour)
 		address := fmt.Sprintf("240.0.%d.%d", random.IntN(2), 1+random.IntN(3))
+		h := hosts[address]
+		if h == nil {
+			h = &host{sent: make(map[string]time.Time), days: make(map[string]time.Time)}
+			hosts[address] = h
+		}
 		takers := []string{"cert-at"}
 		if strings.HasPrefix(address, "240.0.0.") {
 			takers = append(takers, "isp")
@@ -183,28 +263,43 @@ func TestHeldBackAsAPlainListSays(t *testing.T) {
 		if random.IntN(5) == 0 {
 			who := takers[random.IntN(len(takers))]
 			want := 0
-			if !last[address].IsZero() {
-				want, cleaned[address] = 1, now
+			if !h.first.IsZero() && !h.first.After(at) {
+				want = 1
+				if at.After(h.cleaned) {
+					h.cleaned, h.relapsed = at, false
+				}
 			}
-			if c := clean(t, e, who, tokens[who], address, now); c.Cleaned != want {
+			if _, c := clean(t, e, who, tokens[who], address, at); c.Cleaned != want {
 				t.Fatalf("seed %d, step %d: %+v", seed, step, c)
 			}
 			continue
 		}
-		r := e.Publish(t, "calm", seen(address, "AT", now))
-		last[address] = now
+		r := e.Publish(t, "calm", fmt.Sprintf("ip,timestamp,cc,id\n%s,%s,AT,%d\n", address, at.Format(time.RFC3339), step))
+		if h.first.IsZero() || at.Before(h.first) {
+			h.first = at
+		}
+		day := at.Format(time.DateOnly)
+		if at.After(h.days[day]) {
+			h.days[day] = at
+		}
+		last := h.days[day]
+		relapse := !h.cleaned.IsZero() && !h.relapsed && last.After(h.cleaned)
+		h.relapsed = h.relapsed || relapse
 		var held int64 = 1
 		for _, who := range takers {
-			key := who + address
-			given := sent[key].IsZero() || now.Sub(sent[key]) >= 24*time.Hour || !sent[key].After(cleaned[address])
+			sent, had := h.sent[who]
+			given := !had || relapse || last.Sub(sent) >= 24*time.Hour
 			if given {
-				sent[key], held = now, 0
+				held = 0
+				if last.After(sent) {
+					h.sent[who] = last
+				}
 			}
 			if (r.Collections[who] == 1) != given {
-				t.Fatalf("seed %d, step %d: %s at %v: %+v, given to %s: %v", seed, step, address, now, r, who, given)
+				t.Fatalf("seed %d, step %d: %s at %v: %+v, given to %s: %v", seed, step, address, at, r, who, given)
 			}
 		}
-		if r.Held != held {
+		if r.Held != held || r.Events != 1 {
 			t.Fatalf("seed %d, step %d: %+v", seed, step, r)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -151,6 +152,8 @@ type csvSource struct {
 	columns []*field // by position; nil for a column we do not read
 	extra   extra
 	names   []string
+	// ip and email are where those columns are, -1 where there is none.
+	ip, email int
 }
 
 func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
@@ -175,6 +178,7 @@ func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
 	if s.columns, err = assign(s.names, opt.Map); err != nil {
 		return nil, fileError(head.line, "%v", err)
 	}
+	s.ip, s.email = slices.Index(s.columns, fieldByName["ip"]), slices.Index(s.columns, fieldByName[emailField])
 	s.records.width = len(s.names)
 	if opt.FirstLine > 0 {
 		s.records.lines.number = opt.FirstLine - 1
@@ -213,8 +217,12 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		return rowError(rec.line, "", "%s", rec.problem)
 	}
 	s.extra.text = s.extra.text[:0]
+	host := s.ip >= 0 && len(bytes.TrimSpace(rec.fields[s.ip])) > 0
 	for i, value := range rec.fields {
 		f := s.columns[i]
+		if host && i == s.email { // who reads mail there is not what was seen
+			f = nil
+		}
 		if f == nil {
 			if s.extra.keep {
 				s.extra.add(s.names[i], bytes.TrimSpace(value))

@@ -118,12 +118,8 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 	if i, ok := best[fieldByName["ip"]]; ok && columns[i] == "src_ip" && slices.Contains(columns, "query_type") {
 		return nil, errors.New(resolverReason)
 	}
-	ip, email := fieldByName["ip"], fieldByName[emailField]
-	_, hosts := best[ip]
-	if hosts { // who reads its mail there is not what was seen
-		delete(best, email)
-	}
-	_, accounts := best[email]
+	ip := fieldByName["ip"]
+	_, accounts := best[fieldByName[emailField]]
 	for _, must := range []string{"ip", "timestamp"} {
 		f := fieldByName[must]
 		if _, ok := best[f]; !ok && (f != ip || !accounts) {

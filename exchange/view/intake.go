@@ -109,19 +109,56 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 		h.observation = *o
 		w.set(key, h.append(nil))
 	}
-	for _, c := range in.Cleaned {
-		key, at := cleanedKey(in.Feed, c.Address), uint64(c.At.UnixMilli())
-		value, _, err := w.v.get(key)
-		if err != nil {
-			return err
-		}
-		w.set(key, binary.BigEndian.AppendUint64(nil, max(at, sequenceOf(value))))
+	if err := w.histories(in); err != nil {
+		return err
 	}
 	if in.Key != "" {
 		w.set(keyKey(in.Feed, in.Key), at)
 	}
 	for _, x := range in.Introductions {
 		w.set(topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
+	}
+	return nil
+}
+
+// histories stores what the record adds to what is known of addresses whatever the day.
+func (w *writer) histories(in *exchange.Intake) error {
+	changed := make(map[netip.Addr]*exchange.History)
+	of := func(a netip.Addr) (*exchange.History, error) {
+		if h := changed[a]; h != nil {
+			return h, nil
+		}
+		value, found, err := w.v.get(historyKey(in.Feed, a))
+		h := new(exchange.History)
+		if found && err == nil {
+			*h, err = exchange.DecodeHistory(value)
+		}
+		changed[a] = h
+		return h, err
+	}
+	for _, c := range in.Cleaned {
+		h, err := of(c.Address)
+		if err != nil {
+			return err
+		}
+		h.Clean(c.At)
+	}
+	for i := range in.Observations {
+		o := &in.Observations[i]
+		if !in.Repeats && !o.Relapse {
+			continue
+		}
+		h, err := of(o.Address)
+		if err != nil {
+			return err
+		}
+		h.Relapsed = h.Relapsed || o.Relapse && o.Last.After(h.Cleaned)
+		if in.Repeats {
+			h.Give(in.Decisions[o.Decision].Grants, o.Last)
+		}
+	}
+	for a, h := range changed {
+		w.set(historyKey(in.Feed, a), h.Append(nil))
 	}
 	return nil
 }
@@ -174,10 +211,8 @@ type past struct {
 	it   *pebble.Iterator
 	some bool // there are events that are not kept with their host
 	v    *View
-	// back looks at the days before one, where that is asked for; cleaned says that
-	// hosts were reported clean.
-	back    *pebble.Iterator
-	cleaned bool
+	// histories says that there are some.
+	histories bool
 }
 
 // Past implements exchange.Sightings, as do the methods below.
@@ -187,7 +222,7 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 		return nil, err
 	}
 	p := &past{feed: feed, it: it, v: v}
-	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.cleaned} {
+	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.histories} {
 		prefix := feedKey(kind, feed)
 		*some = it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
 	}
@@ -230,35 +265,31 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 	return true, len(value) == 9 && value[8] == 1, nil
 }
 
-// Trail returns what is known of an address besides a day.
-func (p *past) Trail(of exchange.HostDay, repeats bool) (t exchange.Trail, err error) {
-	if p.cleaned && p.it.SeekPrefixGE(cleanedKey(p.feed, of.Address)) {
-		t.Cleaned = time.UnixMilli(int64(sequenceOf(p.it.Value()))).UTC()
+// History returns what is known of an address whatever the day.
+func (p *past) History(a netip.Addr) (h exchange.History, err error) {
+	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
+		return h, p.it.Error()
 	}
-	if err := p.it.Error(); err != nil || !repeats && t.Cleaned.IsZero() {
-		return t, err
+	return exchange.DecodeHistory(p.it.Value())
+}
+
+// Seen returns the last observation of an address that began by then.
+func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known bool, err error) {
+	it, err := p.v.db.NewIter(&pebble.IterOptions{LowerBound: addressKey(p.feed, a), UpperBound: hostKey(p.feed, exchange.HostDay{Address: a, Day: exchange.DayOf(by) + 1})})
+	if err != nil {
+		return o, false, fmt.Errorf("read view: %w", err)
 	}
-	if p.back == nil {
-		if p.back, err = p.v.db.NewIter(nil); err != nil {
-			return t, fmt.Errorf("read view: %w", err)
+	for ok := it.Last(); ok && !known && err == nil; ok = it.Prev() {
+		var h hostRecord
+		if h, err = decodeHost(it.Value()); err == nil && !h.observation.First.After(by) {
+			o, known = h.observation, true
 		}
 	}
-	key := hostKey(p.feed, of)
-	if !p.back.SeekLT(key) || len(p.back.Key()) != len(key) || !bytes.HasPrefix(p.back.Key(), key[:len(key)-4]) {
-		return t, p.back.Error()
-	}
-	h, err := decodeHost(p.back.Value())
-	t.Earlier, t.Known = h.observation, err == nil
-	return t, err
+	return o, known, errors.Join(err, it.Error(), it.Close())
 }
 
 // Close ends the look back.
-func (p *past) Close() error {
-	if p.back == nil {
-		return p.it.Close()
-	}
-	return errors.Join(p.it.Close(), p.back.Close())
-}
+func (p *past) Close() error { return p.it.Close() }
 
 // HostRecords lists the intake records that hold events of a host's day on a feed, the
 // first of many; withheld events are in none of them.

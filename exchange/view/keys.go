@@ -63,7 +63,7 @@ func addressKey(feed string, a netip.Addr) []byte {
 
 func calledKey(feed string, a netip.Addr) []byte { return append(addressKey(feed, a), 0xff) }
 
-func cleanedKey(feed string, a netip.Addr) []byte {
+func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 

@@ -101,7 +101,10 @@ func Object(raw []byte, at string) []Problem {
 	return c.list
 }
 
-// Errors reports the errors of one object that stix.ParseHead reads, with paths from
+// maxErrors is how many errors Errors reports.
+const maxErrors = 100
+
+// Errors reports the first errors of one object that stix.ParseHead reads, with paths from
 // the object; it does not look for what is only a warning.
 func Errors(raw []byte) []Problem {
 	c := checker{at: "$", errorsOnly: true}
@@ -130,7 +133,7 @@ type checker struct {
 }
 
 func (c *checker) add(path string, s Severity, section, format string, args ...any) {
-	if c.errorsOnly && s != Error {
+	if c.errorsOnly && (s != Error || len(c.list) >= maxErrors) {
 		return
 	}
 	if path != "" && c.at != "" {
@@ -200,6 +203,9 @@ func (c *checker) property(name string, v any) {
 		}
 		if strings.HasSuffix(name, "_refs") {
 			for i, ref := range x {
+				if c.errorsOnly && len(c.list) >= maxErrors {
+					break
+				}
 				c.reference(fmt.Sprintf("%s[%d]", name, i), name, ref)
 			}
 		}
@@ -261,6 +267,28 @@ func (c *checker) order(o map[string]any, first, second, section string) {
 
 // values checks properties of which the standard bounds the value.
 func (c *checker) values(typ string, o map[string]any, section string) {
+	if labels, ok := o["labels"].([]any); ok {
+		for i, v := range labels {
+			if s, ok := v.(string); !ok || s == "" {
+				c.add(fmt.Sprintf("labels[%d]", i), Error, "3.2", "is no text, or empty")
+			}
+		}
+	}
+	if refs, ok := o["external_references"].([]any); ok {
+		for i, v := range refs {
+			r, _ := v.(map[string]any)
+			if name, ok := r["source_name"].(string); !ok || name == "" {
+				c.add(fmt.Sprintf("external_references[%d]", i), Error, "2.5", "has no source_name")
+			}
+		}
+	}
+	for _, name := range []string{"lang", "name", "description", "pattern", "pattern_type", "relationship_type", "identity_class", "context"} {
+		if v, ok := o[name]; ok && v != nil {
+			if _, ok := v.(string); !ok {
+				c.add(name, Error, "2.15", "is no text")
+			}
+		}
+	}
 	between := func(name, section string, low, high float64) {
 		v, ok := o[name]
 		if !ok {

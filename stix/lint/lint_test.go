@@ -74,6 +74,10 @@ func TestEveryProblemIsNamedWithItsPlace(t *testing.T) {
 		{indicator, `"pattern_type"`, `"granular_markings":{},"pattern_type"`, "$.granular_markings: error: is no list (STIX 2.1, 7.2.3)"},
 		{indicator, `"pattern_type"`, `"granular_markings":[{"lang":"en","selectors":["pattern","labels.[0]"]}],"pattern_type"`, `$.granular_markings[0].selectors[1]: error: "labels.[0]" is no part of the object (STIX 2.1, 7.2.3)`},
 		{indicator, `"pattern_type"`, `"granular_markings":[{"selectors":["pattern"]}],"pattern_type"`, "$.granular_markings[0]: error: has to have either marking_ref or lang (STIX 2.1, 7.2.3)"},
+		{indicator, `"pattern_type"`, `"labels":[1],"pattern_type"`, "$.labels[0]: error: is no text, or empty (STIX 2.1, 3.2)"},
+		{indicator, `"pattern_type"`, `"lang":5,"pattern_type"`, "$.lang: error: is no text (STIX 2.1, 2.15)"},
+		{indicator, `"pattern_type"`, `"name":"x","name":"y","pattern_type"`, "$: error: "},
+		{indicator, `"pattern_type"`, `"external_references":[{}],"pattern_type"`, "$.external_references[0]: error: has no source_name (STIX 2.1, 2.5)"},
 		{marking, `"tlp":"green"`, `"tlp":"white"`, "$: error: its id is that of TLP:GREEN, which it does not define (STIX 2.1, 7.2.1.4)"},
 		{opinion, `"agree"`, `"perhaps"`, `$.opinion: error: "perhaps" is none of the standard's words: `},
 		{address, `"value"`, `"type":"ipv4-addr","value"`, "$: error: "},
@@ -90,6 +94,10 @@ func TestEveryProblemIsNamedWithItsPlace(t *testing.T) {
 		if p.Path != "$.labels" {
 			t.Error(p)
 		}
+	}
+	refs := strings.Repeat(`"x",`, 500_000) + `"x"`
+	if many := lint.Errors([]byte(strings.Replace(indicator, `"pattern_type"`, `"object_refs":[`+refs+`],"pattern_type"`, 1))); len(many) != 100 {
+		t.Error(len(many))
 	}
 	twice := lint.Check([]byte(`{"type":"bundle","id":"bundle--1","objects":[` + indicator + `,` + indicator + `]}`))
 	if len(twice) != 2 || twice[0].Path != "$.id" || twice[1].Path != "$.objects[1].id" {

@@ -33,6 +33,9 @@ func (c *checker) markings(o map[string]any) {
 			c.add(at+".selectors", Error, "7.2.3", "names no part of the object")
 		}
 		for j, s := range selectors {
+			if c.errorsOnly && len(c.list) >= maxErrors {
+				return
+			}
 			if text, ok := s.(string); !ok || !selects(o, text) {
 				c.add(fmt.Sprintf("%s.selectors[%d]", at, j), Error, "7.2.3", "%.80q is no part of the object", fmt.Sprint(s))
 			}

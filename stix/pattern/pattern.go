@@ -7,6 +7,7 @@ package pattern
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -73,9 +74,14 @@ func (p *Pattern) Each(f func(*Comparison)) { p.Root.each(f) }
 
 // Addresses lists the addresses that a pattern says are there: by equality, in a list, or as a
 // subset, as they are written.
-func (p *Pattern) Addresses() (list []string) {
+func (p *Pattern) Addresses() (list []string) { return p.values("ipv4-addr", "ipv6-addr") }
+
+// Emails lists the e-mail addresses that a pattern says are there, in the same way.
+func (p *Pattern) Emails() []string { return p.values("email-addr") }
+
+func (p *Pattern) values(types ...string) (list []string) {
 	p.Each(func(c *Comparison) {
-		if c.Path.Type != "ipv4-addr" && c.Path.Type != "ipv6-addr" || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
+		if !slices.Contains(types, c.Path.Type) || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
 			return
 		}
 		if c.Operator == "=" || c.Operator == "IN" || c.Operator == "ISSUBSET" {
