@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
@@ -27,6 +28,27 @@ func AccountKey(account string) netip.Addr {
 // IsAccount tells whether an address is the key of an account.
 func IsAccount(a netip.Addr) bool { return accounts.Contains(a) }
 
+// domains maps names as browsers do, and takes those with underscores and hyphens anywhere,
+// which mail servers have.
+var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.StrictDomainName(false))
+
+// DomainName returns a domain as the DNS has it (RFC 5890), without dots around it.
+func DomainName(text string) (string, error) {
+	name, err := domains.ToASCII(strings.Trim(text, "."))
+	if name = strings.Trim(name, "."); err == nil && name == "" {
+		err = errors.New("it has no domain")
+	}
+	return name, err
+}
+
+// Suffix returns a domain suffix of the register in the form that names are compared in.
+func Suffix(text string) string {
+	if name, err := DomainName(text); err == nil {
+		return name
+	}
+	return strings.ToLower(strings.Trim(text, "."))
+}
+
 // ParseAccount reads an e-mail address, bare, and returns it in lower case with its domain, which
 // says who answers for it, in the form that the DNS has it (RFC 5890).
 func ParseAccount(text string) (account, domain string, err error) {
@@ -35,8 +57,7 @@ func ParseAccount(text string) (account, domain string, err error) {
 		return "", "", fmt.Errorf("%.80q is not an e-mail address", text)
 	}
 	at := strings.LastIndexByte(text, '@')
-	domain, err = idna.Lookup.ToASCII(text[at+1:])
-	if err != nil || domain == "" {
+	if domain, err = DomainName(text[at+1:]); err != nil {
 		return "", "", fmt.Errorf("%.80q: its domain is no domain", text)
 	}
 	return strings.ToLower(text[:at]) + "@" + domain, domain, nil

@@ -237,8 +237,9 @@ func (a *Admission) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// enter waits for the turn to write to a feed, with the rules that are in force then.
-func (a *Admission) enter(ctx context.Context, feed string) (f *feedWriter, rules *Rules, leave func(), err error) {
+// enter waits for the turn to write to a feed, with the rules that are in force then; where
+// Sightings has to have everything, for that as well.
+func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f *feedWriter, rules *Rules, leave func(), err error) {
 	missing := fmt.Errorf("%w: %.60q", ErrNoFeed, feed)
 	if r := a.rules.Load(); r == nil || r.Register.Feed(feed) == nil {
 		return nil, nil, nil, missing
@@ -249,7 +250,11 @@ func (a *Admission) enter(ctx context.Context, feed string) (f *feedWriter, rule
 	if err := f.lock(ctx); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := f.prune(ctx); err != nil {
+	err = f.prune(ctx)
+	if err == nil && everything {
+		err = a.Sightings.Wait(ctx, f.last, 0)
+	}
+	if err != nil {
 		f.unlock()
 		return nil, nil, nil, err
 	}
@@ -269,7 +274,7 @@ func (a *Admission) enter(ctx context.Context, feed string) (f *feedWriter, rule
 // Admit decides about a chunk and makes it durable. What it returns is still to
 // be waited for. Chunks of a feed are taken in the order of the calls.
 func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
-	f, rules, leave, err := a.enter(ctx, s.Feed)
+	f, rules, leave, err := a.enter(ctx, s.Feed, false)
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *Intake, s
 	if err := f.slack(ctx); err != nil {
 		return nil, nil, err
 	}
-	_, rules, leave, err := f.a.enter(ctx, f.feed)
+	_, rules, leave, err := f.a.enter(ctx, f.feed, false)
 	if errors.Is(err, ErrNoFeed) {
 		return nil, nil, nil
 	}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,7 +59,7 @@ func (c *Constituency) Keys() iter.Seq[Key] {
 			}
 		}
 		for _, d := range c.Domains {
-			if !yield(Key{KeyDomain, strings.Trim(strings.ToLower(d), ".")}) {
+			if !yield(Key{KeyDomain, Suffix(d)}) {
 				return
 			}
 		}

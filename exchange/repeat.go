@@ -50,7 +50,13 @@ func (h *History) Give(grants []Grant, last time.Time) {
 			h.Sent[i].Last = last
 		}
 	}
-	h.Sent = slices.DeleteFunc(h.Sent, func(s Sent) bool { return last.Sub(s.Last) > time.Duration(MaxRepeat) })
+	var newest time.Time
+	for _, s := range h.Sent {
+		if s.Last.After(newest) {
+			newest = s.Last
+		}
+	}
+	h.Sent = slices.DeleteFunc(h.Sent, func(s Sent) bool { return newest.Sub(s.Last) > time.Duration(MaxRepeat) })
 }
 
 // Clean adds that the address was reported clean.
@@ -65,11 +71,11 @@ func (h *History) sent(collection string) int {
 }
 
 // holdBack withdraws what was granted of a host, last seen then, to those who were given it
-// less than a window before, or later; nobody where there is none.
+// less than a window before or after.
 func (h *History) holdBack(v *Decision, last time.Time, window time.Duration) (held bool) {
 	for i := range v.Grants {
 		g := &v.Grants[i]
-		if j := h.sent(g.Collection); g.Allow && j >= 0 && window > 0 && last.Sub(h.Sent[j].Last) < window {
+		if j := h.sent(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
 			g.Verdict, held = Verdict{Rule: RuleRepeat}, true
 		}
 	}
@@ -144,7 +150,7 @@ func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Clea
 
 func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, p *Pending, err error) {
 	taken = make([]bool, len(hosts))
-	f, rules, leave, err := a.enter(ctx, feed)
+	f, rules, leave, err := a.enter(ctx, feed, true)
 	if errors.Is(err, ErrNoFeed) && member != Admin { // which is no member's to learn
 		return taken, nil, nil
 	}
@@ -152,9 +158,6 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Clea
 		return nil, nil, err
 	}
 	defer leave()
-	if err := a.Sightings.Wait(ctx, f.last, 0); err != nil {
-		return nil, nil, err
-	}
 	past, err := a.Sightings.Past(feed)
 	if err != nil {
 		return nil, nil, err
@@ -162,6 +165,9 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Clea
 	defer func() { err = errors.Join(err, past.Close()) }()
 	d := f.draft(rules, past, 0)
 	for i, c := range hosts {
+		if !c.Address.IsValid() {
+			continue
+		}
 		if taken[i], err = d.answersFor(member, &c); err != nil {
 			return nil, nil, err
 		}

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // Problem is one thing that is wrong with a text.
@@ -35,37 +37,33 @@ type Scalar interface{ UnmarshalScalar(text string) error }
 // maxNodes bounds what aliases can make of a text.
 const maxNodes = 2_000_000
 
-// maxDepth is how deep lists and mappings are within each other in one line, and maxIndent
-// how far a line is indented: the parser's time grows with the square of both.
+// maxDepth is how deep lists and mappings are within each other, in brackets or on one line,
+// and maxColumn how far a line is indented: the parser's time grows with the square of them.
 const (
 	maxDepth  = 50
-	maxIndent = 500
+	maxColumn = 500
 )
 
-// deep returns the first line that nests too deep, 0 for none. What is within quotes
-// counts too: no value of ours has that many brackets.
-func deep(text []byte) int {
-	depth, indent, line, start, comment := 0, 0, 1, true, false
-	for i, c := range text {
-		comment = c != '\n' && (comment || c == '#' && (i == 0 || text[i-1] == ' ' || text[i-1] == '\n'))
-		if comment {
-			continue
+// deep returns the first line that nests too deep, 0 for none.
+func deep(tokens token.Tokens) int {
+	depth, entries, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, entries = t.Position.Line, 0
+			if t.Position.Column > maxColumn {
+				return line
+			}
 		}
-		switch c {
-		case '[', '{':
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
 			depth++
-		case ']', '}':
+		case token.SequenceEndType, token.MappingEndType:
 			depth = max(depth-1, 0)
-		case '\n':
-			line, indent, start = line+1, 0, true
-			continue
+		case token.SequenceEntryType, token.MappingKeyType:
+			entries++
 		}
-		// "- - - x" nests without brackets.
-		if start = start && (c == ' ' || c == '-' || c == '?' || c == '\t'); start {
-			indent++
-		}
-		if depth > maxDepth || indent > maxIndent {
-			return line
+		if depth > maxDepth || entries > maxDepth {
+			return max(line, 1)
 		}
 	}
 	return 0
@@ -81,11 +79,11 @@ func Parse(text []byte, to any) (lines map[string]int, problems []Problem) {
 			lines, problems = r.lines, []Problem{{Reason: fmt.Sprintf("this cannot be read as YAML: %v", why)}}
 		}
 	}()
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	if line := deep(text); line > 0 {
+	tokens := lexer.Tokenize(string(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))))
+	if line := deep(tokens); line > 0 {
 		return r.lines, []Problem{{line, "lists and mappings are too deep within each other"}}
 	}
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return r.lines, []Problem{{Reason: strings.TrimSpace(err.Error())}}
 	}

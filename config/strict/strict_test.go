@@ -115,10 +115,17 @@ func TestAliasesThatMultiplyAreBounded(t *testing.T) {
 }
 
 func TestWhatNestsTooDeepIsRefused(t *testing.T) {
-	for _, text := range []string{"members: " + strings.Repeat("[", 1_000_000), "members:\n" + strings.Repeat("- ", 1_000_000), strings.Repeat("{a: ", 1_000_000)} {
+	for _, text := range []string{
+		"members: " + strings.Repeat("[", 100_000), "members:\n" + strings.Repeat("- ", 100_000), strings.Repeat("{a: ", 100_000),
+		"members: [" + strings.Repeat(`"]",[`, 1000), `members: [" #",` + strings.Repeat("[", 1000), "# \r" + strings.Repeat("[", 1000),
+	} {
 		if _, problems := strict.Parse([]byte(text), new(file)); len(problems) != 1 || !strings.Contains(problems[0].Reason, "too deep") {
 			t.Error(problems)
 		}
+	}
+	lines := "members:\n" + strings.Repeat("  - {id: \"Team #1 [\", readers: [a, b]} # {[\n", 1000)
+	if _, problems := strict.Parse([]byte(lines), new(file)); len(problems) != 0 {
+		t.Error("what is in quotes and comments is no depth:", problems)
 	}
 	if _, problems := strict.Parse([]byte("\xef\xbb\xbfids: {a: b}"), new(file)); len(problems) != 0 {
 		t.Error("a byte order mark:", problems)

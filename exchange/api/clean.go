@@ -2,8 +2,11 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -48,26 +51,30 @@ func (a *API) clean(r *request) (any, error) {
 	var report CleanReport
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // a feed that is misspelled is not every feed
-	if err := d.Decode(&report); err != nil || d.More() {
+	err = d.Decode(&report)
+	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("something follows the JSON object")
+	}
+	if err != nil {
 		return nil, bad(`{"feed":"…","hosts":[{"address":"…","at":"2026-03-19T00:00:00Z"}]} was expected: %v`, err)
 	}
 	if n := len(report.Hosts); n == 0 || n > maxCleaned {
 		return nil, bad("It has %d hosts; 1 to %d are taken at a time", n, maxCleaned)
 	}
 	now := time.Now()
-	hosts := make([]exchange.Cleaned, len(report.Hosts))
+	hosts, wrong := make([]exchange.Cleaned, len(report.Hosts)), make([]string, len(report.Hosts))
 	for i, h := range report.Hosts {
-		var e exchange.Event
-		if err := setHost(&e, h.Address); err != nil {
-			return nil, bad("hosts[%d]: %v", i, err)
-		}
-		if h.At.After(now.Add(time.Minute)) {
-			return nil, bad("hosts[%d]: %s is in the future", i, h.At.Format(time.RFC3339))
-		}
 		if h.At.IsZero() {
 			h.At = now
 		}
-		hosts[i] = exchange.Cleaned{Address: e.Address, At: h.At}
+		var e exchange.Event
+		if err := setHost(&e, h.Address); err != nil {
+			wrong[i] = err.Error()
+		} else if h.At.After(now.Add(time.Minute)) {
+			wrong[i] = h.At.Format(time.RFC3339) + " is in the future"
+		} else { // else it stays an address that nobody has
+			hosts[i] = exchange.Cleaned{Address: e.Address, At: h.At}
+		}
 	}
 	feeds := []string{report.Feed}
 	if report.Feed == "" {
@@ -91,7 +98,8 @@ func (a *API) clean(r *request) (any, error) {
 		if ok {
 			out.Cleaned++
 		} else {
-			out.Problems = append(out.Problems, exchange.Problem{Line: i + 1, Column: "address", Reason: report.Hosts[i].Address + " was not seen by then, or is not yours"})
+			why := cmp.Or(wrong[i], fmt.Sprintf("%.80s was not seen by then, or is not yours", report.Hosts[i].Address))
+			out.Problems = append(out.Problems, exchange.Problem{Line: i + 1, Column: "address", Reason: why})
 		}
 	}
 	return out, nil

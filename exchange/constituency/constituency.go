@@ -113,7 +113,7 @@ func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
 		t.asns[n] = claim(t.asns[n], match(exchange.KeyASN, exchange.FormatASN(n)))
 	}
 	for _, d := range c.Domains {
-		suffix := strings.Trim(strings.ToLower(d), ".")
+		suffix := exchange.Suffix(d)
 		t.domains[suffix] = claim(t.domains[suffix], match(exchange.KeyDomain, suffix))
 	}
 	for _, x := range c.Countries {

@@ -152,8 +152,9 @@ type csvSource struct {
 	columns []*field // by position; nil for a column we do not read
 	extra   extra
 	names   []string
-	// ip and email are where those columns are, -1 where there is none.
-	ip, email int
+	// email is the column of an account, -1 for none; ips are all that can name a host.
+	email int
+	ips   []int
 }
 
 func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
@@ -178,7 +179,8 @@ func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
 	if s.columns, err = assign(s.names, opt.Map); err != nil {
 		return nil, fileError(head.line, "%v", err)
 	}
-	s.ip, s.email = slices.Index(s.columns, fieldByName["ip"]), slices.Index(s.columns, fieldByName[emailField])
+	s.email = slices.Index(s.columns, fieldByName[emailField])
+	s.ips = columnsOf(s.names, opt.Map, fieldByName["ip"])
 	s.records.width = len(s.names)
 	if opt.FirstLine > 0 {
 		s.records.lines.number = opt.FirstLine - 1
@@ -217,7 +219,7 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		return rowError(rec.line, "", "%s", rec.problem)
 	}
 	s.extra.text = s.extra.text[:0]
-	host := s.ip >= 0 && len(bytes.TrimSpace(rec.fields[s.ip])) > 0
+	host := s.email >= 0 && slices.ContainsFunc(s.ips, func(i int) bool { return len(bytes.TrimSpace(rec.fields[i])) > 0 })
 	for i, value := range rec.fields {
 		f := s.columns[i]
 		if host && i == s.email { // who reads mail there is not what was seen

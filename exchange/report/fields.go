@@ -97,11 +97,7 @@ func mapped(rename map[string]string) map[string]named {
 // assign gives each column its field, so that a field is filled by one column
 // only. Sources whose address is not an infected host's are refused.
 func assign(columns []string, rename map[string]string) ([]*field, error) {
-	lower := make(map[string]string, len(rename))
-	for from, to := range rename {
-		lower[strings.ToLower(from)] = to
-	}
-	names := mapped(lower)
+	names := mappedLower(rename)
 	best := make(map[*field]int)
 	for i, c := range columns {
 		if c != "" && slices.Index(columns, c) != i {
@@ -132,6 +128,26 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 		list[i] = f
 	}
 	return list, nil
+}
+
+// mappedLower is mapped for names in lower case.
+func mappedLower(rename map[string]string) map[string]named {
+	lower := make(map[string]string, len(rename))
+	for from, to := range rename {
+		lower[strings.ToLower(from)] = to
+	}
+	return mapped(lower)
+}
+
+// columnsOf lists the columns that can fill a field.
+func columnsOf(columns []string, rename map[string]string, f *field) (list []int) {
+	names := mappedLower(rename)
+	for i, c := range columns {
+		if names[c].field == f {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 const resolverReason = "in a sinkhole DNS report src_ip is a resolver, never the infected host: there is nothing to route here"

@@ -145,14 +145,15 @@ func (w *writer) histories(in *exchange.Intake) error {
 	}
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if !in.Repeats && !o.Relapse {
+		relapse := o.Relapse && !in.Backfill // which tells those who know nothing new
+		if !in.Repeats && !relapse {
 			continue
 		}
 		h, err := of(o.Address)
 		if err != nil {
 			return err
 		}
-		h.Relapsed = h.Relapsed || o.Relapse && o.Last.After(h.Cleaned)
+		h.Relapsed = h.Relapsed || relapse && o.Last.After(h.Cleaned)
 		if in.Repeats {
 			h.Give(in.Decisions[o.Decision].Grants, o.Last)
 		}
@@ -275,6 +276,9 @@ func (p *past) History(a netip.Addr) (h exchange.History, err error) {
 
 // Seen returns the last observation of an address that began by then.
 func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known bool, err error) {
+	if by.Unix() < 0 { // no day that a key has
+		return o, false, nil
+	}
 	it, err := p.v.db.NewIter(&pebble.IterOptions{LowerBound: addressKey(p.feed, a), UpperBound: hostKey(p.feed, exchange.HostDay{Address: a, Day: exchange.DayOf(by) + 1})})
 	if err != nil {
 		return o, false, fmt.Errorf("read view: %w", err)

@@ -269,8 +269,8 @@ func (c *checker) order(o map[string]any, first, second, section string) {
 func (c *checker) values(typ string, o map[string]any, section string) {
 	if labels, ok := o["labels"].([]any); ok {
 		for i, v := range labels {
-			if s, ok := v.(string); !ok || s == "" {
-				c.add(fmt.Sprintf("labels[%d]", i), Error, "3.2", "is no text, or empty")
+			if _, ok := v.(string); !ok {
+				c.add(fmt.Sprintf("labels[%d]", i), Error, "3.2", "is no text")
 			}
 		}
 	}
@@ -282,7 +282,11 @@ func (c *checker) values(typ string, o map[string]any, section string) {
 			}
 		}
 	}
-	for _, name := range []string{"lang", "name", "description", "pattern", "pattern_type", "relationship_type", "identity_class", "context"} {
+	texts := []string{"lang"}
+	if _, known := types[typ]; known {
+		texts = append(texts, "name", "description", "pattern", "pattern_type", "relationship_type", "identity_class", "context")
+	}
+	for _, name := range texts {
 		if v, ok := o[name]; ok && v != nil {
 			if _, ok := v.(string); !ok {
 				c.add(name, Error, "2.15", "is no text")

@@ -74,7 +74,7 @@ func TestEveryProblemIsNamedWithItsPlace(t *testing.T) {
 		{indicator, `"pattern_type"`, `"granular_markings":{},"pattern_type"`, "$.granular_markings: error: is no list (STIX 2.1, 7.2.3)"},
 		{indicator, `"pattern_type"`, `"granular_markings":[{"lang":"en","selectors":["pattern","labels.[0]"]}],"pattern_type"`, `$.granular_markings[0].selectors[1]: error: "labels.[0]" is no part of the object (STIX 2.1, 7.2.3)`},
 		{indicator, `"pattern_type"`, `"granular_markings":[{"selectors":["pattern"]}],"pattern_type"`, "$.granular_markings[0]: error: has to have either marking_ref or lang (STIX 2.1, 7.2.3)"},
-		{indicator, `"pattern_type"`, `"labels":[1],"pattern_type"`, "$.labels[0]: error: is no text, or empty (STIX 2.1, 3.2)"},
+		{indicator, `"pattern_type"`, `"labels":[1],"pattern_type"`, "$.labels[0]: error: is no text (STIX 2.1, 3.2)"},
 		{indicator, `"pattern_type"`, `"lang":5,"pattern_type"`, "$.lang: error: is no text (STIX 2.1, 2.15)"},
 		{indicator, `"pattern_type"`, `"name":"x","name":"y","pattern_type"`, "$: error: "},
 		{indicator, `"pattern_type"`, `"external_references":[{}],"pattern_type"`, "$.external_references[0]: error: has no source_name (STIX 2.1, 2.5)"},
