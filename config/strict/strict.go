@@ -54,12 +54,12 @@ func deep(tokens token.Tokens) int {
 				return line
 			}
 		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
+		switch t := t.Type; {
+		case t == token.SequenceStartType, t == token.MappingStartType:
 			depth++
-		case token.SequenceEndType, token.MappingEndType:
+		case t == token.SequenceEndType, t == token.MappingEndType:
 			depth = max(depth-1, 0)
-		case token.SequenceEntryType, token.MappingKeyType:
+		case t == token.SequenceEntryType, t == token.MappingKeyType:
 			entries++
 		}
 		if depth > maxDepth || entries > maxDepth {
