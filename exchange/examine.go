@@ -92,25 +92,9 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 		return nil, err
 	}
 	if h.Spec() == "2.1" {
-		if problems := lint.Errors(raw); len(problems) > 0 {
-			return nil, wrong(problems)
+		if err := lint.Refusal(raw); err != nil {
+			return nil, err
 		}
 	}
 	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
-}
-
-// wrong makes one error of what is wrong with an object.
-func wrong(problems []lint.Problem) error {
-	const shown = 10
-	var b strings.Builder
-	for i, p := range problems[:min(len(problems), shown)] {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(p.String())
-	}
-	if more := len(problems) - shown; more > 0 {
-		fmt.Fprintf(&b, "; and %d more", more)
-	}
-	return errors.New(b.String())
 }

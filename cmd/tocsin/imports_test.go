@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"stix/pattern":                {},
 	"stix/lint":                   {"stix", "stix/pattern", "stix/tlp"},
 	"exchange":                    {"stix", "stix/lint", "stix/tlp"},
-	"exchange/report":             {"exchange", "stix", "stix/pattern", "stix/tlp"},
+	"exchange/report":             {"exchange", "stix", "stix/lint", "stix/pattern", "stix/tlp"},
 	"exchange/constituency":       {"exchange"},
 	"exchange/sharing":            {"exchange", "stix", "stix/tlp"},
 	"exchange/packaging":          {"exchange", "stix", "stix/tlp"},

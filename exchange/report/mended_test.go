@@ -23,7 +23,7 @@ func stixID(typ string, n int) string {
 }
 
 func object(typ string, n int, properties string) string {
-	return fmt.Sprintf(`{"type":%q,"spec_version":"2.1","id":%q,"created":"2026-03-19T00:00:00.000Z",%s}`, typ, stixID(typ, n), properties)
+	return fmt.Sprintf(`{"type":%q,"spec_version":"2.1","id":%q,"created":"2026-03-01T00:00:00.000Z",%s}`, typ, stixID(typ, n), properties)
 }
 
 const modified = `"modified":"2026-03-19T00:00:00.000Z",`
@@ -57,12 +57,20 @@ func TestWhatASTIXSourceMeans(t *testing.T) {
 		source string
 		want   []string // address, malware, label
 	}{
-		"two families of one host":             {bundle(host, observed(2, "", id1), family(3, "A"), family(4, "B"), says(5, 3), says(6, 4)), []string{"240.0.0.1 a none"}},
-		"an indicator that is revoked":         {bundle(indicatorOf(1, "240.0.0.1", `,"revoked":true`)), []string{"line 1, revoked"}},
-		"an indicator of no host":              {bundle(indicatorOf(1, "240.0.0.1", `,"indicator_types":["malicious-activity"]`)), []string{"line 1, indicator_types"}},
-		"an indicator of a host":               {bundle(indicatorOf(1, "240.0.0.1", `,"indicator_types":["compromised"]`)), []string{"240.0.0.1  none"}},
-		"who was called, beside who called":    {bundle(host, dst, call, observed(2, "", id1, id7), indicatorOf(3, "240.0.0.7", "")), []string{"240.0.0.1  none"}},
-		"a newer version with a higher label":  {bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), "19T00:00:00.000Z\",\"first", "20T00:00:00.000Z\",\"first", 1)), []string{"240.0.0.1  red"}},
+		"two families of one host":            {bundle(host, observed(2, "", id1), family(3, "A"), family(4, "B"), says(5, 3), says(6, 4)), []string{"240.0.0.1 a none"}},
+		"an indicator that is revoked":        {bundle(indicatorOf(1, "240.0.0.1", `,"revoked":true`)), []string{"line 1, revoked"}},
+		"an indicator of no host":             {bundle(indicatorOf(1, "240.0.0.1", `,"indicator_types":["malicious-activity"]`)), []string{"line 1, indicator_types"}},
+		"an indicator of a host":              {bundle(indicatorOf(1, "240.0.0.1", `,"indicator_types":["compromised"]`)), []string{"240.0.0.1  none"}},
+		"who was called, beside who called":   {bundle(host, dst, call, observed(2, "", id1, id7), indicatorOf(3, "240.0.0.7", "")), []string{"240.0.0.1  none"}},
+		"a newer version with a higher label": {bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), "19T00:00:00.000Z\",\"first", "20T00:00:00.000Z\",\"first", 1)), []string{"240.0.0.1  red"}},
+		"a version with an error, beside one without": {
+			bundle(host, observed(2, green, id1), strings.Replace(observed(2, green, id1), `"number_observed":1`, `"number_observed":0`, 1)),
+			[]string{"240.0.0.1  green", "line 3"},
+		},
+		"a red version with an error": {
+			bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), `"number_observed":1`, `"number_observed":0`, 1)),
+			[]string{"240.0.0.1  red", "line 3"},
+		},
 		"an older version with a higher label": {bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), "19T00:00:00.000Z\",\"first", "18T00:00:00.000Z\",\"first", 1)), []string{"240.0.0.1  red"}},
 		"a version with a marking that is not known": {
 			bundle(host, observed(2, green, id1), strings.Replace(observed(2, strings.Replace(red, "e828", "0000", 1), id1), "19T00:00:00.000Z\",\"first", "18T00:00:00.000Z\",\"first", 1)),

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/lint"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -100,6 +101,12 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 	}
 	s.heads = append(s.heads, &head)
 	s.labels[o.ID] = max(s.labels[o.ID], label)
+	if !o.refused && head.Spec() == "2.1" {
+		if err := lint.Refusal(raw); err != nil {
+			to.problem(rowError(line, "", "%v", err))
+			return
+		}
+	}
 	have := s.byID[o.ID]
 	if have == nil {
 		s.byID[o.ID] = o

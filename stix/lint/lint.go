@@ -6,6 +6,7 @@ package lint
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -110,6 +111,27 @@ func Errors(raw []byte) []Problem {
 	c := checker{at: "$", errorsOnly: true}
 	c.text(raw)
 	return c.list
+}
+
+// Refusal says why an object that stix.ParseHead reads is not taken: its errors, the first ones
+// in words. It is nil where there are none.
+func Refusal(raw []byte) error {
+	const shown = 10
+	problems := Errors(raw)
+	if len(problems) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for i, p := range problems[:min(len(problems), shown)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(p.String())
+	}
+	if more := len(problems) - shown; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	return errors.New(b.String())
 }
 
 // text checks the text of an object.
