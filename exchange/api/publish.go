@@ -312,8 +312,8 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 	sum := sha256.New()
 	defer func() { sum.Sum(s.Hash[:0]) }()
 	text := 0
+	var ev exchange.Event
 	for len(s.Events) < exchange.MaxEvents && text < exchange.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
-		var ev exchange.Event
 		err := rd.Next(&ev)
 		var row *report.RowError
 		switch {

@@ -19,3 +19,6 @@ func CountRecords(r io.Reader) (n int, err error) {
 		n++
 	}
 }
+
+// ParseIPv4 is parseIPv4.
+var ParseIPv4 = parseIPv4

@@ -168,7 +168,30 @@ func complete(ev *exchange.Event) error {
 	return nil
 }
 
+// parseIPv4 reads an IPv4 address as it usually stands, without making a string of it;
+// what it does not read is netip's to judge.
+func parseIPv4(v []byte) (a netip.Addr, ok bool) {
+	var octets [4]byte
+	at, n, digits := 0, 0, 0
+	for _, c := range v {
+		switch {
+		case c >= '0' && c <= '9' && (digits == 0 || n > 0) && n*10+int(c-'0') <= 255:
+			n, digits = n*10+int(c-'0'), digits+1
+		case c == '.' && digits > 0 && at < 3:
+			octets[at] = byte(n)
+			at, n, digits = at+1, 0, 0
+		default:
+			return a, false
+		}
+	}
+	octets[at] = byte(n)
+	return netip.AddrFrom4(octets), at == 3 && digits > 0
+}
+
 func parseAddress(v []byte) (netip.Addr, error) {
+	if a, ok := parseIPv4(v); ok {
+		return a, nil
+	}
 	if len(v) > 64 {
 		return netip.Addr{}, errors.New("is not an IP address")
 	}

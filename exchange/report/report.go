@@ -172,8 +172,12 @@ func newShape(k kind, opt Options) shape {
 func (r *Reader) Next(ev *exchange.Event) error {
 	*ev = exchange.Event{Count: 1}
 	err := r.source.next(ev)
+	if err == nil {
+		r.rows++
+		return nil
+	}
 	var row *RowError
-	if err == nil || errors.As(err, &row) {
+	if errors.As(err, &row) {
 		r.rows++
 	}
 	return err

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
 
+	"pgregory.net/rapid"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -322,6 +324,16 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestIPv4IsReadAsNetipReadsIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[0-9]{0,3}(\.[0-9]{0,3}){2,4}[a:]?`).Draw(t, "text")
+		want, err := netip.ParseAddr(text)
+		if got, ok := report.ParseIPv4([]byte(text)); ok != (err == nil && want.Is4()) || ok && got != want {
+			t.Fatalf("%s: %v %v, netip says %v %v", text, got, ok, want, err)
+		}
+	})
 }
 
 func BenchmarkReader(b *testing.B) {

@@ -43,8 +43,8 @@ func BenchmarkSinkhole(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		var ev exchange.Event
 		for {
-			var ev exchange.Event
 			if err := rd.Next(&ev); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
