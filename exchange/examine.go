@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/lint"
@@ -92,9 +93,28 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 		return nil, err
 	}
 	if h.Spec() == "2.1" {
-		if err := lint.Refusal(raw); err != nil {
-			return nil, err
-		}
+		err = lint.Refusal(raw)
+	} else {
+		err = examine20(raw, &h, at)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
+}
+
+// examine20 looks for what lint, which is for STIX 2.1, would find in an object of STIX 2.0
+// that matters to its readers: another label under a TLP id, and versions out of order.
+func examine20(raw []byte, h *stix.Head, at time.Time) error {
+	if level, ok := tlp.FromMarking(h.ID); ok && tlp.Defined(raw) != level {
+		return fmt.Errorf("its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
+	}
+	if h.Created == "" || h.Modified == "" {
+		return nil
+	}
+	created, err := stix.ParseTime(h.Created)
+	if err == nil && at.Before(created) {
+		err = fmt.Errorf("modified (%s) is before created (%s)", h.Modified, h.Created)
+	}
+	return err
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -191,6 +193,25 @@ func TestOneBadObjectFailsAlone(t *testing.T) {
 	})
 	if !slices.Equal(got, want) {
 		t.Errorf("%d readable, want %d, byte for byte and in order", len(got), len(want))
+	}
+}
+
+// STIX 2.0 is no less held to its labels and versions where a collection takes it.
+func TestObjectsOfSTIX20AreExamined(t *testing.T) {
+	e := exchangetest.Start(t, exchangetest.Register+"\n  - {id: old, ceiling: amber, readers: all, writers: all, stix: [\"2.0\"]}\n")
+	tool := `{"type":"tool","id":"tool--00000000-0000-4000-8000-00000000000%d","created":"2026-01-02T00:00:00.000Z","modified":"2026-01-0%dT00:00:00.000Z","name":"t","labels":["x"]}`
+	marking := `{"type":"marking-definition","id":"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da","created":"2017-01-20T00:00:00.000Z","definition_type":"tlp","definition":{"tlp":"%s"}}`
+	st := post(t, e, "old", "cert-at", e.Token(t, "cert-at"), envelope(fmt.Sprintf(tool, 1, 1), fmt.Sprintf(tool, 2, 2), fmt.Sprintf(marking, "white"), fmt.Sprintf(marking, "green"), sample(1, version1, "")))
+	var got []string
+	for _, f := range st.Failures {
+		got = append(got, f.Message)
+	}
+	want := []string{
+		"modified (2026-01-01T00:00:00.000Z) is before created (2026-01-02T00:00:00.000Z)", "its id is that of TLP:GREEN, which it does not define",
+		"it is STIX 2.1; this collection takes STIX 2.0",
+	}
+	if d := cmp.Diff(want, got); d != "" || st.SuccessCount != 2 {
+		t.Errorf("%d are in: %s", st.SuccessCount, d)
 	}
 }
 
