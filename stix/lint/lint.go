@@ -155,7 +155,7 @@ type checker struct {
 }
 
 func (c *checker) add(path string, s Severity, section, format string, args ...any) {
-	if c.errorsOnly && (s != Error || len(c.list) >= maxErrors) {
+	if c.errorsOnly && s != Error || c.full() {
 		return
 	}
 	if path != "" && c.at != "" {
@@ -163,6 +163,9 @@ func (c *checker) add(path string, s Severity, section, format string, args ...a
 	}
 	c.list = append(c.list, Problem{Path: c.at + path, Severity: s, Section: section, Reason: fmt.Sprintf(format, args...)})
 }
+
+// full reports that enough is known.
+func (c *checker) full() bool { return c.errorsOnly && len(c.list) >= maxErrors }
 
 func (c *checker) object(o map[string]any) {
 	typ, _ := o["type"].(string)
@@ -225,7 +228,7 @@ func (c *checker) property(name string, v any) {
 		}
 		if strings.HasSuffix(name, "_refs") {
 			for i, ref := range x {
-				if c.errorsOnly && len(c.list) >= maxErrors {
+				if c.full() {
 					break
 				}
 				c.reference(fmt.Sprintf("%s[%d]", name, i), name, ref)
@@ -291,7 +294,7 @@ func (c *checker) order(o map[string]any, first, second, section string) {
 func (c *checker) values(typ string, o map[string]any, section string) {
 	if labels, ok := o["labels"].([]any); ok {
 		for i, v := range labels {
-			if _, ok := v.(string); !ok {
+			if _, ok := v.(string); !ok && !c.full() {
 				c.add(fmt.Sprintf("labels[%d]", i), Error, "3.2", "is no text")
 			}
 		}
@@ -299,7 +302,7 @@ func (c *checker) values(typ string, o map[string]any, section string) {
 	if refs, ok := o["external_references"].([]any); ok {
 		for i, v := range refs {
 			r, _ := v.(map[string]any)
-			if name, ok := r["source_name"].(string); !ok || name == "" {
+			if name, ok := r["source_name"].(string); (!ok || name == "") && !c.full() {
 				c.add(fmt.Sprintf("external_references[%d]", i), Error, "2.5", "has no source_name")
 			}
 		}

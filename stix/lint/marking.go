@@ -33,7 +33,7 @@ func (c *checker) markings(o map[string]any) {
 			c.add(at+".selectors", Error, "7.2.3", "names no part of the object")
 		}
 		for j, s := range selectors {
-			if c.errorsOnly && len(c.list) >= maxErrors {
+			if c.full() {
 				return
 			}
 			if text, ok := s.(string); !ok || !selects(o, text) {
