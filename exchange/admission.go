@@ -56,7 +56,9 @@ type Sightings interface {
 type Past interface {
 	// Host returns what is known of a host's day.
 	Host(of HostDay) (HostPast, error)
-	// History returns what is known of an address whatever the day.
+	// Histories tells whether anything is known of any address whatever the day;
+	// History returns what is.
+	Histories() bool
 	History(a netip.Addr) (History, error)
 	// Seen returns the last observation of an address that began by then.
 	Seen(a netip.Addr, by time.Time) (o Observation, known bool, err error)

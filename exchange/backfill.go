@@ -206,7 +206,7 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		}
 		// What the record gave may be on its way; what back-filling gave before is there.
 		had := old.Decisions[o.Decision].Grants
-		version := Version{ID: d.feed.ObjectID(d.feed.HostObject(), o.HostDay), SpecVersion: "2.1", Version: now.Modified}
+		version := d.feed.version(&now)
 		v := Decision{Label: now.Label}
 		for _, g := range f.a.Policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
 			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && (h.Allow || h.Rule == RuleRepeat) }) {

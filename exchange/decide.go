@@ -22,8 +22,8 @@ type draft struct {
 	seen      map[EventID]bool // the record's events: whether a collection took it
 	decisions map[string]int   // by what they were made of
 	past      Past
-	hosts     map[HostDay]int // into days
-	histories map[netip.Addr]*History
+	hosts     map[HostDay]int         // into days
+	histories map[netip.Addr]*History // nil on feeds where nothing is known whatever the day
 	days      []hostDay
 	addresses map[netip.Addr]bool // of the events: whether collections have them now
 	called    map[netip.Addr]bool // by hosts that collections have now
@@ -59,10 +59,14 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 			return d, err
 		}
 	}
-	// A host's earlier days first: they are part of its history.
-	slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
+	if d.histories != nil {
+		// A host's earlier days first: they are part of its history.
+		slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
+		for i := range d.days {
+			d.hosts[d.days[i].of] = i
+		}
+	}
 	for i := range d.days {
-		d.hosts[d.days[i].of] = i
 		if d.days[i].observation >= 0 {
 			if err := d.settle(&d.days[i]); err != nil {
 				return d, err
@@ -76,9 +80,8 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 // draft begins a record of some n events or observations.
 func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
 	feed := rules.Register.Feed(f.feed)
-	return &draft{
+	d := &draft{
 		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
-		histories: make(map[netip.Addr]*History),
 		in: &Intake{
 			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
 			Events: make([]Accepted, 0, n), Observations: make([]Observation, 0, n),
@@ -86,6 +89,10 @@ func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
 		seen: make(map[EventID]bool, n), decisions: make(map[string]int),
 		hosts: make(map[HostDay]int, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
 	}
+	if feed.Repeat > 0 || past.Histories() || slices.ContainsFunc(f.recent, func(r *recent) bool { return r.histories != nil }) {
+		d.histories = make(map[netip.Addr]*History)
+	}
+	return d
 }
 
 // event decides about one event and merges it into its host's day.

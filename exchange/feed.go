@@ -79,6 +79,11 @@ func (f *Feed) ObjectID(typ string, of HostDay) string {
 	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.Publisher)
 }
 
+// version is that of the objects that an observation is packaged as.
+func (f *Feed) version(o *Observation) Version {
+	return Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
+}
+
 // HostObject is the type of an object that each host's day is packaged as.
 func (f *Feed) HostObject() string {
 	if f.Profile == ProfileIndicator {

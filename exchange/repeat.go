@@ -112,6 +112,10 @@ func (d *draft) history(a netip.Addr) (*History, error) {
 // repeated decides about an observation: it marks a relapse, and keeps a host back from
 // those who were given it within the feed's time.
 func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
+	o.Decision = d.decision(o.Label, matches)
+	if d.histories == nil {
+		return nil
+	}
 	h, err := d.history(o.Address)
 	if err != nil {
 		return err
@@ -124,7 +128,6 @@ func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
 	if day.past.Known && o.Label > day.past.Observation.Label {
 		window = 0 // nobody may go on with the lower label
 	}
-	o.Decision = d.decision(o.Label, matches)
 	if d.feed.Repeat == 0 {
 		return nil
 	}
@@ -138,8 +141,8 @@ func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
 }
 
 // Clean takes in a member's word that hosts of a feed are clean, and returns which it took:
-// those that were seen by then, and that the member would be given now. Nothing of what the member
-// may not see can be told from the answer.
+// those that were seen by then, and that the member was given and would be given now. Nothing of
+// what the member may not see can be told from the answer.
 func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, err error) {
 	taken, p, err := a.clean(ctx, feed, member, hosts)
 	if err == nil && p != nil {
@@ -164,15 +167,16 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Clea
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
 	d := f.draft(rules, past, 0)
+	d.histories = make(map[netip.Addr]*History)
 	for i, c := range hosts {
 		if !c.Address.IsValid() {
 			continue
 		}
-		if taken[i], err = d.answersFor(member, &c); err != nil {
-			return nil, nil, err
-		}
 		h, err := d.history(c.Address)
 		if err != nil {
+			return nil, nil, err
+		}
+		if taken[i], err = d.has(member, &c, h); err != nil {
 			return nil, nil, err
 		}
 		if c.Member, c.At = member, c.At.UTC().Truncate(time.Millisecond); !taken[i] || !c.At.After(h.Cleaned) {
@@ -190,14 +194,21 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Clea
 	return taken, p, err
 }
 
-// answersFor tells whether a member would be given a host where it was last seen before
-// it was clean.
-func (d *draft) answersFor(member string, c *Cleaned) (bool, error) {
+// has tells whether a member was given a host that it reports clean, and still would be, as
+// the host was last seen before.
+func (d *draft) has(member string, c *Cleaned, h *History) (bool, error) {
 	o, known, err := d.past.Seen(c.Address, c.At)
 	if err != nil || !known {
 		return false, err
 	}
-	return member == Admin || slices.ContainsFunc(d.f.a.Policy.Decide(d.rules.Register, o.Label, placed(d.route, &o)).Grants, func(g Grant) bool {
+	if member == Admin {
+		return true, nil
+	}
+	mine := slices.ContainsFunc(d.f.a.Policy.Decide(d.rules.Register, o.Label, placed(d.route, &o)).Grants, func(g Grant) bool {
 		return g.Collection == member && g.Allow
-	}), nil
+	})
+	if !mine || h.sent(member) >= 0 {
+		return mine, nil
+	}
+	return d.f.a.Sightings.Has(member, d.feed.version(&o))
 }

@@ -313,9 +313,9 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 	defer func() { sum.Sum(s.Hash[:0]) }()
 	text := 0
 	var ev exchange.Event
+	var row *report.RowError
 	for len(s.Events) < exchange.MaxEvents && text < exchange.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
 		err := rd.Next(&ev)
-		var row *report.RowError
 		switch {
 		case err == nil:
 			s.Events = append(s.Events, ev)

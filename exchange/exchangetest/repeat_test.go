@@ -177,6 +177,28 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 	}
 }
 
+// What a team was never given it cannot ask about, were it its own by now.
+func TestWhoJoinsReportsNothingOfThePast(t *testing.T) {
+	for _, repeat := range []string{", repeat: 24h", ""} {
+		file := strings.Replace(repeating, ", repeat: 24h", repeat, 1)
+		e := exchangetest.Start(t, file)
+		start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
+		e.Publish(t, "calm", seen("240.0.1.1", "AT", start))
+		e.Apply(t, strings.Replace(file, "countries: [PL]", "countries: [AT, PL]", 1))
+		if _, c := clean(t, e, "cert-pl", e.Token(t, "cert-pl"), "240.0.1.1", start.Add(time.Hour)); c.Cleaned != 0 {
+			t.Errorf("%q: it learns that the host was seen: %+v", repeat, c)
+		}
+		if _, c := clean(t, e, "cert-at", e.Token(t, "cert-at"), "240.0.1.1", start.Add(time.Hour)); c.Cleaned != 1 {
+			t.Errorf("%q: %+v", repeat, c)
+		}
+		r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Hour)))
+		got := observations(t, e, "cert-pl", "cert-pl")
+		if r.Collections["cert-pl"] != 1 || r.Collections["cert-at"] != 1 || len(got) != 1 || !slices.Equal(got[0].Labels, []string{"relapse"}) {
+			t.Errorf("%q: %+v %+v", repeat, r, got)
+		}
+	}
+}
+
 // It was seen again before the team said that it had been clean in between.
 func TestARelapseThatWasSeenAlready(t *testing.T) {
 	e := exchangetest.Start(t, repeating)

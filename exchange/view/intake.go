@@ -266,6 +266,9 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 	return true, len(value) == 9 && value[8] == 1, nil
 }
 
+// Histories tells whether anything is known of any address whatever the day.
+func (p *past) Histories() bool { return p.histories }
+
 // History returns what is known of an address whatever the day.
 func (p *past) History(a netip.Addr) (h exchange.History, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
