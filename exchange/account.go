@@ -63,14 +63,6 @@ func ParseAccount(text string) (account, domain string, err error) {
 	return strings.ToLower(text[:at]) + "@" + domain, domain, nil
 }
 
-// refused says why the event's address cannot be an infected host's on a feed, or "".
-func (e *Event) refused(r *Register, f *Feed) string {
-	if IsAccount(e.Address) && e.Account == "" {
-		return "is in " + accounts.String() + ", which is reserved"
-	}
-	return Refused(e.Address, r, f)
-}
-
 // SetAccount makes an event one of an account: its key is in place of an address, and its
 // domain of a host's name.
 func (e *Event) SetAccount(text string) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -361,42 +360,3 @@ func union(a, b []Match) []Match {
 	slices.SortStableFunc(all, func(x, y Match) int { return cmp.Compare(x.Member, y.Member) })
 	return slices.CompactFunc(all, func(x, y Match) bool { return x.Member == y.Member })
 }
-
-// reserved are the ranges that no infected host of anybody's constituency has:
-// the special-purpose registries of IANA (RFC 6890 and its successors).
-var reserved = func() (list []netip.Prefix) {
-	for _, s := range []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
-		"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-		"64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7",
-	} {
-		list = append(list, netip.MustParsePrefix(s))
-	}
-	return list
-}()
-
-// Refused says why an address cannot be an infected host's on a feed, or "".
-func Refused(a netip.Addr, r *Register, f *Feed) string {
-	switch {
-	case IsAccount(a):
-		return "" // whether it stands for one is the event's to say
-	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "is no host's address (unspecified, loopback, multicast, link-local or broadcast)"
-	case f.AllowReserved:
-		return ""
-	}
-	for _, p := range r.Own {
-		if p.Contains(a) {
-			return "is in " + p.String() + ", which is the exchange's own"
-		}
-	}
-	for _, p := range reserved {
-		if p.Contains(a) {
-			return "is in " + p.String() + ", which is private or reserved; a feed with allow_reserved takes it"
-		}
-	}
-	return ""
-}
-
-// FormatASN writes an AS number as people do.
-func FormatASN(n uint32) string { return "AS" + strconv.FormatUint(uint64(n), 10) }

@@ -3,6 +3,7 @@ package exchange
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -110,3 +111,6 @@ func (p *Policy) Decide(r *Register, label tlp.Level, matches []Match) Decision 
 	}
 	return v
 }
+
+// FormatASN writes an AS number as people do.
+func FormatASN(n uint32) string { return "AS" + strconv.FormatUint(uint64(n), 10) }
