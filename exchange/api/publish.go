@@ -312,13 +312,14 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 	sum := sha256.New()
 	defer func() { sum.Sum(s.Hash[:0]) }()
 	text := 0
-	var ev exchange.Event
 	var row *report.RowError
 	for len(s.Events) < exchange.MaxEvents && text < exchange.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
-		err := rd.Next(&ev)
+		n := len(s.Events)
+		ev := &s.Events[:n+1][n]
+		err := rd.Next(ev)
 		switch {
 		case err == nil:
-			s.Events = append(s.Events, ev)
+			s.Events = s.Events[:n+1]
 			text += len(ev.Hostname) + len(ev.Malware) + len(ev.Protocol) + len(ev.Provider) + len(ev.PublisherID) + len(ev.Extra) + len(ev.Account)
 			id := ev.ID()
 			_, _ = sum.Write(id[:])

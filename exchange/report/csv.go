@@ -152,9 +152,16 @@ type csvSource struct {
 	columns []*field // by position; nil for a column we do not read
 	extra   extra
 	names   []string
+	last    []text // by column, of fields that are the same row after row
 	// email is the column of an account, -1 for none; ips are all that can name a host.
 	email int
 	ips   []int
+}
+
+// text is what a column of the row before said, and what was made of it.
+type text struct {
+	raw  []byte
+	made string
 }
 
 func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
@@ -182,6 +189,7 @@ func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
 	s.email = slices.Index(s.columns, fieldByName[emailField])
 	s.ips = columnsOf(s.names, opt.Map, fieldByName["ip"])
 	s.records.width = len(s.names)
+	s.last = make([]text, len(s.names))
 	if opt.FirstLine > 0 {
 		s.records.lines.number = opt.FirstLine - 1
 	}
@@ -234,8 +242,16 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		if value = bytes.TrimSpace(value); len(value) == 0 {
 			continue
 		}
+		last := &s.last[i]
+		if f.text != nil && bytes.Equal(last.raw, value) {
+			*f.text(ev) = last.made
+			continue
+		}
 		if err := f.set(ev, value); err != nil {
 			return rowError(rec.line, s.names[i], "%v", err)
+		}
+		if f.text != nil {
+			last.raw, last.made = append(last.raw[:0], value...), *f.text(ev)
 		}
 	}
 	ev.Extra = s.extra.String()

@@ -22,3 +22,6 @@ func CountRecords(r io.Reader) (n int, err error) {
 
 // ParseIPv4 is parseIPv4.
 var ParseIPv4 = parseIPv4
+
+// ParseTime is parseTime.
+var ParseTime = parseTime

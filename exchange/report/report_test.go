@@ -336,6 +336,32 @@ func TestIPv4IsReadAsNetipReadsIt(t *testing.T) {
 	})
 }
 
+func TestTimesAreReadAsTheirLayoutSays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9a]`).Draw(t, "text")
+		want, wrong := time.Parse(time.DateTime, text)
+		if got, err := report.ParseTime([]byte(text)); (err == nil) != (wrong == nil) || err == nil && !got.Equal(want) {
+			t.Fatalf("%s: %v %v, its layout says %v %v", text, got, err, want, wrong)
+		}
+	})
+}
+
+// What a column says is remembered for the next row, and no longer.
+func TestEachRowSaysItsOwn(t *testing.T) {
+	events, _, err := read(t, strings.NewReader("ip,timestamp,malware,cc,provider\n240.0.0.1,2026-03-19T00:00:00Z,A,AT,x\n"+
+		"240.0.0.2,2026-03-19T00:00:00Z,A,AT,x\n240.0.0.3,2026-03-19T00:00:00Z,,,\n240.0.0.4,2026-03-19T00:00:00Z,A,A1,x\n240.0.0.5,2026-03-19T00:00:00Z,b,PL,y\n"), report.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events {
+		got = append(got, e.Malware+" "+e.Country+" "+e.Provider)
+	}
+	if d := cmp.Diff([]string{"a AT x", "a AT x", "  ", "a  x", "b PL y"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func BenchmarkReader(b *testing.B) {
 	head, row, _ := strings.Cut(shadowserver, "\n")
 	source := head + "\n" + strings.Repeat(row, 10_000)
