@@ -153,7 +153,8 @@ type csvSource struct {
 	extra   extra
 	names   []string
 	last    []text // by column, of fields that are the same row after row
-	// email is the column of an account, -1 for none; ips are all that can name a host.
+	// email is the column of an account, -1 for none; ips are all that can name a host
+	// where there is one.
 	email int
 	ips   []int
 }
@@ -187,7 +188,9 @@ func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
 		return nil, fileError(head.line, "%v", err)
 	}
 	s.email = slices.Index(s.columns, fieldByName[emailField])
-	s.ips = columnsOf(s.names, opt.Map, fieldByName["ip"])
+	if s.email >= 0 {
+		s.ips = columnsOf(s.names, opt.Map, fieldByName["ip"])
+	}
 	s.records.width = len(s.names)
 	s.last = make([]text, len(s.names))
 	if opt.FirstLine > 0 {
