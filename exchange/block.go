@@ -45,6 +45,11 @@ type Block struct {
 	// New says, in the same way, which objects no feed can have given the
 	// collection in any version; members may have.
 	New []byte
+	// By is the member that added the objects, as a Seal writes it; "" where feeds did. Labels says, a byte an
+	// object, what is known of its label since: 0 where nothing is, as of what has no
+	// versions; Relayed is added where it was said by somebody whose word does not count.
+	By     string
+	Labels []byte
 	// Control is set on a control block: it adds nothing and changes what is
 	// there. Its Count is 0 and its payload the JSON of what the kind needs.
 	Control ControlKind
@@ -68,6 +73,9 @@ func (b *Block) Hash() string {
 	if len(b.Starts) > 0 || b.Control != "" { // blocks of before have neither
 		fmt.Fprintf(&facts, "starts %x\nnew %x\ncontrol %s\n", b.Starts, b.New, b.Control)
 	}
+	if b.By != "" {
+		fmt.Fprintf(&facts, "by %s\nlabels %x\n", b.By, b.Labels)
+	}
 	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
 	sum := sha256.Sum256(append(head[:], body[:]...))
 	return hex.EncodeToString(sum[:])
@@ -77,24 +85,46 @@ func (b *Block) Hash() string {
 type ControlKind string
 
 // ControlDelete takes versions of objects out of the collection; its payload is
-// a Deletion.
-const ControlDelete ControlKind = "delete"
+// a Removal with Versions. ControlWithdraw takes objects out, in all versions, because
+// their label was raised above the collection's ceiling; its payload is one with Objects.
+const (
+	ControlDelete   ControlKind = "delete"
+	ControlWithdraw ControlKind = "withdraw"
+)
 
-// Deletion lists what leaves a collection.
-type Deletion struct {
-	Objects []Version `json:"objects"`
+// Relayed is a bit of Block.Labels: the object was added by one whose word says nothing about
+// its label.
+const Relayed = 0x80
+
+// Removal lists what leaves a collection.
+type Removal struct {
+	Versions []Version   `json:"versions,omitempty"`
+	Objects  []Withdrawn `json:"withdrawn,omitempty"`
 }
 
-// Deletion reads a control block's payload, decompressed.
-func (b *Block) Deletion(text []byte) (*Deletion, error) {
-	if b.Control != ControlDelete {
+// Withdrawn is an object that leaves a collection in all its versions, and the label that it
+// has as of a version, as a number, since tlp.Unknown is no text that is read; 0 where that is
+// not kept, as of what comes from feeds.
+type Withdrawn struct {
+	ID      string    `json:"id"`
+	Label   uint8     `json:"label,omitempty"`
+	Version time.Time `json:"version,omitzero"`
+}
+
+// Removal reads a control block's payload, decompressed.
+func (b *Block) Removal(text []byte) (*Removal, error) {
+	if b.Control != ControlDelete && b.Control != ControlWithdraw {
 		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", ErrRecord, b.Number, b.Control)
 	}
-	d := new(Deletion)
-	if err := json.Unmarshal(text, d); err != nil {
+	var d struct {
+		Removal
+		Deleted []Version `json:"objects"` // as it was written at first
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
 		return nil, fmt.Errorf("%w: block %d: %w", ErrRecord, b.Number, err)
 	}
-	return d, nil
+	d.Versions = append(d.Versions, d.Deleted...)
+	return &d.Removal, nil
 }
 
 // Version names one version of one object in one version of STIX.

@@ -18,7 +18,7 @@ var ErrRecord = errors.New("damaged record")
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read.
 const (
-	recordVersion = 3
+	recordVersion = 4
 	oldestVersion = 1
 )
 

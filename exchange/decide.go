@@ -215,7 +215,27 @@ func (d *draft) settle(day *hostDay) error {
 	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	return d.repeated(day, o, placed(d.route, o))
+	matches := placed(d.route, o)
+	if err := d.repeated(day, o, matches); err != nil {
+		return err
+	}
+	d.withdraw(day, o, matches)
+	return nil
+}
+
+// withdraw takes a host's day out of the collections that were given it under the lower label
+// that it had before, and may not have it under this one.
+func (d *draft) withdraw(day *hostDay, o *Observation, matches []Match) {
+	was := day.past.Observation.Label
+	if !day.past.Known || o.Label <= was {
+		return
+	}
+	before := d.f.a.Policy.Decide(d.rules.Register, was, matches)
+	for i, g := range d.f.a.Policy.Decide(d.rules.Register, o.Label, matches).Grants {
+		if before.Grants[i].Allow && !g.Allow && g.Rule != RuleTakenByOwner {
+			d.in.Withdrawals = append(d.in.Withdrawals, Withdrawal{g.Collection, day.observation})
+		}
+	}
 }
 
 // decision returns the index of the decision for a label and claims.

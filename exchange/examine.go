@@ -22,6 +22,8 @@ type candidate struct {
 	head    stix.Head
 	version Version
 	label   tlp.Level
+	reason  string // why the label is tlp.Unknown, where it is
+	known   byte   // what of its label is kept: Block.Labels
 }
 
 // examineAll decides about each object by itself, on all processors. What is

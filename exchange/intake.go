@@ -140,6 +140,15 @@ type Intake struct {
 	Observations  []Observation
 	Events        []Accepted
 	Introductions []Introduction
+	// Withdrawals are what collections lose because a label was raised.
+	Withdrawals []Withdrawal
+}
+
+// Withdrawal takes a host's day out of a collection that had it under a lower label.
+type Withdrawal struct {
+	Collection string
+	// Observation is an index into the record's Observations.
+	Observation int
 }
 
 // Group is a run of objects that must not be cut apart: what one host is
@@ -147,6 +156,9 @@ type Intake struct {
 // the same block, before it, but may be there already.
 type Group struct {
 	Needs, Objects []Object
+	// Withdraw are the ids of objects that leave the collection in all their versions; such a
+	// group has nothing else.
+	Withdraw []string
 }
 
 // Object is one packaged object.

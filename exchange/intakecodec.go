@@ -41,6 +41,11 @@ func (in *Intake) Append(b []byte) []byte {
 		e.text(x.Collection)
 		e.text(x.Topic)
 	}
+	e.uint(uint64(len(in.Withdrawals)))
+	for _, x := range in.Withdrawals {
+		e.text(x.Collection)
+		e.uint(uint64(x.Observation))
+	}
 	return e.b
 }
 
@@ -85,6 +90,16 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	in.Introductions = make([]Introduction, d.count())
 	for i := range in.Introductions {
 		in.Introductions[i] = Introduction{Collection: d.text(), Topic: d.text()}
+	}
+	if d.version > 3 {
+		in.Withdrawals = make([]Withdrawal, d.count())
+	}
+	for i := range in.Withdrawals {
+		x := Withdrawal{Collection: d.text(), Observation: int(d.uint())}
+		if x.Observation < 0 || x.Observation >= len(in.Observations) {
+			d.fail()
+		}
+		in.Withdrawals[i] = x
 	}
 	if err := d.done(); err != nil {
 		return nil, err

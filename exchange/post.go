@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +30,9 @@ type Post struct {
 	// Control and Payload make it a control block.
 	Control ControlKind
 	Payload []byte
+	// By and Labels are the block's.
+	By     string
+	Labels []byte
 	// Added is the date_added that the first object is to have; zero for now.
 	Added time.Time
 }
@@ -53,6 +54,10 @@ type Known interface {
 	Versions(collection, id string) ([]Version, error)
 	// Sound reports why a collection takes nothing more.
 	Sound(collection string) error
+	// Standing returns what is known of an object that members have added, nil for nothing.
+	Standing(id string) (*Standing, error)
+	// Creator returns the created_by_ref of the newest version of an object in a collection.
+	Creator(ctx context.Context, collection, id string) (string, error)
 }
 
 // Poster takes in what members add to collections and delete from them.
@@ -63,16 +68,21 @@ type Known interface {
 type Poster struct {
 	Log  PostLog
 	View Known
-	// Label works out the labels of a submission's objects, in their order; an
-	// error is about that object alone.
-	Label func(heads []*stix.Head, floor tlp.Level) ([]tlp.Level, []error)
+	// Label works out the labels of a submission's objects, in their order, and why those
+	// are tlp.Unknown that are; known tells the labels of objects that came before.
+	Label func(heads []*stix.Head, floor tlp.Level, known func(id string) (tlp.Level, error)) (labels []tlp.Level, reasons []error, err error)
+	// Seal hides who added what.
+	Seal Seal
+	// Quarantine keeps what is held there.
+	Quarantine QuarantineLog
 	// Fatal is told of an error after which nothing more may be written.
 	Fatal func(error)
 	// Gate is Admission's, and held in the same way.
 	Gate *sync.RWMutex
 
-	mu    sync.Mutex
-	turns map[string]chan struct{}
+	mu     sync.Mutex // guards what is below
+	turns  map[string]chan struct{}
+	claims map[string]chan struct{} // by object; closed when it is released
 }
 
 // Outcome says what became of one object of a submission. Version is as the
@@ -86,6 +96,12 @@ type Outcome struct {
 
 // Addition is a member's request to add objects to a collection.
 type Addition struct {
+	// By is who adds.
+	By string
+	// Speaks tells whether that member speaks for an identity, by its STIX id.
+	Speaks func(identity string) bool
+	// Ceiling returns the ceiling of any collection, none of one that is no more.
+	Ceiling func(collection string) tlp.Level
 	// Collection returns the collection while the caller may write to it. It is
 	// asked anew whenever something is about to be written.
 	Collection func() (*Collection, error)
@@ -112,14 +128,17 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 			heads = append(heads, &c.head)
 		}
 	}
-	labels, problems := p.Label(heads, col.Floor)
+	labels, reasons, err := p.Label(heads, col.Floor, p.labelOf)
+	if err != nil {
+		return nil, 0, err
+	}
 	n := 0
-	for i, c := range list {
+	for _, c := range list {
 		if c == nil {
 			continue
 		}
-		if c.label = labels[n]; problems[n] != nil {
-			outcomes[i].Problem, list[i] = problems[n].Error(), nil
+		if c.label = labels[n]; reasons[n] != nil {
+			c.reason = reasons[n].Error()
 		}
 		n++
 	}
@@ -139,8 +158,58 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 	return outcomes, last, nil
 }
 
-// batch stores what is new of the candidates, which may be nil, as one block.
+// labelOf is the label that the exchange knows of an object, none where it knows none.
+func (p *Poster) labelOf(id string) (tlp.Level, error) {
+	s, err := p.View.Standing(id)
+	if err != nil || s == nil {
+		return tlp.None, err
+	}
+	return s.Label, nil
+}
+
+// batch decides about the candidates, which may be nil, and stores what is new of them
+// as one block.
 func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
+	var ids []string
+	for _, c := range list {
+		if c != nil && c.head.Modified != "" {
+			ids = append(ids, c.head.ID)
+		}
+	}
+	release, err := p.claim(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	for i, c := range list {
+		if c == nil {
+			continue
+		}
+		var refused refusal
+		err := p.settle(ctx, a, id, c)
+		if errors.As(err, &refused) {
+			outcomes[i].Problem, list[i] = refused.Error(), nil
+		} else if err != nil {
+			return 0, err
+		}
+	}
+	return p.store(ctx, a, id, list, outcomes)
+}
+
+// settle decides about a candidate for a collection beside what is known of it.
+func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
+	s, raised, err := p.revise(ctx, a, c)
+	if err == nil && raised {
+		err = p.withdraw(ctx, a, id, c, s)
+	}
+	if err == nil && c.label == tlp.Unknown {
+		err = p.hold(ctx, a, id, c)
+	}
+	return err
+}
+
+// store stores what is new of the candidates, which may be nil, as one block.
+func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
 	done, err := p.turn(ctx, id)
 	if err != nil {
 		return 0, err
@@ -151,15 +220,14 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 	if err != nil {
 		return 0, err
 	}
-	post := &Post{Share: Share{Collection: id}}
+	post := &Post{Share: Share{Collection: id}, By: p.Seal.Member(a.By)}
 	seen := make(map[Version]bool)
 	for i, c := range list {
 		if c == nil {
 			continue
 		}
 		if c.label > col.Ceiling {
-			outcomes[i].Problem = fmt.Sprintf("it is labelled TLP:%s, and this collection takes up to TLP:%s",
-				strings.ToUpper(c.label.String()), strings.ToUpper(col.Ceiling.String()))
+			outcomes[i].Problem = aboveCeiling(c.label, col.Ceiling)
 			continue
 		}
 		had, err := p.View.Has(id, c.version)
@@ -173,6 +241,7 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 		seen[c.version] = true
 		post.Share.Label = max(post.Share.Label, c.label)
 		post.Share.Groups = append(post.Share.Groups, &Group{Objects: []Object{{ID: c.head.ID, Raw: c.raw}}})
+		post.Labels = append(post.Labels, c.known)
 	}
 	if len(post.Share.Groups) == 0 {
 		return 0, nil
@@ -211,7 +280,7 @@ func (p *Poster) Delete(ctx context.Context, collection func() (*Collection, err
 		return 0, ErrNoVersion
 	}
 	for part := range slices.Chunk(list, maxDeleted) {
-		payload, err := json.Marshal(Deletion{Objects: part})
+		payload, err := json.Marshal(Removal{Versions: part})
 		if err != nil {
 			return 0, err
 		}

@@ -18,10 +18,15 @@ func (n *nothing) Post(p *exchange.Post) (uint64, error) {
 	n.posts = append(n.posts, p)
 	return uint64(len(n.posts)), nil
 }
-func (*nothing) Sound(string) error                                  { return nil }
-func (*nothing) Wait(context.Context, uint64, uint64) error          { return nil }
-func (*nothing) Has(string, exchange.Version) (bool, error)          { return false, nil }
-func (*nothing) Versions(string, string) ([]exchange.Version, error) { return nil, nil }
+func (*nothing) Sound(string) error                                        { return nil }
+func (*nothing) Wait(context.Context, uint64, uint64) error                { return nil }
+func (*nothing) Has(string, exchange.Version) (bool, error)                { return false, nil }
+func (*nothing) Versions(string, string) ([]exchange.Version, error)       { return nil, nil }
+func (*nothing) Standing(string) (*exchange.Standing, error)               { return nil, nil }
+func (*nothing) Creator(context.Context, string, string) (string, error)   { return "", nil }
+func (*nothing) SetQuarantined(context.Context, string, []byte) error      { return nil }
+func (*nothing) Quarantined(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
+func (*nothing) ListQuarantined(context.Context) ([]string, error)         { return nil, nil }
 
 // What is stored of a hostile object can be read back: the fast scanner that
 // reads blocks sees what the strict parser saw.
@@ -35,7 +40,7 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n := new(nothing)
-		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
+		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Quarantine: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
 		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {

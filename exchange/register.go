@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -92,11 +93,13 @@ type Member struct {
 	// Receives says what a CSIRT gets of what a network owner takes too.
 	Receives Receives `json:"receives,omitempty" yaml:"receives,omitempty"`
 	// Certificates are the client certificates that log the member in: each
-	// sha256: and the hash of the certificate in hexadecimal, or its subject,
-	// as RFC 2253 writes it.
-	Certificates []string  `json:"certificates,omitempty" yaml:"certificates,omitempty"`
-	Created      time.Time `json:"created" yaml:"created,omitempty"`
-	Changed      time.Time `json:"changed" yaml:"changed,omitempty"`
+	// sha256: and the hash of the certificate in hexadecimal; dns:, email: or uri: and
+	// one of its alternative names; or its subject, as RFC 2253 writes it.
+	Certificates []string `json:"certificates,omitempty" yaml:"certificates,omitempty"`
+	// Identities are STIX identities that the member speaks for, besides its own.
+	Identities []string  `json:"identities,omitempty" yaml:"identities,omitempty"`
+	Created    time.Time `json:"created" yaml:"created,omitempty"`
+	Changed    time.Time `json:"changed" yaml:"changed,omitempty"`
 }
 
 // Collection is a TAXII collection of the exchange. ID is its name, which is
@@ -122,6 +125,8 @@ type Collection struct {
 	Floor tlp.Level `json:"floor,omitempty"`
 	// Public lets anybody read it, without credentials.
 	Public bool `json:"public,omitempty"`
+	// Persons are the only ones who read what is RED, as member/name.
+	Persons []string `json:"persons,omitempty"`
 	// STIX are the versions of STIX that it holds.
 	STIX []string `json:"stix"`
 }
@@ -136,6 +141,9 @@ type Declared struct {
 	Ceiling tlp.Level `json:"ceiling" yaml:"ceiling"`
 	Readers Names     `json:"readers,omitempty" yaml:"readers,omitempty"`
 	Writers Names     `json:"writers,omitempty" yaml:"writers,omitempty"`
+	// Persons are who reads a collection that is RED, each as member/name; the name is that
+	// of a credential.
+	Persons Names `json:"persons,omitempty" yaml:"persons,omitempty"`
 	// Floor is the least label that unmarked input gets; the ceiling by default.
 	Floor tlp.Level `json:"floor,omitempty" yaml:"floor,omitempty"`
 	// Public lets anybody read it, without credentials: CLEAR only.
@@ -155,13 +163,6 @@ func (n *Names) UnmarshalScalar(text string) error {
 	return nil
 }
 
-// Token is one credential of a member. Only the hash is kept.
-type Token struct {
-	Name    string    `json:"name"`
-	SHA256  string    `json:"sha256"`
-	Created time.Time `json:"created"`
-}
-
 // Register is one immutable version of who takes part and how. Slices are
 // sorted by ID.
 type Register struct {
@@ -174,6 +175,8 @@ type Register struct {
 	NetworksKey string             `json:"networks,omitempty"`
 	// Own are the exchange's own addresses, which are nobody's infections.
 	Own []netip.Prefix `json:"own,omitempty"`
+	// Quarantine names the persons who read what is in quarantine.
+	Quarantine []string `json:"quarantine,omitempty"`
 	// Operations are those that feeds ever had, as "publisher operation", and the
 	// feed. The ids of objects are made of both: no other feed may have them.
 	Operations map[string]string `json:"operations,omitempty"`
@@ -212,20 +215,23 @@ func (r *Register) Collections() []Collection {
 	list := []Collection{{
 		ID: Unclaimed, Title: "Unclaimed", Ceiling: tlp.AmberStrict,
 		Description: "Infections that no member answers for.",
+	}, {
+		ID: Quarantine, Title: "Quarantine", Ceiling: tlp.Red, Persons: r.Quarantine, STIX: []string{"2.0", "2.1"},
+		Description: "What is marked in a way that is not known here.",
 	}}
 	for _, m := range r.Members {
 		if m.Kind != CSIRT && m.Kind != NetworkOwner {
 			continue
 		}
 		list = append(list, Collection{
-			ID: m.ID, Title: m.Name, Ceiling: m.Clearance, Owner: m.ID,
+			ID: m.ID, Title: m.Name, Ceiling: derived(m.Clearance), Owner: m.ID,
 			Description: "Infections in the constituency of " + m.Name + ".",
 		})
 	}
 	for _, f := range r.Feeds {
 		ceiling := tlp.Clear
 		if m := r.Member(f.Publisher); m != nil {
-			ceiling = m.Clearance
+			ceiling = derived(m.Clearance)
 		}
 		id := FeedCollection(f.ID)
 		list = append(list, Collection{
@@ -241,7 +247,7 @@ func (r *Register) Collections() []Collection {
 		list = append(list, Collection{
 			ID: d.ID, Title: title, Ceiling: d.Ceiling,
 			Everybody: d.Public || slices.Contains(d.Readers, "all"), Readers: d.Readers, Writers: d.Writers,
-			Floor: cmp.Or(d.Floor, d.Ceiling), Public: d.Public, STIX: d.STIX,
+			Floor: cmp.Or(d.Floor, d.Ceiling), Public: d.Public, Persons: d.Persons, STIX: d.STIX,
 		})
 	}
 	titles := make(map[string]int, len(list))
@@ -262,45 +268,60 @@ func (r *Register) Collections() []Collection {
 	return list
 }
 
-// MayRead reports whether the member, or Admin, may read the collection. It is
-// the only such decision; every way out asks it.
-func (r *Register) MayRead(member string, c *Collection) bool {
-	if member == Admin {
-		return c.Ceiling < tlp.Red
-	}
-	if member == Anybody {
-		return c.Public && c.Ceiling == tlp.Clear
-	}
-	m := r.Member(member)
-	if m == nil || c.Ceiling > m.Clearance {
+// derived is the ceiling of a collection that is derived from a member of a clearance: it names
+// no persons, so nothing RED enters it.
+func derived(clearance tlp.Level) tlp.Level { return min(clearance, tlp.AmberStrict) }
+
+// MayRead reports whether the caller may read the collection by a way: its credential is good
+// for it, it is one of the collection's readers, and all that can be in there may leave to it
+// in this way.
+func (r *Register) MayRead(who Caller, c *Collection, by Way) bool {
+	to := Recipient{Named: slices.Contains(c.Persons, who.Name()) && who.Person != ""}
+	reader := c.Everybody || c.Owner == who.Member || slices.Contains(c.Readers, who.Member)
+	switch m := r.Member(who.Member); {
+	case who.Member == Admin:
+		reader, to.Clearance = true, tlp.Red
+	case who.Member == Anybody:
+		reader, to.Clearance = c.Public, tlp.Clear
+	case m == nil:
 		return false
+	default:
+		to.Clearance = m.Clearance
 	}
-	return c.Owner == member || c.Everybody || slices.Contains(c.Readers, member)
+	return who.May(ScopeRead) && (reader || to.Named) && Leaves(c.Ceiling, by, to)
 }
 
-// MayWrite reports whether the member, or Admin, may add objects to the
-// collection.
-func (r *Register) MayWrite(member string, c *Collection) bool {
+// MayWrite reports whether the caller may add objects to the collection.
+func (r *Register) MayWrite(who Caller, c *Collection) bool {
 	switch {
-	case len(c.Writers) == 0:
+	case len(c.Writers) == 0 || !who.May(ScopePublish):
 		return false
-	case member == Admin:
+	case who.Member == Admin:
 		return true
 	}
-	return r.Member(member) != nil && (slices.Contains(c.Writers, "all") || slices.Contains(c.Writers, member))
+	return r.Member(who.Member) != nil && (slices.Contains(c.Writers, "all") || slices.Contains(c.Writers, who.Member))
 }
 
-// MayPublish reports whether the member, or Admin, may publish on the feed.
-func (r *Register) MayPublish(member string, f *Feed) bool {
-	return member == Admin || member == f.Publisher
+// MayPublish reports whether the caller may publish on the feed.
+func (r *Register) MayPublish(who Caller, f *Feed) bool {
+	return who.May(ScopePublish) && (who.Member == Admin || who.Member == f.Publisher)
 }
 
 // OnNATS reports whether the collection goes out over NATS to the member: feed
-// collections have no blocks of their own, RED never goes there, and network
-// owners get live push another way.
+// collections have no blocks of their own, and network owners get live push another way.
 func (r *Register) OnNATS(member string, c *Collection) bool {
 	m := r.Member(member)
-	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && c.Ceiling < tlp.Red && r.MayRead(member, c)
+	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && r.MayRead(As(member), c, WayNATS)
+}
+
+// IdentityID is the id of the identity object that stands for a member.
+func IdentityID(member string) string { return stix.DerivedID("identity", "member", member) }
+
+// Speaks reports whether a member speaks for an identity: its own, or one that the register
+// names. The operator speaks for nobody.
+func (r *Register) Speaks(member, identity string) bool {
+	m := r.Member(member)
+	return m != nil && (identity == IdentityID(member) || slices.Contains(m.Identities, identity))
 }
 
 // BlocksStream is the JetStream stream of the collections' blocks, IntakeStream

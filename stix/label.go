@@ -8,8 +8,8 @@ import (
 )
 
 // Label is the highest label that an object carries itself, in its markings, the
-// granular ones among them, and in its labels; None where it carries none. A marking
-// that is no TLP marking is an error: it can forbid anything.
+// granular ones among them, and in its labels; None where it carries none. With a marking
+// that is no TLP marking it is Unknown, and the error says which.
 func (h *Head) Label() (label tlp.Level, err error) {
 	if _, ok := tlp.FromMarking(h.ID); ok {
 		label = tlp.Clear // the definition of a label is no secret
@@ -21,7 +21,7 @@ func (h *Head) Label() (label tlp.Level, err error) {
 			}
 			l, ok := tlp.FromMarking(id)
 			if !ok {
-				err = fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here, so nobody may be shown it", id)
+				l, err = tlp.Unknown, fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here", id)
 			}
 			label = max(label, l)
 		}
@@ -31,12 +31,21 @@ func (h *Head) Label() (label tlp.Level, err error) {
 		if i := strings.LastIndex(strings.ToLower(s), "tlp:"); i >= 0 && (i == 0 || strings.ContainsAny(s[i-1:i], ": \t")) {
 			l, e := tlp.Parse(s[i:])
 			if e != nil {
-				err = fmt.Errorf("label %.40q: %w", s, e)
+				l, err = tlp.Unknown, fmt.Errorf("label %.40q: %w", s, e)
 			}
 			label = max(label, l)
 		}
 	}
 	return label, err
+}
+
+// KnownLabel is Label of the markings that are TLP markings, whatever the others.
+func (h *Head) KnownLabel() (label tlp.Level) {
+	for _, id := range append(h.ObjectMarkingRefs[:len(h.ObjectMarkingRefs):len(h.ObjectMarkingRefs)], h.GranularMarkingRefs...) {
+		l, _ := tlp.FromMarking(id)
+		label = max(label, l)
+	}
+	return label
 }
 
 // maxSpread is how many steps a label is followed from object to object.

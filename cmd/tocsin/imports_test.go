@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"exchange/journal":            {"exchange", "stix", "stix/tlp"},
 	"exchange/view":               {"exchange", "stix", "stix/tlp"},
 	// Both files that people write are read in one way.
-	"exchange/register": {"config/strict", "exchange", "stix/tlp"},
+	"exchange/register": {"config/strict", "exchange", "stix", "stix/tlp"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// The client of /v1 cuts sources as the server reads them.

@@ -156,7 +156,7 @@ func memberCommand() *cobra.Command {
 			line(w, m)
 			_, _ = fmt.Fprintf(w, "reads\t%s\ntokens\t%d\n", strings.Join(m.Collections, ", "), m.Tokens)
 		}),
-		memberToken(), memberRevoke())
+		memberTokens(), memberToken(), memberRevoke())
 }
 
 func answersFor(c *exchange.Constituency) string {
@@ -173,48 +173,6 @@ func answersFor(c *exchange.Constituency) string {
 		list = append(list[:6], fmt.Sprintf("and %d more", len(list)-6))
 	}
 	return strings.Join(list, " ")
-}
-
-func memberToken() *cobra.Command {
-	var a access
-	c := &cobra.Command{
-		Use: "token MEMBER", Short: "Make a credential for a member, and print it this once", Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out api.Token
-			if err := client.Do(c.Context(), "POST", "/v1/members/"+url.PathEscape(args[0])+"/tokens", nil, []byte{}, &out); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "token for %s, shown this once: %s\n", out.Member, out.Token)
-			return err
-		},
-	}
-	a.flags(c)
-	return c
-}
-
-func memberRevoke() *cobra.Command {
-	var a access
-	c := &cobra.Command{
-		Use: "revoke MEMBER", Short: "Take all credentials of a member away", Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out api.Revoked
-			if err := client.Do(c.Context(), "DELETE", "/v1/members/"+url.PathEscape(args[0])+"/tokens", nil, nil, &out); err != nil {
-				return err
-			}
-			say(c, "revoked %d tokens of %s", out.Revoked, out.Member)
-			return nil
-		},
-	}
-	a.flags(c)
-	return c
 }
 
 func collectionCommand() *cobra.Command {

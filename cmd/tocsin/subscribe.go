@@ -48,6 +48,7 @@ remembers it.`,
 					for _, v := range b.Deleted {
 						say(c, "deleted from %s: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
 					}
+					withdrawn(c, args[0], b.Withdrawn)
 					if b.Bundle == nil {
 						return nil
 					}
@@ -56,7 +57,7 @@ remembers it.`,
 			}
 			var answer *apiclient.Error
 			if errors.Is(err, errNotOverNATS) || errors.As(err, &answer) && answer.Status == http.StatusConflict {
-				err = events(c.Context(), client, args[0], from, cursorFile, show)
+				err = events(c, client, args[0], from, cursorFile, show)
 			}
 			if errors.Is(err, context.Canceled) {
 				return nil
@@ -70,11 +71,18 @@ remembers it.`,
 	return c
 }
 
+// withdrawn tells of objects that the label was raised of: whoever has them is to handle them so.
+func withdrawn(c *cobra.Command, collection string, ids []string) {
+	for _, id := range ids {
+		say(c, "withdrawn from %s, because its TLP label was raised: %s", collection, id)
+	}
+}
+
 // errNotOverNATS means that the caller is none who receives over NATS.
 var errNotOverNATS = errors.New("not over NATS")
 
 // events receives server-sent events. The file holds the id of the last one.
-func events(ctx context.Context, client *apiclient.Client, collection, from, file string, show func([]byte) error) error {
+func events(c *cobra.Command, client *apiclient.Client, collection, from, file string, show func([]byte) error) error {
 	last := ""
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -85,9 +93,15 @@ func events(ctx context.Context, client *apiclient.Client, collection, from, fil
 			last = strings.TrimSpace(string(text))
 		}
 	}
-	return client.Events(ctx, collection, from, last, func(e *apiclient.Event) error {
-		if err := show(e.Bundle); err != nil || file == "" {
-			return err
+	return client.Events(c.Context(), collection, from, last, func(e *apiclient.Event) error {
+		withdrawn(c, collection, e.Withdrawn)
+		if e.Bundle != nil {
+			if err := show(e.Bundle); err != nil {
+				return err
+			}
+		}
+		if file == "" || e.ID == "" {
+			return nil
 		}
 		return replaceFile(file, []byte(e.ID+"\n"))
 	})

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
-	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
 // Applied is the answer to a register file.
@@ -63,7 +61,7 @@ func (a *API) apply(r *request) (any, error) {
 		out.Backfill, err = a.PlanBackfill(r.Context(), base, next)
 	}
 	if err == nil && !out.DryRun {
-		next, err = a.Register.Change(r.Context(), r.caller, change)
+		next, err = a.Register.Change(r.Context(), r.caller.Name(), change)
 	}
 	if err != nil {
 		return nil, err
@@ -112,79 +110,9 @@ func (a *API) setNetworks(r *request) (any, error) {
 		e.Problems = []string{err.Error()}
 		return nil, e
 	}
-	reg, err := a.Register.SetNetworks(r.Context(), r.caller, text)
+	reg, err := a.Register.SetNetworks(r.Context(), r.caller.Name(), text)
 	if err != nil {
 		return nil, err
 	}
 	return &Networks{Prefixes: n, Version: reg.NetworksKey}, nil
-}
-
-// Member is a member as its own and the operator see it.
-type Member struct {
-	exchange.Member
-	Collections []string `json:"collections"`
-	Tokens      int      `json:"tokens"`
-}
-
-func (x *access) describe(m *exchange.Member) Member {
-	out := Member{Member: *m, Collections: []string{}, Tokens: len(x.register.Tokens[m.ID])}
-	for i := range x.collections {
-		if x.register.MayRead(m.ID, &x.collections[i]) {
-			out.Collections = append(out.Collections, x.collections[i].ID)
-		}
-	}
-	slices.Sort(out.Collections)
-	return out
-}
-
-// members lists the members: all to the operator, itself to a member.
-func (a *API) members(r *request) (any, error) {
-	list := []Member{}
-	for i := range r.x.register.Members {
-		if m := &r.x.register.Members[i]; r.caller == exchange.Admin || r.caller == m.ID {
-			list = append(list, r.x.describe(m))
-		}
-	}
-	return list, nil
-}
-
-func (a *API) member(r *request) (any, error) {
-	m := r.x.register.Member(r.PathValue("member"))
-	if m == nil || r.caller != exchange.Admin && r.caller != m.ID {
-		return nil, taxiiserver.ErrNotFound
-	}
-	return r.x.describe(m), nil
-}
-
-// Token is a new credential; it is shown this once.
-type Token struct {
-	Member string `json:"member"`
-	Token  string `json:"token"`
-}
-
-func (a *API) newToken(r *request) (any, error) {
-	member := r.PathValue("member")
-	token, err := a.Register.NewToken(r.Context(), r.caller, member)
-	if err != nil {
-		return nil, err
-	}
-	return &Token{Member: member, Token: token}, nil
-}
-
-// Revoked says how many credentials were taken away.
-type Revoked struct {
-	Member  string `json:"member"`
-	Revoked int    `json:"revoked"`
-}
-
-func (a *API) revokeTokens(r *request) (any, error) {
-	member := r.PathValue("member")
-	if member == exchange.Admin {
-		return nil, fail(http.StatusConflict, "Refused", "The operator's own token would be gone; delete admin.token and start anew to change it")
-	}
-	n, err := a.Register.RevokeTokens(r.Context(), r.caller, member)
-	if err != nil {
-		return nil, err
-	}
-	return &Revoked{Member: member, Revoked: n}, nil
 }

@@ -85,7 +85,7 @@ func (a *API) clean(r *request) (any, error) {
 	}
 	taken := make([]bool, len(hosts))
 	for _, feed := range feeds {
-		some, err := a.Admission.Clean(r.Context(), feed, r.caller, hosts)
+		some, err := a.Admission.Clean(r.Context(), feed, r.caller.Member, hosts)
 		if err != nil {
 			return nil, err
 		}

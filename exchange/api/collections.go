@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
@@ -14,13 +15,16 @@ import (
 
 // Self tells a caller who it is and where NATS is.
 type Self struct {
-	Member   string `json:"member"`
-	NATS     string `json:"nats,omitempty"`
-	Register uint64 `json:"register"`
+	Member string `json:"member"`
+	// Person and Credential are those of the token that was sent.
+	Person     string `json:"person,omitempty"`
+	Credential string `json:"credential,omitempty"`
+	NATS       string `json:"nats,omitempty"`
+	Register   uint64 `json:"register"`
 }
 
 func (a *API) self(r *request) (any, error) {
-	return &Self{Member: r.caller, NATS: a.NATS(), Register: r.x.register.Version}, nil
+	return &Self{Member: r.caller.Member, Person: r.caller.Person, Credential: r.caller.Credential, NATS: a.NATS(), Register: r.x.register.Version}, nil
 }
 
 // feeds lists the feeds that the caller publishes on.
@@ -56,13 +60,13 @@ type Collection struct {
 
 // readable returns the path's collection, if the caller may read it.
 func (r *request) readable() (*exchange.Collection, error) {
-	return r.x.readable(r.caller, r.PathValue("collection"))
+	return r.x.readable(r.caller, r.PathValue("collection"), exchange.WayTAXII)
 }
 
 // readable returns a collection by its id or UUID, if a caller may read it.
-func (x *access) readable(who, name string) (*exchange.Collection, error) {
+func (x *access) readable(who exchange.Caller, name string, by exchange.Way) (*exchange.Collection, error) {
 	c := x.byName[name]
-	if c == nil || !x.register.MayRead(who, c) {
+	if c == nil || !x.register.MayRead(who, c, by) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return c, nil
@@ -75,7 +79,7 @@ func (a *API) describe(c *exchange.Collection) Collection {
 func (a *API) listCollections(r *request) (any, error) {
 	list := []Collection{}
 	for i := range r.x.collections {
-		if c := &r.x.collections[i]; r.x.register.MayRead(r.caller, c) {
+		if c := &r.x.collections[i]; r.x.register.MayRead(r.caller, c, exchange.WayTAXII) {
 			list = append(list, a.describe(c))
 		}
 	}
@@ -90,6 +94,29 @@ func (a *API) showCollection(r *request) (any, error) {
 	}
 	return a.describe(c), nil
 }
+
+// withdrawn lists what left a collection because its label was raised, for those who have
+// it: GET /v1/collections/{id}/withdrawn?after=…, an instant.
+func (a *API) withdrawn(r *request) (any, error) {
+	c, err := r.readable()
+	if err != nil {
+		return nil, err
+	}
+	var after time.Time
+	if s := r.URL.Query().Get("after"); s != "" {
+		if after, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return nil, fail(http.StatusBadRequest, "Bad parameter", "after: %.40q is no time such as 2026-03-19T00:00:00Z", s)
+		}
+	}
+	list, err := a.View.Withdrawn(c.ID, after, maxWithdrawn)
+	if list == nil {
+		list = []view.Withdrawal{}
+	}
+	return list, err
+}
+
+// maxWithdrawn is how many withdrawals are listed at a time.
+const maxWithdrawn = 1000
 
 // verify walks one collection's chain: GET /v1/collections/{id}/verify.
 func (a *API) verify(r *request) (any, error) {
@@ -123,19 +150,19 @@ func (a *API) subscription(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.x.register.OnNATS(r.caller, c) {
-		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller)
+	if !r.x.register.OnNATS(r.caller.Member, c) {
+		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
 	if from := r.URL.Query().Get("from"); from != "" {
 		sequence, err := a.start(c.ID, from)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.Journal.Reposition(r.Context(), r.caller, c.ID, sequence); err != nil {
+		if err := a.Journal.Reposition(r.Context(), r.caller.Member, c.ID, sequence); err != nil {
 			return nil, err
 		}
 	}
-	stream, durable := exchange.Consumer(r.caller, c.ID)
+	stream, durable := exchange.Consumer(r.caller.Member, c.ID)
 	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: durable, Collection: c.ID}, nil
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -72,8 +73,8 @@ func (x *access) followed(req *http.Request) (*exchange.Collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := x.readable(who, req.PathValue("collection"))
-	if err != nil && who == exchange.Anybody {
+	c, err := x.readable(who, req.PathValue("collection"), exchange.WayEvents)
+	if err != nil && who.Member == exchange.Anybody {
 		err = taxiiserver.ErrUnauthorized
 	}
 	return c, err
@@ -87,6 +88,9 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	c, err := x.followed(req)
 	if err != nil {
 		return err
+	}
+	if who, err := x.caller(req); err == nil {
+		a.uses.note(req.Context(), &who)
 	}
 	at, err := a.startEvents(req, c)
 	if err != nil {
@@ -131,10 +135,24 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 				seen = state
 			}
 		}
+		gone, err := a.View.Withdrawn(c.ID, at.after, maxWithdrawn)
+		if err != nil {
+			a.Log.Error("event stream failed", "collection", c.ID, "error", err)
+			out.bye("the exchange cannot go on")
+			return
+		}
 		x := a.access.Load()
 		if now, err := x.followed(req); err != nil || now.UUID != c.UUID {
 			out.bye("you may not read this collection any more")
 			return
+		}
+		for _, w := range gone {
+			if next == nil || next.data == nil {
+				at.after = w.At // nothing else is behind it yet; else it comes again where this is cut
+			}
+			if !out.write(withdrawal(at, &w)) {
+				return
+			}
 		}
 		if next != nil && next.data != nil {
 			at.after = next.last
@@ -154,6 +172,12 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 			return
 		}
 	}
+}
+
+// withdrawal is the event that tells of objects whose label was raised.
+func withdrawal(at place, w *view.Withdrawal) []byte {
+	text, _ := json.Marshal(w) // times and texts only
+	return fmt.Appendf(nil, "event: withdrawn\nid: %s\ndata: %s\n\n", at, text)
 }
 
 // startEvents works out where a stream starts.

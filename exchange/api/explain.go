@@ -29,18 +29,18 @@ func (a *API) explain(r *request) (any, error) {
 	all, err := a.explanations(r, q)
 	// Whether there is a feed or an event that is not theirs, members do not learn.
 	missing := errors.Is(err, exchange.ErrNoFeed) || errors.Is(err, taxiiserver.ErrNotFound)
-	if err != nil && (!missing || r.caller == exchange.Admin) {
+	if err != nil && (!missing || r.caller.Member == exchange.Admin) {
 		return nil, err
 	}
 	for i := range all {
 		x := &all[i]
 		f := r.x.register.Feed(x.Feed)
-		if r.caller == exchange.Admin {
+		if r.caller.Member == exchange.Admin {
 			list = append(list, x)
-		} else if f != nil && f.Publisher == r.caller {
+		} else if f != nil && f.Publisher == r.caller.Member {
 			x.PassedOver = nil // members' keys that decide nothing are no business of its
 			list = append(list, x)
-		} else if own := x.For(r.x.register.Member(r.caller), f); own != nil {
+		} else if own := x.For(r.x.register.Member(r.caller.Member), f); own != nil {
 			list = append(list, own)
 		}
 	}
@@ -157,7 +157,7 @@ func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []excha
 func (a *API) aboutObject(r *request, id string) ([]exchange.Explanation, error) {
 	for i := range r.x.collections {
 		c := &r.x.collections[i]
-		if !r.x.register.MayRead(r.caller, c) {
+		if !r.x.register.MayRead(r.caller, c, exchange.WayExplain) {
 			continue
 		}
 		of, found, err := a.hostOf(r, c.ID, id)

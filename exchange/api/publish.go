@@ -252,7 +252,7 @@ func (a *API) stillMayPublish(r *request, feed string) bool {
 	x := a.access.Load()
 	f := x.register.Feed(feed)
 	who, err := x.caller(r.Request)
-	return err == nil && who == r.caller && f != nil && x.register.MayPublish(who, f)
+	return err == nil && who.Is(&r.caller) && f != nil && x.register.MayPublish(who, f)
 }
 
 // settle waits for the oldest chunk and adds its receipt.

@@ -15,6 +15,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
@@ -54,6 +55,7 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.a.uses.note(r.Context(), &who)
 	// Section 4.1.1: the URL of an API root is HTTPS, or relative.
 	base := b.a.PublicURL
 	if base == "" && r.TLS != nil {
@@ -64,17 +66,18 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 
 // session implements taxiiserver.Session.
 type session struct {
-	a         *API
-	r         *http.Request
-	x         *access
-	who, base string
+	a    *API
+	r    *http.Request
+	x    *access
+	who  exchange.Caller
+	base string
 }
 
-func (s *session) Caller() string { return s.who }
+func (s *session) Caller() string { return s.who.Name() }
 
 func (s *session) Discovery(context.Context) (*taxii.Discovery, error) {
 	list := []string{s.base + "/" + PublicRoot + "/"}
-	if s.who != exchange.Anybody {
+	if s.who.Member != exchange.Anybody {
 		list = append([]string{s.base + "/" + Root + "/"}, list...)
 	}
 	return &taxii.Discovery{
@@ -87,7 +90,7 @@ func (s *session) enter(root string) error {
 	switch {
 	case root == PublicRoot:
 		return nil
-	case s.who == exchange.Anybody: // whether there is such a root or not
+	case s.who.Member == exchange.Anybody: // whether there is such a root or not
 		return taxiiserver.ErrUnauthorized
 	case root != Root:
 		return taxiiserver.ErrNotFound
@@ -108,9 +111,9 @@ func (s *session) APIRoot(_ context.Context, root string) (*taxii.APIRoot, error
 func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
 	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
 	if root == PublicRoot {
-		r.CanRead = s.x.register.MayRead(exchange.Anybody, c)
+		r.CanRead = s.x.register.MayRead(exchange.Caller{}, c, exchange.WayTAXII)
 	} else {
-		r.CanRead, r.CanWrite = s.x.register.MayRead(s.who, c), s.x.register.MayWrite(s.who, c)
+		r.CanRead, r.CanWrite = s.x.register.MayRead(s.who, c, exchange.WayTAXII), s.x.register.MayWrite(s.who, c)
 	}
 	for _, v := range c.STIX {
 		r.MediaTypes = append(r.MediaTypes, "application/stix+json;version="+v)
@@ -154,6 +157,9 @@ func (s *session) State(_ context.Context, root, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if c.Ceiling == tlp.Red { // nothing of it is kept, so nothing is compared
+		return "", nil
+	}
 	return s.a.View.State(c.ID), nil
 }
 
@@ -186,7 +192,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
-	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached}
+	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
 	p.Facts = make([]taxiiserver.Fact, 0, len(got.Facts))
 	for _, f := range got.Facts {
 		f.Version = cmp.Or(f.Version, taxii.NoVersion)
@@ -201,7 +207,7 @@ func (s *session) now(root, id string) (*exchange.Collection, taxii.Collection, 
 	now := *s
 	now.x = s.a.access.Load()
 	who, err := now.x.caller(s.r)
-	if err == nil && who != s.who {
+	if err == nil && !who.Is(&s.who) {
 		err = taxiiserver.ErrUnauthorized
 	}
 	if err != nil {
@@ -219,6 +225,14 @@ func (s *session) writable(root, id string) (*exchange.Collection, error) {
 	return c, err
 }
 
+// ceiling is that of a collection, none where there is none of the name.
+func (a *API) ceiling(collection string) tlp.Level {
+	if c := a.access.Load().byName[collection]; c != nil {
+		return c.Ceiling
+	}
+	return tlp.None
+}
+
 // submission is what is kept of a request that added objects.
 type submission struct {
 	By     string       `json:"by"`
@@ -232,11 +246,13 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	if err != nil {
 		return nil, err
 	}
-	sub := submission{By: s.who, Status: taxii.Status{
+	sub := submission{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
 	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
 		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, SpecVersions: c.STIX, Objects: objects,
+		By: s.who.Member, Speaks: func(identity string) bool { return s.a.access.Load().register.Speaks(s.who.Member, identity) },
+		Ceiling: s.a.ceiling,
 	})
 	if err != nil {
 		return nil, closing(err)
@@ -295,7 +311,7 @@ func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, e
 			return nil, err
 		}
 	}
-	if !found || sub.By != s.who {
+	if !found || sub.By != s.who.Name() {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return s.status(&sub), nil

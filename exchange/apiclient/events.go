@@ -18,10 +18,24 @@ import (
 // is taken for dead.
 const silence = 45 * time.Second
 
-// Event is one server-sent event: a STIX bundle, and the id to resume behind it.
+// Event is one server-sent event: a STIX bundle, or the ids of objects that left the collection
+// because their label was raised, and the id to resume behind it.
 type Event struct {
-	ID     string
-	Bundle []byte
+	ID        string
+	Bundle    []byte
+	Withdrawn []string
+}
+
+// end completes an event of a kind from its data; without data there is none.
+func (e *Event) end(kind string, data []byte) error {
+	if kind != "withdrawn" {
+		e.Bundle = data
+		return nil
+	}
+	var w struct{ IDs []string }
+	err := json.Unmarshal(data, &w)
+	e.Withdrawn = w.IDs
+	return err
 }
 
 // Events calls each with the events of a collection, in order, as they come,
@@ -90,7 +104,8 @@ func (c *Client) stream(ctx context.Context, collection, from string, last *stri
 	alive := time.AfterFunc(silence, cancel)
 	defer alive.Stop()
 	in := bufio.NewReaderSize(res.Body, 64<<10)
-	e := new(Event)
+	e, kind := new(Event), ""
+	var data []byte
 	for {
 		line, err := readLine(in)
 		if err != nil {
@@ -101,19 +116,25 @@ func (c *Client) stream(ctx context.Context, collection, from string, last *stri
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch {
 		case len(line) == 0: // the event's end
-			if e.Bundle != nil {
-				if err := each(e); err != nil {
+			if data != nil {
+				err := e.end(kind, data)
+				if err == nil {
+					err = each(e)
+				}
+				if err != nil {
 					return taken, &ownError{err}
 				}
 			}
 			if e.ID != "" {
 				*last, taken = e.ID, true
 			}
-			e = new(Event)
+			e, kind, data = new(Event), "", nil
+		case string(field) == "event":
+			kind = string(value)
 		case string(field) == "id":
 			e.ID = string(value)
 		case string(field) == "data":
-			e.Bundle = append(e.Bundle, value...)
+			data = append(data, value...)
 		}
 	}
 }

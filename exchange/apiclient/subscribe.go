@@ -20,13 +20,15 @@ import (
 const maxBundle = 256 << 20
 
 // Block is one block of a collection as it came over NATS: a STIX bundle, or,
-// where Deleted is not empty, what was taken out of the collection.
+// where Deleted or Withdrawn is not empty, what was taken out of the collection: versions that
+// were deleted, and objects, by id and in all versions, whose label was raised.
 type Block struct {
 	Collection string
 	Number     uint64
 	Count      int
 	Bundle     []byte
 	Deleted    []exchange.Version
+	Withdrawn  []string
 }
 
 // Subscribe calls each with the blocks of a collection, in order, as they come,
@@ -94,11 +96,14 @@ func (c *Client) Subscribe(ctx context.Context, collection, from string, each fu
 				return fmt.Errorf("block %d of %s: %w", b.Number, collection, err)
 			}
 			if control := msg.Headers().Get("Tocsin-Control"); control != "" {
-				d, err := (&exchange.Block{Number: b.Number, Control: exchange.ControlKind(control)}).Deletion(b.Bundle)
+				d, err := (&exchange.Block{Number: b.Number, Control: exchange.ControlKind(control)}).Removal(b.Bundle)
 				if err != nil {
 					return fmt.Errorf("subscribe to %s: %w", collection, err)
 				}
-				b.Bundle, b.Deleted = nil, d.Objects
+				b.Bundle, b.Deleted = nil, d.Versions
+				for _, o := range d.Objects {
+					b.Withdrawn = append(b.Withdrawn, o.ID)
+				}
 			}
 			if err := each(b); err != nil {
 				return err

@@ -178,7 +178,7 @@ func (s *system) fanout(ctx context.Context, n int) (*arrivals, error) {
 	a := newArrivals(n)
 	for i := range members {
 		id := memberID(i)
-		token, err := s.Register.NewToken(ctx, "bench", id)
+		token, _, err := s.Register.NewToken(ctx, "bench", id, exchange.Token{})
 		if err != nil {
 			return nil, err
 		}

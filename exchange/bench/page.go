@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -62,7 +63,7 @@ type pages struct {
 }
 
 func (o *Options) pages(ctx context.Context, s *system, collection string) (*pages, error) {
-	token, err := s.Register.NewToken(ctx, "bench", "team")
+	token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (o *Options) posts(ctx context.Context) error {
 
 // post posts a version of n indicators, a thousand at a time.
 func (s *system) post(ctx context.Context, n, version int) (usage, error) {
-	token, err := s.Register.NewToken(ctx, "bench", "team")
+	token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 	if err != nil {
 		return usage{}, err
 	}
@@ -70,7 +70,7 @@ func (s *system) post(ctx context.Context, n, version int) (usage, error) {
 func (o *Options) lone(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
 		return o.during(ctx, dir, teamRegister, func(s *system) error {
-			token, err := s.Register.NewToken(ctx, "bench", "team")
+			token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 			if err != nil {
 				return err
 			}

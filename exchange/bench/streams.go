@@ -29,7 +29,7 @@ const streams = 5000
 func (o *Options) streams(ctx context.Context) error {
 	return o.temporary(func(dir string) error {
 		return o.during(ctx, dir, teamRegister, func(s *system) error {
-			token, err := s.Register.NewToken(ctx, "bench", "team")
+			token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 			if err != nil {
 				return err
 			}

@@ -151,7 +151,7 @@ func TestEventsEndWithTheRight(t *testing.T) {
 		t.Fatal(res, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if _, err := e.Register.RevokeTokens(t.Context(), "test", "cert-pl"); err != nil {
+	if _, err := e.Register.RevokeTokens(t.Context(), "test", "cert-pl", ""); err != nil {
 		t.Fatal(err)
 	}
 	post(t, e, "board", "cert-at", e.Token(t, "cert-at"), envelope(sample(1, version1, "")))

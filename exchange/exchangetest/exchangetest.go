@@ -101,7 +101,7 @@ func (e *Exchange) Token(t testing.TB, member string) string {
 	if member == exchange.Admin {
 		return e.AdminToken()
 	}
-	token, err := e.Register.NewToken(t.Context(), "test", member)
+	token, _, err := e.Register.NewToken(t.Context(), "test", member, exchange.Token{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // A request that takes its time is decided under the register of its end.
 func TestARightThatEndsWhileABodyComes(t *testing.T) {
 	for name, change := range map[string]func(e *exchangetest.Exchange){
-		"the token": func(e *exchangetest.Exchange) { _, _ = e.Register.RevokeTokens(t.Context(), "test", "cert-at") },
+		"the token": func(e *exchangetest.Exchange) { _, _ = e.Register.RevokeTokens(t.Context(), "test", "cert-at", "") },
 		"the right": func(e *exchangetest.Exchange) {
 			e.Apply(t, "collections: [{id: board, ceiling: amber, readers: all, writers: [dcu]}]")
 		},

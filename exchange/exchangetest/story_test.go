@@ -298,7 +298,7 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s: %d %v %s", name, status, h, body)
 		}
 	}
-	if _, err := e.Register.RevokeTokens(t.Context(), "test", "cert-at"); err != nil {
+	if _, err := e.Register.RevokeTokens(t.Context(), "test", "cert-at", ""); err != nil {
 		t.Fatal(err)
 	}
 	if status, _, _ := e.Do(t, "GET", path, "cert-at", at, ""); status != 401 {

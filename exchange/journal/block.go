@@ -35,6 +35,10 @@ func encodeHeader(b *exchange.Block) nats.Header {
 			h.Set(name, base64.StdEncoding.EncodeToString(bits))
 		}
 	}
+	if b.By != "" {
+		h.Set("Tocsin-By", b.By)
+		h.Set("Tocsin-Labels", base64.StdEncoding.EncodeToString(b.Labels))
+	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
 	h.Set("Tocsin-Feeds", strings.Join(b.Feeds, ","))
@@ -53,7 +57,7 @@ func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*
 		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
 		Control: exchange.ControlKind(h.Get("Tocsin-Control")),
 	}
-	var errs [7]error
+	var errs [8]error
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
 	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
 	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
@@ -61,11 +65,13 @@ func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*
 	b.Carried, errs[4] = exchange.ParseCarried(h.Get("Tocsin-Carried"))
 	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
 	b.New, errs[6] = base64.StdEncoding.DecodeString(h.Get("Tocsin-New"))
+	b.By = h.Get("Tocsin-By")
+	b.Labels, errs[7] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Labels"))
 	if feeds := h.Get("Tocsin-Feeds"); feeds != "" {
 		b.Feeds = strings.Split(feeds, ",")
 	}
 	err := errors.Join(errs[:]...)
-	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "")) {
+	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "") || b.By != "" && len(b.Labels) != b.Count) {
 		err = errors.New("its headers contradict each other")
 	}
 	if err != nil {
@@ -176,7 +182,7 @@ func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
 	}
 	n := 0
 	if b.Control != "" {
-		if _, err := b.Deletion(text); err != nil {
+		if _, err := b.Removal(text); err != nil {
 			return err
 		}
 	} else if err := stix.Objects(text, func(raw []byte) error { n++; _, err := stix.ParseHead(raw); return err }); err != nil {

@@ -38,8 +38,10 @@ const (
 	blocksPrefix   = "tocsin.c."
 	stateBucket    = "TOCSIN_STATE"
 	backfilledKey  = "backfilled"
+	usedPrefix     = "used."
 	statusBucket   = "TOCSIN_STATUS"
 	receiptsBucket = "TOCSIN_RECEIPTS"
+	heldBucket     = "TOCSIN_QUARANTINE"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -52,6 +54,7 @@ type Journal struct {
 	blocks           jetstream.Stream
 	state            jetstream.KeyValue
 	status, receipts texts
+	held             texts
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 
@@ -84,6 +87,9 @@ func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
 		return nil, err
 	}
 	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts", receiptsFor); err != nil {
+		return nil, err
+	}
+	if j.held, err = j.openTexts(ctx, heldBucket, "What is in quarantine, and what was decided about it", 0); err != nil {
 		return nil, err
 	}
 	if j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {

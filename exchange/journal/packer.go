@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -150,16 +151,27 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		return 1, nil
 	}
+	var out exchange.Removal
 	for _, x := range batch {
 		if b.Count >= maxObjects || len(p.raw) >= maxRaw || x.post != nil {
 			break
 		}
 		x.next = max(x.next, carriedGroups(b.Carried, x))
-		for x.next < len(x.share.Groups) && b.Count < maxObjects && len(p.raw) < maxRaw {
+		for x.next < len(x.share.Groups) && b.Count < maxObjects && len(p.raw) < maxRaw && len(out.Objects) < maxObjects {
+			g := x.share.Groups[x.next]
+			if len(g.Withdraw) > 0 && b.Count > 0 || len(g.Withdraw) == 0 && len(out.Objects) > 0 {
+				break // a control block holds nothing else
+			}
 			x.next++
-			b.Label = max(b.Label, x.share.Label)
 			b.Carried = setCarried(b.Carried, exchange.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
-			p.add(b, x.share.Groups[x.next-1])
+			if len(g.Withdraw) > 0 {
+				for _, id := range g.Withdraw {
+					out.Objects = append(out.Objects, exchange.Withdrawn{ID: id})
+				}
+				continue
+			}
+			b.Label = max(b.Label, x.share.Label)
+			p.add(b, g)
 			if i, ok := slices.BinarySearch(b.Feeds, x.feed); !ok {
 				b.Feeds = slices.Insert(b.Feeds, i, x.feed)
 			}
@@ -169,7 +181,12 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		finished++
 	}
-	if b.Count == 0 {
+	if len(out.Objects) > 0 {
+		b.Control = exchange.ControlWithdraw
+		if p.raw, err = json.Marshal(out); err != nil {
+			return 0, err
+		}
+	} else if b.Count == 0 {
 		return finished, nil // all of it was there already
 	}
 	if err := p.close(b, time.Time{}); err != nil {
@@ -182,6 +199,7 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 // else.
 func (p *packer) post(b *exchange.Block, x *parcel) error {
 	b.Control, b.Label = x.post.Control, max(b.Label, x.share.Label)
+	b.By, b.Labels = x.post.By, x.post.Labels
 	if b.Control != "" {
 		p.raw = append(p.raw[:0], x.post.Payload...)
 	}

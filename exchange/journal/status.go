@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,6 +57,54 @@ func (j *Journal) SetReceipt(ctx context.Context, id string, text []byte) error 
 // Receipt returns a receipt, and false where there is none, or none any more.
 func (j *Journal) Receipt(ctx context.Context, id string) ([]byte, bool, error) {
 	return j.receipts.get(ctx, id)
+}
+
+// SetUsed keeps when a credential was last used.
+func (j *Journal) SetUsed(ctx context.Context, key string, at time.Time) error {
+	if _, err := j.state.Put(ctx, usedPrefix+key, at.UTC().AppendFormat(nil, time.RFC3339)); err != nil {
+		return fmt.Errorf("write when a credential was used: %w", err)
+	}
+	return nil
+}
+
+// Used returns when a credential was last used, zero where that is not known.
+func (j *Journal) Used(ctx context.Context, key string) (at time.Time, err error) {
+	e, err := j.state.Get(ctx, usedPrefix+key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return at, nil
+	}
+	if err == nil {
+		err = at.UnmarshalText(e.Value())
+	}
+	if err != nil {
+		return at, fmt.Errorf("read when a credential was used: %w", err)
+	}
+	return at, nil
+}
+
+// SetQuarantined keeps a text about what is in quarantine under an id, on all nodes.
+func (j *Journal) SetQuarantined(ctx context.Context, id string, text []byte) error {
+	return j.held.set(ctx, id, text)
+}
+
+// Quarantined returns such a text, and false where there is none.
+func (j *Journal) Quarantined(ctx context.Context, id string) ([]byte, bool, error) {
+	return j.held.get(ctx, id)
+}
+
+// ListQuarantined lists the ids under which there is a text.
+func (j *Journal) ListQuarantined(ctx context.Context) (ids []string, err error) {
+	keys, err := j.held.kv.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", j.held.kv.Bucket(), err)
+	}
+	for key := range keys.Keys() {
+		if !strings.Contains(key, ".") { // else a part of a text
+			ids = append(ids, key)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 func (t texts) set(ctx context.Context, id string, text []byte) error {

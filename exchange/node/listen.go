@@ -180,10 +180,10 @@ func (n *Node) ensureAdmin(ctx context.Context) error {
 			return nil
 		}
 	}
-	if _, err := n.Register.RevokeTokens(ctx, exchange.Admin, exchange.Admin); err != nil {
+	if _, err := n.Register.RevokeTokens(ctx, exchange.Admin, exchange.Admin, exchange.OperatorToken); err != nil {
 		return err
 	}
-	if n.token, err = n.Register.NewToken(ctx, exchange.Admin, exchange.Admin); err != nil {
+	if n.token, _, err = n.Register.NewToken(ctx, exchange.Admin, exchange.Admin, exchange.Token{Name: exchange.OperatorToken}); err != nil {
 		return err
 	}
 	return writeFile(path, []byte(n.token+"\n"), 0o600)

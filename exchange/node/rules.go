@@ -70,6 +70,16 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	})
 }
 
+// complete gives ids to the collections that a register of an earlier version of Tocsin has not.
+func (n *Node) complete(ctx context.Context) error {
+	r := n.Register.Current()
+	if r.Version == 0 || !slices.ContainsFunc(r.Collections(), func(c exchange.Collection) bool { return c.UUID == "" }) {
+		return nil
+	}
+	_, err := n.Register.Change(ctx, exchange.Admin, func(*exchange.Register) error { return nil })
+	return err
+}
+
 // routing is the tables in force and the networks they were made with.
 type routing struct {
 	networks *constituency.Networks
@@ -152,7 +162,8 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 	case <-time.After(loginWait):
 		return broker.Login{}, false
 	}
-	if user == exchange.Admin || !n.api.Login(user, token) {
+	who, ok := n.api.Login(user, token)
+	if !ok || who.Member == exchange.Admin {
 		return broker.Login{}, false
 	}
 	l := broker.Login{Member: user}

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -31,6 +32,25 @@ func (b *builder) group(o *exchange.Observation) *exchange.Group {
 		h.sighting()
 	}
 	return h.g
+}
+
+// hostObjects lists the objects that a host's day is packaged as, in any profile and version,
+// but for those that are everybody's.
+func (b *builder) hostObjects(o *exchange.Observation) []string {
+	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String()}
+	ids := []string{
+		h.id("observed-data"), h.id("indicator"), h.id("sighting"),
+		h.relationshipID("indicates"), h.relationshipID("based-on"),
+	}
+	host := stix.AddressID(o.Address)
+	for i := range o.Contacts {
+		if o.Account == "" && o.Contacts[i].SrcPort != 0 {
+			n, _ := h.contact(host, &o.Contacts[i])
+			ids = append(ids, n.ID())
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // RelapseLabel marks the objects of a host that was seen again after it was reported clean.
@@ -91,18 +111,10 @@ func (h *hostDay) traffic(host string) []string {
 	if h.o.Account != "" || len(h.o.Contacts) == 0 || h.o.Contacts[0].SrcPort == 0 {
 		return nil
 	}
-	c := h.o.Contacts[0]
-	n := stix.NetworkTraffic{
-		SrcRef: host, SrcPort: c.SrcPort, DstPort: c.DstPort, Start: c.Time,
-		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(),
-	}
-	if len(n.Protocols) == 0 {
-		n.Protocols = []string{"tcp"}
-	}
+	n, called := h.contact(host, &h.o.Contacts[0])
 	var refs []string
-	if c.Dst.IsValid() {
-		n.DstRef = h.need(h.sinkhole(c.Dst))
-		refs = append(refs, n.DstRef)
+	if n.DstRef != "" {
+		refs = append(refs, h.need(called))
 	}
 	id, start := n.ID(), len(h.buf)
 	h.buf = n.Append(h.buf, id)
@@ -110,6 +122,22 @@ func (h *hostDay) traffic(host string) []string {
 	// Another feed may have seen the same contact: it has the same id there.
 	h.g.Objects[len(h.g.Objects)-1].Shared = true
 	return append(refs, id)
+}
+
+// contact is a contact of the host, and the address that it called.
+func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, called exchange.Object) {
+	n = stix.NetworkTraffic{
+		SrcRef: host, SrcPort: c.SrcPort, DstPort: c.DstPort, Start: c.Time,
+		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(),
+	}
+	if len(n.Protocols) == 0 {
+		n.Protocols = []string{"tcp"}
+	}
+	if c.Dst.IsValid() {
+		called = h.sinkhole(c.Dst)
+		n.DstRef = called.ID
+	}
+	return n, called
 }
 
 func (h *hostDay) observed(refs []string) {
@@ -143,10 +171,13 @@ func (h *hostDay) indicator() {
 	h.relate("indicates", h.indicatorID, h.malware)
 }
 
-func (h *hostDay) relate(typ, source, target string) {
-	id := stix.DerivedID("relationship", "address", h.address, "day", h.day, "operation", h.feed.Operation,
+func (h *hostDay) relationshipID(typ string) string {
+	return stix.DerivedID("relationship", "address", h.address, "day", h.day, "operation", h.feed.Operation,
 		"publisher", h.feed.Publisher, "relationship", typ)
-	start := len(h.buf)
+}
+
+func (h *hostDay) relate(typ, source, target string) {
+	id, start := h.relationshipID(typ), len(h.buf)
 	r := stix.Relationship{Common: h.common(id), Type: typ, Source: source, Target: target}
 	h.buf = r.Append(h.buf)
 	h.add(id, start)

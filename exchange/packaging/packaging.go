@@ -67,8 +67,15 @@ func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
 	for i := range in.Observations {
 		b.host(&in.Observations[i], &in.Decisions[in.Observations[i].Decision], in.Backfill)
 	}
+	for _, x := range in.Withdrawals {
+		s := b.share(x.Collection)
+		s.Groups = append(s.Groups, &exchange.Group{Withdraw: b.hostObjects(&in.Observations[x.Observation])})
+	}
 	list := make([]exchange.Share, 0, len(b.shares))
 	for _, s := range b.shares {
+		if ceiling := p.ceilings[s.Collection]; s.Label > ceiling {
+			return nil, fmt.Errorf("a record of feed %s gives collection %s TLP:%s, above its ceiling %s", p.feed.ID, s.Collection, s.Label, ceiling)
+		}
 		list = append(list, *s)
 	}
 	slices.SortFunc(list, func(x, y exchange.Share) int {

@@ -29,8 +29,6 @@ var projectObjects = []exchange.Object{
 	{ID: ExtensionID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + ExtensionID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 }
 
-func identityID(member string) string { return stix.DerivedID("identity", "member", member) }
-
 func locationID(publisher, country string) string {
 	return stix.DerivedID("location", "country", country, "publisher", publisher)
 }
@@ -56,7 +54,7 @@ func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, i
 }
 
 func identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
-	id := identityID(m.ID)
+	id := exchange.IdentityID(m.ID)
 	o, err := stix2.NewIdentity(m.Name, append(common(id, m.Created, m.Changed, label),
 		stix2.OptionClass(stix2.IdentityClassOrganization))...)
 	if err != nil {
@@ -69,7 +67,7 @@ func identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
 // and where to send people.
 func (p *Packager) buildStanding(publisher *exchange.Member) error {
 	f := p.feed
-	p.publisher = identityID(publisher.ID)
+	p.publisher = exchange.IdentityID(publisher.ID)
 	p.standing = append(p.standing, projectObjects...)
 	who, err := identity(publisher, tlp.Clear)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -39,26 +40,39 @@ func (s *Store) Networks(ctx context.Context, key string) ([]byte, error) {
 }
 
 // NewToken makes a credential for the member, or for exchange.Admin, and
-// returns it; only its hash is kept. Older ones stay valid.
-func (s *Store) NewToken(ctx context.Context, actor, member string) (string, error) {
-	token := "tocsin_" + rand.Text()
-	_, err := s.Change(ctx, actor, func(r *exchange.Register) error {
+// returns it; only its hash is kept. Older ones stay valid. of says what it is to be; without a
+// name it gets one.
+func (s *Store) NewToken(ctx context.Context, actor, member string, of exchange.Token) (token string, made exchange.Token, err error) {
+	token = "tocsin_" + rand.Text()
+	of.SHA256, of.Created = exchange.HashToken(token), time.Now().UTC().Truncate(time.Millisecond)
+	_, err = s.Change(ctx, actor, func(r *exchange.Register) error {
 		if member != exchange.Admin && r.Member(member) == nil {
 			return &Invalid{Problems: []string{fmt.Sprintf("there is no member %.60q", member)}}
 		}
-		r.Tokens[member] = append(r.Tokens[member], exchange.Token{
-			Name: fmt.Sprintf("token-%d", len(r.Tokens[member])+1), SHA256: exchange.HashToken(token), Created: time.Now().UTC().Truncate(time.Millisecond),
-		})
+		made = of
+		for n := len(r.Tokens[member]) + 1; made.Name == ""; n++ {
+			name := fmt.Sprintf("token-%d", n)
+			if !slices.ContainsFunc(r.Tokens[member], func(t exchange.Token) bool { return t.Name == name }) {
+				made.Name = name
+			}
+		}
+		r.Tokens[member] = append(r.Tokens[member], made)
 		return nil
 	})
-	return token, err
+	return token, made, err
 }
 
-// RevokeTokens takes all credentials of a member away. It returns how many.
-func (s *Store) RevokeTokens(ctx context.Context, actor, member string) (n int, err error) {
+// RevokeTokens takes credentials of a member away: the one of the name, or all where that is
+// "". It returns how many.
+func (s *Store) RevokeTokens(ctx context.Context, actor, member, name string) (n int, err error) {
 	_, err = s.Change(ctx, actor, func(r *exchange.Register) error {
-		n = len(r.Tokens[member])
-		delete(r.Tokens, member)
+		had := r.Tokens[member]
+		left := slices.DeleteFunc(slices.Clone(had), func(t exchange.Token) bool { return name == "" || t.Name == name })
+		if n = len(had) - len(left); len(left) == 0 {
+			delete(r.Tokens, member)
+		} else {
+			r.Tokens[member] = left
+		}
 		return nil
 	})
 	return n, err

@@ -24,6 +24,8 @@ type File struct {
 	Collections []exchange.Declared `yaml:"collections,omitempty"`
 	// Own are the exchange's own addresses: they are never taken for infected.
 	Own []netip.Prefix `yaml:"own,omitempty"`
+	// Quarantine names the persons, each as member/name, who read what is in quarantine.
+	Quarantine exchange.Names `yaml:"quarantine,omitempty"`
 	// TAXIIIDs are the UUIDs of collections by name. They are made once; a file
 	// that holds them brings them along to another exchange.
 	TAXIIIDs map[string]string `yaml:"taxii_ids,omitempty"`
@@ -50,7 +52,7 @@ func Export(r *exchange.Register) ([]byte, error) {
 	for _, c := range r.Collections() {
 		ids[c.ID] = c.UUID
 	}
-	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Own: r.Own, TAXIIIDs: ids})
+	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Own: r.Own, Quarantine: r.Quarantine, TAXIIIDs: ids})
 }
 
 // Apply brings the file into the register: what it names is added or replaced;
@@ -76,6 +78,10 @@ func (f *File) Apply(r *exchange.Register, prune bool, at time.Time) (diff []str
 	if (prune || f.Own != nil) && !slices.Equal(r.Own, f.Own) {
 		diff = append(diff, fmt.Sprintf("~ own %v → %v", r.Own, f.Own))
 		r.Own = f.Own
+	}
+	if (prune || f.Quarantine != nil) && !slices.Equal(r.Quarantine, f.Quarantine) {
+		diff = append(diff, fmt.Sprintf("~ quarantine %v → %v", r.Quarantine, f.Quarantine))
+		r.Quarantine = f.Quarantine
 	}
 	for _, name := range slices.Sorted(mapKeys(f.TAXIIIDs)) {
 		if id := f.TAXIIIDs[name]; r.UUIDs[name] != id {

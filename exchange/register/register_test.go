@@ -115,7 +115,7 @@ func TestWhatIsNotSoundIsRefusedWhole(t *testing.T) {
 		"profile":        {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, profile: all}]", "profile"},
 		"reader":         {"collections: [{id: c, ceiling: green, readers: [nobody]}]", "nobody"},
 		"clearance":      {"members: [{id: low, kind: csirt, clearance: green}]\ncollections: [{id: c, ceiling: amber, readers: [low]}]", "cleared"},
-		"red":            {"collections: [{id: c, ceiling: red}]", "ceiling"},
+		"red":            {"collections: [{id: c, ceiling: red}]", "persons"},
 		"unknown label":  {"members: [{id: x, kind: csirt, clearance: pink}]", "pink"},
 		"unknown key":    {"members: [{id: x, kind: csirt, colour: blue}]", "colour"},
 		"taxii id":       {"taxii_ids: {cert-at: not-a-uuid}", "UUIDv4"},

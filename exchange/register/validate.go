@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -68,8 +69,8 @@ func validate(r *exchange.Register) error {
 			c.text("member "+m.ID+": certificate", x)
 			if sum, ok := strings.CutPrefix(x, "sha256:"); ok && !validSum(sum) {
 				c.add("member %s: certificate %.80q: sha256: is followed by 64 hexadecimal digits in lower case", m.ID, x)
-			} else if !ok && !strings.Contains(x, "=") {
-				c.add("member %s: certificate %.80q is neither sha256:… nor a subject such as CN=taxii.example.org,O=Example", m.ID, x)
+			} else if kind, name, _ := strings.Cut(x, ":"); !ok && !strings.Contains(x, "=") && (name == "" || !slices.Contains([]string{"dns", "email", "uri"}, kind)) {
+				c.add("member %s: certificate %.80q is none of sha256:…, dns:…, email:…, uri:… or a subject such as CN=taxii.example.org,O=Example", m.ID, x)
 			}
 			if by := certificates[x]; by != "" {
 				c.add("members %s and %s have the same certificate %.80q", by, m.ID, x)
@@ -87,6 +88,10 @@ func validate(r *exchange.Register) error {
 	for i := range r.Declared {
 		c.declared(r, &r.Declared[i])
 	}
+	for _, p := range r.CheckPersons(r.Quarantine) {
+		c.add("quarantine: %s", p)
+	}
+	c.tokens(r)
 	for _, p := range r.Own {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			c.add("own: a prefix is not valid, or is an IPv4 prefix that is not written as one")
@@ -109,9 +114,35 @@ func validate(r *exchange.Register) error {
 	return &Invalid{Problems: slices.Compact(c.problems)}
 }
 
+// tokens checks credentials: names once each, scopes that there are.
+func (c *checker) tokens(r *exchange.Register) {
+	for member, list := range r.Tokens {
+		seen := make(map[string]bool)
+		for _, t := range list {
+			if seen[t.Name] {
+				c.add("member %s: two credentials are named %.60q", member, t.Name)
+			}
+			seen[t.Name] = true
+			if err := exchange.ValidID(t.Name); err != nil {
+				c.add("member %s: credential: %v", member, err)
+			}
+			if t.Person != "" && exchange.ValidID(t.Person) != nil {
+				c.add("member %s: credential %s: person: %v", member, t.Name, exchange.ValidID(t.Person))
+			}
+			for _, s := range t.Scopes {
+				if !slices.Contains(exchange.Scopes(), s) {
+					c.add("member %s: credential %s: scope %.40q is not one of read, publish, feedback, admin", member, t.Name, s)
+				} else if s == exchange.ScopeAdmin && member != exchange.Admin {
+					c.add("member %s: credential %s: the scope admin is the operator's", member, t.Name)
+				}
+			}
+		}
+	}
+}
+
 // names checks that ids are well-formed, and one collection's each.
 func (c *checker) names(r *exchange.Register) {
-	taken := map[string]string{exchange.Admin: "the operator", exchange.Unclaimed: "a collection", "quarantine": "a collection", "all": "every member"}
+	taken := map[string]string{exchange.Admin: "the operator", exchange.Unclaimed: "a collection", exchange.Quarantine: "a collection", "all": "every member"}
 	take := func(what, id string) {
 		if err := exchange.ValidID(id); err != nil {
 			c.add("%s: %v", what, err)
@@ -164,6 +195,11 @@ func (c *checker) member(m *exchange.Member) {
 		c.add("member %s: no clearance", m.ID)
 	}
 	c.text("member "+m.ID+": name", m.Name)
+	for _, id := range m.Identities {
+		if typ, err := stix.ParseID(id); err != nil || typ != "identity" {
+			c.add("member %s: identities: %.80q is not the id of a STIX identity", m.ID, id)
+		}
+	}
 	for _, x := range m.Constituency.Countries {
 		if !exchange.ValidCountry(x) {
 			c.add("member %s: country %.20q is not two letters (ISO 3166-1)", m.ID, x)
@@ -237,8 +273,18 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 }
 
 func (c *checker) declared(r *exchange.Register, d *exchange.Declared) {
-	if !d.Ceiling.Valid() || d.Ceiling == tlp.Red {
-		c.add("collection %s: ceiling must be one of clear, green, amber, amber+strict", d.ID)
+	switch {
+	case !d.Ceiling.Valid():
+		c.add("collection %s: ceiling must be one of clear, green, amber, amber+strict, red", d.ID)
+	case d.Ceiling == tlp.Red && len(d.Persons) == 0:
+		c.add("collection %s: red is for individuals: name its readers as persons, each as member/name", d.ID)
+	case d.Ceiling == tlp.Red && len(d.Readers) > 0:
+		c.add("collection %s: what is red has no readers but its persons", d.ID)
+	case d.Ceiling < tlp.Red && len(d.Persons) > 0:
+		c.add("collection %s: persons are named for the ceiling red only; readers are members", d.ID)
+	}
+	for _, p := range r.CheckPersons(d.Persons) {
+		c.add("collection %s: %s", d.ID, p)
 	}
 	if d.Floor > d.Ceiling {
 		c.add("collection %s: its floor %s is above its ceiling %s", d.ID, d.Floor, d.Ceiling)

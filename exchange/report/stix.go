@@ -274,7 +274,10 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 
 // finish adds what all events of an object have in common.
 func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
-	d.Label = max(d.Label, s.spread[o.ID])
+	if d.Label = max(d.Label, s.spread[o.ID]); d.Label > tlp.Red {
+		to.problem(rowError(o.line, "object_marking_refs", "it stands in a context that is marked with what is no TLP marking known here"))
+		return
+	}
 	if d.Malware == "" {
 		d.set("malware", "name", scalar(o.malware))
 	}

@@ -25,11 +25,14 @@ type writer struct {
 	entries map[objectID]entry
 	older   map[olderKey]span
 	marks   map[markKey]bits
-	first   int64 // date_added of the block that is being added, 0 for none
-	facts   block // of it
-	types   []typed
-	h       *head
-	name    string // of the collection
+	stand   map[string]*standing // by key
+	// withdrew is the stamp of a block that withdraws objects.
+	withdrew int64
+	first    int64 // date_added of the block that is being added, 0 for none
+	facts    block // of it
+	types    []typed
+	h        *head
+	name     string // of the collection
 }
 
 // olderKey names a version that is not the latest.
@@ -52,7 +55,7 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
-	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits)}
+	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
 	if indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
@@ -96,6 +99,9 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))
 	}
+	for key, s := range w.stand {
+		w.set([]byte(key), s.append(nil))
+	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {
 			w.del(key)
@@ -117,6 +123,9 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	w.v.advance(func() {
 		if h != nil {
 			w.v.heads[w.c] = h
+			if w.withdrew > 0 {
+				w.v.withdrawn[w.c] = w.withdrew
+			}
 			if c := w.v.changed[w.name]; c != nil {
 				close(c)
 				delete(w.v.changed, w.name)
@@ -210,6 +219,9 @@ func (w *writer) block(b *exchange.Block) error {
 		if err == nil && n < b.Count {
 			p.add(&w.facts, raw)
 			err = w.object(brief, place{w.first, n}, news.has(n))
+			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
+				err = w.posted(brief, b.By, b.Labels[n])
+			}
 		}
 		n++
 	})

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // control does what a control block says.
@@ -15,12 +16,13 @@ func (w *writer) control(b *exchange.Block) error {
 	if err != nil {
 		return err
 	}
-	d, err := b.Deletion(text)
+	d, err := b.Removal(text)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro())
-	for i, o := range d.Objects {
+	first := b.AddedFirst.UnixMicro()
+	w.locate(b.Number, b.Sequence, first)
+	for i, o := range d.Versions {
 		id, ok := versionID(o)
 		if !ok {
 			return fmt.Errorf("%w: deletion %d has no id", errContent, i)
@@ -29,6 +31,44 @@ func (w *writer) control(b *exchange.Block) error {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
+	for i, o := range d.Objects {
+		id, ok := parseID([]byte(o.ID))
+		if !ok {
+			return fmt.Errorf("%w: withdrawal %d has no id", errContent, i)
+		}
+		if err := w.withdraw(id, o); err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	if len(d.Objects) > 0 {
+		w.set(blockKey('w', w.c, first), text)
+		w.withdrew = first
+	}
+	return nil
+}
+
+// withdraw takes an object out in all its versions, and keeps its label.
+func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		list, err := versions(w.r, w.c, id)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if err := w.remove(id, e.version); err != nil {
+				return err
+			}
+		}
+	}
+	if o.Label == 0 {
+		return nil
+	}
+	s, err := w.standing(id)
+	if err != nil {
+		return err
+	}
+	s.label, s.newest = tlp.Level(o.Label), later(s.newest, versionOf(o.Version))
+	w.set(standingKey(id), s.append(nil))
 	return nil
 }
 

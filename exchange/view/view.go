@@ -99,15 +99,16 @@ type View struct {
 	text    []byte
 	packing packing
 
-	mu      sync.Mutex // guards what is below
-	numbers map[string]uint32
-	highest uint32 // of the numbers
-	heads   map[uint32]*head
-	broken  map[string]error
-	intake  uint64
-	blocks  uint64
-	moved   chan struct{}            // closed and replaced when a sequence moves
-	changed map[string]chan struct{} // by collection that is waited for; closed when it changes
+	mu        sync.Mutex // guards what is below
+	numbers   map[string]uint32
+	highest   uint32 // of the numbers
+	heads     map[uint32]*head
+	broken    map[string]error
+	intake    uint64
+	blocks    uint64
+	moved     chan struct{}            // closed and replaced when a sequence moves
+	changed   map[string]chan struct{} // by collection that is waited for; closed when it changes
+	withdrawn map[uint32]int64         // the stamp of the last block that withdrew objects
 }
 
 // head is where a collection ends.
@@ -137,7 +138,7 @@ func Open(opt Options) (*View, error) {
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
-		changed: make(map[string]chan struct{}),
+		changed: make(map[string]chan struct{}), withdrawn: make(map[uint32]int64),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
@@ -180,6 +181,16 @@ func (v *View) load() (err error) {
 	}
 	err = v.each('z', func(name string, value []byte) error {
 		v.broken[name] = errors.New(string(value))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = v.each('w', func(name string, _ []byte) error {
+		if len(name) != 12 {
+			return ErrDamaged
+		}
+		v.withdrawn[binary.BigEndian.Uint32([]byte(name))] = firstOf([]byte(name)) // the last of each stays
 		return nil
 	})
 	if err != nil {

@@ -225,15 +225,15 @@ func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
 // deletion makes b a control block that deletes some versions, some of which are
 // not there any more.
 func deletion(r *rapid.T, m *model, b *exchange.Block) {
-	var d exchange.Deletion
+	var d exchange.Removal
 	for range rapid.IntRange(1, 3).Draw(r, "versions") {
 		if len(m.all) == 0 {
 			break
 		}
 		o := rapid.SampledFrom(m.all).Draw(r, "deleted")
-		d.Objects = append(d.Objects, o.named())
+		d.Versions = append(d.Versions, o.named())
 		if rapid.IntRange(0, 4).Draw(r, "twice") == 0 {
-			d.Objects = append(d.Objects, o.named())
+			d.Versions = append(d.Versions, o.named())
 		}
 		m.remove(o.key())
 	}

@@ -27,9 +27,12 @@ const (
 	Amber
 	AmberStrict
 	Red
+	// Unknown is no label: it is what a marking that is known to nobody here, and can
+	// forbid anything, counts for. It stands above all labels.
+	Unknown
 )
 
-var names = [...]string{None: "", Clear: "clear", Green: "green", Amber: "amber", AmberStrict: "amber+strict", Red: "red"}
+var names = [...]string{None: "", Clear: "clear", Green: "green", Amber: "amber", AmberStrict: "amber+strict", Red: "red", Unknown: "unknown"}
 
 // Levels lists every label, least strict first.
 func Levels() []Level { return []Level{Clear, Green, Amber, AmberStrict, Red} }

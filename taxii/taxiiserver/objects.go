@@ -69,6 +69,9 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 		return nil, nil, err
 	}
 	c.dates(p, at)
+	if p.NoStore {
+		c.w.Header().Set("Cache-Control", "no-store")
+	}
 	return p, at, nil
 }
 

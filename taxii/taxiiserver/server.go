@@ -100,6 +100,8 @@ type Page struct {
 	// More is set where more may follow, behind Reached.
 	More    bool
 	Reached time.Time
+	// NoStore forbids everybody to keep it.
+	NoStore bool
 }
 
 // Fact is what a manifest says of an object; Version is as the object has it:

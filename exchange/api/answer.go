@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/report"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// request is one request under /v1 with its caller.
+type request struct {
+	*http.Request
+	w      http.ResponseWriter
+	x      *access
+	caller exchange.Caller
+}
+
+// apiError is an error that callers may know.
+type apiError struct {
+	Title       string   `json:"title"`
+	Description string   `json:"description,omitempty"`
+	Problems    []string `json:"problems,omitempty"`
+	HTTPStatus  string   `json:"http_status"`
+	status      int
+}
+
+func (e *apiError) Error() string { return e.Title + ": " + e.Description }
+
+func fail(status int, title, format string, args ...any) *apiError {
+	return &apiError{Title: title, Description: fmt.Sprintf(format, args...), HTTPStatus: strconv.Itoa(status), status: status}
+}
+
+// fail is the one place that maps errors to answers under /v1.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *apiError
+	var invalid *register.Invalid
+	var file *report.FileError
+	switch {
+	case errors.As(err, &e):
+	case errors.As(err, &invalid):
+		e = fail(http.StatusUnprocessableEntity, "The register would not be sound", "Nothing was changed")
+		e.Problems = invalid.Problems
+	case errors.As(err, &file):
+		e = fail(http.StatusUnprocessableEntity, "Nothing can be read of it", "%s", file.Error())
+	case errors.Is(err, taxiiserver.ErrUnauthorized):
+		w.Header().Add("WWW-Authenticate", `Basic realm="tocsin", charset="UTF-8"`)
+		e = fail(http.StatusUnauthorized, "Unauthorized", "Send your member id and token by HTTP Basic, or the token as Bearer")
+	case errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, exchange.ErrNoFeed):
+		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
+	case errors.Is(err, exchange.ErrKeyReused):
+		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
+	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable):
+		w.Header().Set("Retry-After", "2")
+		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
+	case r.Context().Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded): // the caller is gone, or the exchange is stopping
+		w.Header().Set("Retry-After", "2")
+		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
+	default:
+		a.Log.Error("request failed", "method", r.Method, "route", r.Pattern, "error", err)
+		e = fail(http.StatusInternalServerError, "Internal error", "The server's log says more")
+	}
+	writeJSON(w, e.status, e)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"title":"Internal error","http_status":"500"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(text)+1))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // a caller that is gone is no error of ours
+}

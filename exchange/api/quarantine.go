@@ -1,0 +1,81 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// Decision is what the operator decides about what is in quarantine.
+type Decision struct {
+	// Label releases it under that label; none rejects it.
+	Label  tlp.Level `json:"label,omitempty"`
+	Reason string    `json:"reason"`
+}
+
+// quarantine lists what is and was in quarantine, without content: GET /v1/quarantine, with ?all
+// also what was decided about.
+func (a *API) quarantine(r *request) (any, error) {
+	ids, err := a.Journal.ListQuarantined(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	list := []*exchange.Held{}
+	for _, id := range ids {
+		if strings.Contains(id, "-") {
+			continue // content
+		}
+		h, err := a.Poster.Held(r.Context(), id)
+		if errors.Is(err, exchange.ErrNotHeld) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.Decision == "" || r.flag("all") {
+			list = append(list, h)
+		}
+	}
+	return list, nil
+}
+
+func (a *API) held(r *request) (any, error) {
+	h, err := a.Poster.Held(r.Context(), r.PathValue("held"))
+	if errors.Is(err, exchange.ErrNotHeld) {
+		err = taxiiserver.ErrNotFound
+	}
+	return h, err
+}
+
+// decide releases or rejects: POST /v1/quarantine/{id} with a Decision.
+func (a *API) decide(r *request) (any, error) {
+	text, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	var want Decision
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&want); err != nil || strings.TrimSpace(want.Reason) == "" {
+		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason is wanted: %v`, err)
+	}
+	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, func(id string) (*exchange.Collection, error) {
+		if c := a.access.Load().byName[id]; c != nil {
+			return c, nil
+		}
+		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
+	})
+	switch {
+	case errors.Is(err, exchange.ErrNotHeld):
+		return nil, taxiiserver.ErrNotFound
+	case errors.Is(err, exchange.ErrLabel):
+		return nil, fail(http.StatusConflict, "Refused", "%v", err)
+	}
+	return h, err
+}

@@ -1,0 +1,39 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+func (a *API) opened() bool {
+	if a.Open == nil {
+		return true
+	}
+	select {
+	case <-a.Open:
+		return true
+	default:
+		return false
+	}
+}
+
+func (a *API) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+}
+
+func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	if err := a.Ready(ctx); err != nil {
+		a.Log.Warn("not ready", "error", err)
+		a.notReady(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func (a *API) notReady(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "2")
+	writeJSON(w, http.StatusServiceUnavailable, fail(http.StatusServiceUnavailable, "Not ready", "Journal and view are not in step; the server's log says more"))
+}

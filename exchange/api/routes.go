@@ -1,0 +1,154 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// maxBody bounds request bodies, but for a publisher's rows, which stream.
+const maxBody = 256 << 20
+
+// streams is the bound of a body that has none.
+const streams = -1
+
+// Route is an endpoint that is not TAXII's.
+type Route struct {
+	// Pattern is the method and the path, as http.ServeMux has them.
+	Pattern string
+	// Scope is what a credential must be good for; "" for any credential.
+	Scope exchange.Scope
+	// Public asks for no credential, or looks at it by itself.
+	Public bool
+
+	handle func(a *API, r *request) (any, error)
+	plain  func(a *API, w http.ResponseWriter, r *http.Request) // instead
+	body   int64
+}
+
+// Routes lists every endpoint but TAXII's: who may do what is decided by this table and, where a
+// path names a thing, by the register.
+func Routes() []Route {
+	return []Route{
+		{Pattern: "POST /v1/feeds/{feed}/events", Scope: exchange.ScopePublish, handle: (*API).publish, body: streams},
+		{Pattern: "GET /v1/receipts/{receipt}", Scope: exchange.ScopePublish, handle: (*API).readReceipt},
+		{Pattern: "GET /v1/feeds", Scope: exchange.ScopePublish, handle: (*API).feeds},
+		{Pattern: "GET /v1/feeds/{feed}", Scope: exchange.ScopePublish, handle: (*API).feed},
+		{Pattern: "POST /v1/clean", Scope: exchange.ScopeFeedback, handle: (*API).clean},
+		{Pattern: "POST /v1/lint", handle: (*API).lint, body: maxLint},
+		{Pattern: "GET /v1/self", handle: (*API).self},
+		{Pattern: "GET /v1/explain", Scope: exchange.ScopeRead, handle: (*API).explain},
+		{Pattern: "GET /v1/members", Scope: exchange.ScopeRead, handle: (*API).members},
+		{Pattern: "GET /v1/members/{member}", Scope: exchange.ScopeRead, handle: (*API).member},
+		{Pattern: "GET /v1/collections", Scope: exchange.ScopeRead, handle: (*API).listCollections},
+		{Pattern: "GET /v1/collections/{collection}", Scope: exchange.ScopeRead, handle: (*API).showCollection},
+		{Pattern: "GET /v1/collections/{collection}/verify", Scope: exchange.ScopeRead, handle: (*API).verify},
+		{Pattern: "GET /v1/collections/{collection}/withdrawn", Scope: exchange.ScopeRead, handle: (*API).withdrawn},
+		{Pattern: "POST /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).subscription},
+		{Pattern: "GET /v1/collections/{collection}/events", Public: true, plain: (*API).events},
+		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export},
+		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply},
+		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
+		{Pattern: "PUT /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).setNetworks},
+		{Pattern: "GET /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).tokens},
+		{Pattern: "POST /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).newToken},
+		{Pattern: "DELETE /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
+		{Pattern: "DELETE /v1/members/{member}/tokens/{token}", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
+		{Pattern: "GET /v1/quarantine", Scope: exchange.ScopeAdmin, handle: (*API).quarantine},
+		{Pattern: "GET /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).held},
+		{Pattern: "POST /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).decide},
+		{Pattern: "GET /metrics", Scope: exchange.ScopeAdmin, handle: (*API).metrics},
+		{Pattern: "GET /healthz", Public: true, plain: (*API).healthz},
+		{Pattern: "GET /readyz", Public: true, plain: (*API).readyz},
+	}
+}
+
+// handler is what answers a route.
+func (a *API) handler(route *Route) http.Handler {
+	h := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if route.plain != nil {
+			route.plain(a, w, req)
+			return
+		}
+		out, err := a.call(route, w, req)
+		if err != nil {
+			a.fail(w, req, err)
+		} else if out != nil {
+			writeJSON(w, http.StatusOK, out)
+		}
+	}))
+	switch route.body {
+	case 0:
+		return http.MaxBytesHandler(h, maxBody)
+	case streams:
+		return h
+	}
+	return http.MaxBytesHandler(h, route.body)
+}
+
+// call has a route answer what it returns as JSON, or by itself where that is nil.
+func (a *API) call(route *Route, w http.ResponseWriter, req *http.Request) (any, error) {
+	x := a.access.Load()
+	if x == nil {
+		return nil, taxiiserver.ErrUnavailable
+	}
+	who, err := x.caller(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case who.Member == exchange.Anybody:
+		return nil, taxiiserver.ErrUnauthorized
+	case route.Scope == exchange.ScopeAdmin && who.Member != exchange.Admin: // others learn nothing of what is there
+		return nil, fail(http.StatusForbidden, "Forbidden", "This is for the operator of the exchange")
+	case route.Scope != "" && !who.May(route.Scope):
+		return nil, fail(http.StatusForbidden, "Forbidden", "This credential is not good for %s", route.Scope)
+	}
+	a.uses.note(req.Context(), &who)
+	return route.handle(a, &request{Request: req, w: w, x: x, caller: who})
+}
+
+// Handler returns everything that the exchange answers over HTTP.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, route := range Routes() {
+		mux.Handle(route.Pattern, a.handler(&route))
+	}
+	unknown := Route{handle: func(*API, *request) (any, error) { return nil, taxiiserver.ErrNotFound }}
+	mux.Handle("/v1/", a.handler(&unknown))
+	return a.Metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.hygiene(w, r)
+		switch mine := own(r.URL.Path); {
+		case !a.opened() && r.URL.Path == "/readyz":
+			a.notReady(w)
+		case !a.opened() && r.URL.Path != "/healthz":
+			if mine {
+				a.fail(w, r, taxiiserver.ErrUnavailable)
+			} else {
+				a.taxii.Error(w, r, taxiiserver.ErrUnavailable)
+			}
+		case mine:
+			mux.ServeHTTP(w, r)
+		default:
+			a.taxii.ServeHTTP(w, r)
+		}
+	}), mux)
+}
+
+// hygiene sets the headers that every answer has. There is no CORS: no page of another
+// site reads anything here.
+func (a *API) hygiene(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if r.TLS != nil || strings.HasPrefix(a.PublicURL, "https://") {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// own reports whether a path is one of ours and not TAXII's, which takes any
+// number of slashes and answers every unknown path.
+func own(path string) bool {
+	return strings.HasPrefix(path, "/v1/") || path == "/healthz" || path == "/readyz" || path == "/metrics"
+}

@@ -1,0 +1,367 @@
+package exchangetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/taxii"
+)
+
+// labelled is the register of these tests: collections of each ceiling that members write to.
+const labelled = `
+members:
+  - {id: cert-at, kind: csirt, clearance: red, constituency: {countries: [AT]}, identities: [identity--00000000-0000-4000-8000-0000000000aa]}
+  - {id: cert-pl, kind: csirt, clearance: amber+strict, constituency: {countries: [PL]}}
+  - {id: isp-one, kind: network-owner, clearance: amber, constituency: {asns: [64511], prefixes: ["240.1.0.0/16"]}}
+  - {id: dcu, kind: publisher, clearance: red}
+feeds:
+  - {id: rustock, publisher: dcu, operation: rustock, malware: {name: Rustock}, default_tlp: amber, allow_reserved: true}
+collections:
+  - {id: low, ceiling: green, floor: clear, readers: all, writers: all}
+  - {id: mid, ceiling: amber, floor: clear, readers: all, writers: all}
+  - {id: room, ceiling: red, floor: red, persons: [cert-at/eva, admin/otto], writers: all}
+quarantine: [cert-at/eva]
+`
+
+const (
+	green   = `,"object_marking_refs":["marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"]`
+	amber   = `,"object_marking_refs":["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"]`
+	red     = `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`
+	unknown = `,"object_marking_refs":["marking-definition--00000000-0000-4000-8000-00000000acac","marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"]`
+
+	version2 = "2026-01-02T00:00:00.000Z"
+	version3 = "2026-01-03T00:00:00.000Z"
+)
+
+// member is one who writes and reads.
+type member struct {
+	t     *testing.T
+	e     *exchangetest.Exchange
+	id    string
+	token string
+}
+
+func as(t *testing.T, e *exchangetest.Exchange, id string) member {
+	return member{t, e, id, e.Token(t, id)}
+}
+
+// add posts one object and returns why it was refused, "" where it was not.
+func (m member) add(collection, object string) string {
+	m.t.Helper()
+	st := post(m.t, m.e, collection, m.id, m.token, envelope(object))
+	if len(st.Failures) > 0 {
+		return st.Failures[0].Message
+	}
+	return ""
+}
+
+// has lists the versions of sample n in a collection.
+func (m member) has(collection string, n int) (list []string) {
+	m.t.Helper()
+	path := fmt.Sprintf("/exchange/collections/%s/objects/indicator--%08d-0000-4000-8000-%012d/versions/", collection, n, n)
+	code, _, text := m.e.Do(m.t, "GET", path, m.id, m.token, "", "Accept", taxii.MediaType)
+	var got taxii.Versions
+	if code == http.StatusOK && json.Unmarshal([]byte(text), &got) != nil {
+		m.t.Fatal(text)
+	}
+	return got.Versions
+}
+
+func TestOnlyTheCreatorLowersALabel(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
+	if why := at.add("mid", sample(1, version1, amber)); why != "" {
+		t.Fatal(why)
+	}
+	for what, why := range map[string]string{
+		"the same version, unmarked":                          pl.add("low", sample(1, version1, "")),
+		"a newer version":                                     pl.add("mid", sample(1, version2, green)),
+		"an unmarked one by its creator, of the same version": at.add("low", sample(1, version1, green)),
+		"a relationship that refers to it":                    at.add("low", strings.NewReplacer(`"type":"indicator"`, `"type":"relationship"`, "indicator--", "relationship--", `"pattern":"[ipv4-addr:value = '198.51.100.1']","pattern_type":"stix","valid_from":"2026-01-01T00:00:00Z"`, `"relationship_type":"related-to","source_ref":"indicator--00000001-0000-4000-8000-000000000001","target_ref":"indicator--00000001-0000-4000-8000-000000000001"`).Replace(sample(7, version1, green))),
+	} {
+		if why == "" {
+			t.Errorf("%s was taken", what)
+		}
+	}
+	if got := at.has("low", 1); got != nil {
+		t.Fatal("low has", got)
+	}
+	if why := at.add("low", sample(1, version2, green)); why != "" {
+		t.Fatal("its creator may lower it:", why)
+	}
+	// From now on it is green for everybody.
+	if why := pl.add("low", sample(1, version2, "")); why != "" {
+		t.Error(why)
+	}
+	// What one relays, of a creator who is no member, it cannot lower; who speaks for the creator can.
+	const vendor = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000aa"`
+	if why := pl.add("mid", sample(2, version1, amber+vendor)); why != "" {
+		t.Fatal(why)
+	}
+	if pl.add("low", sample(2, version2, green+vendor)) == "" {
+		t.Error("who is not the creator has lowered a label")
+	}
+	if why := at.add("low", sample(2, version3, green+vendor)); why != "" {
+		t.Error(why)
+	}
+	if at.add("mid", sample(2, "2026-01-04T00:00:00.000Z", green+`,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000bb"`)) == "" {
+		t.Error("the creator has changed")
+	}
+}
+
+func TestRaisingALabelWithdraws(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
+	told := make(chan []string, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = client(e, pl.id, pl.token).Events(ctx, "low", "", "", func(ev *apiclient.Event) error {
+			if ev.Withdrawn != nil {
+				told <- ev.Withdrawn
+			}
+			return nil
+		})
+	}()
+	go func() {
+		_ = client(e, pl.id, pl.token).Subscribe(ctx, "low", "", func(b *apiclient.Block) error {
+			if b.Withdrawn != nil {
+				told <- b.Withdrawn
+			}
+			return nil
+		})
+	}()
+	for n := range 3 {
+		if why := at.add("low", sample(n, version1, green)); why != "" {
+			t.Fatal(why)
+		}
+	}
+	// Somebody else's word does not count.
+	if pl.add("mid", sample(1, version2, amber)) == "" || pl.add("mid", sample(1, version1, amber)) != "" {
+		t.Error("cert-pl may relay what is there, and version nothing of others")
+	}
+	if got := pl.has("low", 1); len(got) != 1 {
+		t.Fatal("low has", got)
+	}
+	if why := at.add("mid", sample(1, version2, amber)); why != "" {
+		t.Fatal(why)
+	}
+	// Refused where it is posted, and withdrawn all the same.
+	if why := at.add("low", sample(2, version2, amber)); !strings.Contains(why, "AMBER") {
+		t.Error(why)
+	}
+	for n, want := range [][]int{{1, 0}, {0, 2}, {0, 0}} {
+		if low, mid := pl.has("low", n), pl.has("mid", n); len(low) != want[0] || len(mid) != want[1] {
+			t.Errorf("%d: low has %v, mid %v", n, low, mid)
+		}
+	}
+	for n := 1; n <= 2; n++ {
+		if pl.add("low", sample(n, version1, green)) == "" {
+			t.Error("what was withdrawn came back")
+		}
+	}
+	ids := func(n int) string { return fmt.Sprintf("indicator--%08d-0000-4000-8000-%012d", n, n) }
+	seen := make(map[string]int)
+	for range 4 { // both, over both ways
+		select {
+		case list := <-told:
+			seen[strings.Join(list, " ")]++
+		case <-time.After(10 * time.Second):
+			t.Fatal("who had them was not told:", seen)
+		}
+	}
+	if seen[ids(1)] != 2 || seen[ids(2)] != 2 {
+		t.Error(seen)
+	}
+	if _, _, text := e.Do(t, "GET", "/v1/collections/low/withdrawn", pl.id, pl.token, ""); !strings.Contains(text, ids(1)) || !strings.Contains(text, ids(2)) {
+		t.Error(text)
+	}
+	cancel()
+	// A view that is made anew says the same.
+	whole(t, e, "low")
+	dir := e.Dir
+	e.Stop(t)
+	if err := node.Rebuild(dir); err != nil {
+		t.Fatal(err)
+	}
+	e = exchangetest.Open(t, dir)
+	at.e, pl.e = e, e
+	if got := pl.has("low", 1); got != nil {
+		t.Error("after a rebuild low has", got)
+	}
+	if pl.add("low", sample(1, version1, green)) == "" || pl.add("mid", sample(1, version3, amber)) == "" {
+		t.Error("a rebuild has forgotten whose it is, and its label")
+	}
+}
+
+func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	isp, at := as(t, e, "isp-one"), as(t, e, "cert-at")
+	const rows = "ip,timestamp,cc,asn,port,tlp\n240.1.0.1,2026-03-19T%s:00:00Z,AT,64511,4711,%s\n"
+	e.Publish(t, "rustock", fmt.Sprintf(rows, "10", ""))
+	of := func(m member) int {
+		var got struct{ Objects []json.RawMessage }
+		_, _, text := e.Do(t, "GET", "/exchange/collections/"+m.id+"/objects/?match[type]=observed-data,sighting,indicator,relationship,network-traffic&match[version]=all", m.id, m.token, "", "Accept", taxii.MediaType)
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(text)
+		}
+		n := 0
+		for _, o := range got.Objects {
+			if !strings.Contains(string(o), `"remediates"`) {
+				n++
+			}
+		}
+		return n
+	}
+	if isp, at := of(isp), of(at); isp == 0 || isp != at {
+		t.Fatal(isp, at)
+	}
+	if r := e.Publish(t, "rustock", fmt.Sprintf(rows, "11", "amber+strict")); r.Withheld != 1 || r.Collections["cert-at"] != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if n := of(isp); n != 0 {
+		t.Errorf("isp-one still has %d objects of a host that is amber+strict now", n)
+	}
+	if of(at) == 0 {
+		t.Error("cert-at has nothing")
+	}
+	_, _, text := e.Do(t, "GET", "/v1/collections/isp-one/withdrawn", isp.id, isp.token, "")
+	if !strings.Contains(text, "observed-data--") || !strings.Contains(text, "network-traffic--") {
+		t.Error(text)
+	}
+	whole(t, e, "isp-one")
+}
+
+func TestRedIsReadByNamedPersonsOnly(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	at := as(t, e, "cert-at")
+	if why := at.add("room", sample(1, version1, red)); why != "" {
+		t.Fatal(why)
+	}
+	person := func(member, name string) string {
+		token, _, err := e.Register.NewToken(t.Context(), "test", member, exchange.Token{Person: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	for _, c := range []struct {
+		user, token string
+		want        int
+	}{
+		{"cert-at", person("cert-at", "eva"), 200},
+		{exchange.Admin, person(exchange.Admin, "otto"), 200},
+		{"cert-at", at.token, 403}, // it writes there, so it may know of it
+		{"cert-at", person("cert-at", "adam"), 403},
+		{"cert-pl", person("cert-pl", "eva"), 403},
+		{exchange.Admin, e.AdminToken(), 403},
+	} {
+		code, h, text := e.Do(t, "GET", "/exchange/collections/room/objects/", c.user, c.token, "", "Accept", taxii.MediaType)
+		if code != c.want || (code == 200) != strings.Contains(text, "indicator--") {
+			t.Errorf("%s: %d %.200s", c.user, code, text)
+		}
+		if code == 200 && (h.Get("Cache-Control") != "no-store" || h.Get("ETag") != "") {
+			t.Error(h)
+		}
+		if code, _, _ := eventStatus(t, e, c.user, c.token, "room", ""); code != 404 {
+			t.Errorf("%s gets an event stream of what is red: %d", c.user, code)
+		}
+		if code, _, text := e.Do(t, "POST", "/v1/collections/room/subscription", c.user, c.token, ""); code == 200 {
+			t.Errorf("%s gets what is red over NATS: %s", c.user, text)
+		}
+	}
+	if why := at.add("mid", sample(2, version1, red)); !strings.Contains(why, "RED") {
+		t.Error(why)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	at, pl, admin := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, exchange.Admin)
+	report := strings.NewReplacer(`"type":"indicator"`, `"type":"report"`, "indicator--", "report--", `"pattern":"[ipv4-addr:value = '198.51.100.1']","pattern_type":"stix","valid_from":"2026-01-01T00:00:00Z"`,
+		`"name":"R","published":"2026-01-01T00:00:00Z","object_refs":["indicator--00000002-0000-4000-8000-000000000002"]`).Replace(sample(9, version1, unknown))
+	if why := pl.add("mid", sample(1, version1, unknown)); !strings.Contains(why, "quarantine") || !strings.Contains(why, "acac") {
+		t.Fatal(why)
+	}
+	st := post(t, e, "mid", pl.id, pl.token, envelope(report, sample(2, version1, green)))
+	if st.FailureCount != 2 {
+		t.Errorf("what a report with an unknown marking refers to was taken: %+v", st)
+	}
+	held := func(query string) (list []exchange.Held) {
+		_, _, text := e.Do(t, "GET", "/v1/quarantine"+query, admin.id, admin.token, "")
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			t.Fatal(text)
+		}
+		slices.SortFunc(list, func(a, b exchange.Held) int { return strings.Compare(a.Object, b.Object) })
+		return list
+	}
+	list := held("")
+	if len(list) != 3 || list[0].By != "cert-pl" || list[0].Collection != "mid" {
+		t.Fatalf("%+v", list)
+	}
+	if pl.add("mid", sample(1, version1, unknown)); len(held("")) != 3 {
+		t.Error("held twice")
+	}
+	// It goes nowhere meanwhile, not by another version or another collection either.
+	if pl.add("mid", sample(1, version1, amber)) == "" {
+		t.Error("what is in quarantine came in another way")
+	}
+	eva, _, err := e.Register.NewToken(t.Context(), "test", "cert-at", exchange.Token{Person: "eva"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, text := e.Do(t, "GET", "/exchange/collections/quarantine/objects/", "cert-at", eva, "", "Accept", taxii.MediaType); strings.Count(text, `"id":"indicator--`) != 2 {
+		t.Error(text)
+	}
+	decide := func(id, body string, want int) {
+		t.Helper()
+		if code, _, text := e.Do(t, "POST", "/v1/quarantine/"+id, admin.id, admin.token, body); code != want {
+			t.Errorf("%d %s", code, text)
+		}
+	}
+	decide(list[0].ID, `{"label":"green","reason":"looked at"}`, 409) // it is marked amber as well
+	decide(list[0].ID, `{"label":"amber"}`, 400)
+	decide(list[0].ID, `{"label":"amber","reason":"a statement of thanks"}`, 200)
+	decide(list[0].ID, `{"label":"amber","reason":"again"}`, 404)
+	decide(list[2].ID, `{"reason":"nobody knows what it means"}`, 200)
+	if got := pl.has("mid", 1); len(got) != 1 {
+		t.Error("what was released is not there", got)
+	}
+	if why := pl.add("mid", report); !strings.Contains(why, "rejected") || !strings.Contains(why, "nobody knows") {
+		t.Error(why)
+	}
+	if why := pl.add("low", sample(1, version1, unknown)); !strings.Contains(why, "quarantine") {
+		t.Error("released into one collection is released into all:", why)
+	}
+	if all := held("?all"); len(all) != 5 { // and what came in between
+		t.Error(all)
+	}
+	// What nobody knows the meaning of raises a label too.
+	if why := at.add("low", sample(5, version1, green)); why != "" {
+		t.Error(why)
+	}
+	if why := at.add("mid", sample(5, version2, unknown)); !strings.Contains(why, "quarantine") || at.has("low", 5) != nil {
+		t.Error(why, at.has("low", 5))
+	}
+	whole(t, e, "low")
+	if code, _, _ := e.Do(t, "GET", "/v1/quarantine", at.id, at.token, ""); code != 403 {
+		t.Error(code)
+	}
+	if _, err := e.Register.Change(t.Context(), "test", func(r *exchange.Register) error {
+		r.Quarantine = []string{"cert-pl/paul"}
+		return nil
+	}); err == nil || errors.Is(err, exchange.ErrClosed) {
+		t.Error("who is not cleared for red reads quarantine")
+	}
+}

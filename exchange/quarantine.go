@@ -1,0 +1,204 @@
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Quarantine is the collection of what is marked in a way that is not known here. The
+// operator releases or rejects it; its content is for the persons named for it.
+const Quarantine = "quarantine"
+
+// Held is an object in quarantine, without its content.
+type Held struct {
+	// ID names it: of the hash of its bytes, its collection and who added it.
+	ID         string    `json:"id"`
+	Object     string    `json:"object"`
+	Version    time.Time `json:"version,omitzero"`
+	By         string    `json:"by"`
+	Collection string    `json:"collection"`
+	Reason     string    `json:"reason"`
+	At         time.Time `json:"at"`
+	// Least is the highest label of those that are known of it.
+	Least tlp.Level `json:"least,omitempty"`
+	// Decision is "" until the operator has decided: Released or Rejected.
+	Decision  string    `json:"decision,omitempty"`
+	Label     tlp.Level `json:"label,omitempty"`
+	DecidedBy string    `json:"decided_by,omitempty"`
+	DecidedAt time.Time `json:"decided_at,omitzero"`
+	Why       string    `json:"why,omitempty"`
+}
+
+// The decisions about what is in quarantine.
+const (
+	Released = "released"
+	Rejected = "rejected"
+)
+
+// QuarantineLog keeps what is in quarantine, on all nodes. journal.Journal is the one there is.
+type QuarantineLog interface {
+	SetQuarantined(ctx context.Context, id string, text []byte) error
+	Quarantined(ctx context.Context, id string) (text []byte, found bool, err error)
+	ListQuarantined(ctx context.Context) (ids []string, err error)
+}
+
+// ErrNotHeld means that there is nothing of the id in quarantine, or that it was decided about.
+var ErrNotHeld = errors.New("there is nothing of this id that waits in quarantine")
+
+// contentKey is where the bytes of an object in quarantine are kept.
+func contentKey(id string) string { return id + "-content" }
+
+// hold puts a candidate into quarantine. Its error is a refusal that says so.
+func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *candidate) error {
+	sum := sha256.Sum256([]byte(a.By + "\n" + collection + "\n" + string(c.raw)))
+	id := hex.EncodeToString(sum[:16])
+	have, err := p.Held(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotHeld):
+	case err != nil:
+		return err
+	case have.Decision == Rejected:
+		return refusal("it was in quarantine as " + id + " and the operator has rejected it: " + have.Why)
+	case have.Decision == Released:
+		return refusal("it was in quarantine as " + id + " and the operator has released it under TLP:" + have.Label.String())
+	default:
+		return refusal(waits(id, have.Reason))
+	}
+	if c.reason == "" {
+		c.reason = "an earlier version is in quarantine"
+	}
+	h := &Held{
+		ID: id, Object: c.head.ID, Version: c.version.Version, By: a.By, Collection: collection, Reason: c.reason,
+		At: time.Now().UTC().Truncate(time.Millisecond), Least: c.head.KnownLabel(),
+	}
+	if err := p.Quarantine.SetQuarantined(ctx, contentKey(id), c.raw); err != nil {
+		return err
+	}
+	if err := p.setHeld(ctx, h); err != nil {
+		return err
+	}
+	done, err := p.turn(ctx, Quarantine)
+	if err != nil {
+		return err
+	}
+	defer done()
+	had, err := p.View.Has(Quarantine, c.version)
+	if err != nil {
+		return err
+	}
+	if had {
+		return refusal(waits(id, c.reason))
+	}
+	post := &Post{
+		Share: Share{Collection: Quarantine, Label: tlp.Red, Groups: []*Group{{Objects: []Object{{ID: c.head.ID, Raw: c.raw}}}}},
+		By:    p.Seal.Member(a.By), Labels: []byte{c.known},
+	}
+	if _, err := p.write(ctx, post); err != nil {
+		return err
+	}
+	return refusal(waits(id, c.reason))
+}
+
+func waits(id, reason string) string {
+	return "it waits in quarantine as " + id + " for the operator to decide: " + reason
+}
+
+func (p *Poster) setHeld(ctx context.Context, h *Held) error {
+	text, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return p.Quarantine.SetQuarantined(ctx, h.ID, text)
+}
+
+// Held returns what is or was in quarantine under an id, or ErrNotHeld.
+func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
+	text, found, err := p.Quarantine.Quarantined(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	h := new(Held)
+	if !found || json.Unmarshal(text, h) != nil || h.ID != id {
+		return nil, ErrNotHeld
+	}
+	return h, nil
+}
+
+// Decide releases what is in quarantine to the collection that it was meant for, under a
+// label that is at least the highest that is known of it, or with tlp.None rejects it.
+// collection returns it while it is there.
+func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, collection func(id string) (*Collection, error)) (*Held, error) {
+	h, err := p.Held(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if h.Decision != "" {
+		return nil, ErrNotHeld
+	}
+	h.Decision, h.Label, h.DecidedBy, h.DecidedAt, h.Why = Rejected, label, by, time.Now().UTC().Truncate(time.Millisecond), why
+	if label != tlp.None {
+		h.Decision = Released
+		if err := p.release(ctx, h, collection); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.setHeld(ctx, h); err != nil {
+		return nil, err
+	}
+	_, err = p.Delete(ctx, func() (*Collection, error) { return collection(Quarantine) }, h.Object, func(all []Version) (list []Version) {
+		for _, v := range all {
+			if v.Version.Equal(h.Version) {
+				list = append(list, v)
+			}
+		}
+		return list
+	})
+	if errors.Is(err, ErrNoVersion) {
+		err = nil
+	}
+	return h, err
+}
+
+// ErrLabel means that something can't be released under the label that was said.
+var ErrLabel = errors.New("not under this label")
+
+func (p *Poster) release(ctx context.Context, h *Held, collection func(id string) (*Collection, error)) error {
+	if h.Label < h.Least {
+		return fmt.Errorf("%w: it is marked TLP:%s besides, and only its creator can lower that", ErrLabel, h.Least)
+	}
+	raw, found, err := p.Quarantine.Quarantined(ctx, contentKey(h.ID))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return ErrNotHeld
+	}
+	out := make([]Outcome, 1)
+	c, err := examine(raw, []string{"2.0", "2.1"}, &out[0])
+	if err != nil {
+		return fmt.Errorf("release %s: %w", h.ID, err)
+	}
+	if c.label = h.Label; c.head.Modified != "" {
+		c.known = byte(h.Label)
+	}
+	a := &Addition{By: h.By, Collection: func() (*Collection, error) { return collection(h.Collection) }}
+	release, err := p.claim(ctx, []string{c.head.ID})
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := p.store(ctx, a, h.Collection, []*candidate{c}, out); err != nil {
+		return err
+	}
+	if out[0].Problem != "" {
+		return fmt.Errorf("%w: %s", ErrLabel, out[0].Problem)
+	}
+	return nil
+}

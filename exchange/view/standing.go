@@ -1,0 +1,205 @@
+package view
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// What members add has one standing on the whole exchange, whatever the collections that it
+// is in: who added it first, its label, its newest version.
+
+// standing is the value of a 'g' key.
+type standing struct {
+	label       tlp.Level
+	newest      version
+	by          string
+	collections []uint32 // that were ever given it
+}
+
+func standingKey(id objectID) []byte {
+	return appendType(append([]byte{'g'}, id.uuid[:]...), id.typ, "")
+}
+
+func (s *standing) append(b []byte) []byte {
+	b = append(append(b, byte(s.label)), s.newest[:]...)
+	b = append(binary.AppendUvarint(b, uint64(len(s.by))), s.by...)
+	for _, c := range s.collections {
+		b = binary.AppendUvarint(b, uint64(c))
+	}
+	return b
+}
+
+func decodeStanding(b []byte) (*standing, error) {
+	s := new(standing)
+	if len(b) < 13 {
+		return nil, ErrDamaged
+	}
+	s.label = tlp.Level(b[0])
+	copy(s.newest[:], b[1:])
+	b = b[13:]
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, ErrDamaged
+	}
+	s.by, b = string(b[size:size+int(n)]), b[size+int(n):]
+	for len(b) > 0 {
+		c, size := binary.Uvarint(b)
+		if size <= 0 {
+			return nil, ErrDamaged
+		}
+		s.collections, b = append(s.collections, uint32(c)), b[size:]
+	}
+	return s, nil
+}
+
+func later(a, b version) version {
+	if bytes.Compare(a[:], b[:]) < 0 {
+		return b
+	}
+	return a
+}
+
+func readStanding(r pebble.Reader, id objectID) (*standing, bool, error) {
+	value, found, err := get(r, standingKey(id))
+	if err != nil || !found {
+		return nil, false, err
+	}
+	s, err := decodeStanding(value)
+	return s, err == nil, err
+}
+
+// standing returns an object's standing as it is before the block; a new one where it has none.
+func (w *writer) standing(id objectID) (*standing, error) {
+	s, known, err := readStanding(w.r, id)
+	if err != nil || known {
+		return s, err
+	}
+	return new(standing), nil
+}
+
+// stands notes that a member has added an object, under a label as a block says it.
+func (w *writer) stands(id objectID, ver version, by string, label byte) error {
+	key := standingKey(id)
+	s := w.stand[string(key)]
+	if s == nil {
+		var err error
+		if s, err = w.standing(id); err != nil {
+			return err
+		}
+		if s.by == "" {
+			s.by = by
+		}
+		w.stand[string(key)] = s
+	}
+	if label&exchange.Relayed == 0 {
+		s.label = tlp.Level(label)
+	}
+	s.newest = later(s.newest, ver)
+	if !slices.Contains(s.collections, w.c) {
+		s.collections = append(s.collections, w.c)
+	}
+	return nil
+}
+
+// posted is stands for a scanned object.
+func (w *writer) posted(b stix.Brief, by string, label byte) error {
+	id, _ := scannedID(b) // it was read before
+	ver, err := scannedVersion(b)
+	if err == nil {
+		err = w.stands(id, ver, by, label)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
+	}
+	return nil
+}
+
+// Standing returns what the exchange knows of an object that members have added, nil
+// where none has.
+func (v *View) Standing(text string) (*exchange.Standing, error) {
+	id, ok := parseID([]byte(text))
+	if !ok || id.String() != text {
+		return nil, nil
+	}
+	s, known, err := readStanding(v.db, id)
+	if err != nil || !known {
+		return nil, err
+	}
+	out := &exchange.Standing{By: s.by, Label: s.label, Newest: s.newest.time()}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name, c := range v.numbers {
+		if slices.Contains(s.collections, c) {
+			out.Collections = append(out.Collections, name)
+		}
+	}
+	slices.Sort(out.Collections)
+	return out, nil
+}
+
+// Creator returns the created_by_ref of the newest version that a collection has of an
+// object, "" where it has none.
+func (v *View) Creator(ctx context.Context, collection, id string) (string, error) {
+	p, err := v.Page(ctx, collection, Query{Limit: 1, IDs: []string{id}})
+	if err != nil || p.Count == 0 {
+		return "", err
+	}
+	h, err := stix.ParseHead(p.Raw[0])
+	return h.CreatedByRef, err
+}
+
+// Withdrawal is what left a collection at a time because its label was raised.
+type Withdrawal struct {
+	At  time.Time `json:"at"`
+	IDs []string  `json:"ids"`
+}
+
+// Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
+// limit times.
+func (v *View) Withdrawn(collection string, after time.Time, limit int) (list []Withdrawal, err error) {
+	c, known := v.number(collection)
+	from := int64(0)
+	if !after.IsZero() {
+		from = after.UnixMicro() + 1
+	}
+	if !known || !v.withdrew(c, from) {
+		return nil, nil
+	}
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: blockKey('w', c, from), UpperBound: collectionKey('w', c+1)})
+	if err != nil {
+		return nil, fmt.Errorf("read view: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok && len(list) < limit; ok = it.Next() {
+		var r exchange.Removal
+		if err := json.Unmarshal(it.Value(), &r); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		one := Withdrawal{At: micros(firstOf(it.Key()))}
+		for _, o := range r.Objects {
+			one.IDs = append(one.IDs, o.ID)
+		}
+		list = append(list, one)
+	}
+	return list, it.Error()
+}
+
+// withdrew tells whether anything was withdrawn from a collection at a time or later: thousands
+// of readers ask again and again.
+func (v *View) withdrew(c uint32, from int64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.withdrawn[c] >= max(from, 1)
+}
