@@ -25,6 +25,8 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// What is kept in memory.
 	Memory Memory `yaml:"memory"`
+	// Who did what, and who was given what.
+	Audit Audit `yaml:"audit"`
 	// Messages on standard error.
 	Log Log `yaml:"log"`
 }
@@ -73,6 +75,12 @@ type Memory struct {
 	Cache Size `yaml:"cache"`
 }
 
+// Audit is the section audit.
+type Audit struct {
+	// How many days the audit is kept, apart from the data; 0 for ever.
+	KeepDays uint `yaml:"keep_days"`
+}
+
 // Log is the section log.
 type Log struct {
 	// debug, info, warn or error.
@@ -88,6 +96,7 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
 		NATS:   NATS{Listen: "127.0.0.1:6122"},
 		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
+		Audit:  Audit{KeepDays: 400},
 		Log:    Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

@@ -124,6 +124,8 @@ type Admission struct {
 	// decided is in the log. Who holds it for writing, and has waited for Settle,
 	// knows that nothing is on its way under older rules.
 	Gate *sync.RWMutex
+	// Tell, where it is set, is told for the audit of what is withheld and withdrawn.
+	Tell func(AuditEntry)
 
 	rules  atomic.Pointer[Rules]
 	mu     sync.Mutex

@@ -245,6 +245,9 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 		return nil, err
 	}
 	f.last = sequence
+	if f.a.Tell != nil {
+		d.in.audit(f.a.Tell)
+	}
 	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
 	for _, list := range []map[netip.Addr]bool{d.addresses, d.called} {
 		for a := range list {

@@ -77,6 +77,8 @@ type Poster struct {
 	Quarantine QuarantineLog
 	// Fatal is told of an error after which nothing more may be written.
 	Fatal func(error)
+	// Tell, where it is set, is told for the audit of what is withdrawn and quarantined.
+	Tell func(AuditEntry)
 	// Gate is Admission's, and held in the same way.
 	Gate *sync.RWMutex
 

@@ -84,6 +84,7 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 	if err := p.setHeld(ctx, h); err != nil {
 		return err
 	}
+	p.tell(AuditEntry{Action: AuditQuarantined, Member: a.By, Collection: collection, Count: 1, Detail: id + ": " + c.reason})
 	done, err := p.turn(ctx, Quarantine)
 	if err != nil {
 		return err

@@ -118,14 +118,14 @@ func (p *Poster) withdraw(ctx context.Context, a *Addition, to string, c *candid
 		if a.Ceiling(id) >= c.label || id == Quarantine {
 			continue
 		}
-		if err := p.withdrawFrom(ctx, id, c, id == to); err != nil {
+		if err := p.withdrawFrom(ctx, a, id, c, id == to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Poster) withdrawFrom(ctx context.Context, collection string, c *candidate, always bool) error {
+func (p *Poster) withdrawFrom(ctx context.Context, a *Addition, collection string, c *candidate, always bool) error {
 	done, err := p.turn(ctx, collection)
 	if err != nil {
 		return err
@@ -139,8 +139,20 @@ func (p *Poster) withdrawFrom(ctx context.Context, collection string, c *candida
 	if err != nil {
 		return err
 	}
-	_, err = p.write(ctx, &Post{Share: Share{Collection: collection, Label: tlp.Clear}, Control: ControlWithdraw, Payload: payload})
-	return err
+	if _, err = p.write(ctx, &Post{Share: Share{Collection: collection, Label: tlp.Clear}, Control: ControlWithdraw, Payload: payload}); err != nil {
+		return err
+	}
+	p.tell(AuditEntry{
+		Action: AuditWithdrawn, Member: a.By, Collection: collection, Count: int64(len(list)),
+		Detail: fmt.Sprintf("%s is TLP:%s now", c.head.ID, strings.ToUpper(c.label.String())),
+	})
+	return nil
+}
+
+func (p *Poster) tell(e AuditEntry) {
+	if p.Tell != nil {
+		p.Tell(e)
+	}
 }
 
 // aboveCeiling says why a collection does not take a label.

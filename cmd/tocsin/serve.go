@@ -58,7 +58,7 @@ func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
 	opt := node.Options{
 		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key, ClientCA: conf.TLS.ClientCA,
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
-		Memory: int64(conf.Memory.Budget),
+		Memory: int64(conf.Memory.Budget), KeepAudit: time.Duration(conf.Audit.KeepDays) * 24 * time.Hour, BehindProxy: conf.HTTP.BehindProxy,
 	}
 	if opt.NATS == config.NoListen {
 		opt.NATS = ""

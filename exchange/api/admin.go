@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -66,6 +67,9 @@ func (a *API) apply(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !out.DryRun && len(out.Diff) > 0 {
+		a.tell(r.Request, &r.caller, changed(next.Version, "%s", strings.Join(out.Diff, "; ")))
+	}
 	out.Version, out.Warnings = next.Version, register.Warnings(next)
 	if out.Diff == nil {
 		out.Diff = []string{}
@@ -114,5 +118,6 @@ func (a *API) setNetworks(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.tell(r.Request, &r.caller, changed(reg.Version, "networks table of %d prefixes", n))
 	return &Networks{Prefixes: n, Version: reg.NetworksKey}, nil
 }

@@ -30,6 +30,9 @@ type Journal interface {
 	// SetUsed keeps when a credential was last used.
 	SetUsed(ctx context.Context, key string, at time.Time) error
 	Used(ctx context.Context, key string) (time.Time, error)
+	exchange.Auditor
+	// VerifyAudit walks the audit's chain.
+	VerifyAudit(ctx context.Context) (records int, err error)
 	// ListQuarantined lists what quarantine has texts of.
 	ListQuarantined(ctx context.Context) (ids []string, err error)
 }
@@ -53,6 +56,8 @@ type Parts struct {
 	// PublicURL is where callers reach the exchange, without a slash at its
 	// end; "" takes each request's own host.
 	PublicURL string
+	// BehindProxy says that X-Forwarded-For tells where requests come from.
+	BehindProxy bool
 	// NATS is where members connect, "" where they cannot.
 	NATS    func() string
 	Metrics *Metrics

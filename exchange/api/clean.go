@@ -93,6 +93,7 @@ func (a *API) clean(r *request) (any, error) {
 			taken[i] = taken[i] || some[i]
 		}
 	}
+	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditCleaned, Feed: report.Feed, Count: int64(len(hosts))})
 	out := new(CleanAnswer)
 	for i, ok := range taken {
 		if ok {

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -68,16 +69,16 @@ func (a *API) events(w http.ResponseWriter, req *http.Request) {
 
 // followed returns the stream's collection, if the caller may read it under the
 // register in force.
-func (x *access) followed(req *http.Request) (*exchange.Collection, error) {
+func (x *access) followed(req *http.Request) (*exchange.Collection, exchange.Caller, error) {
 	who, err := x.caller(req)
 	if err != nil {
-		return nil, err
+		return nil, who, err
 	}
 	c, err := x.readable(who, req.PathValue("collection"), exchange.WayEvents)
 	if err != nil && who.Member == exchange.Anybody {
 		err = taxiiserver.ErrUnauthorized
 	}
-	return c, err
+	return c, who, err
 }
 
 func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
@@ -85,13 +86,14 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	if x == nil {
 		return taxiiserver.ErrUnavailable
 	}
-	c, err := x.followed(req)
+	c, who, err := x.followed(req)
+	if errors.Is(err, taxiiserver.ErrUnauthorized) {
+		a.failedLogin(x, req)
+	}
 	if err != nil {
 		return err
 	}
-	if who, err := x.caller(req); err == nil {
-		a.uses.note(req.Context(), &who)
-	}
+	a.uses.note(req.Context(), &who)
 	at, err := a.startEvents(req, c)
 	if err != nil {
 		return err
@@ -106,7 +108,7 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	}
 	// The id alone: whoever is cut before the first event resumes from here too.
 	if out.write([]byte("retry: 1000\nid: " + at.String() + "\n\n")) {
-		a.follow(req, out, c, at)
+		a.follow(req, &who, out, c, at)
 	}
 	return nil
 }
@@ -114,7 +116,7 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 // follow writes events until the reader is gone or may not read any more. The
 // right is looked at behind each read, so that nothing goes out that came in
 // after it had ended.
-func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection, at place) {
+func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter, c *exchange.Collection, at place) {
 	seen := ""
 	for {
 		changed, state := a.View.Changed(c.ID), a.View.State(c.ID)
@@ -142,7 +144,9 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 			return
 		}
 		x := a.access.Load()
-		if now, err := x.followed(req); err != nil || now.UUID != c.UUID {
+		now, who, err := x.followed(req)
+		if err != nil || now.UUID != c.UUID {
+			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Way: exchange.WayEvents, Collection: c.ID})
 			out.bye("you may not read this collection any more")
 			return
 		}
@@ -156,6 +160,9 @@ func (a *API) follow(req *http.Request, out *eventWriter, c *exchange.Collection
 		}
 		if next != nil && next.data != nil {
 			at.after = next.last
+			a.tell(req, &who, exchange.AuditEntry{
+				Action: exchange.AuditRead, Way: exchange.WayEvents, Collection: c.ID, First: next.first, Last: next.last, Count: int64(next.count),
+			})
 			if !out.write([]byte("id: "+at.String()+"\n"), next.data) {
 				return
 			}

@@ -53,6 +53,9 @@ func (a *API) publish(r *request) (any, error) {
 		return nil, err
 	}
 	a.Metrics.receipt(&in.receipt)
+	if !in.dry {
+		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditPublished, Feed: in.feed, Count: in.receipt.Rows})
+	}
 	if in.replayed > 0 && in.replayed == in.settled {
 		r.w.Header().Set("Idempotent-Replayed", "true")
 	}

@@ -76,6 +76,8 @@ func (a *API) decide(r *request) (any, error) {
 		return nil, taxiiserver.ErrNotFound
 	case errors.Is(err, exchange.ErrLabel):
 		return nil, fail(http.StatusConflict, "Refused", "%v", err)
+	case err == nil:
+		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditAction(h.Decision), Collection: h.Collection, Count: 1, Detail: h.ID + ": " + h.Why})
 	}
 	return h, err
 }

@@ -56,6 +56,9 @@ func Routes() []Route {
 		{Pattern: "POST /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).newToken},
 		{Pattern: "DELETE /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
 		{Pattern: "DELETE /v1/members/{member}/tokens/{token}", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
+		{Pattern: "GET /v1/audit", Scope: exchange.ScopeAdmin, handle: (*API).audit},
+		{Pattern: "GET /v1/audit/given", Scope: exchange.ScopeAdmin, handle: (*API).given},
+		{Pattern: "GET /v1/audit/verify", Scope: exchange.ScopeAdmin, handle: (*API).verifyAudit},
 		{Pattern: "GET /v1/quarantine", Scope: exchange.ScopeAdmin, handle: (*API).quarantine},
 		{Pattern: "GET /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).held},
 		{Pattern: "POST /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).decide},
@@ -95,14 +98,18 @@ func (a *API) call(route *Route, w http.ResponseWriter, req *http.Request) (any,
 		return nil, taxiiserver.ErrUnavailable
 	}
 	who, err := x.caller(req)
-	switch {
-	case err != nil:
+	if err != nil {
+		a.failedLogin(x, req)
 		return nil, err
-	case who.Member == exchange.Anybody:
+	}
+	if who.Member == exchange.Anybody {
 		return nil, taxiiserver.ErrUnauthorized
-	case route.Scope == exchange.ScopeAdmin && who.Member != exchange.Admin: // others learn nothing of what is there
-		return nil, fail(http.StatusForbidden, "Forbidden", "This is for the operator of the exchange")
-	case route.Scope != "" && !who.May(route.Scope):
+	}
+	if route.Scope != "" && !who.May(route.Scope) {
+		a.tell(req, &who, exchange.AuditEntry{Action: exchange.AuditRefused, Detail: route.Pattern})
+		if route.Scope == exchange.ScopeAdmin && who.Member != exchange.Admin {
+			return nil, fail(http.StatusForbidden, "Forbidden", "This is for the operator of the exchange")
+		}
 		return nil, fail(http.StatusForbidden, "Forbidden", "This credential is not good for %s", route.Scope)
 	}
 	a.uses.note(req.Context(), &who)

@@ -39,12 +39,13 @@ type tail struct {
 	done chan struct{}
 	// low and high bound the since of those whose event it is: from low on and
 	// below high.
-	low, high int64
-	data      []byte // without its id; nil where nothing is there
-	last      time.Time
-	more      bool // the next one is there already
-	err       error
-	size      int // as it is counted
+	low, high   int64
+	data        []byte // without its id; nil where nothing is there
+	first, last time.Time
+	count       int
+	more        bool // the next one is there already
+	err         error
+	size        int // as it is counted
 }
 
 var errUnfinished = errors.New("the event was not read to its end")
@@ -97,7 +98,7 @@ func (e *tail) fill(collection string, read func() (*view.Page, error)) error {
 	}
 	e.low, e.high, e.more = page.Low, page.High, page.More
 	if page.Count > 0 {
-		e.data, e.last = eventData(collection, page), page.Last
+		e.data, e.first, e.last, e.count = eventData(collection, page), page.First, page.Last, page.Count
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -53,6 +54,7 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 	}
 	who, err := x.caller(r)
 	if err != nil {
+		b.a.failedLogin(x, r)
 		return nil, err
 	}
 	b.a.uses.note(r.Context(), &who)
@@ -143,6 +145,7 @@ func (s *session) find(root, id string) (*exchange.Collection, taxii.Collection,
 		if r, ok := s.resource(root, c); ok {
 			return c, r, nil
 		}
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Way: exchange.WayTAXII, Collection: c.ID})
 	}
 	return nil, taxii.Collection{}, taxiiserver.ErrNotFound
 }
@@ -191,6 +194,9 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	}
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
+	}
+	if got.Count > 0 && s.r.Method != http.MethodHead {
+		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
 	}
 	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
 	p.Facts = make([]taxiiserver.Fact, 0, len(got.Facts))
@@ -272,6 +278,10 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		sub.Status.Successes = append(sub.Status.Successes, d)
 		sub.Status.SuccessCount++
 	}
+	s.a.tell(s.r, &s.who, exchange.AuditEntry{
+		Action: exchange.AuditPosted, Way: exchange.WayTAXII, Collection: c.ID, Count: int64(sub.Status.SuccessCount),
+		Detail: fmt.Sprintf("status %s, %d refused", sub.Status.ID, sub.Status.FailureCount),
+	})
 	text, err := json.Marshal(&sub)
 	if err != nil {
 		return nil, err
@@ -339,6 +349,9 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 	}, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
 	if errors.Is(err, exchange.ErrNoVersion) {
 		return taxiiserver.ErrNotFound
+	}
+	if err == nil {
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: id, Detail: clip(object)})
 	}
 	return closing(err)
 }

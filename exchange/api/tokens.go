@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -74,6 +75,7 @@ func (a *API) newToken(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditCredential, Detail: "made " + member + " " + made.Name})
 	return &Token{Member: member, Name: made.Name, Token: token}, nil
 }
 
@@ -97,5 +99,6 @@ func (a *API) revokeTokens(r *request) (any, error) {
 	if n == 0 && name != "" {
 		return nil, taxiiserver.ErrNotFound
 	}
+	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditCredential, Detail: fmt.Sprintf("revoked %s %s, %d in all", member, name, n)})
 	return &Revoked{Member: member, Revoked: n}, nil
 }

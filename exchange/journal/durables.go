@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +19,12 @@ type Durable struct{ Member, Collection string }
 func (d Durable) Name() string {
 	_, name := exchange.Consumer(d.Member, d.Collection)
 	return name
+}
+
+// parseDurable reads such a name.
+func parseDurable(name string) (d Durable, ok bool) {
+	d.Member, d.Collection, ok = strings.Cut(name, "_")
+	return d, ok
 }
 
 func (d Durable) config() jetstream.ConsumerConfig {

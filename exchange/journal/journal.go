@@ -55,6 +55,8 @@ type Journal struct {
 	state            jetstream.KeyValue
 	status, receipts texts
 	held             texts
+	audit            jetstream.Stream
+	entries          chan exchange.AuditEntry
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 
@@ -67,12 +69,17 @@ type Journal struct {
 }
 
 // Open opens the streams, and makes them where they are not there.
-func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
+//
+// keepAudit is how long the audit is kept, 0 for ever.
+func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	j := &Journal{js: js, packers: make(map[string]*packer)}
+	if err := j.openAudit(ctx, keepAudit); err != nil {
+		return nil, err
+	}
 	if j.intake, err = openStream(ctx, js, IntakeStream, intakePrefix+"*", "Publishers' chunks as accepted, with their decisions"); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func start(t testing.TB) *nats.Conn {
 
 func open(t testing.TB, nc *nats.Conn) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(t.Context(), nc)
+	j, err := journal.Open(t.Context(), nc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

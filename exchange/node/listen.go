@@ -229,7 +229,7 @@ func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
 			return err
 		}
 		defer func() { _ = b.Close() }()
-		j, err := journal.Open(ctx, b.Conn())
+		j, err := journal.Open(ctx, b.Conn(), 0)
 		if err != nil {
 			return err
 		}

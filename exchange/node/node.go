@@ -60,6 +60,11 @@ type Options struct {
 	// Memory is what the process aims to stay within, in bytes; 0 means 768 MiB.
 	// Open sets the runtime's limit by it, which is one for all nodes of a process.
 	Memory int64
+	// KeepAudit is how long the audit is kept; 0 for ever.
+	KeepAudit time.Duration
+	// BehindProxy says that a proxy in front tells where requests come from, in
+	// X-Forwarded-For.
+	BehindProxy bool
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -152,7 +157,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if n.Register, err = register.Open(ctx, n.broker.Conn()); err != nil {
 		return err
 	}
-	if n.Journal, err = journal.Open(ctx, n.broker.Conn()); err != nil {
+	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit); err != nil {
 		return err
 	}
 	packagers := &exchange.Packagers{
@@ -168,7 +173,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	n.admission = &exchange.Admission{
 		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter},
+		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter}, Tell: n.Journal.Audit,
 	}
 	return nil
 }
@@ -177,9 +182,9 @@ func (n *Node) openStores(ctx context.Context) error {
 func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Fatal: n.fail, Gate: &n.gate},
+		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -266,6 +271,8 @@ func (n *Node) follow(ctx context.Context) {
 			return n.View.ApplyBlock(b)
 		})
 	})
+	n.run(ctx, "audit", func() error { return n.Journal.RunAudit(ctx) })
+	n.run(ctx, "watch deliveries", func() error { return n.watchDeliveries(ctx) })
 	n.run(ctx, "watch the register", func() error { return n.Register.Watch(ctx) })
 }
 

@@ -66,7 +66,11 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	}
 	// Whoever has other rights now logs in anew, or cannot.
 	return n.broker.Disconnect(func(member string) bool {
-		return before == nil || !(*before)[member].equal(after[member])
+		changed := before == nil || !(*before)[member].equal(after[member])
+		if changed {
+			n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Way: exchange.WayNATS})
+		}
+		return changed
 	})
 }
 
@@ -164,8 +168,14 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 	}
 	who, ok := n.api.Login(user, token)
 	if !ok || who.Member == exchange.Admin {
+		e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, Way: exchange.WayNATS}
+		if n.Register.Current().Member(user) != nil {
+			e.Member = user
+		}
+		n.Journal.Audit(e)
 		return broker.Login{}, false
 	}
+	n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditConnected, Way: exchange.WayNATS}.By(&who))
 	l := broker.Login{Member: user}
 	for _, c := range (*n.logins.Load())[user].collections {
 		_, durable := exchange.Consumer(user, c)

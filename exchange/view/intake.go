@@ -298,6 +298,22 @@ func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known b
 // Close ends the look back.
 func (p *past) Close() error { return p.it.Close() }
 
+// HostDays lists the days on which a feed has seen a host, the first first.
+func (v *View) HostDays(feed string, a netip.Addr) (list []exchange.Day, err error) {
+	lower := addressKey(feed, a)
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: calledKey(feed, a)})
+	if err != nil {
+		return nil, fmt.Errorf("read view: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if key := it.Key(); len(key) == len(lower)+4 {
+			list = append(list, exchange.Day(binary.BigEndian.Uint32(key[len(lower):])))
+		}
+	}
+	return list, it.Error()
+}
+
 // HostRecords lists the intake records that hold events of a host's day on a feed, the
 // first of many; withheld events are in none of them.
 func (v *View) HostRecords(feed string, of exchange.HostDay) (list []uint64, err error) {

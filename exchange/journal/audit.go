@@ -1,0 +1,286 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// The audit is a stream of its own, chained as blocks are: each record has the number and the
+// hash of the one before, so that none can be left out or changed. Its payload is a JSON object a
+// line. What happens at one moment becomes one record; what differs in counts alone, one entry.
+
+const (
+	auditStream  = "TOCSIN_AUDIT"
+	auditSubject = "tocsin.a"
+	// auditLinger is how long entries are gathered before they are written: a crash can lose those
+	// of so long.
+	auditLinger = 100 * time.Millisecond
+	// auditQueue is how many entries wait at most; whoever adds another waits too.
+	auditQueue = 4096
+	// auditBatch is how many entries one record has at most.
+	auditBatch = 5000
+)
+
+// auditHead is the end of the audit's chain.
+type auditHead struct {
+	sequence, number uint64
+	hash             string
+}
+
+func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
+	stream, err := j.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: auditStream, Subjects: []string{auditSubject}, Description: "Who did what, and who was given what",
+		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true, MaxAge: keep,
+	})
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", auditStream, err)
+	}
+	j.audit, j.entries = stream, make(chan exchange.AuditEntry, auditQueue)
+	return nil
+}
+
+// Audit adds an entry, as of now. It returns before the entry is on disk, and waits only where
+// thousands are before it.
+func (j *Journal) Audit(e exchange.AuditEntry) {
+	e.At = time.Now().UTC().Truncate(time.Millisecond)
+	select {
+	case j.entries <- e:
+	case <-j.ctx.Done(): // nothing is answered any more
+	}
+}
+
+// RunAudit writes entries until ctx ends, and then those that wait.
+func (j *Journal) RunAudit(ctx context.Context) error {
+	for {
+		select {
+		case e := <-j.entries:
+			if err := j.writeAudit(j.gather(ctx, e)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			for len(j.entries) > 0 {
+				if err := j.writeAudit(j.gather(ctx, <-j.entries)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+}
+
+// gather collects the entries of a moment, and makes one of those that differ in counts alone.
+func (j *Journal) gather(ctx context.Context, first exchange.AuditEntry) (list []*exchange.AuditEntry) {
+	byKey := make(map[any]*exchange.AuditEntry)
+	add := func(e *exchange.AuditEntry) {
+		if have := byKey[e.Key()]; have != nil {
+			have.Merge(e)
+			return
+		}
+		byKey[e.Key()] = e
+		list = append(list, e)
+	}
+	add(&first)
+	linger := time.NewTimer(auditLinger)
+	defer linger.Stop()
+	for len(list) < auditBatch {
+		select {
+		case e := <-j.entries:
+			add(&e)
+			continue
+		default:
+		}
+		select {
+		case e := <-j.entries:
+			add(&e)
+		case <-linger.C:
+			return list
+		case <-ctx.Done():
+			return list
+		}
+	}
+	return list
+}
+
+// writeAudit appends a record. Several nodes write one chain: whoever is second looks where its
+// end is now.
+func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
+	var text bytes.Buffer
+	for _, e := range list {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("audit: %w", err)
+		}
+		text.Write(append(line, '\n'))
+	}
+	payload := j.enc.EncodeAll(text.Bytes(), nil)
+	var err error
+	for try := range 5 {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		var end auditHead
+		if end, err = j.auditHead(ctx); err == nil {
+			msg := &nats.Msg{Subject: auditSubject, Header: nats.Header{}, Data: payload}
+			msg.Header.Set("Content-Encoding", "zstd")
+			msg.Header.Set("Tocsin-Record", strconv.FormatUint(end.number+1, 10))
+			msg.Header.Set("Tocsin-Previous", end.hash)
+			msg.Header.Set("Tocsin-At", list[0].At.Format(time.RFC3339Nano))
+			_, err = j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(end.sequence))
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+		<-time.After(time.Duration(try) * 50 * time.Millisecond)
+	}
+	return fmt.Errorf("append to the audit: %w", err)
+}
+
+func (j *Journal) auditHead(ctx context.Context) (auditHead, error) {
+	msg, err := j.audit.GetLastMsgForSubject(ctx, auditSubject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return auditHead{}, nil
+	}
+	if err != nil {
+		return auditHead{}, err
+	}
+	return auditHeadOf(msg.Header, msg.Data, msg.Sequence)
+}
+
+// auditHeadOf reads a record's place in the chain.
+func auditHeadOf(h nats.Header, payload []byte, sequence uint64) (auditHead, error) {
+	number, err := strconv.ParseUint(h.Get("Tocsin-Record"), 10, 64)
+	if err != nil {
+		return auditHead{}, fmt.Errorf("audit record at sequence %d: %w", sequence, ErrDamaged)
+	}
+	body := sha256.Sum256(payload)
+	sum := sha256.Sum256(fmt.Appendf(nil, "tocsin audit 1\n%d\n%s\n%s\n%x", number, h.Get("Tocsin-Previous"), h.Get("Tocsin-At"), body))
+	return auditHead{sequence, number, hex.EncodeToString(sum[:])}, nil
+}
+
+// EachAudit calls each with the entries from an instant on, in order, up to the last there is
+// now, until it returns false.
+func (j *Journal) EachAudit(ctx context.Context, since time.Time, each func(e *exchange.AuditEntry) bool) error {
+	return j.auditRecords(ctx, since, func(_ auditHead, _ string, payload []byte) error {
+		text, err := j.Decompress(nil, payload)
+		if err != nil {
+			return err
+		}
+		for line := range bytes.Lines(text) {
+			e := new(exchange.AuditEntry)
+			if err := json.Unmarshal(line, e); err != nil {
+				return fmt.Errorf("audit: %w: %w", ErrDamaged, err)
+			}
+			if !e.At.Before(since) && !each(e) {
+				return errDone
+			}
+		}
+		return nil
+	})
+}
+
+// VerifyAudit walks the audit's chain and returns how many records it has; where it does not
+// hold, the error says from which one on.
+func (j *Journal) VerifyAudit(ctx context.Context) (records int, err error) {
+	var last auditHead
+	err = j.auditRecords(ctx, time.Time{}, func(h auditHead, previous string, _ []byte) error {
+		// What is kept begins anywhere: older records have gone with their time.
+		if records > 0 && (h.number != last.number+1 || previous != last.hash) {
+			return fmt.Errorf("audit record %d does not continue record %d: %w", h.number, last.number, ErrDamaged)
+		}
+		last = h
+		records++
+		return nil
+	})
+	return records, err
+}
+
+func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h auditHead, previous string, payload []byte) error) error {
+	info, err := j.audit.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	last := info.State.LastSeq
+	from, err := j.auditFrom(ctx, since, info.State.FirstSeq, last)
+	if err != nil || from > last || info.State.Msgs == 0 {
+		return err
+	}
+	err = follow(ctx, j.js, auditStream, nil, from, func(msg jetstream.Msg, seq, _ uint64) error {
+		h, err := auditHeadOf(msg.Headers(), msg.Data(), seq)
+		if err == nil {
+			err = each(h, msg.Headers().Get("Tocsin-Previous"), msg.Data())
+		}
+		if err == nil && seq >= last {
+			err = errDone
+		}
+		return err
+	})
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	return err
+}
+
+// auditFrom finds the record before the first that can have entries from an instant on.
+func (j *Journal) auditFrom(ctx context.Context, since time.Time, first, last uint64) (uint64, error) {
+	low, high := first, last
+	for !since.IsZero() && low < high {
+		middle := low + (high-low+1)/2
+		msg, err := j.audit.GetMsg(ctx, middle)
+		if err != nil {
+			return 0, fmt.Errorf("audit: %w", err)
+		}
+		if at, err := time.Parse(time.RFC3339Nano, msg.Header.Get("Tocsin-At")); err != nil || at.After(since) {
+			high = middle - 1
+		} else {
+			low = middle
+		}
+	}
+	// Nodes' clocks differ a little.
+	if low > first {
+		low--
+	}
+	return low, nil
+}
+
+// Deliveries tells how far members' consumers have been given blocks, by member and collection.
+func (j *Journal) Deliveries(ctx context.Context) (map[Durable]uint64, error) {
+	list := make(map[Durable]uint64)
+	lister := j.blocks.ListConsumers(ctx)
+	for info := range lister.Info() {
+		if d, ok := parseDurable(info.Config.Durable); ok && info.Delivered.Stream > 0 {
+			list[d] = info.Delivered.Stream
+		}
+	}
+	if err := lister.Err(); err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	return list, nil
+}
+
+// BlockAt returns the block of a collection at a sequence of the journal, false where there is
+// none.
+func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*exchange.Block, bool, error) {
+	msg, err := j.blocks.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("block at %d: %w", sequence, err)
+	}
+	if msg.Subject != blocksPrefix+collection {
+		return nil, false, nil
+	}
+	b, err := decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+	return b, err == nil, err
+}
