@@ -25,6 +25,8 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// What is kept in memory.
 	Memory Memory `yaml:"memory"`
+	// What one member is given, and all together on this node.
+	Limits Limits `yaml:"limits"`
 	// Who did what, and who was given what.
 	Audit Audit `yaml:"audit"`
 	// Messages on standard error.
@@ -75,6 +77,22 @@ type Memory struct {
 	Cache Size `yaml:"cache"`
 }
 
+// Limits is the section limits; 0 leaves each as it is by default.
+type Limits struct {
+	// Requests a second of one member, or of one address without credentials.
+	Requests uint `yaml:"requests"`
+	// Bytes a second of one member, both ways: bytes, or with KiB, MiB, GiB.
+	Bytes Size `yaml:"bytes"`
+	// Requests of one member that are answered at a time, and of all.
+	Concurrent    uint `yaml:"concurrent"`
+	AllConcurrent uint `yaml:"all_concurrent"`
+	// Event streams of one member, and of all.
+	Streams    uint `yaml:"streams"`
+	AllStreams uint `yaml:"all_streams"`
+	// Failed log-ins a second from one address.
+	Logins uint `yaml:"logins"`
+}
+
 // Audit is the section audit.
 type Audit struct {
 	// How many days the audit is kept, apart from the data; 0 for ever.
@@ -96,6 +114,7 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
 		NATS:   NATS{Listen: "127.0.0.1:6122"},
 		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
+		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1},
 		Audit:  Audit{KeepDays: 400},
 		Log:    Log{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -47,7 +47,7 @@ var allowed = map[string][]string{
 	"exchange/fixture": {"exchange", "exchange/api", "exchange/node", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// It measures the exchange from outside, and NATS and Pebble by themselves.
 	"exchange/bench": {
-		"examples/rustock", "exchange", "exchange/apiclient", "exchange/broker", "exchange/node", "exchange/register", "exchange/view",
+		"examples/rustock", "exchange", "exchange/api", "exchange/apiclient", "exchange/broker", "exchange/node", "exchange/register", "exchange/view",
 		"stix", "stix/tlp", "taxii", "taxii/taxiiclient",
 	},
 	"exchange/exchangetest": {"exchange", "exchange/apiclient", "exchange/node", "exchange/register", "taxii", "taxii/taxiiclient"},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tocsin-exchange/tocsin/config"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 )
 
@@ -59,6 +60,11 @@ func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
 		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key, ClientCA: conf.TLS.ClientCA,
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
 		Memory: int64(conf.Memory.Budget), KeepAudit: time.Duration(conf.Audit.KeepDays) * 24 * time.Hour, BehindProxy: conf.HTTP.BehindProxy,
+	}
+	l := &conf.Limits
+	opt.Limits = api.Limits{
+		Requests: float64(l.Requests), Bytes: float64(l.Bytes), Concurrent: int(l.Concurrent), AllConcurrent: int(l.AllConcurrent),
+		Streams: int(l.Streams), AllStreams: int(l.AllStreams), Logins: float64(l.Logins),
 	}
 	if opt.NATS == config.NoListen {
 		opt.NATS = ""

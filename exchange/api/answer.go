@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
@@ -43,8 +44,12 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *apiError
 	var invalid *register.Invalid
 	var file *report.FileError
+	var much *limited
 	switch {
 	case errors.As(err, &e):
+	case errors.As(err, &much):
+		w.Header().Set("Retry-After", strconv.Itoa(int(much.after/time.Second)))
+		e = fail(much.status(), "Too many requests", "%v", much)
 	case errors.As(err, &invalid):
 		e = fail(http.StatusUnprocessableEntity, "The register would not be sound", "Nothing was changed")
 		e.Problems = invalid.Problems

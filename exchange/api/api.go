@@ -56,6 +56,8 @@ type Parts struct {
 	// PublicURL is where callers reach the exchange, without a slash at its
 	// end; "" takes each request's own host.
 	PublicURL string
+	// Limits bound what callers are given.
+	Limits Limits
 	// BehindProxy says that X-Forwarded-For tells where requests come from.
 	BehindProxy bool
 	// NATS is where members connect, "" where they cannot.
@@ -73,6 +75,8 @@ type API struct {
 	taxii  *taxiiserver.Server
 	tails  tails
 	uses   uses
+	limits limiter
+	open   requests
 }
 
 // access is the register in the form that requests need.
@@ -88,7 +92,7 @@ type access struct {
 // New makes the API; it answers once SetRegister was called.
 func New(p Parts) *API {
 	a := &API{Parts: p}
-	a.uses.a = a
+	a.uses.a, a.limits.Limits = a, p.Limits.withDefaults()
 	var b taxiiserver.Backend = backend{a}
 	if p.TAXII != nil {
 		b = p.TAXII(b)

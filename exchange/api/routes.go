@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -126,21 +127,41 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("/v1/", a.handler(&unknown))
 	return a.Metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.hygiene(w, r)
-		switch mine := own(r.URL.Path); {
+		mine := own(r.URL.Path)
+		who, end, err := a.enter(r)
+		if err != nil {
+			a.refuse(w, r, mine, err)
+			return
+		}
+		u, w, r := a.open.begin(w, r, who)
+		defer func() {
+			a.open.end(u)
+			end(u.bytes.Load())
+		}()
+		switch {
 		case !a.opened() && r.URL.Path == "/readyz":
 			a.notReady(w)
 		case !a.opened() && r.URL.Path != "/healthz":
-			if mine {
-				a.fail(w, r, taxiiserver.ErrUnavailable)
-			} else {
-				a.taxii.Error(w, r, taxiiserver.ErrUnavailable)
-			}
+			a.refuse(w, r, mine, taxiiserver.ErrUnavailable)
 		case mine:
 			mux.ServeHTTP(w, r)
 		default:
 			a.taxii.ServeHTTP(w, r)
 		}
 	}), mux)
+}
+
+// refuse answers a request that goes no further, in the form of who would have answered it.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, mine bool, err error) {
+	var l *limited
+	switch {
+	case mine:
+		a.fail(w, r, err)
+	case errors.As(err, &l):
+		a.taxii.Error(w, r, l.taxii())
+	default:
+		a.taxii.Error(w, r, err)
+	}
 }
 
 // hygiene sets the headers that every answer has. There is no CORS: no page of another

@@ -195,6 +195,10 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
+	needs(s.r, func(x *access) bool {
+		now := x.byName[c.ID]
+		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || x.register.MayRead(s.who, now, exchange.WayTAXII))
+	})
 	if got.Count > 0 && s.r.Method != http.MethodHead {
 		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
 	}

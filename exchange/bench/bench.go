@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
@@ -124,6 +125,8 @@ type system struct{ *node.Node }
 // open opens an exchange on a directory, with a register where one is given.
 func (o *Options) open(ctx context.Context, dir string, file []byte, change ...func(*node.Options)) (*system, error) {
 	opt := node.Options{Dir: filepath.Join(dir, "exchange"), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0"}
+	// One member stands for many here.
+	opt.Limits = api.Limits{Requests: 1e6, Bytes: 1 << 40, Concurrent: 1e6, AllConcurrent: 1e6, Streams: 1e6, AllStreams: 1e6}
 	for _, f := range change {
 		f(&opt)
 	}

@@ -62,6 +62,8 @@ type Options struct {
 	Memory int64
 	// KeepAudit is how long the audit is kept; 0 for ever.
 	KeepAudit time.Duration
+	// Limits bound what callers are given over HTTP.
+	Limits api.Limits
 	// BehindProxy says that a proxy in front tells where requests come from, in
 	// X-Forwarded-For.
 	BehindProxy bool
@@ -101,8 +103,9 @@ type Node struct {
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
-	routing  routing // the tables in force
-	durables error   // why members' consumers are not as the register says
+	routing  routing   // the tables in force
+	expires  time.Time // when the next credential ends, zero for none
+	durables error     // why members' consumers are not as the register says
 	err      error
 	done     chan struct{}
 
@@ -184,7 +187,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -272,6 +275,7 @@ func (n *Node) follow(ctx context.Context) {
 		})
 	})
 	n.run(ctx, "audit", func() error { return n.Journal.RunAudit(ctx) })
+	n.run(ctx, "watch rights", func() error { return n.watchRights(ctx) })
 	n.run(ctx, "watch deliveries", func() error { return n.watchDeliveries(ctx) })
 	n.run(ctx, "watch the register", func() error { return n.Register.Watch(ctx) })
 }

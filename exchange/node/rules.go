@@ -47,7 +47,22 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	case n.changed <- struct{}{}:
 	default: // it is told already
 	}
-	after := newLogins(r)
+	return n.setLogins(r, first)
+}
+
+// setLogins puts in force who may log in over NATS, and ends the connections of those whose rights
+// are others now. The caller holds mu.
+func (n *Node) setLogins(r *exchange.Register, first bool) error {
+	now := time.Now()
+	after := newLogins(r, now)
+	n.expires = time.Time{}
+	for _, list := range r.Tokens {
+		for _, t := range list {
+			if !t.Expires.IsZero() && !t.Expired(now) && (n.expires.IsZero() || t.Expires.Before(n.expires)) {
+				n.expires = t.Expires
+			}
+		}
+	}
 	before := n.logins.Swap(&after)
 	if !first && maps.EqualFunc(*before, after, login.equal) {
 		return nil
@@ -72,6 +87,31 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		}
 		return changed
 	})
+}
+
+// rightsEvery is how often it is looked whether what is under way may go on.
+const rightsEvery = 2 * time.Second
+
+// watchRights ends what credentials and rights that have ended were good for: requests under way, and
+// NATS connections with credentials whose time is over.
+func (n *Node) watchRights(ctx context.Context) error {
+	for {
+		select {
+		case <-time.After(rightsEvery):
+		case <-ctx.Done():
+			return nil
+		}
+		n.api.Recheck()
+		n.mu.Lock()
+		var err error
+		if !n.expires.IsZero() && !time.Now().Before(n.expires) {
+			err = n.setLogins(n.applied, false)
+		}
+		n.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // complete gives ids to the collections that a register of an earlier version of Tocsin has not.
@@ -122,12 +162,14 @@ func (l login) equal(o login) bool {
 // logins are those of all members.
 type logins map[string]login
 
-func newLogins(r *exchange.Register) logins {
+func newLogins(r *exchange.Register, now time.Time) logins {
 	all := make(logins, len(r.Members))
 	for _, m := range r.Members {
 		var l login
 		for _, t := range r.Tokens[m.ID] {
-			l.tokens = append(l.tokens, t.SHA256)
+			if !t.Expired(now) {
+				l.tokens = append(l.tokens, t.SHA256)
+			}
 		}
 		all[m.ID] = l
 	}

@@ -230,9 +230,6 @@ func (c *call) versions() error {
 	return c.json(http.StatusOK, v)
 }
 
-// bodyTime is how long a request's body may take to come.
-const bodyTime = 5 * time.Minute
-
 // add answers Add Objects (section 5.5).
 func (c *call) add() error {
 	ctx := c.r.Context()
@@ -258,7 +255,6 @@ func (c *call) add() error {
 	if c.r.ContentLength > root.MaxContentLength {
 		return tooLarge
 	}
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTime)) // not every writer can
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(c.r.ContentLength, 0), root.MaxContentLength)) + bytes.MinRead) // its objects are parts of it
 	_, err = buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/taxii"
+)
+
+// Limits bound what one caller is given, and all of them together on this node. A caller is a
+// member; who does not say who he is, is the address that he comes from. Zero fields have the value of
+// DefaultLimits.
+type Limits struct {
+	// Requests a second; twice as many at once.
+	Requests float64
+	// Bytes a second, of bodies both ways.
+	Bytes float64
+	// Concurrent requests of one caller, and of all.
+	Concurrent, AllConcurrent int
+	// Streams are event streams of one caller, and of all.
+	Streams, AllStreams int
+	// Logins are failed log-ins a second from one address; twenty at once.
+	Logins float64
+}
+
+// DefaultLimits are more than any member needs: what keeps one from slowing the others is that
+// few of its pages are made at a time.
+var DefaultLimits = Limits{
+	Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1,
+}
+
+// withDefaults fills what is not set.
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits
+	for _, f := range []struct{ to, from *float64 }{{&l.Requests, &d.Requests}, {&l.Bytes, &d.Bytes}, {&l.Logins, &d.Logins}} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	for _, f := range []struct{ to, from *int }{{&l.Concurrent, &d.Concurrent}, {&l.AllConcurrent, &d.AllConcurrent}, {&l.Streams, &d.Streams}, {&l.AllStreams, &d.AllStreams}} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	return l
+}
+
+// share is what one caller uses.
+type share struct {
+	requests, bytes, logins *rate.Limiter
+	underWay, streams       int
+	seen                    time.Time
+	// pages has a token for each page that is being made.
+	pages chan struct{}
+}
+
+// limiter holds callers to the limits. What one uses takes nothing from another, but for the
+// bounds of all.
+type limiter struct {
+	Limits
+
+	mu                sync.Mutex
+	shares            map[string]*share
+	underWay, streams int
+}
+
+// maxShares bounds how many callers are remembered; hostile ones come from anywhere.
+const maxShares = 20_000
+
+// limited says that a caller asks for too much, and when to come again.
+type limited struct {
+	what  string
+	after time.Duration
+	all   bool // it is everybody together
+}
+
+func (l *limited) Error() string { return "too much at a time: " + l.what }
+
+func (l *limiter) of(key string) *share {
+	s := l.shares[key]
+	if s == nil {
+		if len(l.shares) >= maxShares {
+			l.forget()
+		}
+		s = &share{
+			requests: rate.NewLimiter(rate.Limit(l.Requests), int(math.Ceil(2*l.Requests))), bytes: rate.NewLimiter(rate.Limit(l.Bytes), int(2*l.Bytes)),
+			logins: rate.NewLimiter(rate.Limit(l.Logins), 20), pages: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		}
+		if l.shares == nil {
+			l.shares = make(map[string]*share)
+		}
+		l.shares[key] = s
+	}
+	s.seen = time.Now()
+	return s
+}
+
+// forget drops who has asked for nothing lately, or where those are few, anybody who has nothing
+// under way.
+func (l *limiter) forget() {
+	for _, idle := range []time.Duration{time.Minute, 0} {
+		for key, s := range l.shares {
+			if s.underWay+s.streams == 0 && time.Since(s.seen) >= idle {
+				delete(l.shares, key)
+			}
+		}
+		if len(l.shares) < maxShares*3/4 {
+			return
+		}
+	}
+}
+
+// begin takes a request of a caller in; end is called with the bytes that it moved. Where it
+// makes a page, it waits until few others of the caller do.
+func (l *limiter) begin(ctx context.Context, key string, stream, page bool) (end func(bytes int64), err error) {
+	s, end, err := l.count(key, stream)
+	if err != nil || !page {
+		return end, err
+	}
+	select {
+	case s.pages <- struct{}{}:
+		return func(bytes int64) {
+			<-s.pages
+			end(bytes)
+		}, nil
+	case <-ctx.Done():
+		end(0)
+		return nil, ctx.Err()
+	}
+}
+
+func (l *limiter) count(key string, stream bool) (s *share, end func(bytes int64), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s = l.of(key)
+	now := time.Now()
+	count, all, most, mostOfAll, what := &s.underWay, &l.underWay, l.Concurrent, l.AllConcurrent, "requests under way"
+	if stream {
+		count, all, most, mostOfAll, what = &s.streams, &l.streams, l.Streams, l.AllStreams, "event streams"
+	}
+	switch {
+	case *all >= mostOfAll:
+		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true}
+	case *count >= most:
+		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false}
+	case s.bytes.TokensAt(now) < 0:
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), wait(-s.bytes.TokensAt(now) / l.Bytes), false}
+	case !s.requests.AllowN(now, 1):
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), wait((1 - s.requests.TokensAt(now)) / l.Requests), false}
+	}
+	*count, *all = *count+1, *all+1
+	return s, func(bytes int64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		*count, *all = *count-1, *all-1
+		// It may go into debt, by one request at most: who has, waits with the next.
+		for left := bytes; left > 0; left -= int64(s.bytes.Burst()) {
+			s.bytes.ReserveN(time.Now(), int(min(left, int64(s.bytes.Burst()))))
+		}
+	}, nil
+}
+
+// wait is a number of seconds as a Retry-After, one at least.
+func wait(seconds float64) time.Duration {
+	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second
+}
+
+// login counts a failed log-in from an address. Whoever has the right credential gets in all the
+// same, also from there: no account is locked.
+func (l *limiter) login(address string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of("login " + address).logins.Allow() {
+		return nil
+	}
+	return &limited{"failed log-ins from your address", wait(1 / l.Logins), false}
+}
+
+// enter holds a request to the limits; done is called when it is over.
+func (a *API) enter(r *http.Request) (who exchange.Caller, end func(bytes int64), err error) {
+	x := a.access.Load()
+	if x == nil {
+		return who, func(int64) {}, nil
+	}
+	from := a.from(r)
+	if who, err = x.caller(r); err != nil {
+		if err := a.limits.login(from); err != nil {
+			a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited, Detail: "failed log-ins"})
+			return who, nil, err
+		}
+	}
+	key := "member " + who.Member
+	if who.Member == exchange.Anybody {
+		key = "address " + from
+	}
+	get, mine := r.Method == http.MethodGet, own(r.URL.Path)
+	end, err = a.limits.begin(r.Context(), key, get && mine && strings.HasSuffix(r.URL.Path, "/events"), get && !mine)
+	if _, much := errors.AsType[*limited](err); much {
+		a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited})
+	}
+	return who, end, err
+}
+
+// status is 429, or 503 where it is not this caller's doing.
+func (l *limited) status() int {
+	if l.all {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusTooManyRequests
+}
+
+// taxii is the error as TAXII has it.
+func (l *limited) taxii() error {
+	e := taxii.NewError(l.status(), "Too many requests", "%s", l.Error())
+	e.RetryAfter = l.after
+	return e
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// A request under way is cut when its caller's credential or right ends, and when its caller takes too
+// long to send or to read: at least a part has to move within the pace.
+const (
+	paceTime = 30 * time.Second
+	pacePart = 256 << 10
+)
+
+// underWay is a request that is being answered.
+type underWay struct {
+	r      *http.Request
+	who    exchange.Caller
+	cancel context.CancelFunc
+	c      *http.ResponseController
+	bytes  atomic.Int64 // that it has moved, both ways
+	// still tells whether its caller may go on, beside having the credential; nil where that is all.
+	still atomic.Pointer[func(x *access) bool]
+}
+
+// requests are those under way.
+type requests struct {
+	mu   sync.Mutex
+	list map[*underWay]struct{}
+}
+
+type underWayKey struct{}
+
+// begin makes a request one of those under way: it returns the request and the writer to go on with.
+func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Caller) (*underWay, http.ResponseWriter, *http.Request) {
+	u := &underWay{who: who, c: http.NewResponseController(w)}
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), underWayKey{}, u))
+	u.cancel, u.r = cancel, r.WithContext(ctx)
+	if u.r.Body != nil && u.r.Body != http.NoBody {
+		u.r.Body = &pacedBody{ReadCloser: u.r.Body, u: u}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.list == nil {
+		l.list = make(map[*underWay]struct{})
+	}
+	l.list[u] = struct{}{}
+	return u, &pacedWriter{ResponseWriter: w, u: u}, u.r
+}
+
+func (l *requests) end(u *underWay) {
+	u.cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.list, u)
+}
+
+// needs says what a request's caller has to be allowed as long as it is answered.
+func needs(r *http.Request, still func(x *access) bool) {
+	if u, ok := r.Context().Value(underWayKey{}).(*underWay); ok {
+		u.still.Store(&still)
+	}
+}
+
+// Recheck cuts the requests whose callers may not go on: their credential has been revoked or has
+// ended, or the right to what they read. The node calls it every second or two.
+func (a *API) Recheck() {
+	x := a.access.Load()
+	if x == nil {
+		return
+	}
+	a.open.mu.Lock()
+	var over []*underWay
+	for u := range a.open.list {
+		if u.who.Member == exchange.Anybody && u.still.Load() == nil {
+			continue
+		}
+		who, err := x.caller(u.r)
+		still := u.still.Load()
+		if err != nil || !who.Is(&u.who) || still != nil && !(*still)(x) {
+			over = append(over, u)
+		}
+	}
+	a.open.mu.Unlock()
+	for _, u := range over {
+		a.tell(u.r, &u.who, exchange.AuditEntry{Action: exchange.AuditCut, Detail: u.r.Method + " " + u.r.Pattern})
+		u.cancel()
+		now := time.Now()
+		_ = u.c.SetWriteDeadline(now) // it may have ended meanwhile
+		_ = u.c.SetReadDeadline(now)
+	}
+}
+
+// pacedWriter cuts a reader who takes too long.
+type pacedWriter struct {
+	http.ResponseWriter
+	u    *underWay
+	left int
+}
+
+func (w *pacedWriter) Write(b []byte) (n int, err error) {
+	for len(b) > 0 || n == 0 {
+		if w.left <= 0 {
+			_ = w.u.c.SetWriteDeadline(time.Now().Add(paceTime)) // not every writer can
+			w.left = pacePart
+		}
+		part := b[:min(len(b), max(w.left, 1))]
+		k, err := w.ResponseWriter.Write(part)
+		n, w.left = n+k, w.left-k
+		w.u.bytes.Add(int64(k))
+		if err != nil || len(b) == 0 {
+			return n, err
+		}
+		if w.u.r.Context().Err() != nil {
+			return n, context.Cause(w.u.r.Context())
+		}
+		b = b[k:]
+	}
+	return n, nil
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// pacedBody cuts a sender who takes too long.
+type pacedBody struct {
+	io.ReadCloser
+	u    *underWay
+	left int
+}
+
+func (b *pacedBody) Read(to []byte) (int, error) {
+	if b.left <= 0 {
+		_ = b.u.c.SetReadDeadline(time.Now().Add(paceTime))
+		b.left = pacePart
+	}
+	n, err := b.ReadCloser.Read(to)
+	b.left -= n
+	b.u.bytes.Add(int64(n))
+	if err != nil {
+		// Else the end of its time would be taken for the caller's hanging up.
+		_ = b.u.c.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
