@@ -48,6 +48,11 @@ type HTTP struct {
 type NATS struct {
 	// Address to listen on; port 0 picks a free one, "none" opens no port.
 	Listen string `yaml:"listen"`
+	// Servers of their own, such as tls://nats.example.org:4222, in place of the embedded
+	// one. They run with what `tocsin config nats` prints.
+	URLs []string `yaml:"urls"`
+	// File with the keys for them, which `tocsin config nats` makes.
+	Keys string `yaml:"keys"`
 }
 
 // TLS is the section tls.

@@ -58,6 +58,8 @@ var allowed = map[string][]string{
 // outside tells which packages of ours may know a module of others.
 var outside = map[string][]string{
 	"github.com/nats-io/nats-server": {"exchange/broker"},
+	"github.com/nats-io/jwt":         {"exchange/broker"},
+	"github.com/nats-io/nkeys":       {"exchange/broker"},
 	"github.com/nats-io/nats.go":     {"exchange/broker", "exchange/journal", "exchange/register", "exchange/apiclient", "exchange/bench", "examples/subscriber"},
 	"github.com/cockroachdb/pebble":  {"exchange/view", "exchange/bench"},
 	"github.com/TcM1911/stix2":       {"exchange/packaging"},

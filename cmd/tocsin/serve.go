@@ -55,7 +55,7 @@ var (
 )
 
 // nodeOptions turns a configuration into a node's options.
-func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
+func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 	opt := node.Options{
 		Dir: conf.Data, HTTP: conf.HTTP.Listen, NATS: conf.NATS.Listen, CertFile: conf.TLS.Cert, KeyFile: conf.TLS.Key, ClientCA: conf.TLS.ClientCA,
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
@@ -75,11 +75,21 @@ func nodeOptions(conf *config.Config, stderr io.Writer) node.Options {
 	} else {
 		opt.Log = slog.New(slog.NewTextHandler(stderr, level))
 	}
-	return opt
+	if opt.NATSURLs = conf.NATS.URLs; len(opt.NATSURLs) > 0 {
+		var err error
+		if opt.NATSKeys, err = natsKeys(conf.NATS.Keys); err != nil {
+			return opt, fmt.Errorf("nats.keys: %w", err)
+		}
+	}
+	return opt, nil
 }
 
 func serve(c *cobra.Command, conf *config.Config) error {
-	n, err := openNode(c.Context(), nodeOptions(conf, c.ErrOrStderr()))
+	opt, err := nodeOptions(conf, c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	n, err := openNode(c.Context(), opt)
 	if err != nil {
 		return err
 	}

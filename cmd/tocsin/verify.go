@@ -145,7 +145,7 @@ func configCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "describe", Short: "Print the reference: every key with its default", Args: arguments(0, 0),
 			RunE: func(c *cobra.Command, _ []string) error { return config.Describe(c.OutOrStdout()) },
-		})
+		}, natsConfig())
 }
 
 func versionCommand() *cobra.Command {

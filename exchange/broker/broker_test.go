@@ -15,19 +15,35 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 )
 
-// start runs a broker with a block for each of two members.
-func start(t *testing.T) (*broker.Broker, jetstream.JetStream) {
-	t.Helper()
-	b, err := broker.Start(broker.Options{
-		Dir: t.TempDir(), Listen: "127.0.0.1:0",
-		Login: func(user, token string) (broker.Login, bool) {
-			_, own := exchange.Consumer(user, user)
-			return broker.Login{Member: user, Durables: []string{own}}, token == "token-of-"+user
-		},
+// server is a broker and where members connect to it.
+type server struct {
+	*broker.Broker
+	address string
+}
+
+func login(user, token string) (broker.Login, bool) {
+	_, own := exchange.Consumer(user, user)
+	return broker.Login{Member: user, Durables: []string{own}}, token == "token-of-"+user
+}
+
+// both runs a test on the embedded server and on one in a process of its own.
+func both(t *testing.T, test func(t *testing.T, b *server, js jetstream.JetStream)) {
+	t.Run("embedded", func(t *testing.T) {
+		b, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Login: login})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, &server{b, b.Addr().String()}, filled(t, b))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Run("external", func(t *testing.T) {
+		b := separate(t)
+		test(t, b, filled(t, b.Broker))
+	})
+}
+
+// filled puts a block for each of two members into a broker.
+func filled(t *testing.T, b *broker.Broker) jetstream.JetStream {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
@@ -57,14 +73,14 @@ func start(t *testing.T) (*broker.Broker, jetstream.JetStream) {
 	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "TOCSIN_REGISTER"}); err != nil {
 		t.Fatal(err)
 	}
-	return b, js
+	return js
 }
 
 // member connects as a member; violations come over the channel.
-func member(t *testing.T, b *broker.Broker, id string) (*nats.Conn, chan error) {
+func member(t *testing.T, b *server, id string) (*nats.Conn, chan error) {
 	t.Helper()
 	violations := make(chan error, 64)
-	nc, err := nats.Connect("nats://"+b.Addr().String(), nats.UserInfo(id, "token-of-"+id), nats.CustomInboxPrefix("_INBOX."+id),
+	nc, err := nats.Connect("nats://"+b.address, nats.UserInfo(id, "token-of-"+id), nats.CustomInboxPrefix("_INBOX."+id),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { violations <- err }))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +98,10 @@ func settle(t *testing.T, nc *nats.Conn) {
 }
 
 func TestAMemberPullsItsOwnBlocks(t *testing.T) {
-	b, _ := start(t)
+	both(t, aMemberPullsItsOwnBlocks)
+}
+
+func aMemberPullsItsOwnBlocks(t *testing.T, b *server, _ jetstream.JetStream) {
 	nc, violations := member(t, b, "cert-a")
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -120,7 +139,10 @@ func TestAMemberPullsItsOwnBlocks(t *testing.T) {
 }
 
 func TestWrongTokensStayOut(t *testing.T) {
-	b, _ := start(t)
+	both(t, wrongTokensStayOut)
+}
+
+func wrongTokensStayOut(t *testing.T, b *server, _ jetstream.JetStream) {
 	for _, opt := range [][]nats.Option{
 		{},
 		{nats.UserInfo("cert-a", "")},
@@ -130,7 +152,7 @@ func TestWrongTokensStayOut(t *testing.T) {
 		{nats.UserInfo("tocsin-internal", "x")},
 		{nats.Token("token-of-cert-a")},
 	} {
-		nc, err := nats.Connect("nats://"+b.Addr().String(), opt...)
+		nc, err := nats.Connect("nats://"+b.address, opt...)
 		if err == nil {
 			nc.Close()
 			t.Errorf("%v was let in", opt)
@@ -143,7 +165,10 @@ func TestWrongTokensStayOut(t *testing.T) {
 // TestTheServerRefusesEverythingElse tries what cert-a must not do: nothing of
 // it may be answered or have an effect.
 func TestTheServerRefusesEverythingElse(t *testing.T) {
-	b, js := start(t)
+	both(t, theServerRefusesEverythingElse)
+}
+
+func theServerRefusesEverythingElse(t *testing.T, b *server, js jetstream.JetStream) {
 	nc, violations := member(t, b, "cert-a")
 	other, _ := member(t, b, "cert-b")
 	inbox, err := other.SubscribeSync("_INBOX.cert-b.>")
@@ -187,6 +212,17 @@ func TestTheServerRefusesEverythingElse(t *testing.T) {
 		"tocsin.nowhere":                                              "",
 		"_INBOX.cert-b.forged":                                        "forged",
 		"_INBOX.cert-a.self":                                          "forged",
+		"$JS.API.STREAM.CREATE.MINE":                                  `{"name":"MINE","subjects":["mine"]}`,
+		"$JS.API.STREAM.UPDATE." + stream:                             `{"name":"TOCSIN_BLOCKS"}`,
+		"$JS.API.STREAM.SNAPSHOT." + stream:                           `{"deliver_subject":"_INBOX.cert-a.x"}`,
+		"$JS.API.CONSUMER.RESET." + stream + "." + own:                `{"seq":1}`,
+		"$JS.API.CONSUMER.UNPIN." + stream + "." + own:                "",
+		"$JS.API.ACCOUNT.PURGE.TOCSIN":                                "",
+		"$JS.API.META.LEADER.STEPDOWN":                                "",
+		"$JS.FC." + stream + ".x":                                     "",
+		"$SYS.REQ.USER.AUTH":                                          "",
+		"$SYS.ACCOUNT.TOCSIN.CONNECT":                                 "",
+		"tocsin.a":                                                    "forged",
 	}
 	reply, err := nc.SubscribeSync("_INBOX.cert-a.answers.>")
 	if err != nil {
@@ -208,7 +244,7 @@ func TestTheServerRefusesEverythingElse(t *testing.T) {
 			t.Errorf("%s: no permissions violation", subject)
 		}
 	}
-	for _, subject := range []string{">", "tocsin.c.>", "tocsin.c.cert-b", "tocsin.c.cert-a", "_INBOX.>", "_INBOX.cert-b.>", "_INBOX.*.x", "$SYS.>", "$JS.>", "$KV.>"} {
+	for _, subject := range []string{">", "tocsin.c.>", "tocsin.c.cert-b", "tocsin.c.cert-a", "_INBOX.>", "_INBOX.cert-b.>", "_INBOX.*.x", "$SYS.>", "$JS.>", "$KV.>", "*", "tocsin.a", "_R_.>", "$JS.EVENT.ADVISORY.>"} {
 		if _, err := nc.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +292,10 @@ func unharmed(t *testing.T, js jetstream.JetStream) {
 // A pull names where its messages go. The server does not check that subject
 // against the member's permissions; the border between the accounts does.
 func TestAPullCannotWriteIntoOurs(t *testing.T) {
-	b, js := start(t)
+	both(t, aPullCannotWriteIntoOurs)
+}
+
+func aPullCannotWriteIntoOurs(t *testing.T, b *server, js jetstream.JetStream) {
 	nc, _ := member(t, b, "cert-a")
 	spy, err := b.Conn().SubscribeSync("tocsin.>")
 	if err != nil {
@@ -264,8 +303,14 @@ func TestAPullCannotWriteIntoOurs(t *testing.T) {
 	}
 	settle(t, b.Conn())
 	stream, durable := exchange.Consumer("cert-a", "cert-a")
+	other, _ := member(t, b, "cert-b")
+	inbox, err := other.SubscribeSync("_INBOX.cert-b.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, other)
 	for _, target := range []string{
-		"tocsin.c.cert-b", "tocsin.e.rustock", "$KV.TOCSIN_REGISTER.current", "$JS.API.STREAM.PURGE." + stream,
+		"_INBOX.cert-b.forged", "tocsin.c.cert-a", "tocsin.a", "tocsin.c.cert-b", "tocsin.e.rustock", "$KV.TOCSIN_REGISTER.current", "$JS.API.STREAM.PURGE." + stream,
 		"$JS.API.STREAM.DELETE." + stream, "$JS.API.CONSUMER.DELETE." + stream + "." + durable,
 	} {
 		if err := nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+durable, target, []byte(`{"batch":5,"no_wait":true}`)); err != nil {
@@ -278,11 +323,18 @@ func TestAPullCannotWriteIntoOurs(t *testing.T) {
 		msg, _ := spy.NextMsg(time.Second)
 		t.Errorf("%d messages reached our account, the first on %s", n, msg.Subject)
 	}
+	settle(t, other)
+	if n, _, _ := inbox.Pending(); n != 0 {
+		t.Errorf("%d blocks of cert-a reached the inbox of cert-b", n)
+	}
 	unharmed(t, js)
 }
 
 func TestDisconnectEndsAMembersConnection(t *testing.T) {
-	b, _ := start(t)
+	both(t, disconnectEndsAMembersConnection)
+}
+
+func disconnectEndsAMembersConnection(t *testing.T, b *server, _ jetstream.JetStream) {
 	nc, _ := member(t, b, "cert-a")
 	gone := make(chan struct{}, 8)
 	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { gone <- struct{}{} })

@@ -132,6 +132,9 @@ func (n *Node) HTTPURL() string {
 
 // NATSURL is where members connect, "" where they cannot.
 func (n *Node) NATSURL() string {
+	if len(n.opt.NATSURLs) > 0 {
+		return strings.Join(n.opt.NATSURLs, ",")
+	}
 	if n.opt.NATS == "" || n.broker.Addr() == nil {
 		return ""
 	}

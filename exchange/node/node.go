@@ -45,6 +45,10 @@ type Options struct {
 	Dir string
 	// HTTP and NATS are the addresses to listen on; "" opens no port.
 	HTTP, NATS string
+	// NATSURLs are NATS servers of their own, in place of the embedded one; NATSKeys are the keys
+	// for them.
+	NATSURLs []string
+	NATSKeys *broker.Keys
 	// CertFile and KeyFile turn on TLS for both.
 	CertFile, KeyFile string
 	// ClientCA names a file with the authorities whose client certificates are
@@ -150,10 +154,14 @@ func (n *Node) openStores(ctx context.Context) error {
 	if n.lock, err = takeLock(dir); err != nil {
 		return err
 	}
-	n.broker, err = broker.Start(broker.Options{
-		Dir: filepath.Join(dir, "journal"), Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile,
-		Login: n.login, Log: n.log,
-	})
+	if len(n.opt.NATSURLs) > 0 {
+		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
+	} else {
+		n.broker, err = broker.Start(broker.Options{
+			Dir: filepath.Join(dir, "journal"), Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile,
+			Login: n.login, Log: n.log,
+		})
+	}
 	if err != nil {
 		return err
 	}
