@@ -96,11 +96,20 @@ func (p *Poster) revise(ctx context.Context, a *Addition, c *candidate) (s *Stan
 		c.label = max(c.label, s.Label)
 	}
 	c.known = byte(c.label)
-	if c.label == tlp.Unknown && !newer { // the operator may have decided about this version
-		c.known |= Relayed
-		return s, false, nil
+	if c.label != tlp.Unknown || newer {
+		return s, c.label > s.Label, nil
 	}
-	return s, c.label > s.Label, nil
+	// What is there stays there. Where it is this very version, the operator has released it.
+	for _, col := range s.Collections {
+		had, err := p.View.Has(col, c.version)
+		if err != nil {
+			return nil, false, err
+		}
+		if had && col != Quarantine {
+			c.known |= Relayed
+		}
+	}
+	return s, false, nil
 }
 
 // refusal is an error about one object of a submission, which the others do not share.

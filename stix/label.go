@@ -10,9 +10,24 @@ import (
 // Label is the highest label that an object carries itself, in its markings, the
 // granular ones among them, and in its labels; None where it carries none. With a marking
 // that is no TLP marking it is Unknown, and the error says which.
-func (h *Head) Label() (label tlp.Level, err error) {
+func (h *Head) Label() (tlp.Level, error) {
+	known, err := h.labels()
+	if err != nil {
+		return tlp.Unknown, err
+	}
+	return known, nil
+}
+
+// KnownLabel is Label of what is known here, whatever else it carries.
+func (h *Head) KnownLabel() tlp.Level {
+	known, _ := h.labels()
+	return known
+}
+
+// labels is the highest label that is known here, and what is not.
+func (h *Head) labels() (known tlp.Level, err error) {
 	if _, ok := tlp.FromMarking(h.ID); ok {
-		label = tlp.Clear // the definition of a label is no secret
+		known = tlp.Clear // the definition of a label is no secret
 	}
 	for _, refs := range [][]string{h.ObjectMarkingRefs, h.GranularMarkingRefs} {
 		for _, id := range refs {
@@ -21,9 +36,9 @@ func (h *Head) Label() (label tlp.Level, err error) {
 			}
 			l, ok := tlp.FromMarking(id)
 			if !ok {
-				l, err = tlp.Unknown, fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here", id)
+				err = fmt.Errorf("it is marked with %.80q, which is no TLP marking that is known here", id)
 			}
-			label = max(label, l)
+			known = max(known, l)
 		}
 	}
 	for _, s := range h.Labels {
@@ -31,21 +46,12 @@ func (h *Head) Label() (label tlp.Level, err error) {
 		if i := strings.LastIndex(strings.ToLower(s), "tlp:"); i >= 0 && (i == 0 || strings.ContainsAny(s[i-1:i], ": \t")) {
 			l, e := tlp.Parse(s[i:])
 			if e != nil {
-				l, err = tlp.Unknown, fmt.Errorf("label %.40q: %w", s, e)
+				err = fmt.Errorf("label %.40q: %w", s, e)
 			}
-			label = max(label, l)
+			known = max(known, l)
 		}
 	}
-	return label, err
-}
-
-// KnownLabel is Label of the markings that are TLP markings, whatever the others.
-func (h *Head) KnownLabel() (label tlp.Level) {
-	for _, id := range append(h.ObjectMarkingRefs[:len(h.ObjectMarkingRefs):len(h.ObjectMarkingRefs)], h.GranularMarkingRefs...) {
-		l, _ := tlp.FromMarking(id)
-		label = max(label, l)
-	}
-	return label
+	return known, err
 }
 
 // maxSpread is how many steps a label is followed from object to object.

@@ -123,18 +123,18 @@ func (l *limiter) forget() {
 // begin takes a request of a caller in; end is called with the bytes that it moved. Where it
 // makes a page, it waits until few others of the caller do.
 func (l *limiter) begin(ctx context.Context, key string, stream, page bool) (end func(bytes int64), err error) {
-	s, end, err := l.count(key, stream)
+	s, over, err := l.count(key, stream)
 	if err != nil || !page {
-		return end, err
+		return over, err
 	}
 	select {
 	case s.pages <- struct{}{}:
 		return func(bytes int64) {
 			<-s.pages
-			end(bytes)
+			over(bytes)
 		}, nil
 	case <-ctx.Done():
-		end(0)
+		over(0)
 		return nil, ctx.Err()
 	}
 }

@@ -1,0 +1,260 @@
+package exchangetest_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// oracle says who may have what, by itself: from FIRST's TLP 2.0 and STIX 2.1 section 4.14, with none of
+// the exchange's code. Labels are 1 clear, 2 green, 3 amber, 4 amber+strict, 5 red; 6 is what nobody knows.
+type oracle struct {
+	clearance  map[string]int
+	kind       map[string]string
+	ceiling    map[string]int
+	readers    map[string][]string // of declared collections; "all" is every member
+	persons    map[string][]string
+	objects    map[string]*known            // what members have added, by id
+	has        map[string]map[string]string // collection to id and version, to created_by_ref
+	highest    map[string]int               // label that ever entered a collection
+	hosts      map[string]*host
+	identities map[string]string // identity to the member that speaks for it
+}
+
+type known struct {
+	by     string
+	label  int
+	newest time.Time
+}
+
+// host is what is given of a host's day.
+type host struct {
+	csirt, owner string
+	label        int
+	versions     map[string]int // by collection
+}
+
+// thing is an object that a member adds.
+type thing struct {
+	id, typ, version, creator string
+	marks                     []string // labels in words; "?" is one that nobody knows
+	refs                      []string
+}
+
+var words = map[string]int{"clear": 1, "white": 1, "green": 2, "amber": 3, "amber+strict": 4, "red": 5, "?": 6}
+
+func (x *thing) at() time.Time {
+	at, _ := time.Parse(time.RFC3339, x.version)
+	return at
+}
+
+// mayRead: RED is for the individuals who are named; everything else for those to whom the collection
+// is given, up to what they are cleared for. Over NATS and event streams nothing RED goes.
+func (o *oracle) mayRead(member, person, collection, way string) bool {
+	c := o.ceiling[collection]
+	if c == 5 {
+		return way == "taxii" && person != "" && slices.Contains(o.persons[collection], member+"/"+person)
+	}
+	if member == "" || way == "nats" && (o.kind[member] == "network-owner" || member == "admin" || strings.HasPrefix(collection, "feed-")) {
+		return false
+	}
+	if member == "admin" {
+		return true
+	}
+	list := o.readers[collection]
+	return c <= o.clearance[member] && (slices.Contains(list, "all") || slices.Contains(list, member))
+}
+
+// labels of a submission: the highest of what an object says, of what refers to it, and for a
+// relationship of both its ends; else the floor.
+func (o *oracle) labels(list []*thing, floor int) map[string]int {
+	l := make(map[string]int)
+	for _, x := range list {
+		for _, m := range x.marks {
+			l[x.id] = max(l[x.id], words[m])
+		}
+		for _, end := range x.refs {
+			if k := o.objects[end]; x.typ == "relationship" && k != nil && !slices.ContainsFunc(list, func(y *thing) bool { return y.id == end }) {
+				l[x.id] = max(l[x.id], k.label)
+			}
+		}
+	}
+	for range list {
+		for _, x := range list {
+			for _, ref := range x.refs {
+				beside := slices.ContainsFunc(list, func(y *thing) bool { return y.id == ref })
+				switch {
+				case x.typ == "report" && beside:
+					l[ref] = max(l[ref], l[x.id])
+				case x.typ == "relationship":
+					l[x.id] = max(l[x.id], l[ref])
+				}
+			}
+		}
+	}
+	for _, x := range list {
+		if l[x.id] == 0 {
+			l[x.id] = floor
+		}
+	}
+	return l
+}
+
+// add says what becomes of a submission, object by object: "in", "out" or "held".
+func (o *oracle) add(member, collection string, list []*thing, floor int) (out []string) {
+	labels := o.labels(list, floor)
+	out = make([]string, len(list))
+	for i, x := range list {
+		label, k := labels[x.id], o.objects[x.id]
+		if versioned := x.typ != "ipv4-addr"; versioned && k != nil {
+			mine, newer := k.by == member, x.at().After(k.newest)
+			creator := mine && (x.creator == "" || o.identities[x.creator] == member)
+			if !mine && o.identities[x.creator] == member {
+				creator = o.createdBy(x)
+			}
+			if !mine && !creator && newer {
+				out[i] = "out"
+				continue
+			}
+			if !creator || !newer { // it keeps what it has
+				label = max(label, k.label)
+			}
+			if (mine || creator) && label > k.label && (label < 6 || newer) {
+				o.raise(x, label, collection)
+			}
+		}
+		labels[x.id] = label
+		if label == 6 {
+			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !(o.identities[x.creator] == member && o.createdBy(x)) || !x.at().After(k.newest) && o.released(x)))
+			out[i] = "held"
+		}
+	}
+	for i, x := range list {
+		if out[i] != "" {
+			continue
+		}
+		out[i] = "out"
+		if label := labels[x.id]; label <= o.ceiling[collection] {
+			k := o.objects[x.id]
+			mine := k == nil || k.by == member || o.identities[x.creator] == member && o.createdBy(x)
+			o.put(collection, member, x, label, !mine)
+			out[i] = "in"
+		}
+	}
+	return out
+}
+
+// released tells whether a version is in any collection.
+func (o *oracle) released(x *thing) bool {
+	for c, has := range o.has {
+		if _, there := has[x.id+" "+x.version]; there && c != "quarantine" {
+			return true
+		}
+	}
+	return false
+}
+
+// createdBy tells whether a collection's newest version of an object has the same creator.
+func (o *oracle) createdBy(x *thing) bool {
+	for _, c := range o.has {
+		newest := ""
+		for name := range c {
+			if id, v, _ := strings.Cut(name, " "); id == x.id && v > newest {
+				newest = v
+			}
+		}
+		if newest != "" && c[x.id+" "+newest] == x.creator {
+			return true
+		}
+	}
+	return false
+}
+
+// raise takes an object out of every collection that its label is above now.
+func (o *oracle) raise(x *thing, label int, to string) {
+	for c, has := range o.has {
+		if c != "quarantine" && o.ceiling[c] < label {
+			told := c == to
+			for name := range has {
+				if strings.HasPrefix(name, x.id+" ") {
+					delete(has, name)
+					told = true
+				}
+			}
+			if told {
+				o.objects[x.id].label, o.objects[x.id].newest = label, later(o.objects[x.id].newest, x.at())
+			}
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// put adds a version to a collection; relayed says that whose word does not count has added it.
+func (o *oracle) put(collection, member string, x *thing, label int, relayed bool) {
+	if _, there := o.has[collection][x.id+" "+x.version]; there {
+		return
+	}
+	o.has[collection][x.id+" "+x.version] = x.creator
+	o.highest[collection] = max(o.highest[collection], min(label, 5))
+	if x.typ == "ipv4-addr" {
+		return
+	}
+	k := o.objects[x.id]
+	if k == nil {
+		k = &known{by: member}
+		o.objects[x.id] = k
+	}
+	if !relayed {
+		k.label = label
+	}
+	k.newest = later(k.newest, x.at())
+}
+
+// gets tells whether a host's sighting under a label may be given: RED to nobody here, AMBER+STRICT
+// to the national team alone where there is one.
+func (o *oracle) gets(h *host, collection string, label int) bool {
+	return label <= 4 && label <= o.ceiling[collection] && (label < 4 || collection != h.owner || h.csirt == "")
+}
+
+// sighted merges an event; the highest label of a day holds for all of it.
+func (o *oracle) sighted(h *host, feed string, label int) {
+	var to []string
+	for _, c := range []string{h.csirt, h.owner} {
+		if c != "" {
+			to = append(to, c)
+		}
+	}
+	if to == nil {
+		to = []string{"unclaimed"}
+	}
+	if !slices.ContainsFunc(to, func(c string) bool { return o.gets(h, c, label) }) {
+		return
+	}
+	was := h.label
+	h.label = max(h.label, label)
+	for _, c := range to {
+		switch {
+		case o.gets(h, c, h.label):
+			h.versions[c]++
+			o.highest[c] = max(o.highest[c], h.label)
+		case was > 0 && o.gets(h, c, was):
+			h.versions[c] = 0
+		}
+	}
+	if h.label <= o.ceiling["feed-"+feed] {
+		h.versions["feed-"+feed]++
+		o.highest["feed-"+feed] = max(o.highest["feed-"+feed], h.label)
+	}
+}
+
+// expected lists what a collection holds of what members add.
+func (o *oracle) expected(collection string) []string {
+	return slices.Sorted(maps.Keys(o.has[collection]))
+}

@@ -1,0 +1,579 @@
+package exchangetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/taxii"
+)
+
+// stepsOfWorld is how many steps a world has; TOCSIN_TRUST_STEPS is how many there are in all, in as
+// many worlds as that takes, and TOCSIN_TRUST_SEED that of the first.
+const stepsOfWorld = 120
+
+func setting(name string, otherwise uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// Random members, collections, objects with random markings and changes of the register: what each may
+// read, by each way, is what an oracle that knows none of the code says.
+func TestNoByteLeavesAgainstItsLabel(t *testing.T) {
+	steps, seed := setting("TOCSIN_TRUST_STEPS", 1200), setting("TOCSIN_TRUST_SEED", uint64(time.Now().UnixNano()%1e9))
+	for n := range (steps + stepsOfWorld - 1) / stepsOfWorld {
+		t.Run(fmt.Sprintf("seed-%d", seed+n), func(t *testing.T) { newWorld(t, seed+n).run() })
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// world is an exchange beside what the oracle says of it.
+type world struct {
+	*testing.T
+	e       *exchangetest.Exchange
+	r       *rand.Rand
+	o       *oracle
+	tokens  map[string]string // by member, or member/person
+	writers map[string][]string
+	floor   map[string]int
+	reg     *exchange.Register
+	n       int
+	held    map[string]*thing // in quarantine, by the object and its collection
+	log     []string
+}
+
+var (
+	levels  = []string{"", "clear", "green", "amber", "amber+strict", "red"}
+	members = []string{"csirt-a", "csirt-b", "owner-a", "owner-b", "pub", "peer"}
+	rooms   = []string{"c0", "c1", "c2", "c3"}
+)
+
+func (w *world) pick(list []string) string { return list[w.r.IntN(len(list))] }
+
+// some picks a part of a list.
+func (w *world) some(list []string) (part []string) {
+	for _, s := range list {
+		if w.r.IntN(2) == 0 {
+			part = append(part, s)
+		}
+	}
+	return part
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), held: make(map[string]*thing), //nolint:gosec // not for secrets
+		o: &oracle{
+			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
+			persons: make(map[string][]string), objects: make(map[string]*known), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
+			hosts: make(map[string]*host), identities: make(map[string]string),
+		},
+	}
+	w.e = exchangetest.Open(t, t.TempDir())
+	var file strings.Builder
+	file.WriteString("members:\n")
+	for i, m := range members {
+		kind := []string{"csirt", "csirt", "network-owner", "network-owner", "publisher", "peer"}[i]
+		w.o.clearance[m], w.o.kind[m] = 2+w.r.IntN(4), kind
+		keys := []string{"countries: [AT]", "countries: [PL]", "asns: [64500]", "asns: [64501]", "", ""}[i]
+		fmt.Fprintf(&file, "  - {id: %s, kind: %s, clearance: %s, constituency: {%s}, identities: [%s]}\n", m, kind, levels[w.o.clearance[m]], keys, spoken(i))
+		w.o.identities[spoken(i)] = m
+		if i < 4 {
+			w.o.readers[m] = []string{m}
+		}
+	}
+	w.o.readers["feed-f"] = []string{"pub"}
+	fmt.Fprintf(&file, "feeds:\n  - {id: f, publisher: pub, operation: f, malware: {name: F}, default_tlp: %s, allow_reserved: true, profile: observation}\ncollections:\n", levels[2+w.r.IntN(3)])
+	for _, c := range rooms {
+		w.room(&file, c)
+	}
+	var keepers []string
+	for _, m := range members {
+		if w.o.clearance[m] == 5 {
+			keepers = append(keepers, m+"/p")
+		}
+	}
+	w.o.persons["quarantine"] = append(w.some(keepers), "admin/p")
+	fmt.Fprintf(&file, "quarantine: [%s]\n", strings.Join(w.o.persons["quarantine"], ", "))
+	w.e.Apply(t, file.String())
+	w.reg = w.e.Register.Current()
+	w.derive()
+	for _, m := range append(slices.Clone(members), exchange.Admin) {
+		w.tokens[m] = w.e.Token(t, m)
+		token, _, err := w.e.Register.NewToken(t.Context(), "test", m, exchange.Token{Name: "person", Person: "p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.tokens[m+"/p"] = token
+	}
+	w.log = append(w.log, file.String())
+	return w
+}
+
+// derive sets the ceilings that follow from clearances.
+func (w *world) derive() {
+	for _, m := range members[:4] {
+		w.o.ceiling[m] = min(w.o.clearance[m], 4)
+	}
+	w.o.ceiling["feed-f"] = min(w.o.clearance["pub"], 4)
+}
+
+// room makes a collection that members write to.
+func (w *world) room(file *strings.Builder, c string) {
+	ceiling := 1 + w.r.IntN(5)
+	w.o.ceiling[c], w.floor[c], w.o.has[c] = ceiling, 1+w.r.IntN(ceiling), make(map[string]string)
+	w.writers[c] = []string{"all"}
+	if w.r.IntN(2) == 0 {
+		w.writers[c] = append(w.some(members), "peer")
+	}
+	fmt.Fprintf(file, "  - {id: %s, ceiling: %s, floor: %s, writers: [%s]", c, levels[ceiling], levels[w.floor[c]], strings.Join(w.writers[c], ", "))
+	var cleared, persons []string
+	for _, m := range members {
+		if w.o.clearance[m] >= ceiling {
+			cleared, persons = append(cleared, m), append(persons, m+"/p")
+		}
+	}
+	if ceiling == 5 {
+		w.o.persons[c] = append(w.some(persons), "admin/p")
+		fmt.Fprintf(file, ", persons: [%s]}\n", strings.Join(w.o.persons[c], ", "))
+		return
+	}
+	w.o.readers[c] = append(w.some(cleared), []string{"all"}[:w.r.IntN(2)]...)
+	fmt.Fprintf(file, ", readers: [%s]}\n", strings.Join(w.o.readers[c], ", "))
+}
+
+// spoken is an identity that member i speaks for.
+func spoken(i int) string { return fmt.Sprintf("identity--00000000-0000-4000-8000-00000000000%d", i) }
+
+func (w *world) run() {
+	for range stepsOfWorld {
+		switch k := w.r.IntN(20); {
+		case k < 7:
+			w.submit()
+		case k < 11:
+			w.publish()
+		case k < 12:
+			w.change()
+		case k < 13:
+			w.decide()
+		case k < 18:
+			w.read(w.pick(rooms))
+		default:
+			w.readHosts()
+		}
+		if w.Failed() {
+			w.Log(strings.Join(w.log, "\n"))
+			return
+		}
+	}
+	for _, c := range append(slices.Clone(rooms), "quarantine") {
+		w.read(c)
+	}
+	if w.Failed() {
+		w.Log(strings.Join(w.log, "\n"))
+	}
+}
+
+func (w *world) note(format string, args ...any) { w.log = append(w.log, fmt.Sprintf(format, args...)) }
+
+// do sends a request as a member, or as member/person.
+func (w *world) do(method, path, who, body string) (int, string) {
+	member, _, _ := strings.Cut(who, "/")
+	header := []string{"Accept", taxii.MediaType}
+	if method == "POST" && strings.HasPrefix(path, "/exchange/") {
+		header = append(header, "Content-Type", taxii.MediaType)
+	}
+	code, _, text := w.e.Do(w, method, path, member, w.tokens[who], body, header...)
+	return code, text
+}
+
+// thing makes a random object of a pool of few, so that they meet again.
+func (w *world) thing() *thing {
+	n := w.r.IntN(6)
+	x := &thing{typ: w.pick([]string{"indicator", "indicator", "report", "relationship", "ipv4-addr"}), version: fmt.Sprintf("2026-01-0%dT00:00:00.000Z", 1+w.r.IntN(4))}
+	x.id = fmt.Sprintf("%s--%08d-0000-4000-8000-000000000000", x.typ, n)
+	indicator := func() string { return fmt.Sprintf("indicator--%08d-0000-4000-8000-000000000000", w.r.IntN(6)) }
+	switch x.typ {
+	case "report":
+		x.refs = []string{indicator()}
+	case "relationship":
+		x.refs = []string{indicator(), indicator()}
+	case "ipv4-addr":
+		address := netip.AddrFrom4([4]byte{198, 51, 100, byte(n)})
+		x.id, x.version = stix.AddressID(address), "1970-01-01T00:00:00Z"
+	}
+	if w.r.IntN(3) == 0 && x.typ != "ipv4-addr" {
+		x.creator = spoken(w.r.IntN(len(members)))
+	}
+	for range w.r.IntN(3) {
+		x.marks = append(x.marks, w.pick([]string{"clear", "white", "green", "green", "amber", "amber", "amber+strict", "red", "?"}))
+	}
+	return x
+}
+
+// marked writes an object with its markings: as objects', granular ones or labels, of all families.
+func (w *world) marked(x *thing) string {
+	ids := map[string][]string{
+		"clear": {"613f2e26-407d-48c7-9eca-b8e91df99dc9", "94868c89-83c2-464b-929b-a1a8aa3c8487"}, "white": {"613f2e26-407d-48c7-9eca-b8e91df99dc9"},
+		"green": {"34098fce-860f-48ae-8e50-ebd3cc5e41da", "bab4a63c-aed9-4cf5-a766-dfca5abac2bb"}, "amber": {"f88d31f6-486f-44da-b317-01333bde0b82", "55d920b0-5e8b-4f79-9ee9-91f868d9b421"},
+		"amber+strict": {"939a9414-2ddd-4d32-a0cd-375ea402b003", "826578e1-40ad-459f-bc73-ede076f81f37"}, "red": {"5e57c739-391a-4eb3-b6be-7d15ca92d5ed", "e828b379-4e03-4974-9ac4-e53a884c97c1"},
+		"?": {"00000000-0000-4000-8000-00000000acac", "11111111-0000-4000-8000-00000000acac"},
+	}
+	object := map[string]any{"type": x.typ, "spec_version": "2.1", "id": x.id}
+	var marks, labels []string
+	var granular []any
+	for _, m := range x.marks {
+		id := "marking-definition--" + w.pick(ids[m])
+		switch k := w.r.IntN(4); {
+		case k == 0 && m != "?" && x.typ != "ipv4-addr":
+			labels = append(labels, w.pick([]string{"tlp:" + m, "TLP:" + strings.ToUpper(m), "misp:tlp:" + m}))
+		case k == 1:
+			granular = append(granular, map[string]any{"marking_ref": id, "selectors": []string{"type"}})
+		default:
+			marks = append(marks, id)
+		}
+	}
+	slices.Sort(marks)
+	marks = slices.Compact(marks)
+	for name, list := range map[string]any{"object_marking_refs": marks, "labels": labels, "granular_markings": granular} {
+		if text, _ := json.Marshal(list); string(text) != "null" {
+			object[name] = list
+		}
+	}
+	if x.typ != "ipv4-addr" {
+		object["created"], object["modified"] = version1, x.version
+	}
+	if x.creator != "" {
+		object["created_by_ref"] = x.creator
+	}
+	switch x.typ {
+	case "indicator":
+		object["pattern"], object["pattern_type"], object["valid_from"] = "[ipv4-addr:value = '198.51.100.1']", "stix", "2026-01-01T00:00:00Z"
+	case "report":
+		object["name"], object["published"], object["object_refs"] = "R", "2026-01-01T00:00:00Z", x.refs
+	case "relationship":
+		object["relationship_type"], object["source_ref"], object["target_ref"] = "related-to", x.refs[0], x.refs[1]
+	case "ipv4-addr":
+		a := "198.51.100." + strconv.Itoa(int(x.n()))
+		object["value"] = a
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(text)
+}
+
+// n is the number of an address of the pool.
+func (x *thing) n() byte {
+	for i := range byte(6) {
+		if stix.AddressID(netip.AddrFrom4([4]byte{198, 51, 100, i})) == x.id {
+			return i
+		}
+	}
+	return 0
+}
+
+// submit adds some objects and compares what became of each.
+func (w *world) submit() {
+	member, c := w.pick(members), w.pick(rooms)
+	var list []*thing
+	var texts []string
+	for range 1 + w.r.IntN(3) {
+		if x := w.thing(); !slices.ContainsFunc(list, func(y *thing) bool { return y.id == x.id }) {
+			list, texts = append(list, x), append(texts, w.marked(x))
+		}
+	}
+	w.note("%s adds to %s: %s", member, c, strings.Join(texts, "\n    "))
+	code, text := w.do("POST", "/exchange/collections/"+c+"/objects/", member, envelope(texts...))
+	may := slices.Contains(w.writers[c], "all") || slices.Contains(w.writers[c], member)
+	if !may {
+		if code == http.StatusAccepted {
+			w.Errorf("%s may not write to %s: %d %s", member, c, code, text)
+		}
+		return
+	}
+	var st taxii.Status
+	if err := json.Unmarshal([]byte(text), &st); err != nil || code != http.StatusAccepted {
+		w.Fatalf("%d %s", code, text)
+	}
+	want := w.o.add(member, c, list, w.floor[c])
+	for i, x := range list {
+		got := "in"
+		for _, f := range st.Failures {
+			if f.ID == x.id {
+				got = "out"
+				if strings.Contains(f.Message, "quarantine as") {
+					got = "held"
+				}
+			}
+		}
+		if got != want[i] {
+			w.Errorf("%s of %s is %s, and the oracle says %s: %s", x.id, x.version, got, want[i], text)
+		}
+	}
+}
+
+// decide decides about something that is in quarantine.
+func (w *world) decide() {
+	_, text := w.do("GET", "/v1/quarantine", exchange.Admin, "")
+	var list []exchange.Held
+	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) == 0 {
+		return
+	}
+	h := list[w.r.IntN(len(list))]
+	label := w.r.IntN(6)
+	body := fmt.Sprintf(`{"label":%q,"reason":"because"}`, levels[label])
+	code, text := w.do("POST", "/v1/quarantine/"+h.ID, exchange.Admin, body)
+	w.note("operator decides %s about %s of %s for %s: %d", levels[label], h.Object, h.Version, h.Collection, code)
+	x := &thing{id: h.Object, version: h.Version.UTC().Format("2006-01-02T15:04:05.000Z")}
+	if x.typ, _, _ = strings.Cut(x.id, "--"); x.typ == "ipv4-addr" {
+		x.version = "1970-01-01T00:00:00Z"
+	}
+	fine := label == 0 || label >= int(h.Least) && label <= w.o.ceiling[h.Collection]
+	if fine != (code == http.StatusOK) {
+		w.Errorf("%d %s: the oracle says %v: %+v", code, text, fine, h)
+	}
+	if !fine {
+		return
+	}
+	x.creator = w.o.has["quarantine"][x.id+" "+x.version]
+	if label > 0 {
+		w.o.put(h.Collection, h.By, x, label, false)
+	}
+	delete(w.o.has["quarantine"], x.id+" "+x.version)
+}
+
+// publish publishes an event of a host.
+func (w *world) publish() {
+	n := w.r.IntN(9)
+	address := fmt.Sprintf("240.0.0.%d", n)
+	h := w.o.hosts[address]
+	cc, asn := []string{"AT", "PL", ""}[n%3], []string{"64500", "64501", ""}[n/3]
+	if h == nil {
+		h = &host{versions: make(map[string]int)}
+		if h.csirt = map[string]string{"AT": "csirt-a", "PL": "csirt-b"}[cc]; asn != "" {
+			h.owner = map[string]string{"64500": "owner-a", "64501": "owner-b"}[asn]
+		}
+		w.o.hosts[address] = h
+	}
+	w.n++
+	label := w.pick([]string{"", "clear", "green", "amber", "amber", "amber+strict", "red"})
+	at := time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC).Add(time.Duration(w.n) * time.Minute)
+	rows := fmt.Sprintf("ip,timestamp,cc,asn,tlp\n%s,%s,%s,%s,%s\n", address, at.Format(time.RFC3339), cc, asn, label)
+	w.note("event %s", strings.TrimSpace(rows))
+	w.e.Publish(w, "f", rows)
+	if label == "" {
+		label = w.reg.Feeds[0].DefaultTLP.String()
+	}
+	w.o.sighted(h, "f", words[label])
+}
+
+// change changes the register: a clearance or a ceiling.
+func (w *world) change() {
+	level := 1 + w.r.IntN(5)
+	if w.r.IntN(2) == 0 {
+		c := w.pick(rooms)
+		if (level == 5) != (w.o.ceiling[c] == 5) || level < w.floor[c] {
+			return
+		}
+		_, err := w.e.Register.Change(w.Context(), "test", func(r *exchange.Register) error {
+			for i := range r.Declared {
+				if r.Declared[i].ID == c {
+					_ = r.Declared[i].Ceiling.UnmarshalText([]byte(levels[level])) // it is one
+				}
+			}
+			return nil
+		})
+		w.note("ceiling of %s: %s: %v", c, levels[level], err)
+		if err == nil && w.o.highest[c] > level {
+			w.Errorf("%s holds %s and its ceiling is %s now", c, levels[w.o.highest[c]], levels[level])
+		}
+		if err == nil {
+			w.o.ceiling[c] = level
+		}
+		return
+	}
+	m := w.pick(members)
+	_, err := w.e.Register.Change(w.Context(), "test", func(r *exchange.Register) error {
+		_ = r.Member(m).Clearance.UnmarshalText([]byte(levels[level]))
+		return nil
+	})
+	w.note("clearance of %s: %s: %v", m, levels[level], err)
+	if err != nil {
+		return
+	}
+	w.o.clearance[m] = level
+	w.derive()
+	for c, have := range w.o.highest {
+		if have > w.o.ceiling[c] {
+			w.Errorf("%s holds %s, above its ceiling %s", c, levels[have], levels[w.o.ceiling[c]])
+		}
+	}
+	for _, c := range rooms {
+		if slices.Contains(w.o.readers[c], m) && level < w.o.ceiling[c] || slices.Contains(w.o.persons[c], m+"/p") && level < 5 {
+			w.Errorf("%s reads %s and is cleared for %s only", m, c, levels[level])
+		}
+	}
+}
+
+// read compares what callers get of a collection, by all ways.
+func (w *world) read(c string) {
+	want := w.o.expected(c)
+	for _, who := range []string{w.pick(members), w.pick(members) + "/p", w.pick([]string{exchange.Admin, exchange.Admin + "/p", ""})} {
+		member, person, _ := strings.Cut(who, "/")
+		may := w.o.mayRead(member, person, c, "taxii")
+		for _, endpoint := range []string{"objects", "manifest"} {
+			code, text := w.do("GET", "/exchange/collections/"+c+"/"+endpoint+"/?match[version]=all&match[spec_version]=2.1&limit=5000", who, "")
+			if may != (code == http.StatusOK) {
+				w.Errorf("%q reads %s of %s: %d, the oracle says %v", who, endpoint, c, code, may)
+			}
+			if may {
+				w.same(fmt.Sprintf("%s of %s for %q", endpoint, c, who), versionsOf(w, text), want)
+			}
+		}
+		if code, _ := w.do("GET", "/v1/collections/"+c+"/withdrawn", who, ""); may != (code == http.StatusOK) {
+			w.Errorf("%q reads what was withdrawn from %s: %d", who, c, code)
+		}
+	}
+	member := w.pick(append(slices.Clone(members), exchange.Admin))
+	w.push(c, member, "events", newest(want))
+	w.push(c, member, "nats", want)
+}
+
+func versionsOf(t testing.TB, text string) (list []string) {
+	var got struct {
+		Objects []struct{ ID, Version, Modified, Type string }
+	}
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err, text)
+	}
+	for _, o := range got.Objects {
+		v := o.Version + o.Modified
+		if strings.HasPrefix(o.ID, "ipv4-addr") {
+			v = "1970-01-01T00:00:00Z"
+		}
+		list = append(list, o.ID+" "+v)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// newest are the newest versions of a sorted list: what an event stream has.
+func newest(list []string) (out []string) {
+	for i, v := range list {
+		id, _, _ := strings.Cut(v, " ")
+		if i+1 == len(list) || !strings.HasPrefix(list[i+1], id+" ") {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (w *world) same(what string, got, want []string) {
+	if d := cmp.Diff(want, got); d != "" && len(got)+len(want) > 0 {
+		w.Errorf("%s is not what the oracle says (-want +got):\n%s", what, d)
+	}
+}
+
+// push follows a collection from its start until it has what the oracle says.
+func (w *world) push(c, member, way string, want []string) {
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+	defer cancel()
+	mirror := make(map[string]bool)
+	var got []string
+	apply := func(bundle []byte, withdrawn []string) error {
+		if bundle != nil {
+			for _, v := range versionsOf(w, string(bundle)) {
+				mirror[v] = true
+			}
+		}
+		for v := range mirror {
+			if id, _, _ := strings.Cut(v, " "); slices.Contains(withdrawn, id) {
+				delete(mirror, v)
+			}
+		}
+		got = nil
+		for v := range mirror {
+			got = append(got, v)
+		}
+		if slices.Sort(got); way == "events" {
+			got = newest(got)
+		}
+		if slices.Equal(got, want) {
+			return errEnough
+		}
+		return nil
+	}
+	may := w.o.mayRead(member, "", c, way)
+	if may && len(want) == 0 {
+		return // nothing comes
+	}
+	cl := client(w.e, member, w.tokens[member])
+	var err error
+	if way == "nats" {
+		err = cl.Subscribe(ctx, c, "start", func(b *apiclient.Block) error { return apply(b.Bundle, b.Withdrawn) })
+	} else {
+		err = cl.Events(ctx, c, "", "", func(e *apiclient.Event) error { return apply(e.Bundle, e.Withdrawn) })
+	}
+	var answer *apiclient.Error
+	switch {
+	case !may && !(errors.As(err, &answer) && answer.Status/100 == 4):
+		w.Errorf("%s gets %s by %s: %v", member, c, way, err)
+	case may && !errors.Is(err, errEnough):
+		w.Errorf("%s by %s: %v", member, way, err)
+		w.same(c+" by "+way, got, want)
+	}
+}
+
+// readHosts compares what of hosts is in the collections of those who answer for them.
+func (w *world) readHosts() {
+	c := w.pick([]string{"csirt-a", "csirt-b", "owner-a", "owner-b", "unclaimed", "feed-f"})
+	who := w.pick(append(slices.Clone(members), exchange.Admin, c))
+	if w.tokens[who] == "" {
+		who = exchange.Admin
+	}
+	may := w.o.mayRead(who, "", c, "taxii")
+	code, text := w.do("GET", "/exchange/collections/"+c+"/objects/?match[type]=observed-data&match[version]=all&limit=5000", who, "")
+	if may != (code == http.StatusOK) {
+		w.Errorf("%s reads %s: %d, the oracle says %v", who, c, code, may)
+	}
+	if !may {
+		return
+	}
+	got := make(map[string]int)
+	for _, v := range versionsOf(w, text) {
+		id, _, _ := strings.Cut(v, " ")
+		got[id]++
+	}
+	want := make(map[string]int)
+	for address, h := range w.o.hosts {
+		if n := h.versions[c]; n > 0 {
+			day := exchange.HostDay{Address: netip.MustParseAddr(address), Day: exchange.DayOf(time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC))}
+			want[w.reg.Feeds[0].ObjectID("observed-data", day)] = n
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		w.Errorf("hosts in %s are not what the oracle says (-want +got):\n%s", c, d)
+	}
+}
