@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -94,7 +95,7 @@ func secure(t *testing.T, a *authority) *exchangetest.Exchange {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", CertFile: cert, KeyFile: key, ClientCA: ca})
+	return exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", CertFile: cert, KeyFile: key, ClientCA: ca, Limits: api.Limits{Logins: 1e6}})
 }
 
 // ask gets a path over HTTPS.

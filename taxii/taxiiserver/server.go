@@ -251,42 +251,48 @@ func segments(u *url.URL) (path []string, ok bool) {
 // get is an endpoint that can only be read.
 func get(f func(*call) error) methods { return methods{http.MethodGet: f} }
 
-// The endpoints: section 3.1.
-var (
-	discovery   = get((*call).discovery)
-	apiRoot     = get((*call).apiRoot)
-	status      = get((*call).status)
-	collections = get((*call).collections)
-	collection  = get((*call).collection)
-	manifest    = get((*call).manifest)
-	objects     = methods{http.MethodGet: (*call).objects, http.MethodPost: (*call).add}
-	object      = methods{http.MethodGet: (*call).objects, http.MethodDelete: (*call).remove}
-	versions    = get((*call).versions)
-)
+// endpoints are those of section 3.1, in its words; what is in braces is any text.
+var endpoints = []struct {
+	path string
+	methods
+}{
+	{"/taxii2/", get((*call).discovery)},
+	{"/{api-root}/", get((*call).apiRoot)},
+	{"/{api-root}/status/{status-id}/", get((*call).status)},
+	{"/{api-root}/collections/", get((*call).collections)},
+	{"/{api-root}/collections/{id}/", get((*call).collection)},
+	{"/{api-root}/collections/{id}/manifest/", get((*call).manifest)},
+	{"/{api-root}/collections/{id}/objects/", methods{http.MethodGet: (*call).objects, http.MethodPost: (*call).add}},
+	{"/{api-root}/collections/{id}/objects/{object-id}/", methods{http.MethodGet: (*call).objects, http.MethodDelete: (*call).remove}},
+	{"/{api-root}/collections/{id}/objects/{object-id}/versions/", get((*call).versions)},
+}
+
+// Endpoints lists what there is, each as its method and path.
+func Endpoints() (list []string) {
+	for _, e := range endpoints {
+		for method := range e.methods {
+			list = append(list, method+" "+e.path)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
 
 // match finds the endpoint of a path, nil where there is none.
 func match(path []string) methods {
-	switch n := len(path); {
-	case n == 1 && path[0] == "taxii2":
-		return discovery
-	case n == 1:
-		return apiRoot
-	case n == 3 && path[1] == "status":
-		return status
-	case n < 2 || path[1] != "collections":
-		return nil
-	case n == 2:
-		return collections
-	case n == 3:
-		return collection
-	case n == 4 && path[3] == "manifest":
-		return manifest
-	case n == 4 && path[3] == "objects":
-		return objects
-	case n == 5 && path[3] == "objects":
-		return object
-	case n == 6 && path[3] == "objects" && path[5] == "versions":
-		return versions
+next:
+	for _, e := range endpoints {
+		if strings.Count(e.path, "/") != len(path)+1 {
+			continue
+		}
+		i := 0
+		for part := range strings.SplitSeq(strings.Trim(e.path, "/"), "/") {
+			if part != path[i] && part[0] != '{' {
+				continue next
+			}
+			i++
+		}
+		return e.methods
 	}
 	return nil
 }
