@@ -1,12 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,12 +33,14 @@ type Limits struct {
 	Streams, AllStreams int
 	// Logins are failed log-ins a second from one address; twenty at once.
 	Logins float64
+	// Pace is how long a caller may take to send or read 256 KiB.
+	Pace time.Duration
 }
 
 // DefaultLimits are more than any member needs: what keeps one from slowing the others is that
 // few of its pages are made at a time.
 var DefaultLimits = Limits{
-	Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1,
+	Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, Pace: 30 * time.Second,
 }
 
 // withDefaults fills what is not set.
@@ -52,6 +56,7 @@ func (l Limits) withDefaults() Limits {
 			*f.to = *f.from
 		}
 	}
+	l.Pace = cmp.Or(l.Pace, d.Pace)
 	return l
 }
 
@@ -60,8 +65,11 @@ type share struct {
 	requests, bytes, logins *rate.Limiter
 	underWay, streams       int
 	seen                    time.Time
-	// pages has a token for each page that is being made.
-	pages chan struct{}
+	// making is how many pages are being made for it, and waiting closes for each that waits.
+	making  int
+	waiting []chan struct{}
+	// used is the time that its pages took lately.
+	used time.Duration
 }
 
 // limiter holds callers to the limits. What one uses takes nothing from another, but for the
@@ -72,6 +80,12 @@ type limiter struct {
 	mu                sync.Mutex
 	shares            map[string]*share
 	underWay, streams int
+	// last is who had a page made last, and mixed when that last changed.
+	last  *share
+	mixed time.Time
+	// used is the time that all pages took since the moment it is counted from.
+	used  time.Duration
+	since time.Time
 }
 
 // maxShares bounds how many callers are remembered; hostile ones come from anywhere.
@@ -94,7 +108,7 @@ func (l *limiter) of(key string) *share {
 		}
 		s = &share{
 			requests: rate.NewLimiter(rate.Limit(l.Requests), int(math.Ceil(2*l.Requests))), bytes: rate.NewLimiter(rate.Limit(l.Bytes), int(2*l.Bytes)),
-			logins: rate.NewLimiter(rate.Limit(l.Logins), 20), pages: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+			logins: rate.NewLimiter(rate.Limit(l.Logins), 20),
 		}
 		if l.shares == nil {
 			l.shares = make(map[string]*share)
@@ -127,15 +141,95 @@ func (l *limiter) begin(ctx context.Context, key string, stream, page bool) (end
 	if err != nil || !page {
 		return over, err
 	}
-	select {
-	case s.pages <- struct{}{}:
-		return func(bytes int64) {
-			<-s.pages
-			over(bytes)
-		}, nil
-	case <-ctx.Done():
+	if err := l.page(ctx, s); err != nil {
 		over(0)
-		return nil, ctx.Err()
+		return nil, err
+	}
+	began := time.Now()
+	return func(bytes int64) {
+		l.made(s, time.Since(began))
+		over(bytes)
+	}, nil
+}
+
+// rest is how many times as long as its page took whoever takes most waits for the next, while others
+// are there: on few processors they would wait for it.
+const rest = 3
+
+// made ends a page of a caller.
+func (l *limiter) made(s *share, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.since) > apart {
+		l.since, l.used = time.Now(), 0
+		for _, o := range l.shares {
+			o.used = 0
+		}
+	}
+	s.used, l.used = s.used+took, l.used+took
+	end := func() {
+		s.making--
+		l.next(s)
+	}
+	if time.Since(l.mixed) > apart || 2*s.used <= l.used {
+		end()
+		return
+	}
+	time.AfterFunc(min(rest*took, apart), func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		end()
+	})
+}
+
+// apart is how long after two callers had pages made the processors are shared out.
+const apart = time.Second
+
+// room tells whether another page may be made for a caller: as many as there are processors where it
+// is alone, and one where others are there, who then never wait behind more than that.
+func (l *limiter) room(s *share) bool {
+	return s.making == 0 || s.making < runtime.GOMAXPROCS(0) && time.Since(l.mixed) > apart
+}
+
+// page waits for room for a page. Those of one caller come in their order.
+func (l *limiter) page(ctx context.Context, s *share) error {
+	l.mu.Lock()
+	if l.last != s {
+		if l.last != nil {
+			l.mixed = time.Now()
+		}
+		l.last = s
+	}
+	if len(s.waiting) == 0 && l.room(s) {
+		s.making++
+		l.mu.Unlock()
+		return nil
+	}
+	turn := make(chan struct{})
+	s.waiting = append(s.waiting, turn)
+	l.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(s.waiting, turn); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	} else { // its turn has come meanwhile
+		s.making--
+		l.next(s)
+	}
+	return ctx.Err()
+}
+
+// next lets in those who wait, as far as there is room.
+func (l *limiter) next(s *share) {
+	for len(s.waiting) > 0 && l.room(s) {
+		close(s.waiting[0])
+		s.waiting = s.waiting[1:]
+		s.making++
 	}
 }
 

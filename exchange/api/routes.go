@@ -133,7 +133,7 @@ func (a *API) Handler() http.Handler {
 			a.refuse(w, r, mine, err)
 			return
 		}
-		u, w, r := a.open.begin(w, r, who)
+		u, w, r := a.open.begin(w, r, who, a.limits.Pace)
 		defer func() {
 			a.open.end(u)
 			end(u.bytes.Load())

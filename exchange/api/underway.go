@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -11,18 +12,16 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// A request under way is cut when its caller's credential or right ends, and when its caller takes too
-// long to send or to read: at least a part has to move within the pace.
-const (
-	paceTime = 30 * time.Second
-	pacePart = 256 << 10
-)
+// pacePart is how much a caller has to send or read within its pace, in bytes.
+const pacePart = 256 << 10
 
-// underWay is a request that is being answered.
+// underWay is a request that is being answered. It is cut when its caller's credential or right
+// ends, and when its caller takes too long to send or to read.
 type underWay struct {
 	r      *http.Request
 	who    exchange.Caller
 	cancel context.CancelFunc
+	pace   time.Duration
 	c      *http.ResponseController
 	bytes  atomic.Int64 // that it has moved, both ways
 	// still tells whether its caller may go on, beside having the credential; nil where that is all.
@@ -38,8 +37,8 @@ type requests struct {
 type underWayKey struct{}
 
 // begin makes a request one of those under way: it returns the request and the writer to go on with.
-func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Caller) (*underWay, http.ResponseWriter, *http.Request) {
-	u := &underWay{who: who, c: http.NewResponseController(w)}
+func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Caller, pace time.Duration) (*underWay, http.ResponseWriter, *http.Request) {
+	u := &underWay{who: who, pace: pace, c: http.NewResponseController(w)}
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), underWayKey{}, u))
 	u.cancel, u.r = cancel, r.WithContext(ctx)
 	if u.r.Body != nil && u.r.Body != http.NoBody {
@@ -107,7 +106,7 @@ type pacedWriter struct {
 func (w *pacedWriter) Write(b []byte) (n int, err error) {
 	for len(b) > 0 || n == 0 {
 		if w.left <= 0 {
-			_ = w.u.c.SetWriteDeadline(time.Now().Add(paceTime)) // not every writer can
+			_ = w.u.c.SetWriteDeadline(time.Now().Add(w.u.pace)) // not every writer can
 			w.left = pacePart
 		}
 		part := b[:min(len(b), max(w.left, 1))]
@@ -137,13 +136,13 @@ type pacedBody struct {
 
 func (b *pacedBody) Read(to []byte) (int, error) {
 	if b.left <= 0 {
-		_ = b.u.c.SetReadDeadline(time.Now().Add(paceTime))
+		_ = b.u.c.SetReadDeadline(time.Now().Add(b.u.pace))
 		b.left = pacePart
 	}
 	n, err := b.ReadCloser.Read(to)
 	b.left -= n
 	b.u.bytes.Add(int64(n))
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		// Else the end of its time would be taken for the caller's hanging up.
 		_ = b.u.c.SetReadDeadline(time.Time{})
 	}
