@@ -117,7 +117,7 @@ func Default() Config {
 	return Config{
 		Data:   "./tocsin-data",
 		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
-		NATS:   NATS{Listen: "127.0.0.1:6122"},
+		NATS:   NATS{Listen: "127.0.0.1:6122", URLs: []string{}},
 		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
 		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1},
 		Audit:  Audit{KeepDays: 400},

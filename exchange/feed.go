@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -69,14 +70,20 @@ type Feed struct {
 	Repeat Window `json:"repeat,omitzero" yaml:"repeat,omitempty"`
 	// Places says whose word counts where publisher and networks table differ on
 	// where an address is.
-	Places  Places    `json:"places,omitempty" yaml:"places,omitempty"`
+	Places Places `json:"places,omitempty" yaml:"places,omitempty"`
+	// As stands for a publisher who is hidden, in everything that is made of the feed. The
+	// register keeps it.
+	As      string    `json:"as,omitempty" yaml:"-"`
 	Created time.Time `json:"created" yaml:"created,omitempty"`
 	Changed time.Time `json:"changed" yaml:"changed,omitempty"`
 }
 
+// By is what the feed's objects say that they are of: its publisher, or what stands for it.
+func (f *Feed) By() string { return cmp.Or(f.As, f.Publisher) }
+
 // ObjectID is the identifier of the object of a type that a host's day is packaged as.
 func (f *Feed) ObjectID(typ string, of HostDay) string {
-	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.Publisher)
+	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.By())
 }
 
 // version is that of the objects that an observation is packaged as.

@@ -102,6 +102,8 @@ type Addition struct {
 	By string
 	// Speaks tells whether that member speaks for an identity, by its STIX id.
 	Speaks func(identity string) bool
+	// Hides tells whether an identity is a hidden member's, who is named to nobody.
+	Hides func(identity string) bool
 	// Ceiling returns the ceiling of any collection, none of one that is no more.
 	Ceiling func(collection string) tlp.Level
 	// Collection returns the collection while the caller may write to it. It is
@@ -124,6 +126,11 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 	}
 	outcomes = make([]Outcome, len(a.Objects))
 	list := examineAll(a.Objects, a.SpecVersions, outcomes)
+	for i, c := range list {
+		if c != nil && (a.Hides(c.head.ID) || a.Hides(c.head.CreatedByRef) || slices.ContainsFunc(c.head.Refs, a.Hides)) {
+			outcomes[i].Problem, list[i] = "it names somebody who is not to be named here: leave that identity out", nil
+		}
+	}
 	var heads []*stix.Head
 	for _, c := range list {
 		if c != nil {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -96,6 +97,8 @@ type Member struct {
 	// sha256: and the hash of the certificate in hexadecimal; dns:, email: or uri: and
 	// one of its alternative names; or its subject, as RFC 2253 writes it.
 	Certificates []string `json:"certificates,omitempty" yaml:"certificates,omitempty"`
+	// Hidden keeps the member's name from all others.
+	Hidden bool `json:"hidden,omitempty" yaml:"hidden,omitempty"`
 	// Identities are STIX identities that the member speaks for, besides its own.
 	Identities []string  `json:"identities,omitempty" yaml:"identities,omitempty"`
 	Created    time.Time `json:"created" yaml:"created,omitempty"`
@@ -177,6 +180,8 @@ type Register struct {
 	Own []netip.Prefix `json:"own,omitempty"`
 	// Quarantine names the persons who read what is in quarantine.
 	Quarantine []string `json:"quarantine,omitempty"`
+	// Pseudonyms stand for publishers who are or were hidden.
+	Pseudonyms map[string]string `json:"pseudonyms,omitempty"`
 	// Operations are those that feeds ever had, as "publisher operation", and the
 	// feed. The ids of objects are made of both: no other feed may have them.
 	Operations map[string]string `json:"operations,omitempty"`
@@ -316,6 +321,38 @@ func (r *Register) OnNATS(member string, c *Collection) bool {
 
 // IdentityID is the id of the identity object that stands for a member.
 func IdentityID(member string) string { return stix.DerivedID("identity", "member", member) }
+
+// HiddenName is what hidden members are called where others see that there is somebody.
+const HiddenName = "hidden"
+
+// Hides tells whether a member's name is kept from another.
+func (r *Register) Hides(member, from string) bool {
+	m := r.Member(member)
+	return m != nil && m.Hidden && from != member && from != Admin
+}
+
+// HidesIdentity tells whether an identity is a hidden member's.
+func (r *Register) HidesIdentity(id string) bool {
+	if !strings.HasPrefix(id, "identity--") {
+		return false
+	}
+	return slices.ContainsFunc(r.Members, func(m Member) bool {
+		return m.Hidden && (id == IdentityID(m.ID) || slices.Contains(m.Identities, id))
+	})
+}
+
+// Shown is a receipt as somebody may see it: what hidden members got has no name.
+func (r *Register) Shown(x *Receipt, to string) *Receipt {
+	out := *x
+	out.Collections = make(map[string]int64, len(x.Collections))
+	for c, n := range x.Collections {
+		if r.Hides(c, to) {
+			c = HiddenName
+		}
+		out.Collections[c] += n
+	}
+	return &out
+}
 
 // Speaks reports whether a member speaks for an identity: its own, or one that the register
 // names. The operator speaks for nobody.

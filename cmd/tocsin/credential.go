@@ -108,3 +108,33 @@ func memberRevoke() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "", "the credential's name (default: all of them)")
 	return c
 }
+
+func memberHide() *cobra.Command {
+	var a access
+	var show bool
+	c := &cobra.Command{
+		Use: "hide MEMBER", Short: "Keep a member's name from all others", Args: arguments(1, 1),
+		Long: `Keep a member's name from all others: in what its feeds are packaged as, in receipts and
+explanations, in what others post. What was made of a publisher's feeds before keeps its name, and what is
+made from now on has other ids.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if show {
+				query.Set("show", "")
+			}
+			var m api.Member
+			if err := client.Do(c.Context(), "PUT", "/v1/members/"+url.PathEscape(args[0])+"/hidden", query, []byte{}, &m); err != nil {
+				return err
+			}
+			say(c, "%s is %s", m.ID, map[bool]string{true: "hidden", false: "shown"}[m.Hidden])
+			return nil
+		},
+	}
+	a.flags(c)
+	c.Flags().BoolVar(&show, "show", false, "show it again")
+	return c
+}

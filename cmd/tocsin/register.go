@@ -156,7 +156,7 @@ func memberCommand() *cobra.Command {
 			line(w, m)
 			_, _ = fmt.Fprintf(w, "reads\t%s\ntokens\t%d\n", strings.Join(m.Collections, ", "), m.Tokens)
 		}),
-		memberTokens(), memberToken(), memberRevoke())
+		memberHide(), memberTokens(), memberToken(), memberRevoke())
 }
 
 func answersFor(c *exchange.Constituency) string {

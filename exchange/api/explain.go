@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ func (a *API) explain(r *request) (any, error) {
 			list = append(list, x)
 		} else if f != nil && f.Publisher == r.caller.Member {
 			x.PassedOver = nil // members' keys that decide nothing are no business of its
+			r.unname(x)
 			list = append(list, x)
 		} else if own := x.For(r.x.register.Member(r.caller.Member), f); own != nil {
 			list = append(list, own)
@@ -48,6 +50,19 @@ func (a *API) explain(r *request) (any, error) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return list, nil
+}
+
+// unname takes the names of hidden members out of an explanation.
+func (r *request) unname(x *exchange.Explanation) {
+	for _, grants := range []*[]exchange.Grant{&x.Grants, &x.Host} {
+		list := slices.Clone(*grants) // they are the record's
+		for i := range list {
+			if r.x.register.Hides(list[i].Collection, r.caller.Member) {
+				list[i].Collection, list[i].Key = exchange.HiddenName, exchange.Key{}
+			}
+		}
+		*grants = list
+	}
 }
 
 func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, error) {

@@ -269,26 +269,34 @@ func wait(seconds float64) time.Duration {
 	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second
 }
 
-// login counts a failed log-in from an address. Whoever has the right credential gets in all the
-// same, also from there: no account is locked.
-func (l *limiter) login(address string) error {
+// guessed counts a failed log-in from an address.
+func (l *limiter) guessed(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.of("login " + address).logins.Allow() {
+	l.of("login " + address).logins.Allow()
+}
+
+// guesses reports whether too many log-ins from an address have failed. Whoever has the right
+// credential gets in all the same, also from there: no account is locked.
+func (l *limiter) guesses(address string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of("login "+address).logins.Tokens() >= 1 {
 		return nil
 	}
 	return &limited{"failed log-ins from your address", wait(1 / l.Logins), false}
 }
 
-// enter holds a request to the limits; done is called when it is over.
-func (a *API) enter(r *http.Request) (who exchange.Caller, end func(bytes int64), err error) {
+// enter holds a request to the limits; end is called when it is over.
+func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay), err error) {
 	x := a.access.Load()
 	if x == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
-		return who, func(int64) {}, nil
+		return who, func(*underWay) {}, nil
 	}
 	from := a.from(r)
-	if who, err = x.caller(r); err != nil {
-		if err := a.limits.login(from); err != nil {
+	who, wrong := x.caller(r)
+	if wrong != nil {
+		if err := a.limits.guesses(from); err != nil {
 			a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited, Detail: "failed log-ins"})
 			return who, nil, err
 		}
@@ -298,11 +306,16 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(bytes int64)
 		key = "address " + from
 	}
 	get, mine := r.Method == http.MethodGet, own(r.URL.Path)
-	end, err = a.limits.begin(r.Context(), key, get && mine && strings.HasSuffix(r.URL.Path, "/events"), get && !mine)
+	over, err := a.limits.begin(r.Context(), key, get && mine && strings.HasSuffix(r.URL.Path, "/events"), get && !mine)
 	if _, much := errors.AsType[*limited](err); much {
 		a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited})
 	}
-	return who, end, err
+	return who, func(u *underWay) {
+		over(u.bytes.Load())
+		if wrong != nil && u.status == http.StatusUnauthorized {
+			a.limits.guessed(from)
+		}
+	}, err
 }
 
 // status is 429, or 503 where it is not this caller's doing.

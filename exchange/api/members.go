@@ -36,6 +36,26 @@ func (a *API) members(r *request) (any, error) {
 	return list, nil
 }
 
+// hide keeps a member's name from all others, or with ?show no longer: PUT
+// /v1/members/{member}/hidden.
+func (a *API) hide(r *request) (any, error) {
+	id, hidden := r.PathValue("member"), !r.flag("show")
+	if r.x.register.Member(id) == nil {
+		return nil, taxiiserver.ErrNotFound
+	}
+	next, err := a.Register.Change(r.Context(), r.caller.Name(), func(reg *exchange.Register) error {
+		if m := reg.Member(id); m != nil {
+			m.Hidden = hidden
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.tell(r.Request, &r.caller, changed(next.Version, "member %s: hidden %v", id, hidden))
+	return a.access.Load().describe(next.Member(id)), nil
+}
+
 func (a *API) member(r *request) (any, error) {
 	m := r.x.register.Member(r.PathValue("member"))
 	if m == nil || r.caller.Member != exchange.Admin && r.caller.Member != m.ID {

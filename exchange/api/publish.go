@@ -62,7 +62,7 @@ func (a *API) publish(r *request) (any, error) {
 	if err := in.keep(r.Context()); err != nil {
 		return nil, err
 	}
-	writeJSON(r.w, status, &in.receipt)
+	writeJSON(r.w, status, r.x.register.Shown(&in.receipt, r.caller.Member))
 	return nil, nil
 }
 
@@ -103,7 +103,7 @@ func (a *API) readReceipt(r *request) (any, error) {
 	if f := r.x.register.Feed(receipt.Feed); f == nil || !r.x.register.MayPublish(r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return receipt, nil
+	return r.x.register.Shown(receipt, r.caller.Member), nil
 }
 
 func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Receipt, found bool, err error) {

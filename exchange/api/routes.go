@@ -57,6 +57,7 @@ func Routes() []Route {
 		{Pattern: "POST /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).newToken},
 		{Pattern: "DELETE /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
 		{Pattern: "DELETE /v1/members/{member}/tokens/{token}", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
+		{Pattern: "PUT /v1/members/{member}/hidden", Scope: exchange.ScopeAdmin, handle: (*API).hide},
 		{Pattern: "GET /v1/audit", Scope: exchange.ScopeAdmin, handle: (*API).audit},
 		{Pattern: "GET /v1/audit/given", Scope: exchange.ScopeAdmin, handle: (*API).given},
 		{Pattern: "GET /v1/audit/verify", Scope: exchange.ScopeAdmin, handle: (*API).verifyAudit},
@@ -136,7 +137,7 @@ func (a *API) Handler() http.Handler {
 		u, w, r := a.open.begin(w, r, who, a.limits.Pace)
 		defer func() {
 			a.open.end(u)
-			end(u.bytes.Load())
+			end(u)
 		}()
 		switch {
 		case !a.opened() && r.URL.Path == "/readyz":

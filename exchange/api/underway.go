@@ -24,6 +24,7 @@ type underWay struct {
 	pace   time.Duration
 	c      *http.ResponseController
 	bytes  atomic.Int64 // that it has moved, both ways
+	status int          // of the answer; 0 before there is one
 	// still tells whether its caller may go on, beside having the credential; nil where that is all.
 	still atomic.Pointer[func(x *access) bool]
 }
@@ -77,12 +78,10 @@ func (a *API) Recheck() {
 	a.open.mu.Lock()
 	var over []*underWay
 	for u := range a.open.list {
-		if u.who.Member == exchange.Anybody && u.still.Load() == nil {
-			continue
-		}
 		who, err := x.caller(u.r)
 		still := u.still.Load()
-		if err != nil || !who.Is(&u.who) || still != nil && !(*still)(x) {
+		known := u.who.Member != exchange.Anybody // else nothing of a credential can end
+		if known && (err != nil || !who.Is(&u.who)) || still != nil && !(*still)(x) {
 			over = append(over, u)
 		}
 	}
@@ -122,6 +121,11 @@ func (w *pacedWriter) Write(b []byte) (n int, err error) {
 		b = b[k:]
 	}
 	return n, nil
+}
+
+func (w *pacedWriter) WriteHeader(status int) {
+	w.u.status = status
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

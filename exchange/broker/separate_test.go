@@ -19,15 +19,13 @@ import (
 // configOf names the variable that makes this test's binary a NATS server with that file.
 const configOf = "TOCSIN_TEST_NATS_CONFIG"
 
-func TestMain(m *testing.M) {
+// TestServerProcess is such a server where that is set.
+func TestServerProcess(t *testing.T) {
 	if file := os.Getenv(configOf); file != "" {
 		if err := runServer(file); err != nil {
-			fmt.Println("error:", err)
-			os.Exit(1)
+			t.Fatal(err)
 		}
-		return
 	}
-	os.Exit(m.Run())
 }
 
 // runServer runs until standard input ends.
@@ -47,7 +45,7 @@ func runServer(file string) error {
 	if !srv.ReadyForConnections(20 * time.Second) {
 		return fmt.Errorf("not ready")
 	}
-	fmt.Println("address:", srv.Addr())
+	_, _ = fmt.Fprintln(os.Stdout, "address:", srv.Addr())
 	_, _ = bufio.NewReader(os.Stdin).ReadByte() // the test has ended
 	return nil
 }
@@ -69,7 +67,7 @@ func separate(t *testing.T) *server {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) //nolint:gosec // this test's own binary
+	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=TestServerProcess") //nolint:gosec // this test's own binary
 	c.Env = append(os.Environ(), configOf+"="+file)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()

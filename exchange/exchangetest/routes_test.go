@@ -58,6 +58,7 @@ var rights = map[string]row{
 	"POST /v1/members/{member}/tokens":               {"/v1/members/cert-pl/tokens", "", "admin", operator, 200, 403},
 	"DELETE /v1/members/{member}/tokens":             {"/v1/members/cert-pl/tokens", "", "admin", operator, 200, 403},
 	"DELETE /v1/members/{member}/tokens/{token}":     {"/v1/members/cert-pl/tokens/none", "", "admin", operator, 404, 403},
+	"PUT /v1/members/{member}/hidden":                {"/v1/members/isp-one/hidden?show", "", "admin", operator, 200, 403},
 	"GET /v1/audit":                                  {"/v1/audit", "", "admin", operator, 200, 403},
 	"GET /v1/audit/given":                            {"/v1/audit/given?address=240.0.0.1", "", "admin", operator, 200, 403},
 	"GET /v1/audit/verify":                           {"/v1/audit/verify", "", "admin", operator, 200, 403},
@@ -92,7 +93,7 @@ type caller struct {
 func TestEveryRouteForEveryCredential(t *testing.T) {
 	a := newAuthority(t)
 	e := secure(t, a)
-	e.Apply(t, strings.NewReplacer("{id: cert-at, name: CERT.at, kind: csirt,", "{id: cert-at, name: CERT.at, kind: csirt, certificates: [\"CN=taxii.cert.at\"],",
+	e.Apply(t, strings.NewReplacer("{id: cert-at, name: CERT.at, kind: csirt,", "{id: cert-at, name: CERT.at, kind: csirt, certificates: [\"dns:taxii.cert.at\"],",
 		"- {id: dcu,", "- {id: friend, kind: peer, clearance: amber}\n  - {id: dcu,").Replace(writable))
 	plain := &tls.Config{RootCAs: a.pool()} //nolint:gosec // Go's default is 1.2
 	token := func(member string, of exchange.Token) string {

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -234,6 +235,9 @@ func (n *Node) openExchange(ctx context.Context) error {
 	}
 	if err := n.catchUp(ctx); err != nil {
 		return err
+	}
+	if wrong := n.inTheWay(n.Register.Current()); len(wrong) > 0 {
+		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.Join(wrong, "; "))
 	}
 	close(n.open)
 	n.run(following, "back-fill", func() error { return n.backfill(following) })

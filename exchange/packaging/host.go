@@ -173,7 +173,7 @@ func (h *hostDay) indicator() {
 
 func (h *hostDay) relationshipID(typ string) string {
 	return stix.DerivedID("relationship", "address", h.address, "day", h.day, "operation", h.feed.Operation,
-		"publisher", h.feed.Publisher, "relationship", typ)
+		"publisher", h.feed.By(), "relationship", typ)
 }
 
 func (h *hostDay) relate(typ, source, target string) {
@@ -187,7 +187,7 @@ func (h *hostDay) sighting() {
 	id, start := h.id("sighting"), len(h.buf)
 	where := []string{h.publisher}
 	if h.o.Place.Country != "" {
-		where = append(where, locationID(h.feed.Publisher, h.o.Place.Country))
+		where = append(where, locationID(h.feed.By(), h.o.Place.Country))
 	}
 	s := stix.Sighting{
 		Common: h.common(id), First: h.o.First, Last: h.o.Last, Count: min(h.o.Count, maxNumber),

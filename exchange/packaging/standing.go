@@ -67,6 +67,11 @@ func identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
 // and where to send people.
 func (p *Packager) buildStanding(publisher *exchange.Member) error {
 	f := p.feed
+	if f.As != "" {
+		hidden := *publisher
+		hidden.ID, hidden.Name = f.As, "A publisher who is not named"
+		publisher = &hidden
+	}
 	p.publisher = exchange.IdentityID(publisher.ID)
 	p.standing = append(p.standing, projectObjects...)
 	who, err := identity(publisher, tlp.Clear)
@@ -75,7 +80,7 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 	}
 	p.standing = append(p.standing, who)
 
-	p.malware = stix.DerivedID("malware", "malware", strings.ToLower(f.Malware.Name), "operation", f.Operation, "publisher", f.Publisher)
+	p.malware = stix.DerivedID("malware", "malware", strings.ToLower(f.Malware.Name), "operation", f.Operation, "publisher", f.By())
 	opts := append(common(p.publisher, f.Created, f.Changed, tlp.Clear), stix2.OptionName(f.Malware.Name))
 	if len(f.Malware.Aliases) > 0 {
 		opts = append(opts, stix2.OptionAliases(f.Malware.Aliases))
@@ -100,7 +105,7 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 
 func (p *Packager) buildGuidance() error {
 	f := p.feed
-	id := stix.DerivedID("course-of-action", "operation", f.Operation, "publisher", f.Publisher)
+	id := stix.DerivedID("course-of-action", "operation", f.Operation, "publisher", f.By())
 	coa, err := stix2.NewCourseOfAction("Clean up "+f.Malware.Name, append(common(p.publisher, f.Created, f.Changed, tlp.Clear),
 		stix2.OptionDescription("How to clean an infected machine: "+f.Guidance),
 		stix2.OptionExternalReferences([]*stix2.ExternalReference{{Name: "clean-up guidance", URL: f.Guidance}}))...)
@@ -116,7 +121,7 @@ func (p *Packager) buildGuidance() error {
 	if err != nil {
 		return fmt.Errorf("guidance of feed %s: %w", f.ID, err)
 	}
-	helps, err := set(rel, &rel.ID, stix.DerivedID("relationship", "operation", f.Operation, "publisher", f.Publisher, "relationship", "remediates"))
+	helps, err := set(rel, &rel.ID, stix.DerivedID("relationship", "operation", f.Operation, "publisher", f.By(), "relationship", "remediates"))
 	if err != nil {
 		return err
 	}
@@ -153,5 +158,5 @@ func (p *Packager) location(country string) (exchange.Object, error) {
 	if err != nil {
 		return exchange.Object{}, fmt.Errorf("location %s: %w", country, err)
 	}
-	return set(l, &l.ID, locationID(p.feed.Publisher, country))
+	return set(l, &l.ID, locationID(p.feed.By(), country))
 }

@@ -2,6 +2,7 @@ package register
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -37,6 +38,19 @@ func normalise(r *exchange.Register) {
 	for i := range r.Feeds {
 		if key := operation(&r.Feeds[i]); r.Operations[key] == "" {
 			r.Operations[key] = r.Feeds[i].ID
+		}
+	}
+	for i := range r.Feeds {
+		f := &r.Feeds[i]
+		f.As = ""
+		if m := r.Member(f.Publisher); m != nil && m.Hidden {
+			if r.Pseudonyms == nil {
+				r.Pseudonyms = make(map[string]string)
+			}
+			if r.Pseudonyms[m.ID] == "" {
+				r.Pseudonyms[m.ID] = "hidden " + rand.Text()
+			}
+			f.As = r.Pseudonyms[m.ID]
 		}
 	}
 	for m := range r.Tokens {
@@ -142,7 +156,7 @@ func (c *checker) tokens(r *exchange.Register) {
 
 // names checks that ids are well-formed, and one collection's each.
 func (c *checker) names(r *exchange.Register) {
-	taken := map[string]string{exchange.Admin: "the operator", exchange.Unclaimed: "a collection", exchange.Quarantine: "a collection", "all": "every member"}
+	taken := map[string]string{exchange.Admin: "the operator", exchange.Unclaimed: "a collection", exchange.HiddenName: "members who are hidden", exchange.Quarantine: "a collection", "all": "every member"}
 	take := func(what, id string) {
 		if err := exchange.ValidID(id); err != nil {
 			c.add("%s: %v", what, err)
