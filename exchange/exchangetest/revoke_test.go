@@ -65,11 +65,11 @@ func large(t *testing.T, e *exchangetest.Exchange, m member, collection string) 
 func TestRevokedIsCut(t *testing.T) {
 	for name, end := range map[string]func(e *exchangetest.Exchange) error{
 		"revoked": func(e *exchangetest.Exchange) error {
-			_, err := e.Register.RevokeTokens(t.Context(), "test", "cert-at", "open")
+			_, err := e.Register.RevokeTokens(context.Background(), "test", "cert-at", "open")
 			return err
 		},
 		"no reader": func(e *exchangetest.Exchange) error {
-			_, err := e.Register.Change(t.Context(), "test", func(r *exchange.Register) error {
+			_, err := e.Register.Change(context.Background(), "test", func(r *exchange.Register) error {
 				for i := range r.Declared {
 					r.Declared[i].Readers = nil
 				}
@@ -80,6 +80,7 @@ func TestRevokedIsCut(t *testing.T) {
 		"expired": func(*exchangetest.Exchange) error { <-time.After(2 * time.Second); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := exchangetest.Start(t, writable)
 			dcu := as(t, e, "dcu")
 			large(t, e, dcu, "board")
