@@ -62,6 +62,9 @@ func (x *access) certified(r *http.Request) exchange.Caller {
 		return exchange.Caller{}
 	}
 	leaf := r.TLS.VerifiedChains[0][0]
+	if time.Now().After(leaf.NotAfter) { // a connection can outlive it
+		return exchange.Caller{}
+	}
 	for _, name := range certificateNames(leaf) {
 		if member := x.byCert[name]; member != "" {
 			return exchange.Caller{Member: member, Credential: "certificate", Expires: leaf.NotAfter}

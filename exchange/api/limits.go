@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -287,13 +288,23 @@ func (l *limiter) guesses(address string) error {
 	return &limited{"failed log-ins from your address", wait(1 / l.Logins), false}
 }
 
+// network is whom an address is counted as: an IPv6 address is one of very many that its host has.
+func network(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil || !a.Is6() || a.Is4In6() {
+		return address
+	}
+	p, _ := a.WithZone("").Prefix(64) // it is one of 128 bits
+	return p.String()
+}
+
 // enter holds a request to the limits; end is called when it is over.
 func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay), err error) {
 	x := a.access.Load()
 	if x == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 		return who, func(*underWay) {}, nil
 	}
-	from := a.from(r)
+	from := network(a.from(r))
 	who, wrong := x.caller(r)
 	if wrong != nil {
 		if err := a.limits.guesses(from); err != nil {

@@ -12,6 +12,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
+// maxReason bounds the operator's reason, in bytes.
+const maxReason = 1000
+
 // Decision is what the operator decides about what is in quarantine.
 type Decision struct {
 	// Label releases it under that label; none rejects it.
@@ -62,8 +65,8 @@ func (a *API) decide(r *request) (any, error) {
 	var want Decision
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&want); err != nil || strings.TrimSpace(want.Reason) == "" {
-		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason is wanted: %v`, err)
+	if err := d.Decode(&want); err != nil || strings.TrimSpace(want.Reason) == "" || len(want.Reason) > maxReason {
+		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason of at most %d bytes is wanted: %v`, maxReason, err)
 	}
 	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, func(id string) (*exchange.Collection, error) {
 		if c := a.access.Load().byName[id]; c != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,8 +30,10 @@ const (
 	auditLinger = 100 * time.Millisecond
 	// auditQueue is how many entries wait at most; whoever adds another waits too.
 	auditQueue = 4096
-	// auditBatch is how many entries one record has at most.
-	auditBatch = 5000
+	// auditBatch is how many entries one record has at most, auditDetail how long what an entry
+	// says in words is: a record fits a message, whatever callers send.
+	auditBatch  = 500
+	auditDetail = 2000
 )
 
 // auditHead is the end of the audit's chain.
@@ -55,6 +58,7 @@ func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
 // thousands are before it.
 func (j *Journal) Audit(e exchange.AuditEntry) {
 	e.At = time.Now().UTC().Truncate(time.Millisecond)
+	e.Detail = strings.ToValidUTF8(e.Detail[:min(len(e.Detail), auditDetail)], "")
 	select {
 	case j.entries <- e:
 	case <-j.ctx.Done(): // nothing is answered any more
