@@ -79,6 +79,11 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
 		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
 	}
+	// Identifiers are compared as texts, and hexadecimal digits can be written in two ways.
+	h.CreatedByRef = strings.ToLower(h.CreatedByRef)
+	for i := range h.Refs {
+		h.Refs[i] = strings.ToLower(h.Refs[i])
+	}
 	switch {
 	case h.Type == "bundle":
 		return nil, errors.New("a bundle is no object: send the objects that are in it")
@@ -111,8 +116,11 @@ func examine20(raw []byte, h *stix.Head, at time.Time) error {
 	if level, ok := tlp.FromMarking(h.ID); ok && tlp.Defined(raw) != level {
 		return fmt.Errorf("its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
 	}
-	if h.Created == "" || h.Modified == "" {
+	if h.Type == "marking-definition" {
 		return nil
+	}
+	if h.Created == "" || h.Modified == "" {
+		return errors.New("it has no created or no modified, which every object of STIX 2.0 has")
 	}
 	created, err := stix.ParseTime(h.Created)
 	if err == nil && at.Before(created) {

@@ -56,8 +56,6 @@ type Known interface {
 	Sound(collection string) error
 	// Standing returns what is known of an object that members have added, nil for nothing.
 	Standing(id string) (*Standing, error)
-	// Creator returns the created_by_ref of the newest version of an object in a collection.
-	Creator(ctx context.Context, collection, id string) (string, error)
 }
 
 // Poster takes in what members add to collections and delete from them.
@@ -207,7 +205,7 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 
 // settle decides about a candidate for a collection beside what is known of it.
 func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
-	s, raised, err := p.revise(ctx, a, c)
+	s, raised, err := p.revise(a, c)
 	if err == nil && raised {
 		err = p.withdraw(ctx, a, id, c, s)
 	}

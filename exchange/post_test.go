@@ -23,7 +23,6 @@ func (*nothing) Wait(context.Context, uint64, uint64) error                { ret
 func (*nothing) Has(string, exchange.Version) (bool, error)                { return false, nil }
 func (*nothing) Versions(string, string) ([]exchange.Version, error)       { return nil, nil }
 func (*nothing) Standing(string) (*exchange.Standing, error)               { return nil, nil }
-func (*nothing) Creator(context.Context, string, string) (string, error)   { return "", nil }
 func (*nothing) SetQuarantined(context.Context, string, []byte) error      { return nil }
 func (*nothing) Quarantined(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 func (*nothing) ListQuarantined(context.Context) ([]string, error)         { return nil, nil }

@@ -69,20 +69,22 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 	case have.Decision == Released:
 		return refusal("it was in quarantine as " + id + " and the operator has released it under TLP:" + have.Label.String())
 	default:
-		return refusal(waits(id, have.Reason))
+		c.reason = have.Reason // what a crash has left undone is done below
 	}
 	if c.reason == "" {
 		c.reason = "an earlier version is in quarantine"
 	}
-	h := &Held{
-		ID: id, Object: c.head.ID, Version: c.version.Version, By: a.By, Collection: collection, Reason: c.reason,
-		At: time.Now().UTC().Truncate(time.Millisecond), Least: c.head.KnownLabel(),
-	}
-	if err := p.Quarantine.SetQuarantined(ctx, contentKey(id), c.raw); err != nil {
-		return err
-	}
-	if err := p.setHeld(ctx, h); err != nil {
-		return err
+	if have == nil {
+		h := &Held{
+			ID: id, Object: c.head.ID, Version: c.version.Version, By: a.By, Collection: collection, Reason: c.reason,
+			At: time.Now().UTC().Truncate(time.Millisecond), Least: c.head.KnownLabel(),
+		}
+		if err := p.Quarantine.SetQuarantined(ctx, contentKey(id), c.raw); err != nil {
+			return err
+		}
+		if err := p.setHeld(ctx, h); err != nil {
+			return err
+		}
 	}
 	p.tell(AuditEntry{Action: AuditQuarantined, Member: a.By, Collection: collection, Count: 1, Detail: id + ": " + c.reason})
 	done, err := p.turn(ctx, Quarantine)
@@ -132,10 +134,24 @@ func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
 	return h, nil
 }
 
+// HeldContent returns the bytes of what is or was in quarantine.
+func (p *Poster) HeldContent(ctx context.Context, id string) ([]byte, error) {
+	raw, found, err := p.Quarantine.Quarantined(ctx, contentKey(id))
+	if err == nil && !found {
+		err = ErrNotHeld
+	}
+	return raw, err
+}
+
 // Decide releases what is in quarantine to the collection that it was meant for, under a
 // label that is at least the highest that is known of it, or with tlp.None rejects it.
 // collection returns it while it is there.
 func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, collection func(id string) (*Collection, error)) (*Held, error) {
+	release, err := p.claim(ctx, []string{contentKey(id)}) // one decision at a time
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	h, err := p.Held(ctx, id)
 	if err != nil {
 		return nil, err
@@ -174,12 +190,9 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 	if h.Label < h.Least {
 		return fmt.Errorf("%w: it is marked TLP:%s besides, and only its creator can lower that", ErrLabel, h.Least)
 	}
-	raw, found, err := p.Quarantine.Quarantined(ctx, contentKey(h.ID))
+	raw, err := p.HeldContent(ctx, h.ID)
 	if err != nil {
 		return err
-	}
-	if !found {
-		return ErrNotHeld
 	}
 	out := make([]Outcome, 1)
 	c, err := examine(raw, []string{"2.0", "2.1"}, &out[0])
@@ -195,6 +208,13 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 		return err
 	}
 	defer release()
+	s, err := p.View.Standing(h.Object)
+	if err != nil {
+		return err
+	}
+	if c.head.Modified != "" && s != nil && (s.Newest.After(h.Version) || s.Label != tlp.Unknown && h.Label < s.Label) {
+		return fmt.Errorf("%w: a newer version, or a higher label, is known of it by now: reject this one", ErrLabel)
+	}
 	if _, err := p.store(ctx, a, h.Collection, []*candidate{c}, out); err != nil {
 		return err
 	}

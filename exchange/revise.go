@@ -19,8 +19,10 @@ import (
 // collections together. Objects without versions, such as addresses, have none: their ids are
 // everybody's.
 type Standing struct {
-	// By is who added its first version, as Seal writes it.
+	// By is who added its first version, as Seal writes it; "" where a feed has made it.
 	By string
+	// Creator is the created_by_ref of that version.
+	Creator string
 	// Label is that of the newest version that was added by whoever may say so.
 	Label  tlp.Level
 	Newest time.Time
@@ -60,7 +62,7 @@ func (s Seal) Is(text, id string) bool {
 //
 // Only who added the first version of an object, or its creator, adds others; only its creator
 // lowers a label, with a newer version; what others add again keeps the label that it has.
-func (p *Poster) revise(ctx context.Context, a *Addition, c *candidate) (s *Standing, raised bool, err error) {
+func (p *Poster) revise(a *Addition, c *candidate) (s *Standing, raised bool, err error) {
 	if c.head.Modified == "" {
 		return nil, false, nil
 	}
@@ -69,19 +71,10 @@ func (p *Poster) revise(ctx context.Context, a *Addition, c *candidate) (s *Stan
 		return s, false, err
 	}
 	first := p.Seal.Is(s.By, a.By)
-	creator := c.head.CreatedByRef == "" && first
-	if by := c.head.CreatedByRef; by != "" && a.Speaks(by) {
-		creator = first
-		for _, col := range s.Collections {
-			if creator {
-				break
-			}
-			was, err := p.View.Creator(ctx, col, c.head.ID)
-			if err != nil {
-				return nil, false, err
-			}
-			creator = was == by
-		}
+	by := c.head.CreatedByRef
+	creator := s.Creator == "" && first && (by == "" || a.Speaks(by)) || s.Creator != "" && a.Speaks(s.Creator)
+	if by != s.Creator && (s.Creator != "" || !creator) {
+		return nil, false, refusal("its created_by_ref is not that of the version that is known here")
 	}
 	newer := c.version.Version.After(s.Newest)
 	switch {

@@ -3,6 +3,7 @@ package stix
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -42,20 +43,65 @@ func (h *Head) labels() (known tlp.Level, err error) {
 		}
 	}
 	for _, s := range h.Labels {
-		// Also with something before it, as in misp:tlp:red.
-		if i := strings.LastIndex(strings.ToLower(s), "tlp:"); i >= 0 && (i == 0 || strings.ContainsAny(s[i-1:i], ": \t")) {
-			l, e := tlp.Parse(s[i:])
-			if e != nil {
-				err = fmt.Errorf("label %.40q: %w", s, e)
-			}
-			known = max(known, l)
+		l, e := labelIn(s)
+		if e != nil {
+			err = fmt.Errorf("label %.40q: %w", s, e)
 		}
+		known = max(known, l)
 	}
 	return known, err
 }
 
+// separators stand between a TLP label and what is before or behind it.
+const separators = " \t:;,|/=_-()[]{}\"'.#：–—\u00a0"
+
+// labelIn is the highest TLP label in a text: also with something before it, as in misp:tlp:red, or
+// several. What looks like one and is none that is known is an error.
+func labelIn(s string) (highest tlp.Level, err error) {
+	lower := []byte(s)
+	for i, c := range lower { // letters of ASCII only, so that places stay the same
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	text := string(lower)
+	for {
+		before, rest, found := strings.Cut(text, "tlp")
+		if !found {
+			return highest, err
+		}
+		text = rest
+		last, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(rest)
+		if before != "" && !strings.ContainsRune(separators, last) || rest == "" || !strings.ContainsRune(separators, next) {
+			continue // a part of a word, or the word alone
+		}
+		word := strings.TrimLeft(rest, separators)
+		l, e := tlp.Parse(word)
+		if e != nil {
+			// Something follows it.
+			for _, name := range []string{"amber+strict", "amber-strict", "amber_strict", "amber strict", "clear", "white", "green", "amber", "red"} {
+				if behind, ok := strings.CutPrefix(word, name); ok && (behind == "" || strings.ContainsAny(behind[:1], separators)) {
+					l, e = tlp.Parse(name)
+					break
+				}
+			}
+		}
+		if e != nil {
+			err = e
+		}
+		highest = max(highest, l)
+	}
+}
+
 // maxSpread is how many steps a label is followed from object to object.
 const maxSpread = 16
+
+// Discloses tells whether an object says of what it refers to that it is there, or what it says: it
+// has at least the labels of that.
+func (h *Head) Discloses() bool {
+	return h.Type == "relationship" || h.Type == "sighting" || h.Type == "language-content"
+}
 
 // SpreadLabels carries the labels of objects of one submission, by id, from what refers to what is referred to, and back for
 // relationships and sightings, until nothing changes. Where that takes too
@@ -75,7 +121,7 @@ func SpreadLabels(heads []*Head, byID map[string]tlp.Level) {
 					raise(ref, byID[h.ID])
 				}
 			}
-			if h.Type == "relationship" || h.Type == "sighting" {
+			if h.Discloses() {
 				for _, ref := range h.Refs {
 					raise(h.ID, byID[ref])
 				}

@@ -46,6 +46,8 @@ type Parts struct {
 	Poster    *exchange.Poster
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
+	// AuditDeliveries tells the audit what has gone out over NATS.
+	AuditDeliveries func(ctx context.Context)
 	// PlanBackfill counts what a change of the register would give members of the past.
 	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]exchange.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.

@@ -102,6 +102,7 @@ func (a *API) withdrawn(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.w.Header().Set("Cache-Control", "no-store")
 	var after time.Time
 	if s := r.URL.Query().Get("after"); s != "" {
 		if after, err = time.Parse(time.RFC3339Nano, s); err != nil {
@@ -158,6 +159,7 @@ func (a *API) subscription(r *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		a.AuditDeliveries(r.Context()) // the consumer forgets it
 		if err := a.Journal.Reposition(r.Context(), r.caller.Member, c.ID, sequence); err != nil {
 			return nil, err
 		}

@@ -65,6 +65,7 @@ func (l Limits) withDefaults() Limits {
 type share struct {
 	requests, bytes, logins *rate.Limiter
 	underWay, streams       int
+	writes                  int // requests that add objects
 	seen                    time.Time
 	// making is how many pages are being made for it, and waiting closes for each that waits.
 	making  int
@@ -81,6 +82,7 @@ type limiter struct {
 	mu                sync.Mutex
 	shares            map[string]*share
 	underWay, streams int
+	strangers         int // requests and streams of who does not say who he is
 	// last is who had a page made last, and mixed when that last changed.
 	last  *share
 	mixed time.Time
@@ -135,11 +137,24 @@ func (l *limiter) forget() {
 	}
 }
 
+// requestKind is what a request asks for, as far as limits go.
+type requestKind int
+
+const (
+	aCall requestKind = iota
+	aPage
+	aStream
+	aWrite // its body is in memory as a whole
+)
+
+// maxWrites is how many of those one caller has under way.
+const maxWrites = 8
+
 // begin takes a request of a caller in; end is called with the bytes that it moved. Where it
 // makes a page, it waits until few others of the caller do.
-func (l *limiter) begin(ctx context.Context, key string, stream, page bool) (end func(bytes int64), err error) {
-	s, over, err := l.count(key, stream)
-	if err != nil || !page {
+func (l *limiter) begin(ctx context.Context, key string, kind requestKind) (end func(bytes int64), err error) {
+	s, over, err := l.count(key, kind)
+	if err != nil || kind != aPage {
 		return over, err
 	}
 	if err := l.page(ctx, s); err != nil {
@@ -234,18 +249,30 @@ func (l *limiter) next(s *share) {
 	}
 }
 
-func (l *limiter) count(key string, stream bool) (s *share, end func(bytes int64), err error) {
+func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes int64), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s = l.of(key)
 	now := time.Now()
 	count, all, most, mostOfAll, what := &s.underWay, &l.underWay, l.Concurrent, l.AllConcurrent, "requests under way"
-	if stream {
+	stranger := 0
+	if strings.HasPrefix(key, stranged) {
+		stranger = 1
+	}
+	write := 0
+	if kind == aWrite {
+		write = 1
+	}
+	if kind == aStream {
 		count, all, most, mostOfAll, what = &s.streams, &l.streams, l.Streams, l.AllStreams, "event streams"
 	}
 	switch {
 	case *all >= mostOfAll:
 		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true}
+	case l.strangers+stranger > (l.AllConcurrent+1)/2: // members always have the other half
+		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true}
+	case s.writes+write > maxWrites:
+		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false}
 	case *count >= most:
 		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false}
 	case s.bytes.TokensAt(now) < 0:
@@ -254,10 +281,12 @@ func (l *limiter) count(key string, stream bool) (s *share, end func(bytes int64
 		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), wait((1 - s.requests.TokensAt(now)) / l.Requests), false}
 	}
 	*count, *all = *count+1, *all+1
+	l.strangers, s.writes = l.strangers+stranger, s.writes+write
 	return s, func(bytes int64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		*count, *all = *count-1, *all-1
+		l.strangers, s.writes = l.strangers-stranger, s.writes-write
 		// It may go into debt, by one request at most: who has, waits with the next.
 		for left := bytes; left > 0; left -= int64(s.bytes.Burst()) {
 			s.bytes.ReserveN(time.Now(), int(min(left, int64(s.bytes.Burst()))))
@@ -298,6 +327,22 @@ func network(address string) string {
 	return p.String()
 }
 
+// stranged starts the keys of who does not say who he is.
+const stranged = "address "
+
+func kindOf(r *http.Request) requestKind {
+	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch mine := own(r.URL.Path); {
+	case get && mine && strings.HasSuffix(r.URL.Path, "/events"):
+		return aStream
+	case get:
+		return aPage
+	case !mine && r.Method == http.MethodPost:
+		return aWrite
+	}
+	return aCall
+}
+
 // enter holds a request to the limits; end is called when it is over.
 func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay), err error) {
 	x := a.access.Load()
@@ -314,10 +359,9 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	}
 	key := "member " + who.Member
 	if who.Member == exchange.Anybody {
-		key = "address " + from
+		key = stranged + from
 	}
-	get, mine := r.Method == http.MethodGet, own(r.URL.Path)
-	over, err := a.limits.begin(r.Context(), key, get && mine && strings.HasSuffix(r.URL.Path, "/events"), get && !mine)
+	over, err := a.limits.begin(r.Context(), key, kindOf(r))
 	if _, much := errors.AsType[*limited](err); much {
 		a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited})
 	}

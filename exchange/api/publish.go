@@ -207,6 +207,11 @@ func (in *ingest) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
 	go func() {
 		defer close(chunks)
+		defer func() {
+			if p := recover(); p != nil { // it is the request's, not the process's
+				parsed <- fmt.Errorf("a parser failed: %v", p)
+			}
+		}()
 		parsed <- in.parse(ctx, chunks)
 	}()
 	var err error

@@ -9,8 +9,12 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
-// maxBody bounds request bodies, but for a publisher's rows, which stream.
-const maxBody = 256 << 20
+// maxBody bounds request bodies, in bytes; maxFile those of the operator's files. A publisher's rows
+// stream.
+const (
+	maxBody = 1 << 20
+	maxFile = 128 << 20
+)
 
 // streams is the bound of a body that has none.
 const streams = -1
@@ -50,9 +54,9 @@ func Routes() []Route {
 		{Pattern: "POST /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).subscription},
 		{Pattern: "GET /v1/collections/{collection}/events", Public: true, plain: (*API).events},
 		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export},
-		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply},
+		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply, body: maxFile},
 		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
-		{Pattern: "PUT /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).setNetworks},
+		{Pattern: "PUT /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).setNetworks, body: maxFile},
 		{Pattern: "GET /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).tokens},
 		{Pattern: "POST /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).newToken},
 		{Pattern: "DELETE /v1/members/{member}/tokens", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
@@ -64,6 +68,7 @@ func Routes() []Route {
 		{Pattern: "GET /v1/quarantine", Scope: exchange.ScopeAdmin, handle: (*API).quarantine},
 		{Pattern: "GET /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).held},
 		{Pattern: "POST /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).decide},
+		{Pattern: "GET /v1/quarantine/{held}/object", Scope: exchange.ScopeRead, handle: (*API).heldContent},
 		{Pattern: "GET /metrics", Scope: exchange.ScopeAdmin, handle: (*API).metrics},
 		{Pattern: "GET /healthz", Public: true, plain: (*API).healthz},
 		{Pattern: "GET /readyz", Public: true, plain: (*API).readyz},

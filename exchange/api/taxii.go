@@ -345,8 +345,12 @@ func (s *session) status(sub *submission) *taxii.Status {
 }
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
+	name := ""
 	_, err := s.a.Poster.Delete(ctx, func() (*exchange.Collection, error) {
 		c, r, err := s.now(root, id)
+		if c != nil {
+			name = c.ID
+		}
 		if err == nil && !(r.CanRead && r.CanWrite) {
 			err = taxiiserver.ErrForbidden
 		}
@@ -356,7 +360,7 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 		return taxiiserver.ErrNotFound
 	}
 	if err == nil {
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: id, Detail: clip(object)})
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: clip(object)})
 	}
 	return closing(err)
 }

@@ -44,6 +44,11 @@ func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Ca
 	u.cancel, u.r = cancel, r.WithContext(ctx)
 	if u.r.Body != nil && u.r.Body != http.NoBody {
 		u.r.Body = &pacedBody{ReadCloser: u.r.Body, u: u}
+		// Also of what nobody reads: the server would, before it answers.
+		_ = u.c.SetReadDeadline(time.Now().Add(pace))
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			w.Header().Set("Connection", "close") // and with this it does not
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

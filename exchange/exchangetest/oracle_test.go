@@ -23,9 +23,10 @@ type oracle struct {
 }
 
 type known struct {
-	by     string
-	label  int
-	newest time.Time
+	by      string
+	creator string
+	label   int
+	newest  time.Time
 }
 
 // host is what is given of a host's day.
@@ -75,7 +76,7 @@ func (o *oracle) labels(list []*thing, floor int) map[string]int {
 			l[x.id] = max(l[x.id], words[m])
 		}
 		for _, end := range x.refs {
-			if k := o.objects[end]; x.typ == "relationship" && k != nil && !slices.ContainsFunc(list, func(y *thing) bool { return y.id == end }) {
+			if k := o.objects[end]; x.typ == "relationship" && k != nil {
 				l[x.id] = max(l[x.id], k.label)
 			}
 		}
@@ -108,12 +109,8 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 	for i, x := range list {
 		label, k := labels[x.id], o.objects[x.id]
 		if versioned := x.typ != "ipv4-addr"; versioned && k != nil {
-			mine, newer := k.by == member, x.at().After(k.newest)
-			creator := mine && (x.creator == "" || o.identities[x.creator] == member)
-			if !mine && o.identities[x.creator] == member {
-				creator = o.createdBy(x)
-			}
-			if !mine && !creator && newer {
+			mine, newer, creator := k.by == member, x.at().After(k.newest), o.speaks(member, k, x)
+			if k.creator != x.creator && (k.creator != "" || !creator) || !mine && !creator && newer {
 				out[i] = "out"
 				continue
 			}
@@ -126,7 +123,7 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		}
 		labels[x.id] = label
 		if label == 6 {
-			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !(o.identities[x.creator] == member && o.createdBy(x)) || !x.at().After(k.newest) && o.released(x)))
+			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !o.speaks(member, k, x) || !x.at().After(k.newest) && o.released(x)))
 			out[i] = "held"
 		}
 	}
@@ -137,7 +134,7 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		out[i] = "out"
 		if label := labels[x.id]; label <= o.ceiling[collection] {
 			k := o.objects[x.id]
-			mine := k == nil || k.by == member || o.identities[x.creator] == member && o.createdBy(x)
+			mine := k == nil || k.by == member || o.speaks(member, k, x)
 			o.put(collection, member, x, label, !mine)
 			out[i] = "in"
 		}
@@ -155,20 +152,12 @@ func (o *oracle) released(x *thing) bool {
 	return false
 }
 
-// createdBy tells whether a collection's newest version of an object has the same creator.
-func (o *oracle) createdBy(x *thing) bool {
-	for _, c := range o.has {
-		newest := ""
-		for name := range c {
-			if id, v, _ := strings.Cut(name, " "); id == x.id && v > newest {
-				newest = v
-			}
-		}
-		if newest != "" && c[x.id+" "+newest] == x.creator {
-			return true
-		}
+// speaks tells whether a member is an object's creator: who it says, or who was first where it says nobody.
+func (o *oracle) speaks(member string, k *known, x *thing) bool {
+	if k.creator != "" {
+		return o.identities[k.creator] == member
 	}
-	return false
+	return k.by == member && (x.creator == "" || o.identities[x.creator] == member)
 }
 
 // raise takes an object out of every collection that its label is above now.
@@ -208,7 +197,7 @@ func (o *oracle) put(collection, member string, x *thing, label int, relayed boo
 	}
 	k := o.objects[x.id]
 	if k == nil {
-		k = &known{by: member}
+		k = &known{by: member, creator: x.creator}
 		o.objects[x.id] = k
 	}
 	if !relayed {

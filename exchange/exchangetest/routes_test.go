@@ -65,6 +65,7 @@ var rights = map[string]row{
 	"GET /v1/quarantine":                             {"/v1/quarantine", "", "admin", operator, 200, 403},
 	"GET /v1/quarantine/{held}":                      {"/v1/quarantine/none", "", "admin", operator, 404, 403},
 	"POST /v1/quarantine/{held}":                     {"/v1/quarantine/none", `{"reason":"x"}`, "admin", operator, 404, 403},
+	"GET /v1/quarantine/{held}/object":               {"/v1/quarantine/none/object", "", "read", "", 404, 404},
 	"GET /metrics":                                   {"/metrics", "", "admin", operator, 200, 403},
 	"GET /healthz":                                   {"/healthz", "", "-", nobodyToo, 200, 0},
 	"GET /readyz":                                    {"/readyz", "", "-", nobodyToo, 200, 0},

@@ -351,6 +351,9 @@ func (w *world) decide() {
 		x.version = "1970-01-01T00:00:00Z"
 	}
 	fine := label == 0 || label >= int(h.Least) && label <= w.o.ceiling[h.Collection]
+	if k := w.o.objects[x.id]; label > 0 && k != nil && (k.newest.After(x.at()) || k.label < 6 && label < k.label) {
+		fine = false // more is known of it by now
+	}
 	if fine != (code == http.StatusOK) {
 		w.Errorf("%d %s: the oracle says %v: %+v", code, text, fine, h)
 	}

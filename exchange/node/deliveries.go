@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -12,37 +13,55 @@ import (
 // deliveriesEvery is how often it is looked at what members were given over NATS.
 const deliveriesEvery = 20 * time.Second
 
-// watchDeliveries tells the audit what goes out over NATS: the server hands blocks to members
-// without asking us, and remembers for each member and collection how far it is.
+// deliveries is up to where the audit has been told of what went out over NATS: the server hands
+// blocks to members without asking us, and remembers for each consumer how far it is. It is looked at
+// every now and then, and before a consumer goes.
+type deliveries struct {
+	mu   sync.Mutex
+	seen map[journal.Durable]uint64
+}
+
+// watchDeliveries looks every now and then.
 func (n *Node) watchDeliveries(ctx context.Context) error {
-	seen := make(map[journal.Durable]uint64)
-	for first := true; ; first = false {
-		now, err := n.Journal.Deliveries(ctx)
-		if err != nil && ctx.Err() == nil {
-			n.log.Warn("deliveries over NATS cannot be read", "error", err)
-		}
-		for d, sequence := range now {
-			before := seen[d]
-			if seen[d] = sequence; sequence == before {
-				continue
-			}
-			b, found, err := n.Journal.BlockAt(ctx, d.Collection, sequence)
-			if err != nil || !found {
-				continue
-			}
-			e := exchange.AuditEntry{
-				Action: exchange.AuditRead, Member: d.Member, Way: exchange.WayNATS, Collection: d.Collection,
-				Last: b.Added(max(b.Count-1, 0)), Detail: "up to block " + strconv.FormatUint(b.Number, 10),
-			}
-			if b, found, err := n.Journal.BlockAt(ctx, d.Collection, before); !first && err == nil && found && before < sequence {
-				e.First = b.AddedFirst
-			}
-			n.Journal.Audit(e)
-		}
+	for {
+		n.auditDeliveries(ctx)
 		select {
 		case <-time.After(deliveriesEvery):
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// auditDeliveries tells the audit what went out over NATS since it was last told.
+func (n *Node) auditDeliveries(ctx context.Context) {
+	n.delivered.mu.Lock()
+	defer n.delivered.mu.Unlock()
+	now, err := n.Journal.Deliveries(ctx)
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("deliveries over NATS cannot be read", "error", err)
+	}
+	if n.delivered.seen == nil {
+		n.delivered.seen = make(map[journal.Durable]uint64)
+	}
+	for d, sequence := range now {
+		before := n.delivered.seen[d]
+		if n.delivered.seen[d] = sequence; sequence == before {
+			continue
+		}
+		b, found, err := n.Journal.BlockAt(ctx, d.Collection, sequence)
+		if err != nil || !found {
+			continue
+		}
+		e := exchange.AuditEntry{
+			Action: exchange.AuditRead, Member: d.Member, Way: exchange.WayNATS, Collection: d.Collection,
+			Last: b.Added(max(b.Count-1, 0)), Detail: "up to block " + strconv.FormatUint(b.Number, 10),
+		}
+		if before < sequence {
+			if was, found, err := n.Journal.BlockAt(ctx, d.Collection, before); err == nil && found {
+				e.First = was.AddedFirst
+			}
+		}
+		n.Journal.Audit(e)
 	}
 }

@@ -104,13 +104,19 @@ type Node struct {
 
 	logins atomic.Pointer[logins] // of the register in force
 
+	delivered deliveries
+
+	rights   sync.Mutex // guards what is below, up to mu
+	inRights *exchange.Register
+	expires  time.Time // when the next credential ends, zero for none
+
 	mu       sync.Mutex // guards what is below
+	wanted   []journal.Durable
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
-	routing  routing   // the tables in force
-	expires  time.Time // when the next credential ends, zero for none
-	durables error     // why members' consumers are not as the register says
+	routing  routing // the tables in force
+	durables error   // why members' consumers are not as the register says
 	err      error
 	done     chan struct{}
 
@@ -196,7 +202,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {

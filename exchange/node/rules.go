@@ -17,6 +17,10 @@ import (
 
 // setRegister puts a version of the register in force everywhere.
 func (n *Node) setRegister(r *exchange.Register) error {
+	// Rights that end do so at once, whatever else the change takes.
+	if err := n.setRights(r); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.applied != nil && r.Version <= n.applied.Version {
@@ -40,19 +44,26 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		n.routing = routing{n.networks, routers(r, n.networks)}
 	}
 	n.admission.SetRules(&exchange.Rules{Register: r, Router: n.routing.of, Networks: r.NetworksKey})
-	n.api.SetRegister(r)
-	first := n.applied == nil
 	n.applied = r
 	select {
 	case n.changed <- struct{}{}:
 	default: // it is told already
 	}
-	return n.setLogins(r, first)
+	return n.setConsumers(r)
 }
 
-// setLogins puts in force who may log in over NATS, and ends the connections of those whose rights
-// are others now. The caller holds mu.
-func (n *Node) setLogins(r *exchange.Register, first bool) error {
+// setRights puts in force who may do what over HTTP and log in over NATS, and ends the connections of
+// those whose rights are others now.
+func (n *Node) setRights(r *exchange.Register) error {
+	n.rights.Lock()
+	defer n.rights.Unlock()
+	if n.inRights != nil && r.Version < n.inRights.Version {
+		return nil
+	}
+	if n.inRights == nil || r.Version > n.inRights.Version {
+		n.api.SetRegister(r)
+	}
+	n.inRights = r
 	now := time.Now()
 	after := newLogins(r, now)
 	n.expires = time.Time{}
@@ -64,28 +75,52 @@ func (n *Node) setLogins(r *exchange.Register, first bool) error {
 		}
 	}
 	before := n.logins.Swap(&after)
-	if !first && maps.EqualFunc(*before, after, login.equal) {
+	if before == nil || maps.EqualFunc(*before, after, login.equal) {
 		return nil
 	}
+	return n.disconnect(func(member string) bool { return !(*before)[member].equal(after[member]) })
+}
+
+// disconnect ends the NATS connections of some members, who log in anew with other rights, or cannot.
+func (n *Node) disconnect(changed func(member string) bool) error {
+	asked := make(map[string]bool)
+	return n.broker.Disconnect(func(member string) bool {
+		if _, known := asked[member]; !known {
+			if asked[member] = changed(member); asked[member] {
+				n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Way: exchange.WayNATS})
+			}
+		}
+		return asked[member]
+	})
+}
+
+// setConsumers makes the consumers that members pull from, and has those who were given one while it
+// was not there yet log in anew. The caller holds mu.
+func (n *Node) setConsumers(r *exchange.Register) error {
 	var want []journal.Durable
+	logins := *n.logins.Load()
 	for _, m := range r.Members {
-		for _, c := range after[m.ID].collections {
+		for _, c := range logins[m.ID].collections {
 			want = append(want, journal.Durable{Member: m.ID, Collection: c})
 		}
 	}
+	if n.wanted != nil && slices.Equal(want, n.wanted) {
+		return nil
+	}
+	n.auditDeliveries(context.Background()) // of those that go
 	// Without its consumer a member still has TAXII: that is an alarm, no end.
 	sync, cancelSync := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancelSync()
 	if n.durables = n.Journal.SyncDurables(sync, want); n.durables != nil {
 		n.log.Error("members' consumers are not as the register says", "error", n.durables)
 	}
-	// Whoever has other rights now logs in anew, or cannot.
-	return n.broker.Disconnect(func(member string) bool {
-		changed := before == nil || !(*before)[member].equal(after[member])
-		if changed {
-			n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Way: exchange.WayNATS})
-		}
-		return changed
+	had := n.wanted
+	n.wanted = want
+	if had == nil {
+		return nil
+	}
+	return n.disconnect(func(member string) bool {
+		return slices.ContainsFunc(want, func(d journal.Durable) bool { return d.Member == member && !slices.Contains(had, d) })
 	})
 }
 
@@ -102,14 +137,13 @@ func (n *Node) watchRights(ctx context.Context) error {
 			return nil
 		}
 		n.api.Recheck()
-		n.mu.Lock()
-		var err error
-		if !n.expires.IsZero() && !time.Now().Before(n.expires) {
-			err = n.setLogins(n.applied, false)
-		}
-		n.mu.Unlock()
-		if err != nil {
-			return err
+		n.rights.Lock()
+		r, over := n.inRights, !n.expires.IsZero() && !time.Now().Before(n.expires)
+		n.rights.Unlock()
+		if over {
+			if err := n.setRights(r); err != nil {
+				return err
+			}
 		}
 	}
 }

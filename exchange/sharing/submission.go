@@ -23,13 +23,10 @@ func Submission(heads []*stix.Head, floor tlp.Level, known func(id string) (tlp.
 		byID[h.ID] = max(byID[h.ID], labels[i])
 	}
 	for _, h := range heads {
-		if h.Type != "relationship" && h.Type != "sighting" {
+		if !h.Discloses() {
 			continue
 		}
 		for _, end := range h.Refs {
-			if _, beside := byID[end]; beside {
-				continue
-			}
 			label, err := known(end)
 			if err != nil {
 				return nil, nil, err

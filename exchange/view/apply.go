@@ -220,7 +220,7 @@ func (w *writer) block(b *exchange.Block) error {
 			p.add(&w.facts, raw)
 			err = w.object(brief, place{w.first, n}, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
-				err = w.posted(brief, b.By, b.Labels[n])
+				err = w.posted(brief, raw, b.By, b.Labels[n])
 			}
 		}
 		n++

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,7 +25,7 @@ import (
 type standing struct {
 	label       tlp.Level
 	newest      version
-	by          string
+	by, creator string
 	collections []uint32 // that were ever given it
 }
 
@@ -34,7 +35,9 @@ func standingKey(id objectID) []byte {
 
 func (s *standing) append(b []byte) []byte {
 	b = append(append(b, byte(s.label)), s.newest[:]...)
-	b = append(binary.AppendUvarint(b, uint64(len(s.by))), s.by...)
+	for _, t := range []string{s.by, s.creator} {
+		b = append(binary.AppendUvarint(b, uint64(len(t))), t...)
+	}
 	for _, c := range s.collections {
 		b = binary.AppendUvarint(b, uint64(c))
 	}
@@ -49,11 +52,13 @@ func decodeStanding(b []byte) (*standing, error) {
 	s.label = tlp.Level(b[0])
 	copy(s.newest[:], b[1:])
 	b = b[13:]
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
-		return nil, ErrDamaged
+	for _, t := range []*string{&s.by, &s.creator} {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size) {
+			return nil, ErrDamaged
+		}
+		*t, b = string(b[size:size+int(n)]), b[size+int(n):]
 	}
-	s.by, b = string(b[size:size+int(n)]), b[size+int(n):]
 	for len(b) > 0 {
 		c, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -90,7 +95,7 @@ func (w *writer) standing(id objectID) (*standing, error) {
 }
 
 // stands notes that a member has added an object, under a label as a block says it.
-func (w *writer) stands(id objectID, ver version, by string, label byte) error {
+func (w *writer) stands(id objectID, ver version, raw []byte, by string, label byte) error {
 	key := standingKey(id)
 	s := w.stand[string(key)]
 	if s == nil {
@@ -99,7 +104,11 @@ func (w *writer) stands(id objectID, ver version, by string, label byte) error {
 			return err
 		}
 		if s.by == "" {
-			s.by = by
+			h, err := stix.ParseHead(raw)
+			if err != nil {
+				return err
+			}
+			s.by, s.creator = by, strings.ToLower(h.CreatedByRef)
 		}
 		w.stand[string(key)] = s
 	}
@@ -114,11 +123,11 @@ func (w *writer) stands(id objectID, ver version, by string, label byte) error {
 }
 
 // posted is stands for a scanned object.
-func (w *writer) posted(b stix.Brief, by string, label byte) error {
+func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 	id, _ := scannedID(b) // it was read before
 	ver, err := scannedVersion(b)
 	if err == nil {
-		err = w.stands(id, ver, by, label)
+		err = w.stands(id, ver, raw, by, label)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
@@ -126,18 +135,21 @@ func (w *writer) posted(b stix.Brief, by string, label byte) error {
 	return nil
 }
 
-// Standing returns what the exchange knows of an object that members have added, nil
-// where none has.
+// Standing returns what the exchange knows of an object that members have added, or a feed has
+// made, nil where neither has.
 func (v *View) Standing(text string) (*exchange.Standing, error) {
 	id, ok := parseID([]byte(text))
 	if !ok || id.String() != text {
 		return nil, nil
 	}
 	s, known, err := readStanding(v.db, id)
-	if err != nil || !known {
+	if err != nil {
 		return nil, err
 	}
-	out := &exchange.Standing{By: s.by, Label: s.label, Newest: s.newest.time()}
+	if !known {
+		return v.published(id)
+	}
+	out := &exchange.Standing{By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for name, c := range v.numbers {
@@ -149,15 +161,40 @@ func (v *View) Standing(text string) (*exchange.Standing, error) {
 	return out, nil
 }
 
-// Creator returns the created_by_ref of the newest version that a collection has of an
-// object, "" where it has none.
-func (v *View) Creator(ctx context.Context, collection, id string) (string, error) {
-	p, err := v.Page(ctx, collection, Query{Limit: 1, IDs: []string{id}})
-	if err != nil || p.Count == 0 {
-		return "", err
+// published is the standing of an object that a feed has made; it is in the feed's own collection.
+func (v *View) published(id objectID) (*exchange.Standing, error) {
+	var feeds []string
+	v.mu.Lock()
+	for name, c := range v.numbers {
+		if strings.HasPrefix(name, exchange.FeedCollection("")) && v.heads[c] != nil {
+			feeds = append(feeds, name)
+		}
 	}
-	h, err := stix.ParseHead(p.Raw[0])
-	return h.CreatedByRef, err
+	v.mu.Unlock()
+	for _, name := range feeds {
+		c, _ := v.number(name)
+		if _, found, err := v.get(objectKey('i', c, id)); err != nil || !found {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		p, err := v.Page(context.Background(), name, Query{Limit: 1, IDs: []string{id.String()}})
+		if err != nil || p.Count == 0 {
+			return nil, err
+		}
+		h, err := stix.ParseHead(p.Raw[0])
+		if err != nil {
+			return nil, err
+		}
+		if h.Modified == "" {
+			return nil, nil // everybody's
+		}
+		at, err := h.Version()
+		label, _ := h.Label() // it is ours
+		return &exchange.Standing{Creator: h.CreatedByRef, Label: label, Newest: at}, err
+	}
+	return nil, nil
 }
 
 // Withdrawal is what left a collection at a time because its label was raised.
