@@ -209,6 +209,11 @@ func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
 	e := exchangetest.Start(t, labelled)
 	isp, at := as(t, e, "isp-one"), as(t, e, "cert-at")
 	const rows = "ip,timestamp,cc,asn,port,tlp\n240.1.0.1,2026-03-19T%s:00:00Z,AT,64511,4711,%s\n"
+	e.Publish(t, "rustock", fmt.Sprintf(rows, "09", ""))
+	e.Publish(t, "rustock", "ip,timestamp,cc,asn,port,protocol\n240.1.0.1,2026-03-19T09:30:00Z,AT,64511,53,udp\n")
+	for n := range 40 { // more than are kept
+		e.Publish(t, "rustock", fmt.Sprintf("ip,timestamp,cc,asn,port\n240.1.0.1,2026-03-19T09:%02d:00Z,AT,64511,%d\n", 31+n%20, 1000+n))
+	}
 	e.Publish(t, "rustock", fmt.Sprintf(rows, "10", ""))
 	of := func(m member) int {
 		var got struct{ Objects []json.RawMessage }

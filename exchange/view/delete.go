@@ -1,12 +1,14 @@
 package view
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -55,6 +57,11 @@ func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
 			return err
 		}
 		for _, e := range list {
+			if id.typ == "observed-data" {
+				if err := w.withdrawTraffic(e.last); err != nil {
+					return err
+				}
+			}
 			if err := w.remove(id, e.version); err != nil {
 				return err
 			}
@@ -131,6 +138,32 @@ func (w *writer) promote(id objectID) error {
 			set.set(p.i)
 			return nil
 		})
+	}
+	return nil
+}
+
+// withdrawTraffic takes out the contacts that an observation refers to: each version has its own.
+func (w *writer) withdrawTraffic(at place) error {
+	b, err := w.v.readBlock(w.c, at.first)
+	if err != nil {
+		return err
+	}
+	d, err := w.v.decode(context.Background(), w.c, at.first, b, at.i, at.i+1)
+	if err != nil {
+		return err
+	}
+	h, err := stix.ParseHead(d.run(at.i, at.i+1))
+	if err != nil {
+		return err
+	}
+	for _, ref := range h.Refs {
+		traffic, ok := parseID([]byte(ref))
+		if !ok || traffic.typ != "network-traffic" {
+			continue
+		}
+		if err := w.withdraw(traffic, exchange.Withdrawn{ID: ref}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -255,6 +255,14 @@ func (c *call) add() error {
 	if c.r.ContentLength > root.MaxContentLength {
 		return tooLarge
 	}
+	size := root.MaxContentLength
+	if c.r.ContentLength >= 0 {
+		size = c.r.ContentLength
+	}
+	if !c.s.bodies.TryAcquire(size) {
+		return ErrUnavailable
+	}
+	defer c.s.bodies.Release(size)
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(c.r.ContentLength, 0), root.MaxContentLength)) + bytes.MinRead) // its objects are parts of it
 	_, err = buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))

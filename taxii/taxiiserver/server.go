@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -133,6 +134,10 @@ const (
 // holds its body and its status.
 const maxAdding = 4
 
+// maxBodies is how much bodies of requests that add objects take in memory, in bytes; who comes when
+// it is taken comes again.
+const maxBodies = 384 << 20
+
 // Options configure a server.
 type Options struct {
 	// Secret authenticates cursors; all nodes of a service share it.
@@ -147,6 +152,7 @@ type Server struct {
 	cursors cursors
 	log     *slog.Logger
 	handler http.Handler
+	bodies  *semaphore.Weighted
 	adding  chan struct{} // a token for each request that adds objects
 }
 
@@ -155,7 +161,7 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log, adding: make(chan struct{}, maxAdding)}
+	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log, bodies: semaphore.NewWeighted(maxBodies), adding: make(chan struct{}, maxAdding)}
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(2<<10), gzhttp.CompressionLevel(1), gzhttp.AllowCompressedRequests(true))
 	if err != nil {
 		panic(err) // only for options that contradict each other
