@@ -172,7 +172,13 @@ func New(b Backend, o Options) *Server {
 
 // ServeHTTP implements http.Handler. Paths are taken with and without their
 // last slash, and with doubled ones.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Content-Encoding") != "" {
+		r = r.WithContext(r.Context())
+		r.ContentLength = -1 // how long it is as it will be read, nobody knows
+	}
+	s.handler.ServeHTTP(w, r)
+}
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	if err := s.serve(w, r); err != nil {
