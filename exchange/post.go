@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,8 +101,8 @@ type Addition struct {
 	By string
 	// Speaks tells whether that member speaks for an identity, by its STIX id.
 	Speaks func(identity string) bool
-	// Hides tells whether an identity is a hidden member's, who is named to nobody.
-	Hides func(identity string) bool
+	// Hidden are the identities of hidden members, who are named to nobody.
+	Hidden []string
 	// Ceiling returns the ceiling of any collection, none of one that is no more.
 	Ceiling func(collection string) tlp.Level
 	// Collection returns the collection while the caller may write to it. It is
@@ -111,6 +112,15 @@ type Addition struct {
 	SpecVersions []string
 	// Objects are JSON texts as they came.
 	Objects [][]byte
+}
+
+// names tells whether an object names a hidden member, wherever that stands.
+func (a *Addition) names(raw []byte) bool {
+	if len(a.Hidden) == 0 {
+		return false
+	}
+	lower := bytes.ToLower(raw)
+	return slices.ContainsFunc(a.Hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) })
 }
 
 // Add checks each object alone and stores those that are good, in order. It
@@ -125,7 +135,7 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 	outcomes = make([]Outcome, len(a.Objects))
 	list := examineAll(a.Objects, a.SpecVersions, outcomes)
 	for i, c := range list {
-		if c != nil && (a.Hides(c.head.ID) || a.Hides(c.head.CreatedByRef) || slices.ContainsFunc(c.head.Refs, a.Hides)) {
+		if c != nil && a.names(c.raw) {
 			outcomes[i].Problem, list[i] = "it names somebody who is not to be named here: leave that identity out", nil
 		}
 	}

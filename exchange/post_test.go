@@ -41,7 +41,7 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 		n := new(nothing)
 		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Quarantine: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
-		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: func() (*exchange.Collection, error) { return c, nil }, Hides: func(string) bool { return false }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
+		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {
 			t.Fatal(out, err)
 		}

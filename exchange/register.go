@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -331,14 +330,14 @@ func (r *Register) Hides(member, from string) bool {
 	return m != nil && m.Hidden && from != member && from != Admin
 }
 
-// HidesIdentity tells whether an identity is a hidden member's.
-func (r *Register) HidesIdentity(id string) bool {
-	if !strings.HasPrefix(id, "identity--") {
-		return false
+// HiddenIdentities lists the identities of hidden members.
+func (r *Register) HiddenIdentities() (list []string) {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.Hidden {
+			list = append(append(list, IdentityID(m.ID)), m.Identities...)
+		}
 	}
-	return slices.ContainsFunc(r.Members, func(m Member) bool {
-		return m.Hidden && (id == IdentityID(m.ID) || slices.Contains(m.Identities, id))
-	})
+	return list
 }
 
 // Shown is a receipt as somebody may see it: what hidden members got has no name.

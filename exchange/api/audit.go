@@ -12,6 +12,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // from is the address that a request comes from: the one before the trusted proxy, where there
@@ -104,9 +105,10 @@ func (a *API) verifyAudit(r *request) (any, error) {
 	return out, nil
 }
 
-// Given says that a host's day entered a collection, and who has read it since.
+// Given says that a host's day entered a collection, or the object of its address, where a member
+// has added that; and who has read it since.
 type Given struct {
-	Feed       string    `json:"feed"`
+	Feed       string    `json:"feed,omitempty"`
 	Day        string    `json:"day"`
 	Collection string    `json:"collection"`
 	Decided    time.Time `json:"decided"`
@@ -135,6 +137,16 @@ func (a *API) given(r *request) (any, error) {
 			return nil, err
 		}
 		list = append(list, some...)
+	}
+	// What members have added.
+	for _, d := range r.x.register.Declared {
+		at, found, err := a.View.FirstAdded(d.ID, stix.AddressID(e.Address))
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			list = append(list, &Given{Day: exchange.DayOf(at).String(), Collection: d.ID, Decided: at, Readers: []Reader{}})
+		}
 	}
 	return list, a.readers(r.Context(), list)
 }

@@ -262,7 +262,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
 		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, SpecVersions: c.STIX, Objects: objects,
 		By: s.who.Member, Speaks: func(identity string) bool { return s.a.access.Load().register.Speaks(s.who.Member, identity) },
-		Hides:   func(identity string) bool { return s.a.access.Load().register.HidesIdentity(identity) },
+		Hidden:  s.a.access.Load().register.HiddenIdentities(),
 		Ceiling: s.a.ceiling,
 	})
 	if err != nil {

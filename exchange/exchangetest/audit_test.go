@@ -3,6 +3,7 @@ package exchangetest_test
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -139,6 +141,12 @@ func TestWhoWasGivenAnAddress(t *testing.T) {
 	}
 	if len(nine["cert-at"]) != 0 || len(nine["isp-one"]) != 0 || len(nine) != 3 {
 		t.Error("who has read before it came was not given it:", nine)
+	}
+	at.add("mid", `{"type":"ipv4-addr","spec_version":"2.1","id":"`+stix.AddressID(netip.MustParseAddr("203.0.113.7"))+`","value":"203.0.113.7"}`)
+	e.Do(t, "GET", "/exchange/collections/mid/objects/", isp.id, isp.token, "", "Accept", taxii.MediaType)
+	audited(t, e, func(a *exchange.AuditEntry) bool { return a.Member == "isp-one" && a.Collection == "mid" })
+	if got := given("203.0.113.7"); !slices.Equal(got["mid"], []string{"isp-one taxii"}) {
+		t.Error("what members add:", got)
 	}
 	if len(given("240.1.0.77")) != 0 {
 		t.Error("nobody was given what was never seen")

@@ -21,7 +21,7 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 	}
 	for n, m := range []member{isp, dcu} {
 		identity := exchange.IdentityID(m.id)
-		for _, with := range []string{`,"created_by_ref":"` + identity + `"`, `,"labels":["x"],"x_refs":["` + identity + `"]`} {
+		for _, with := range []string{`,"created_by_ref":"` + identity + `"`, `,"labels":["x"],"x_refs":["` + identity + `"]`, `,"created_by_ref":"identity--` + strings.ToUpper(identity[10:]) + `"`, `,"x_seen":{"by":"` + identity + `"}`} {
 			if at.add("mid", sample(n, version1, amber+with)) == "" {
 				t.Error("an object names", m.id)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -208,6 +209,24 @@ func (v *View) Has(collection string, want exchange.Version) (bool, error) {
 	}
 	_, found, err = v.get(olderKey{id, ver}.append(c))
 	return found, err
+}
+
+// FirstAdded is when a collection was first given what it has of an object.
+func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, err error) {
+	id, ok := parseID([]byte(text))
+	c, known := v.number(collection)
+	if !ok || !known {
+		return at, false, nil
+	}
+	snapshot := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	list, err := versions(snapshot, c, id)
+	for _, e := range list {
+		if added := micros(e.first.added()); !found || added.Before(at) {
+			at, found = added, true
+		}
+	}
+	return at, found, err
 }
 
 // Versions lists the versions of an object that a collection has, in every
