@@ -335,7 +335,7 @@ func kindOf(r *http.Request) requestKind {
 	switch mine := own(r.URL.Path); {
 	case get && mine && strings.HasSuffix(r.URL.Path, "/events"):
 		return aStream
-	case get:
+	case get && !mine: // else a walk over the journal would keep its caller's pages waiting
 		return aPage
 	case !mine && r.Method == http.MethodPost:
 		return aWrite
