@@ -104,11 +104,15 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 			return err
 		}
 		if s.by == "" {
-			h, err := stix.ParseHead(raw)
-			if err != nil {
-				return err
+			s.by = by
+			// Most say nobody, which is seen faster than read.
+			if bytes.Contains(raw, []byte("created_by_ref")) || bytes.IndexByte(raw, '\\') >= 0 {
+				h, err := stix.ParseHead(raw)
+				if err != nil {
+					return err
+				}
+				s.creator = strings.ToLower(h.CreatedByRef)
 			}
-			s.by, s.creator = by, strings.ToLower(h.CreatedByRef)
 		}
 		w.stand[string(key)] = s
 	}
