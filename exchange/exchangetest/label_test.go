@@ -15,6 +15,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -368,5 +369,24 @@ func TestQuarantine(t *testing.T) {
 		return nil
 	}); err == nil || errors.Is(err, exchange.ErrClosed) {
 		t.Error("who is not cleared for red reads quarantine")
+	}
+}
+
+// A publisher who is cleared for less than it publishes has nothing of that in its own collection, and
+// that stands in the way of nothing: not of a change of the register, not of the next start.
+func TestAPublisherMayBeClearedForLessThanItPublishes(t *testing.T) {
+	e := exchangetest.Start(t, strings.Replace(labelled, "kind: publisher, clearance: red", "kind: publisher, clearance: green", 1))
+	dcu := as(t, e, "dcu")
+	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T10:00:00Z,AT\n")
+	_, _, text := e.Do(t, "GET", "/exchange/collections/feed-rustock/objects/", dcu.id, dcu.token, "", "Accept", taxii.MediaType)
+	if strings.Contains(text, "240.0.0.1") {
+		t.Error(text)
+	}
+	e.Apply(t, "collections:\n  - {id: more, ceiling: green}\n")
+	dir := e.Dir
+	e.Stop(t)
+	e = exchangetest.Open(t, dir)
+	if have := e.View.Stats("feed-rustock").Label; have > tlp.Green {
+		t.Error("the collection is said to hold", have)
 	}
 }

@@ -68,9 +68,8 @@ func (v *View) begin(collection string, indexed bool) *writer {
 	if w.c, ok = v.numbers[collection]; !ok {
 		// Taken at once: blocks and intake are applied side by side. It is
 		// written with the collection's first head.
-		v.highest++
-		w.c = v.highest
-		v.numbers[collection] = w.c
+		w.c = v.highest + 1
+		v.enter(collection, w.c)
 	}
 	w.h = new(head)
 	if h := v.heads[w.c]; h != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // decoded is a block ready to be read, or a part of it: objects from base on, each
@@ -75,10 +76,11 @@ func (v *View) unpackage(ctx context.Context, b *block) (*decoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, _, _, err := v.packaged(ctx, in)
+	own, err := v.packaged(ctx, in)
 	if err != nil {
 		return nil, err
 	}
+	objects := own.objects
 	if len(objects) != b.count {
 		return nil, ErrDamaged
 	}
@@ -109,26 +111,31 @@ func (v *View) readBlock(c uint32, first int64) (*block, error) {
 	return decodeBlock(value)
 }
 
-// packaged returns the objects of the feed's own collection that an intake
-// record stands for, each address once; where its groups start, and which it
-// cannot have had before.
-func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []exchange.Object, starts, news bits, err error) {
+// ownShare is what an intake record stands for in the feed's own collection.
+type ownShare struct {
+	objects      []exchange.Object // each address once
+	starts, news bits              // where groups start, and what the collection cannot have had before
+	label        tlp.Level         // the highest
+}
+
+func (v *View) packaged(ctx context.Context, in *exchange.Intake) (p ownShare, err error) {
 	own := exchange.FeedCollection(in.Feed)
 	shares, err := v.opt.Shares(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
-		return nil, nil, nil, err
+		return p, err
 	}
+	p.label = shares[0].Label
 	seen := make(map[string]bool)
 	add := func(o exchange.Object) {
 		if o.New {
-			news = news.grown(len(out))
-			news.set(len(out))
+			p.news = p.news.grown(len(p.objects))
+			p.news.set(len(p.objects))
 		}
-		out = append(out, o)
+		p.objects = append(p.objects, o)
 	}
 	for _, g := range shares[0].Groups {
-		starts = starts.grown(len(out))
-		starts.set(len(out))
+		p.starts = p.starts.grown(len(p.objects))
+		p.starts.set(len(p.objects))
 		for _, o := range g.Needs {
 			if !seen[o.ID] {
 				seen[o.ID] = true
@@ -139,7 +146,7 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) (out []exchang
 			add(o)
 		}
 	}
-	return out, starts, news, nil
+	return p, nil
 }
 
 // blockCache keeps decoded blocks, the least recently used going first, up to a

@@ -36,23 +36,24 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	if err := w.intake(in, sequence, record); err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
-	objects, starts, news, err := v.packaged(ctx, in)
+	share, err := v.packaged(ctx, in)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
+	objects := share.objects
 	if len(objects) == 0 {
 		return w.commit("intake", sequence, nil)
 	}
 	h := w.h
 	h.number++
-	w.open(max(in.At.UnixMicro(), h.added+1), block{intake: sequence, number: h.number, count: len(objects), starts: starts})
+	w.open(max(in.At.UnixMicro(), h.added+1), block{intake: sequence, number: h.number, count: len(objects), starts: share.starts})
 	for i := range objects {
 		// The library's objects have their keys in another order; both scan.
 		brief, ok := stix.ScanBrief(bytes.TrimSpace(objects[i].Raw))
 		if !ok {
 			return fmt.Errorf("intake %d: package object %d: %w", sequence, i, ErrDamaged) // the id itself can tell an address
 		}
-		if err := w.object(brief, place{w.first, i}, news.has(i)); err != nil {
+		if err := w.object(brief, place{w.first, i}, share.news.has(i)); err != nil {
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
 	}
@@ -60,9 +61,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	w.store()
 	h.added = w.first + int64(len(objects)) - 1
 	h.objects += int64(len(objects))
-	for i := range in.Observations {
-		h.label = max(h.label, in.Observations[i].Label)
-	}
+	h.label = max(h.label, share.label)
 	return w.commit("intake", sequence, h)
 }
 

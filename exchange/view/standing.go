@@ -109,7 +109,7 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 			if bytes.Contains(raw, []byte("created_by_ref")) || bytes.IndexByte(raw, '\\') >= 0 {
 				h, err := stix.ParseHead(raw)
 				if err != nil {
-					return err
+					return errContent // what is wrong with it can tell what is in it
 				}
 				s.creator = strings.ToLower(h.CreatedByRef)
 			}
@@ -128,15 +128,13 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 
 // posted is stands for a scanned object.
 func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
-	id, _ := scannedID(b) // it was read before
-	ver, err := scannedVersion(b)
-	if err == nil {
-		err = w.stands(id, ver, raw, by, label)
+	id, _ := scannedID(b) // both were read before
+	ver, _ := scannedVersion(b)
+	err := w.stands(id, ver, raw, by, label)
+	if err != nil && !errors.Is(err, errContent) {
+		err = fmt.Errorf("%w: %w", errStore, err)
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
-	}
-	return nil
+	return err
 }
 
 // Standing returns what the exchange knows of an object that members have added, or a feed has
@@ -156,10 +154,8 @@ func (v *View) Standing(text string) (*exchange.Standing, error) {
 	out := &exchange.Standing{By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for name, c := range v.numbers {
-		if slices.Contains(s.collections, c) {
-			out.Collections = append(out.Collections, name)
-		}
+	for _, c := range s.collections {
+		out.Collections = append(out.Collections, v.names[c])
 	}
 	slices.Sort(out.Collections)
 	return out, nil
@@ -167,22 +163,20 @@ func (v *View) Standing(text string) (*exchange.Standing, error) {
 
 // published is the standing of an object that a feed has made; it is in the feed's own collection.
 func (v *View) published(id objectID) (*exchange.Standing, error) {
-	var feeds []string
 	v.mu.Lock()
-	for name, c := range v.numbers {
-		if strings.HasPrefix(name, exchange.FeedCollection("")) && v.heads[c] != nil {
-			feeds = append(feeds, name)
-		}
-	}
+	feeds := v.feeds
 	v.mu.Unlock()
-	for _, name := range feeds {
-		c, _ := v.number(name)
-		if _, found, err := v.get(objectKey('i', c, id)); err != nil || !found {
-			if err != nil {
-				return nil, err
-			}
+	for _, c := range feeds {
+		_, found, err := v.get(objectKey('i', c, id))
+		if err != nil {
+			return nil, err
+		}
+		if !found {
 			continue
 		}
+		v.mu.Lock()
+		name := v.names[c]
+		v.mu.Unlock()
 		p, err := v.Page(context.Background(), name, Query{Limit: 1, IDs: []string{id.String()}})
 		if err != nil || p.Count == 0 {
 			return nil, err

@@ -50,6 +50,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,7 +102,9 @@ type View struct {
 
 	mu        sync.Mutex // guards what is below
 	numbers   map[string]uint32
-	highest   uint32 // of the numbers
+	names     map[uint32]string // of the numbers
+	feeds     []uint32          // the numbers of feeds' own collections
+	highest   uint32            // of the numbers
 	heads     map[uint32]*head
 	broken    map[string]error
 	intake    uint64
@@ -137,7 +140,7 @@ func Open(opt Options) (*View, error) {
 	}
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
-		numbers: make(map[string]uint32), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
+		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
 		changed: make(map[string]chan struct{}), withdrawn: make(map[uint32]int64),
 	}
 	if err := v.load(); err != nil {
@@ -149,7 +152,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values, and the name of the directory that a view of
 // it is in. Those of other formats are deleted: the journal makes this one.
-const format = "5"
+const format = "6"
 
 // directory makes room for a view of this format.
 func directory(dir string) (string, error) {
@@ -201,8 +204,7 @@ func (v *View) load() (err error) {
 			return ErrDamaged
 		}
 		c := binary.BigEndian.Uint32(value)
-		v.numbers[name] = c
-		v.highest = max(v.highest, c)
+		v.enter(name, c)
 		text, found, err := v.get(headKey(c))
 		if err == nil && found {
 			v.heads[c], err = decodeHead(text)
@@ -247,6 +249,14 @@ func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
 	}
 	value = append([]byte(nil), value...)
 	return value, true, closer.Close()
+}
+
+// enter notes a collection's number. Who calls it has mu, or is alone.
+func (v *View) enter(name string, c uint32) {
+	v.numbers[name], v.names[c], v.highest = c, name, max(v.highest, c)
+	if strings.HasPrefix(name, exchange.FeedCollection("")) {
+		v.feeds = append(v.feeds, c)
+	}
 }
 
 // number returns a collection's number, and false where it has no blocks yet.
