@@ -196,8 +196,8 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 	}
 	out := make([]Outcome, 1)
 	c, err := examine(raw, []string{"2.0", "2.1"}, &out[0])
-	if err != nil {
-		return fmt.Errorf("release %s: %w", h.ID, err)
+	if err != nil { // which can tell what is in it
+		return fmt.Errorf("%w: it is not sound by today's checks: reject it", ErrLabel)
 	}
 	if c.label = h.Label; c.head.Modified != "" {
 		c.known = byte(h.Label)

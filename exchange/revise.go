@@ -146,7 +146,7 @@ func (p *Poster) withdrawFrom(ctx context.Context, a *Addition, collection strin
 	}
 	p.tell(AuditEntry{
 		Action: AuditWithdrawn, Member: a.By, Collection: collection, Count: int64(len(list)),
-		Detail: fmt.Sprintf("%s is TLP:%s now", c.head.ID, strings.ToUpper(c.label.String())),
+		Detail: fmt.Sprintf("%s is TLP:%s now", c.head.Type, strings.ToUpper(c.label.String())), // an id can tell an address
 	})
 	return nil
 }

@@ -42,10 +42,10 @@ func (h *Head) labels() (known tlp.Level, err error) {
 			known = max(known, l)
 		}
 	}
-	for _, s := range h.Labels {
-		l, e := labelIn(s)
-		if e != nil {
-			err = fmt.Errorf("label %.40q: %w", s, e)
+	for i, s := range h.Labels {
+		l, ok := labelIn(s)
+		if !ok { // without its text: reasons are read by others than those who may read the object
+			err = fmt.Errorf("labels[%d] looks like a TLP label and is none that is known here", i)
 		}
 		known = max(known, l)
 	}
@@ -56,8 +56,9 @@ func (h *Head) labels() (known tlp.Level, err error) {
 const separators = " \t:;,|/=_-()[]{}\"'.#：–—\u00a0"
 
 // labelIn is the highest TLP label in a text: also with something before it, as in misp:tlp:red, or
-// several. What looks like one and is none that is known is an error.
-func labelIn(s string) (highest tlp.Level, err error) {
+// several. ok is false where something looks like one and is none that is known.
+func labelIn(s string) (highest tlp.Level, ok bool) {
+	ok = true
 	lower := []byte(s)
 	for i, c := range lower { // letters of ASCII only, so that places stay the same
 		if 'A' <= c && c <= 'Z' {
@@ -68,7 +69,7 @@ func labelIn(s string) (highest tlp.Level, err error) {
 	for {
 		before, rest, found := strings.Cut(text, "tlp")
 		if !found {
-			return highest, err
+			return highest, ok
 		}
 		text = rest
 		last, _ := utf8.DecodeLastRuneInString(before)
@@ -81,15 +82,13 @@ func labelIn(s string) (highest tlp.Level, err error) {
 		if e != nil {
 			// Something follows it.
 			for _, name := range []string{"amber+strict", "amber-strict", "amber_strict", "amber strict", "clear", "white", "green", "amber", "red"} {
-				if behind, ok := strings.CutPrefix(word, name); ok && (behind == "" || strings.ContainsAny(behind[:1], separators)) {
+				if behind, starts := strings.CutPrefix(word, name); starts && (behind == "" || strings.ContainsAny(behind[:1], separators)) {
 					l, e = tlp.Parse(name)
 					break
 				}
 			}
 		}
-		if e != nil {
-			err = e
-		}
+		ok = ok && e == nil
 		highest = max(highest, l)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -209,7 +210,8 @@ func (in *ingest) run(ctx context.Context) error {
 		defer close(chunks)
 		defer func() {
 			if p := recover(); p != nil { // it is the request's, not the process's
-				parsed <- fmt.Errorf("a parser failed: %v", p)
+				// Where, and not what: that can be of a row.
+				parsed <- fmt.Errorf("a parser failed (%T): %s", p, debug.Stack())
 			}
 		}()
 		parsed <- in.parse(ctx, chunks)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -360,7 +361,8 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 		return taxiiserver.ErrNotFound
 	}
 	if err == nil {
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: clip(object)})
+		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: typ})
 	}
 	return closing(err)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,13 +53,16 @@ func TestCanariesStayWhereTheyMayBe(t *testing.T) {
 	e.Apply(t, labelled)
 	at, pl, isp, dcu := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, "isp-one"), as(t, e, "dcu")
 	const victim, hostname, secret = "240.77.66.55", "canary-host.example", "canary-text-of-a-report"
-	canaries := []string{victim, hostname, secret, "canary-pattern", stix.DerivedID("x", victim), "canary-malware"}
+	canaries := []string{victim, hostname, secret, "canary-pattern", stix.AddressID(netip.MustParseAddr(victim)), "canary-malware", "canary-label"}
 	// The operator and those who may have them.
 	e.Publish(t, "rustock", "ip,timestamp,cc,hostname,malware,tlp\n"+victim+",2026-03-19T10:00:00Z,AT,"+hostname+",canary-malware,amber\n")
 	e.Publish(t, "rustock", "ip,timestamp,cc,hostname,malware,tlp\n"+victim+",2026-03-19T11:00:00Z,AT,"+hostname+",canary-malware,red\n")
 	at.add("mid", sample(1, version1, amber+`,"description":"`+secret+`"`))
 	at.add("room", sample(2, version1, red+`,"description":"`+secret+`"`))
 	at.add("mid", sample(3, version1, unknown+`,"description":"`+secret+`"`))
+	at.add("mid", sample(6, version1, `,"labels":["tlp:canary-label"]`)) // held
+	at.add("mid", `{"type":"ipv4-addr","spec_version":"2.1","id":"`+stix.AddressID(netip.MustParseAddr(victim))+`","value":"`+victim+`"}`)
+	e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+stix.AddressID(netip.MustParseAddr(victim))+"/", at.id, at.token, "", "Accept", taxii.MediaType)
 	at.add("low", sample(4, version1, amber+`,"description":"`+secret+`"`))                        // refused
 	at.add("mid", strings.Replace(sample(5, version1, amber), "[ipv4-addr", "[canary-pattern", 1)) // lint refuses
 	e.Do(t, "POST", "/v1/feeds/rustock/events?format=csv", dcu.id, dcu.token, "ip,timestamp,hostname\nnot-an-address,"+hostname+",x\n"+victim+",never,"+hostname+"\n")
@@ -85,9 +89,11 @@ func TestCanariesStayWhereTheyMayBe(t *testing.T) {
 	}
 	_, _, metrics := e.Do(t, "GET", "/metrics", exchange.Admin, e.AdminToken(), "")
 	audit := ""
+	audited(t, e, func(a *exchange.AuditEntry) bool { return a.Action == exchange.AuditRefused })
 	for range 2 { // the second has what the first did
 		_, _, audit = e.Do(t, "GET", "/v1/audit", exchange.Admin, e.AdminToken(), "")
 	}
+	_, _, held := e.Do(t, "GET", "/v1/quarantine?all", exchange.Admin, e.AdminToken(), "")
 	tokens := []string{at.token, pl.token, isp.token, dcu.token, e.AdminToken()}
 	e.Stop(t)
 	var files strings.Builder
@@ -99,8 +105,13 @@ func TestCanariesStayWhereTheyMayBe(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(audit, victim) || strings.Contains(audit, hostname) || strings.Contains(audit, secret) {
-		t.Error("the audit names a victim:", audit)
+	if !strings.Contains(audit, string(exchange.AuditDeleted)) || !strings.Contains(audit, string(exchange.AuditQuarantined)) {
+		t.Error("the audit is not there yet:", audit)
+	}
+	for _, c := range canaries {
+		if strings.Contains(audit, c) || strings.Contains(held, c) {
+			t.Errorf("%q is in the audit, or in what the operator sees of quarantine: %s %s", c, audit, held)
+		}
 	}
 	var data strings.Builder
 	read(t, dir, &data)
