@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -275,90 +274,6 @@ func (r *Register) Collections() []Collection {
 // derived is the ceiling of a collection that is derived from a member of a clearance: it names
 // no persons, so nothing RED enters it.
 func derived(clearance tlp.Level) tlp.Level { return min(clearance, tlp.AmberStrict) }
-
-// MayRead reports whether the caller may read the collection by a way: its credential is good
-// for it, it is one of the collection's readers, and all that can be in there may leave to it
-// in this way.
-func (r *Register) MayRead(who Caller, c *Collection, by Way) bool {
-	to := Recipient{Named: slices.Contains(c.Persons, who.Name()) && who.Person != ""}
-	reader := c.Everybody || c.Owner == who.Member || slices.Contains(c.Readers, who.Member)
-	switch m := r.Member(who.Member); {
-	case who.Member == Admin:
-		reader, to.Clearance = true, tlp.Red
-	case who.Member == Anybody:
-		reader, to.Clearance = c.Public, tlp.Clear
-	case m == nil:
-		return false
-	default:
-		to.Clearance = m.Clearance
-	}
-	return who.May(ScopeRead) && (reader || to.Named) && Leaves(c.Ceiling, by, to)
-}
-
-// MayWrite reports whether the caller may add objects to the collection.
-func (r *Register) MayWrite(who Caller, c *Collection) bool {
-	switch {
-	case len(c.Writers) == 0 || !who.May(ScopePublish):
-		return false
-	case who.Member == Admin:
-		return true
-	}
-	return r.Member(who.Member) != nil && (slices.Contains(c.Writers, "all") || slices.Contains(c.Writers, who.Member))
-}
-
-// MayPublish reports whether the caller may publish on the feed.
-func (r *Register) MayPublish(who Caller, f *Feed) bool {
-	return who.May(ScopePublish) && (who.Member == Admin || who.Member == f.Publisher)
-}
-
-// OnNATS reports whether the collection goes out over NATS to the member: feed
-// collections have no blocks of their own, and network owners get live push another way.
-func (r *Register) OnNATS(member string, c *Collection) bool {
-	m := r.Member(member)
-	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && r.MayRead(As(member), c, WayNATS)
-}
-
-// IdentityID is the id of the identity object that stands for a member.
-func IdentityID(member string) string { return stix.DerivedID("identity", "member", member) }
-
-// HiddenName is what hidden members are called where others see that there is somebody.
-const HiddenName = "hidden"
-
-// Hides tells whether a member's name is kept from another.
-func (r *Register) Hides(member, from string) bool {
-	m := r.Member(member)
-	return m != nil && m.Hidden && from != member && from != Admin
-}
-
-// HiddenIdentities lists the identities of hidden members.
-func (r *Register) HiddenIdentities() (list []string) {
-	for i := range r.Members {
-		if m := &r.Members[i]; m.Hidden {
-			list = append(append(list, IdentityID(m.ID)), m.Identities...)
-		}
-	}
-	return list
-}
-
-// Shown is a receipt as somebody may see it: what hidden members got has no name.
-func (r *Register) Shown(x *Receipt, to string) *Receipt {
-	out := *x
-	out.Collections = make(map[string]int64, len(x.Collections))
-	for c, n := range x.Collections {
-		if r.Hides(c, to) {
-			c = HiddenName
-		}
-		out.Collections[c] += n
-	}
-	return &out
-}
-
-// Speaks reports whether a member speaks for an identity: its own, or one that the register
-// names. The operator speaks for nobody.
-func (r *Register) Speaks(member, identity string) bool {
-	m := r.Member(member)
-	return m != nil && (identity == IdentityID(member) || slices.Contains(m.Identities, identity))
-}
 
 // BlocksStream is the JetStream stream of the collections' blocks, IntakeStream
 // that of the intake records.
