@@ -28,15 +28,11 @@ withheld, withdrawn or quarantined and why, which log-ins failed. --since and --
 --given ADDRESS answers who has ever been given an address instead: into which collections it went, and
 who has read them since. --verify walks the audit's chain.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			out := c.OutOrStdout()
 			switch {
 			case verify:
-				var chain api.AuditChain
-				if err := client.Do(c.Context(), "GET", "/v1/audit/verify", nil, nil, &chain); err != nil {
+				chain, err := ask[api.AuditChain](c, &a, "GET", "/v1/audit/verify", nil, nil)
+				if err != nil {
 					return err
 				}
 				if chain.Problem != "" {
@@ -45,8 +41,8 @@ who has read them since. --verify walks the audit's chain.`,
 				say(c, "%d records, whole", chain.Records)
 				return nil
 			case address != "":
-				var list []api.Given
-				if err := client.Do(c.Context(), "GET", "/v1/audit/given", url.Values{"address": {address}}, nil, &list); err != nil {
+				list, err := ask[[]api.Given](c, &a, "GET", "/v1/audit/given", url.Values{"address": {address}}, nil)
+				if err != nil {
 					return err
 				}
 				return show(out, list, asJSON, given)
@@ -67,8 +63,8 @@ who has read them since. --verify walks the audit's chain.`,
 				}
 				query.Set(name, at.Format(time.RFC3339Nano))
 			}
-			var list api.Audit
-			if err := client.Do(c.Context(), "GET", "/v1/audit", query, nil, &list); err != nil {
+			list, err := ask[api.Audit](c, &a, "GET", "/v1/audit", query, nil)
+			if err != nil {
 				return err
 			}
 			if list.More {

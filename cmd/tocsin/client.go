@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,4 +128,13 @@ func printJSON(w io.Writer, v any) error {
 // say writes a line for people: to standard error, so that data stays alone.
 func say(c *cobra.Command, format string, args ...any) {
 	_, _ = fmt.Fprintf(c.ErrOrStderr(), "tocsin: "+format+"\n", args...)
+}
+
+// ask sends one request under /v1 as the flags say, and returns the answer.
+func ask[T any](c *cobra.Command, a *access, method, path string, query url.Values, body []byte) (out T, err error) {
+	client, err := a.client()
+	if err == nil {
+		err = client.Do(c.Context(), method, path, query, body, &out)
+	}
+	return out, err
 }

@@ -51,10 +51,6 @@ revoke the one before by its name.
 --scope bounds what it is good for: read, publish, feedback, and for the operator admin. --person says
 who holds it: collections that are red are read by persons, with their own credentials.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			want := api.NewToken{Name: name, Person: person}
 			if expires > 0 {
 				want.Expires = time.Now().Add(time.Duration(expires)).UTC().Truncate(time.Second)
@@ -66,8 +62,8 @@ who holds it: collections that are red are read by persons, with their own crede
 			if err != nil {
 				return err
 			}
-			var out api.Token
-			if err := client.Do(c.Context(), "POST", tokensOf(args), nil, text, &out); err != nil {
+			out, err := ask[api.Token](c, &a, "POST", tokensOf(args), nil, text)
+			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "token %s for %s, shown this once: %s\n", out.Name, out.Member, out.Token)
@@ -88,16 +84,12 @@ func memberRevoke() *cobra.Command {
 	c := &cobra.Command{
 		Use: "revoke MEMBER", Short: "Take a credential of a member away, or all", Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			path := tokensOf(args)
 			if name != "" {
 				path += "/" + url.PathEscape(name)
 			}
-			var out api.Revoked
-			if err := client.Do(c.Context(), "DELETE", path, nil, nil, &out); err != nil {
+			out, err := ask[api.Revoked](c, &a, "DELETE", path, nil, nil)
+			if err != nil {
 				return err
 			}
 			say(c, "revoked %d tokens of %s", out.Revoked, out.Member)
@@ -118,16 +110,12 @@ func memberHide() *cobra.Command {
 explanations, in what others post. What was made of a publisher's feeds before keeps its name, and what is
 made from now on has other ids.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			query := url.Values{}
 			if show {
 				query.Set("show", "")
 			}
-			var m api.Member
-			if err := client.Do(c.Context(), "PUT", "/v1/members/"+url.PathEscape(args[0])+"/hidden", query, []byte{}, &m); err != nil {
+			m, err := ask[api.Member](c, &a, "PUT", "/v1/members/"+url.PathEscape(args[0])+"/hidden", query, []byte{})
+			if err != nil {
 				return err
 			}
 			say(c, "%s is %s", m.ID, map[bool]string{true: "hidden", false: "shown"}[m.Hidden])

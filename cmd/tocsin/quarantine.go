@@ -40,16 +40,12 @@ func decide(name, short string, release bool) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " ID", Short: short, Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			text, err := json.Marshal(&d)
 			if err != nil {
 				return err
 			}
-			var h exchange.Held
-			if err := client.Do(c.Context(), "POST", "/v1/quarantine/"+url.PathEscape(args[0]), nil, text, &h); err != nil {
+			h, err := ask[exchange.Held](c, &a, "POST", "/v1/quarantine/"+url.PathEscape(args[0]), nil, text)
+			if err != nil {
 				return err
 			}
 			say(c, "%s is %s", h.Object, h.Decision)

@@ -113,12 +113,8 @@ func reading[T any](use, short string, args int, path func(args []string) string
 	c := &cobra.Command{
 		Use: use, Short: short, Args: arguments(args, args),
 		RunE: func(c *cobra.Command, args []string) error {
-			client, err := a.client()
+			v, err := ask[T](c, &a, "GET", path(args), nil, nil)
 			if err != nil {
-				return err
-			}
-			var v T
-			if err := client.Do(c.Context(), "GET", path(args), nil, nil, &v); err != nil {
 				return err
 			}
 			if asJSON {
