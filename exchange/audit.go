@@ -59,14 +59,9 @@ func (e AuditEntry) By(who *Caller) AuditEntry {
 	return e
 }
 
-// auditKey is what entries of a moment have in common that become one.
-type auditKey struct {
-	AuditEntry
-}
-
-// Key tells which entries of a moment are one: those that differ in times and counts alone.
-func (e *AuditEntry) Key() any {
-	k := auditKey{*e}
+// Key is what entries of a moment have in common that are one: all but times and counts.
+func (e *AuditEntry) Key() AuditEntry {
+	k := *e
 	k.At, k.First, k.Last, k.Count, k.Times = time.Time{}, time.Time{}, time.Time{}, 0, 0
 	return k
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -132,6 +133,28 @@ func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
 		return nil, ErrNotHeld
 	}
 	return h, nil
+}
+
+// ListHeld lists what waits in quarantine, with all also what was decided about.
+func (p *Poster) ListHeld(ctx context.Context, all bool) ([]*Held, error) {
+	ids, err := p.Quarantine.ListQuarantined(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []*Held{}
+	for _, id := range ids {
+		if strings.HasSuffix(id, contentKey("")) {
+			continue
+		}
+		h, err := p.Held(ctx, id)
+		if err != nil && !errors.Is(err, ErrNotHeld) {
+			return nil, err
+		}
+		if err == nil && (all || h.Decision == "") {
+			list = append(list, h)
+		}
+	}
+	return list, nil
 }
 
 // HeldContent returns the bytes of what is or was in quarantine.

@@ -2,11 +2,7 @@ package api
 
 import (
 	"bytes"
-	"cmp"
-	"errors"
-	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,22 +18,6 @@ type Applied struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Backfill is what members are given of what is there already.
 	Backfill []exchange.Planned `json:"backfill,omitempty"`
-}
-
-func (r *request) body() ([]byte, error) {
-	text, err := io.ReadAll(r.Body)
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, fail(http.StatusRequestEntityTooLarge, "Too large", "At most %d bytes", large.Limit)
-	}
-	return text, err
-}
-
-// flag reads a boolean parameter; present without a value it is true.
-func (r *request) flag(name string) bool {
-	q := r.URL.Query()
-	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "true"))
-	return q.Has(name) && (on || err != nil)
 }
 
 // apply takes a register file: POST /v1/register?dry_run&prune.

@@ -16,14 +16,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
-// request is one request under /v1 with its caller.
-type request struct {
-	*http.Request
-	w      http.ResponseWriter
-	x      *access
-	caller exchange.Caller
-}
-
 // apiError is an error that callers may know.
 type apiError struct {
 	Title       string   `json:"title"`

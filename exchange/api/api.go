@@ -33,8 +33,6 @@ type Journal interface {
 	exchange.Auditor
 	// VerifyAudit walks the audit's chain.
 	VerifyAudit(ctx context.Context) (records int, err error)
-	// ListQuarantined lists what quarantine has texts of.
-	ListQuarantined(ctx context.Context) (ids []string, err error)
 }
 
 // Parts are what the API stands on.

@@ -61,12 +61,9 @@ func (a *API) audit(r *request) (any, error) {
 	q := r.URL.Query()
 	f := exchange.AuditFilter{Member: q.Get("member"), Collection: q.Get("collection"), Action: exchange.AuditAction(q.Get("action"))}
 	for name, to := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
-		if s := q.Get(name); s != "" {
-			at, err := time.Parse(time.RFC3339Nano, s)
-			if err != nil {
-				return nil, fail(http.StatusBadRequest, "Bad parameter", "%s: %.40q is no time such as 2026-03-19T00:00:00Z", name, s)
-			}
-			*to = at
+		var err error
+		if *to, err = r.instant(name); err != nil {
+			return nil, err
 		}
 	}
 	limit := maxAudit
@@ -219,6 +216,5 @@ func read(way exchange.Way, collection string, p *view.Page) exchange.AuditEntry
 
 // changed is the entry of a change of the register.
 func changed(version uint64, format string, args ...any) exchange.AuditEntry {
-	text := fmt.Sprintf("version %d: ", version) + fmt.Sprintf(format, args...)
-	return exchange.AuditEntry{Action: exchange.AuditRegister, Detail: text[:min(len(text), 4000)]}
+	return exchange.AuditEntry{Action: exchange.AuditRegister, Detail: fmt.Sprintf("version %d: ", version) + fmt.Sprintf(format, args...)}
 }

@@ -1,12 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -49,13 +45,7 @@ func (a *API) clean(r *request) (any, error) {
 		return fail(http.StatusBadRequest, "Not a report", format, args...)
 	}
 	var report CleanReport
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields() // a feed that is misspelled is not every feed
-	err = d.Decode(&report)
-	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errors.New("something follows the JSON object")
-	}
-	if err != nil {
+	if err := decode(text, &report); err != nil { // a feed that is misspelled is not every feed
 		return nil, bad(`{"feed":"…","hosts":[{"address":"…","at":"2026-03-19T00:00:00Z"}]} was expected: %v`, err)
 	}
 	if n := len(report.Hosts); n == 0 || n > maxCleaned {

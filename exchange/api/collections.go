@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
@@ -103,11 +102,9 @@ func (a *API) withdrawn(r *request) (any, error) {
 		return nil, err
 	}
 	r.w.Header().Set("Cache-Control", "no-store")
-	var after time.Time
-	if s := r.URL.Query().Get("after"); s != "" {
-		if after, err = time.Parse(time.RFC3339Nano, s); err != nil {
-			return nil, fail(http.StatusBadRequest, "Bad parameter", "after: %.40q is no time such as 2026-03-19T00:00:00Z", s)
-		}
+	after, err := r.instant("after")
+	if err != nil {
+		return nil, err
 	}
 	list, err := a.View.Withdrawn(c.ID, after, maxWithdrawn)
 	if list == nil {

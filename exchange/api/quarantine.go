@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -25,27 +23,7 @@ type Decision struct {
 // quarantine lists what is and was in quarantine, without content: GET /v1/quarantine, with ?all
 // also what was decided about.
 func (a *API) quarantine(r *request) (any, error) {
-	ids, err := a.Journal.ListQuarantined(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	list := []*exchange.Held{}
-	for _, id := range ids {
-		if strings.Contains(id, "-") {
-			continue // content
-		}
-		h, err := a.Poster.Held(r.Context(), id)
-		if errors.Is(err, exchange.ErrNotHeld) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if h.Decision == "" || r.flag("all") {
-			list = append(list, h)
-		}
-	}
-	return list, nil
+	return a.Poster.ListHeld(r.Context(), r.flag("all"))
 }
 
 func (a *API) held(r *request) (any, error) {
@@ -63,9 +41,7 @@ func (a *API) decide(r *request) (any, error) {
 		return nil, err
 	}
 	var want Decision
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&want); err != nil || strings.TrimSpace(want.Reason) == "" || len(want.Reason) > maxReason {
+	if err := decode(text, &want); err != nil || strings.TrimSpace(want.Reason) == "" || len(want.Reason) > maxReason {
 		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason of at most %d bytes is wanted: %v`, maxReason, err)
 	}
 	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, func(id string) (*exchange.Collection, error) {
@@ -92,17 +68,15 @@ func (a *API) heldContent(r *request) (any, error) {
 	if c == nil || !r.x.register.MayRead(r.caller, c, exchange.WayWeb) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	h, err := a.held(r)
+	id := r.PathValue("held")
+	raw, err := a.Poster.HeldContent(r.Context(), id)
+	if errors.Is(err, exchange.ErrNotHeld) {
+		err = taxiiserver.ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
-	raw, err := a.Poster.HeldContent(r.Context(), r.PathValue("held"))
-	if err != nil {
-		return nil, err
-	}
-	if h, ok := h.(*exchange.Held); ok {
-		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditRead, Way: exchange.WayWeb, Collection: exchange.Quarantine, Count: 1, Detail: h.ID})
-	}
+	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditRead, Way: exchange.WayWeb, Collection: exchange.Quarantine, Count: 1, Detail: id})
 	r.w.Header().Set("Content-Type", "application/stix+json;version=2.1")
 	r.w.Header().Set("Cache-Control", "no-store")
 	_, _ = r.w.Write(raw) // a caller that is gone is no error of ours

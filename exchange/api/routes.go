@@ -25,12 +25,11 @@ type Route struct {
 	Pattern string
 	// Scope is what a credential must be good for; "" for any credential.
 	Scope exchange.Scope
-	// Public asks for no credential, or looks at it by itself.
-	Public bool
 
 	handle func(a *API, r *request) (any, error)
-	plain  func(a *API, w http.ResponseWriter, r *http.Request) // instead
-	body   int64
+	// plain, instead, asks for no credential, or looks at it by itself.
+	plain func(a *API, w http.ResponseWriter, r *http.Request)
+	body  int64
 }
 
 // Routes lists every endpoint but TAXII's: who may do what is decided by this table and, where a
@@ -52,7 +51,7 @@ func Routes() []Route {
 		{Pattern: "GET /v1/collections/{collection}/verify", Scope: exchange.ScopeRead, handle: (*API).verify},
 		{Pattern: "GET /v1/collections/{collection}/withdrawn", Scope: exchange.ScopeRead, handle: (*API).withdrawn},
 		{Pattern: "POST /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).subscription},
-		{Pattern: "GET /v1/collections/{collection}/events", Public: true, plain: (*API).events},
+		{Pattern: "GET /v1/collections/{collection}/events", plain: (*API).events},
 		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export},
 		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply, body: maxFile},
 		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
@@ -70,8 +69,8 @@ func Routes() []Route {
 		{Pattern: "POST /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).decide},
 		{Pattern: "GET /v1/quarantine/{held}/object", Scope: exchange.ScopeRead, handle: (*API).heldContent},
 		{Pattern: "GET /metrics", Scope: exchange.ScopeAdmin, handle: (*API).metrics},
-		{Pattern: "GET /healthz", Public: true, plain: (*API).healthz},
-		{Pattern: "GET /readyz", Public: true, plain: (*API).readyz},
+		{Pattern: "GET /healthz", plain: (*API).healthz},
+		{Pattern: "GET /readyz", plain: (*API).readyz},
 	}
 }
 

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -59,9 +57,7 @@ func (a *API) newToken(r *request) (any, error) {
 	}
 	var want NewToken
 	if len(text) > 0 {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields() // a scope that is misspelled is not every scope
-		if err := d.Decode(&want); err != nil {
+		if err := decode(text, &want); err != nil { // a scope that is misspelled is not every scope
 			return nil, fail(http.StatusBadRequest, "Not a credential", `{"name":"…","expires":"2027-01-01T00:00:00Z","scopes":["read"],"person":"…"} was expected: %v`, err)
 		}
 	}

@@ -58,7 +58,6 @@ type world struct {
 	floor   map[string]int
 	reg     *exchange.Register
 	n       int
-	held    map[string]*thing // in quarantine, by the object and its collection
 	log     []string
 }
 
@@ -82,7 +81,7 @@ func (w *world) some(list []string) (part []string) {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
-		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), held: make(map[string]*thing), //nolint:gosec // not for secrets
+		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), //nolint:gosec // not for secrets
 		o: &oracle{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
 			persons: make(map[string][]string), objects: make(map[string]*known), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),

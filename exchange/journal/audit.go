@@ -86,13 +86,14 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 
 // gather collects the entries of a moment, and makes one of those that differ in counts alone.
 func (j *Journal) gather(ctx context.Context, first exchange.AuditEntry) (list []*exchange.AuditEntry) {
-	byKey := make(map[any]*exchange.AuditEntry)
+	byKey := make(map[exchange.AuditEntry]*exchange.AuditEntry)
 	add := func(e *exchange.AuditEntry) {
-		if have := byKey[e.Key()]; have != nil {
+		key := e.Key()
+		if have := byKey[key]; have != nil {
 			have.Merge(e)
 			return
 		}
-		byKey[e.Key()] = e
+		byKey[key] = e
 		list = append(list, e)
 	}
 	add(&first)
