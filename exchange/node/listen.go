@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -75,8 +76,12 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 		n.halt = halt
 	}
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n.requests.Add(1)
-		defer n.requests.Done()
+		if !n.requests.enter() {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "the exchange is being closed", http.StatusServiceUnavailable)
+			return
+		}
+		defer n.requests.wg.Done()
 		h.ServeHTTP(w, r)
 	})
 	server := &http.Server{
@@ -102,6 +107,31 @@ func (n *Node) serve(address string, h http.Handler, secure bool) (net.Listener,
 		}
 	})
 	return l, nil
+}
+
+// requests are those under way, each of which needs the parts that Close closes.
+type requests struct {
+	mu      sync.Mutex
+	closing bool
+	wg      sync.WaitGroup
+}
+
+// enter counts a request that begins, unless the exchange is being closed.
+func (r *requests) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closing {
+		r.wg.Add(1)
+	}
+	return !r.closing
+}
+
+// end waits for the requests under way; none begins any more.
+func (r *requests) end() {
+	r.mu.Lock()
+	r.closing = true
+	r.mu.Unlock()
+	r.wg.Wait()
 }
 
 // tlsConfig is what HTTPS is spoken with.

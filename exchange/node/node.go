@@ -122,7 +122,7 @@ type Node struct {
 
 	open     chan struct{} // closed when members may log in
 	changed  chan struct{} // tells back-filling of a register; its room is one
-	requests sync.WaitGroup
+	requests requests
 	halt     context.CancelFunc // of requests under way
 }
 
@@ -352,7 +352,7 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 		cancel()
 	}
-	n.requests.Wait()
+	n.requests.end()
 	if n.admission != nil {
 		if err := n.admission.Close(ctx); err != nil && n.Err() == nil {
 			errs = append(errs, err)
