@@ -65,6 +65,8 @@ type Past interface {
 	// Event tells whether an event is known that Host does not name, and whether
 	// any collection took it.
 	Event(id EventID) (known, delivered bool, err error)
+	// Given tells whether a collection has an object, in any version.
+	Given(collection, id string) (bool, error)
 	Close() error
 }
 

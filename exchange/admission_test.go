@@ -63,6 +63,7 @@ func (n *nowhere) EachIntake(context.Context, string, uint64, func(*exchange.Int
 	return nil
 }
 
+func (n *nowhere) Given(string, string) (bool, error)           { return false, nil }
 func (n *nowhere) Histories() bool                              { return false }
 func (n *nowhere) History(netip.Addr) (exchange.History, error) { return exchange.History{}, nil }
 

@@ -96,10 +96,12 @@ const (
 // its label.
 const Relayed = 0x80
 
-// Removal lists what leaves a collection.
+// Removal lists what leaves a collection, and in Raised what may stay there, under the label
+// that it has from then on.
 type Removal struct {
 	Versions []Version   `json:"versions,omitempty"`
 	Objects  []Withdrawn `json:"withdrawn,omitempty"`
+	Raised   []Withdrawn `json:"raised,omitempty"`
 }
 
 // Withdrawn is an object that leaves a collection in all its versions, and the label that it

@@ -219,23 +219,7 @@ func (d *draft) settle(day *hostDay) error {
 	if err := d.repeated(day, o, matches); err != nil {
 		return err
 	}
-	d.withdraw(day, o, matches)
-	return nil
-}
-
-// withdraw takes a host's day out of the collections that were given it under the lower label
-// that it had before, and may not have it under this one.
-func (d *draft) withdraw(day *hostDay, o *Observation, matches []Match) {
-	was := day.past.Observation.Label
-	if !day.past.Known || o.Label <= was {
-		return
-	}
-	before := d.f.a.Policy.Decide(d.rules.Register, was, matches)
-	for i, g := range d.f.a.Policy.Decide(d.rules.Register, o.Label, matches).Grants {
-		if before.Grants[i].Allow && !g.Allow && g.Rule != RuleTakenByOwner {
-			d.in.Withdrawals = append(d.in.Withdrawals, Withdrawal{g.Collection, day.observation})
-		}
-	}
+	return d.withdraw(day, o, matches)
 }
 
 // decision returns the index of the decision for a label and claims.

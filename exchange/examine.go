@@ -24,10 +24,12 @@ type candidate struct {
 	label   tlp.Level
 	reason  string // why the label is tlp.Unknown, where it is
 	known   byte   // what of its label is kept: Block.Labels
+	// standing is what was known of it before, nil for nothing.
+	standing *Standing
 }
 
-// examineAll decides about each object by itself, on all processors. What is
-// refused has no candidate, and its outcome says why.
+// examineAll decides about each object by itself, on all processors. The outcome of what is
+// refused says why; what cannot be read has no candidate.
 func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candidate {
 	const share = 50
 	list := make([]*candidate, len(objects))
@@ -45,11 +47,9 @@ func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candida
 				end := int(next.Add(share))
 				for i := end - share; i < min(end, len(objects)); i++ {
 					c, err := examine(objects[i], specs, &outcomes[i])
-					if err != nil {
+					if list[i] = c; err != nil {
 						outcomes[i].Problem = err.Error()
-						continue
 					}
-					list[i] = c
 				}
 				if end >= len(objects) {
 					return
@@ -64,40 +64,40 @@ func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candida
 	return list
 }
 
-// examine decides about an object by itself.
+// examine decides about an object by itself. The candidate is there, but for its version, where its head
+// could be read.
 func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
-	if len(raw) > maxPostObject {
-		return nil, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
-	}
 	h, err := stix.ParseHead(raw)
 	b, ok := stix.ScanBrief(raw)
 	out.ID, out.Version = cmp.Or(h.ID, string(b.ID)), cmp.Or(h.Modified, h.Created, string(b.Version))
 	if err != nil {
 		return nil, err
 	}
-	// Our blocks are read by a scanner that knows no escapes in these.
-	if !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version {
-		return nil, errors.New("type, id, spec_version, created and modified must be written without escapes")
-	}
 	// Identifiers are compared as texts, and hexadecimal digits can be written in two ways.
 	h.CreatedByRef = strings.ToLower(h.CreatedByRef)
 	for i := range h.Refs {
 		h.Refs[i] = strings.ToLower(h.Refs[i])
 	}
+	c := &candidate{raw: raw, head: h}
 	switch {
+	case len(raw) > maxPostObject:
+		return c, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
+	case !ok || string(b.ID) != h.ID || string(b.Type) != h.Type || string(b.SpecVersion) != h.SpecVersion || string(b.Version) != out.Version:
+		// Our blocks are read by a scanner that knows no escapes in these.
+		return c, errors.New("type, id, spec_version, created and modified must be written without escapes")
 	case h.Type == "bundle":
-		return nil, errors.New("a bundle is no object: send the objects that are in it")
+		return c, errors.New("a bundle is no object: send the objects that are in it")
 	case strings.ToLower(h.ID) != h.ID:
-		return nil, errors.New("its id has upper-case letters")
+		return c, errors.New("its id has upper-case letters")
 	case !slices.Contains(specs, h.Spec()):
 		if h.SpecVersion == "" {
-			return nil, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
+			return c, fmt.Errorf("it has no spec_version, which makes it STIX 2.0; this collection takes STIX %s", strings.Join(specs, ", "))
 		}
-		return nil, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
+		return c, fmt.Errorf("it is STIX %.10s; this collection takes STIX %s", h.SpecVersion, strings.Join(specs, ", "))
 	}
 	at, err := h.Version()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if h.Spec() == "2.1" {
 		err = lint.Refusal(raw)
@@ -105,9 +105,10 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 		err = examine20(raw, &h, at)
 	}
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	return &candidate{raw: raw, head: h, version: Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}}, nil
+	c.version = Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}
+	return c, nil
 }
 
 // examine20 looks for what lint, which is for STIX 2.1, would find in an object of STIX 2.0

@@ -57,6 +57,9 @@ type Known interface {
 	Sound(collection string) error
 	// Standing returns what is known of an object that members have added, nil for nothing.
 	Standing(id string) (*Standing, error)
+	// Disclosing lists, in some order, the objects behind after that members have added and
+	// that disclose one: stix.Head.Discloses.
+	Disclosing(id, after string, limit int) ([]string, error)
 }
 
 // Poster takes in what members add to collections and delete from them.
@@ -70,6 +73,8 @@ type Poster struct {
 	// Label works out the labels of a submission's objects, in their order, and why those
 	// are tlp.Unknown that are; known tells the labels of objects that came before.
 	Label func(heads []*stix.Head, floor tlp.Level, known func(id string) (tlp.Level, error)) (labels []tlp.Level, reasons []error, err error)
+	// Contexts keep what reports have said of what comes after them.
+	Contexts ContextLog
 	// Seal hides who added what.
 	Seal Seal
 	// Quarantine keeps what is held there.
@@ -101,6 +106,15 @@ type Addition struct {
 	By string
 	// Speaks tells whether that member speaks for an identity, by its STIX id.
 	Speaks func(identity string) bool
+	// Identity is what is written into objects as their created_by_ref, where they do not say whose they
+	// are; "" to leave them as they are. Sign makes the object that it is the id of, under a label.
+	Identity string
+	Sign     func(label tlp.Level) (Object, error)
+	// Others tells whether an identity is one that other members speak for, and they alone; hidden ones are
+	// in Hidden.
+	Others func(identity string) bool
+	// Relays lets it add what says that it is of others: the operator.
+	Relays bool
 	// Hidden are the identities of hidden members, who are named to nobody.
 	Hidden []string
 	// Ceiling returns the ceiling of any collection, none of one that is no more.
@@ -114,13 +128,22 @@ type Addition struct {
 	Objects [][]byte
 }
 
-// names tells whether an object names a hidden member, wherever that stands.
-func (a *Addition) names(raw []byte) bool {
-	if len(a.Hidden) == 0 {
-		return false
+// refuses says why an object is not taken from whoever adds it, "" where it is: because it says that it is
+// somebody else's, or names a hidden member, wherever that stands.
+func (a *Addition) refuses(c *candidate) string {
+	if by := c.head.CreatedByRef; by != "" && !a.Relays && !a.Speaks(by) {
+		return "its created_by_ref is an identity that you do not speak for: leave it out, or have the operator add it to your identities"
 	}
-	lower := bytes.ToLower(raw)
-	return slices.ContainsFunc(a.Hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) })
+	if c.head.Type == "identity" && !a.Relays && a.Others != nil && a.Others(c.head.ID) {
+		return "it is the identity of another member"
+	}
+	if len(a.Hidden) > 0 {
+		lower := bytes.ToLower(c.raw)
+		if slices.ContainsFunc(a.Hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) }) {
+			return "it names somebody who is not to be named here: leave that identity out"
+		}
+	}
+	return ""
 }
 
 // Add checks each object alone and stores those that are good, in order. It
@@ -135,29 +158,18 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 	outcomes = make([]Outcome, len(a.Objects))
 	list := examineAll(a.Objects, a.SpecVersions, outcomes)
 	for i, c := range list {
-		if c != nil && a.names(c.raw) {
-			outcomes[i].Problem, list[i] = "it names somebody who is not to be named here: leave that identity out", nil
+		if c != nil && outcomes[i].Problem == "" {
+			outcomes[i].Problem = a.refuses(c)
 		}
 	}
-	var heads []*stix.Head
-	for _, c := range list {
-		if c != nil {
-			heads = append(heads, &c.head)
-		}
-	}
-	labels, reasons, err := p.Label(heads, col.Floor, p.labelOf)
+	come, err := p.label(ctx, a, col, list)
 	if err != nil {
 		return nil, 0, err
 	}
-	n := 0
-	for _, c := range list {
-		if c == nil {
-			continue
+	for i := range list {
+		if outcomes[i].Problem != "" {
+			list[i] = nil
 		}
-		if c.label = labels[n]; reasons[n] != nil {
-			c.reason = reasons[n].Error()
-		}
-		n++
 	}
 	for start := 0; start < len(list); {
 		end, size := start, 0
@@ -172,16 +184,7 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 		last = max(last, sequence)
 		start = end
 	}
-	return outcomes, last, nil
-}
-
-// labelOf is the label that the exchange knows of an object, none where it knows none.
-func (p *Poster) labelOf(id string) (tlp.Level, error) {
-	s, err := p.View.Standing(id)
-	if err != nil || s == nil {
-		return tlp.None, err
-	}
-	return s.Label, nil
+	return outcomes, last, p.arrived(ctx, a, col, come, outcomes)
 }
 
 // batch decides about the candidates, which may be nil, and stores what is new of them
@@ -198,6 +201,7 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 		return 0, err
 	}
 	defer release()
+	all := slices.Clone(list)
 	for i, c := range list {
 		if c == nil {
 			continue
@@ -210,14 +214,34 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 			return 0, err
 		}
 	}
-	return p.store(ctx, a, id, list, outcomes)
+	last, err := p.store(ctx, a, id, list, outcomes)
+	if err != nil {
+		return 0, err
+	}
+	walked := make(map[string]tlp.Level)
+	for i, c := range all {
+		if c == nil || c.head.Modified == "" {
+			continue
+		}
+		if err := p.liftOwn(ctx, a, c, walked); err != nil {
+			return 0, err
+		}
+		if c.head.Discloses() && outcomes[i].Problem == "" {
+			if err := p.liftCrossed(ctx, a, c); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return last, nil
 }
 
 // settle decides about a candidate for a collection beside what is known of it.
 func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
 	s, raised, err := p.revise(a, c)
-	if err == nil && raised {
-		err = p.withdraw(ctx, a, id, c, s)
+	c.standing = s
+	// What a feed has made is raised by what is added, not by what is refused.
+	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
+		err = p.lift(ctx, a, Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
 	}
 	if err == nil && c.label == tlp.Unknown {
 		err = p.hold(ctx, a, id, c)
@@ -238,7 +262,7 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 		return 0, err
 	}
 	post := &Post{Share: Share{Collection: id}, By: p.Seal.Member(a.By)}
-	seen := make(map[Version]bool)
+	seen, signed := make(map[Version]bool), false
 	for i, c := range list {
 		if c == nil {
 			continue
@@ -255,13 +279,18 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 			outcomes[i].Already = true
 			continue
 		}
-		seen[c.version] = true
+		seen[c.version], signed = true, signed || a.Identity != "" && c.head.CreatedByRef == a.Identity
 		post.Share.Label = max(post.Share.Label, c.label)
 		post.Share.Groups = append(post.Share.Groups, &Group{Objects: []Object{{ID: c.head.ID, Raw: c.raw}}})
 		post.Labels = append(post.Labels, c.known)
 	}
 	if len(post.Share.Groups) == 0 {
 		return 0, nil
+	}
+	if signed {
+		if err := p.sign(a, post); err != nil {
+			return 0, err
+		}
 	}
 	return p.write(ctx, post)
 }

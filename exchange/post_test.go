@@ -23,6 +23,9 @@ func (*nothing) Wait(context.Context, uint64, uint64) error                { ret
 func (*nothing) Has(string, exchange.Version) (bool, error)                { return false, nil }
 func (*nothing) Versions(string, string) ([]exchange.Version, error)       { return nil, nil }
 func (*nothing) Standing(string) (*exchange.Standing, error)               { return nil, nil }
+func (*nothing) Disclosing(string, string, int) ([]string, error)          { return nil, nil }
+func (*nothing) SetStatus(context.Context, string, []byte) error           { return nil }
+func (*nothing) Status(context.Context, string) ([]byte, bool, error)      { return nil, false, nil }
 func (*nothing) SetQuarantined(context.Context, string, []byte) error      { return nil }
 func (*nothing) Quarantined(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 func (*nothing) ListQuarantined(context.Context) ([]string, error)         { return nil, nil }
@@ -39,9 +42,9 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n := new(nothing)
-		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Quarantine: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
+		p := &exchange.Poster{Log: n, View: n, Label: sharing.Submission, Quarantine: n, Contexts: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
-		out, _, err := p.Add(t.Context(), &exchange.Addition{Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
+		out, _, err := p.Add(t.Context(), &exchange.Addition{Relays: true, Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {
 			t.Fatal(out, err)
 		}

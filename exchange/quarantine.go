@@ -225,7 +225,19 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 	if c.label = h.Label; c.head.Modified != "" {
 		c.known = byte(h.Label)
 	}
-	a := &Addition{By: h.By, Collection: func() (*Collection, error) { return collection(h.Collection) }}
+	to, err := collection(h.Collection)
+	if err != nil {
+		return err
+	}
+	if h.Label > to.Ceiling {
+		return fmt.Errorf("%w: %s", ErrLabel, aboveCeiling(h.Label, to.Ceiling))
+	}
+	a := &Addition{By: h.By, Collection: func() (*Collection, error) { return collection(h.Collection) }, Ceiling: func(id string) tlp.Level {
+		if c, err := collection(id); err == nil {
+			return c.Ceiling
+		}
+		return tlp.None
+	}}
 	release, err := p.claim(ctx, []string{c.head.ID})
 	if err != nil {
 		return err
@@ -237,6 +249,22 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 	}
 	if c.head.Modified != "" && s != nil && (s.Newest.After(h.Version) || s.Label != tlp.Unknown && h.Label < s.Label) {
 		return fmt.Errorf("%w: a newer version, or a higher label, is known of it by now: reject this one", ErrLabel)
+	}
+	if c.head.Discloses() {
+		for _, end := range c.head.Refs {
+			l, err := p.labelOf(end)
+			if err != nil {
+				return err
+			}
+			if l > h.Label && l != tlp.Unknown {
+				return fmt.Errorf("%w: it tells of what is TLP:%s", ErrLabel, l)
+			}
+		}
+	}
+	if s != nil && h.Label > s.Label {
+		if err := p.lift(ctx, a, Withdrawn{ID: h.Object, Label: uint8(h.Label), Version: h.Version}); err != nil {
+			return err
+		}
 	}
 	if _, err := p.store(ctx, a, h.Collection, []*candidate{c}, out); err != nil {
 		return err

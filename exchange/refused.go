@@ -1,6 +1,9 @@
 package exchange
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // reserved are the ranges that no infected host of anybody's constituency has:
 // the special-purpose registries of IANA (RFC 6890 and its successors).
@@ -36,6 +39,22 @@ func Refused(a netip.Addr, r *Register, f *Feed) string {
 		}
 	}
 	return ""
+}
+
+// global is what is handed out of IPv6, and within it what stands for IPv4 addresses (6to4). Of IPv4 the
+// platform address of a cloud (Azure) is nobody's host either.
+var (
+	global    = netip.MustParsePrefix("2000::/3")
+	sixToFour = netip.MustParsePrefix("2002::/16")
+	platform  = netip.MustParseAddr("168.63.129.16")
+)
+
+// Public tells whether an address is one of the public Internet, which no network of the operator's is.
+func Public(a netip.Addr) bool {
+	if a = a.Unmap(); a.Is6() && (!global.Contains(a) || sixToFour.Contains(a)) {
+		return false
+	}
+	return a.IsGlobalUnicast() && a != platform && !slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // refused says why the event's address cannot be an infected host's on a feed, or "".

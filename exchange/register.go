@@ -34,6 +34,9 @@ const Admin = "admin"
 // Unclaimed is the collection of what nobody answers for.
 const Unclaimed = "unclaimed"
 
+// FeedbackCollection names the collection that a member writes to and the operator reads.
+func FeedbackCollection(member string) string { return "feedback-" + member }
+
 // FeedCollection names the collection in which a publisher reads its own feed.
 func FeedCollection(feed string) string { return "feed-" + feed }
 
@@ -132,6 +135,9 @@ type Collection struct {
 	STIX []string `json:"stix"`
 }
 
+// OfMembers tells whether members add to the collection; the others are of what feeds bring.
+func (c *Collection) OfMembers() bool { return c.Owner == "" && c.Feed == "" && c.ID != Unclaimed }
+
 // Anybody is the caller without credentials: no member, cleared for CLEAR.
 const Anybody = ""
 
@@ -203,6 +209,9 @@ func compare(a, b string) int {
 	return 0
 }
 
+// Answers tells whether the member is of a kind that answers for hosts, and has a collection of them.
+func (m *Member) Answers() bool { return m.Kind == CSIRT || m.Kind == NetworkOwner }
+
 // Member returns the member of the id, or nil.
 func (r *Register) Member(id string) *Member {
 	return find(r.Members, id, func(m *Member) string { return m.ID })
@@ -223,12 +232,15 @@ func (r *Register) Collections() []Collection {
 		Description: "What is marked in a way that is not known here.",
 	}}
 	for _, m := range r.Members {
-		if m.Kind != CSIRT && m.Kind != NetworkOwner {
+		if !m.Answers() {
 			continue
 		}
 		list = append(list, Collection{
 			ID: m.ID, Title: m.Name, Ceiling: derived(m.Clearance), Owner: m.ID,
 			Description: "Infections in the constituency of " + m.Name + ".",
+		}, Collection{
+			ID: FeedbackCollection(m.ID), Title: "Feedback of " + m.Name, Ceiling: derived(m.Clearance), Floor: derived(m.Clearance),
+			Writers: []string{m.ID}, Description: "What " + m.Name + " tells of its infections.",
 		})
 	}
 	for _, f := range r.Feeds {
@@ -269,6 +281,16 @@ func (r *Register) Collections() []Collection {
 	}
 	slices.SortFunc(list, func(a, b Collection) int { return compare(a.UUID, b.UUID) })
 	return list
+}
+
+// CollectionsByID returns every collection by its ID.
+func (r *Register) CollectionsByID() map[string]*Collection {
+	list := r.Collections()
+	all := make(map[string]*Collection, len(list))
+	for i := range list {
+		all[list[i].ID] = &list[i]
+	}
+	return all
 }
 
 // derived is the ceiling of a collection that is derived from a member of a clearance: it names

@@ -1,17 +1,18 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -61,25 +62,34 @@ func (s Seal) Is(text, id string) bool {
 // it, and under which label. raised says that collections may have to be rid of it.
 //
 // Only who added the first version of an object, or its creator, adds others; only its creator
-// lowers a label, with a newer version; what others add again keeps the label that it has.
+// lowers a label, with a newer version; what the operator relays again keeps the label that it has.
 func (p *Poster) revise(a *Addition, c *candidate) (s *Standing, raised bool, err error) {
 	if c.head.Modified == "" {
 		return nil, false, nil
 	}
 	c.known = byte(c.label)
-	if s, err = p.View.Standing(c.head.ID); err != nil || s == nil {
-		return s, false, err
+	if s, err = p.View.Standing(c.head.ID); err != nil {
+		return nil, false, err
+	}
+	if s == nil {
+		if c.head.CreatedByRef == "" && a.Identity != "" && c.head.ID != a.Identity {
+			c.stamp(a.Identity)
+		}
+		return nil, false, nil
+	}
+	if c.head.CreatedByRef == "" && s.Creator != "" && a.Speaks(s.Creator) {
+		c.stamp(s.Creator)
 	}
 	first := p.Seal.Is(s.By, a.By)
 	by := c.head.CreatedByRef
 	creator := s.Creator == "" && first && (by == "" || a.Speaks(by)) || s.Creator != "" && a.Speaks(s.Creator)
 	if by != s.Creator && (s.Creator != "" || !creator) {
-		return nil, false, refusal("its created_by_ref is not that of the version that is known here")
+		return s, false, refusal("its created_by_ref is not that of the version that is known here")
 	}
 	newer := c.version.Version.After(s.Newest)
 	switch {
-	case !first && !creator && newer:
-		return nil, false, refusal("only who added its first version here, or its creator, can add another")
+	case !first && !creator && (newer || !a.Relays):
+		return s, false, refusal("only who added its first version here, or its creator, can add it")
 	case !first && !creator:
 		c.known |= Relayed
 		c.label = max(c.label, s.Label)
@@ -105,51 +115,40 @@ func (p *Poster) revise(a *Addition, c *candidate) (s *Standing, raised bool, er
 	return s, false, nil
 }
 
+// stamp writes into an object whose it is, where it does not say so.
+func (c *candidate) stamp(identity string) {
+	c.head.CreatedByRef = identity
+	open := bytes.IndexByte(c.raw, '{') + 1
+	c.raw = fmt.Appendf(nil, `{"created_by_ref":%q,%s`, identity, c.raw[open:])
+}
+
+// sign adds to a post the identity that its objects are of, where the collection does not have it.
+func (p *Poster) sign(a *Addition, post *Post) error {
+	o, err := a.Sign(post.Share.Label)
+	if err != nil {
+		return err
+	}
+	h, err := stix.ParseHead(o.Raw)
+	if err != nil {
+		return err
+	}
+	at, err := h.Version()
+	if err != nil {
+		return err
+	}
+	had, err := p.View.Has(post.Share.Collection, Version{ID: h.ID, SpecVersion: h.Spec(), Version: at})
+	if err != nil || had {
+		return err
+	}
+	post.Share.Groups = append(post.Share.Groups, &Group{Objects: []Object{o}})
+	post.Labels = append(post.Labels, 0)
+	return nil
+}
+
 // refusal is an error about one object of a submission, which the others do not share.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
-
-// withdraw takes an object out of the collections whose ceiling is below the label that it has
-// from now on.
-//
-// The collection that it was to be added to is told in any case: what is refused there raises
-// the label too.
-func (p *Poster) withdraw(ctx context.Context, a *Addition, to string, c *candidate, s *Standing) error {
-	for _, id := range append(slices.DeleteFunc(s.Collections, func(id string) bool { return id == to }), to) {
-		if a.Ceiling(id) >= c.label || id == Quarantine {
-			continue
-		}
-		if err := p.withdrawFrom(ctx, a, id, c, id == to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *Poster) withdrawFrom(ctx context.Context, a *Addition, collection string, c *candidate, always bool) error {
-	done, err := p.turn(ctx, collection)
-	if err != nil {
-		return err
-	}
-	defer done()
-	list, err := p.View.Versions(collection, c.head.ID)
-	if err != nil || len(list) == 0 && !always {
-		return err
-	}
-	payload, err := json.Marshal(Removal{Objects: []Withdrawn{{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version}}})
-	if err != nil {
-		return err
-	}
-	if _, err = p.write(ctx, &Post{Share: Share{Collection: collection, Label: tlp.Clear}, Control: ControlWithdraw, Payload: payload}); err != nil {
-		return err
-	}
-	p.tell(AuditEntry{
-		Action: AuditWithdrawn, Member: a.By, Collection: collection, Count: int64(len(list)),
-		Detail: fmt.Sprintf("%s is TLP:%s now", c.head.Type, strings.ToUpper(c.label.String())), // an id can tell an address
-	})
-	return nil
-}
 
 func (p *Poster) tell(e AuditEntry) {
 	if p.Tell != nil {

@@ -26,6 +26,13 @@ func (r *Register) MayRead(who Caller, c *Collection, by Way) bool {
 	return who.May(ScopeRead) && (reader || to.Named) && Leaves(c.Ceiling, by, to)
 }
 
+// MayTake reports whether the caller may be given what is in the collection, object by object as far as
+// each label allows, by a way that does not take all that could be in there. What is RED there is for
+// persons alone.
+func (r *Register) MayTake(who Caller, c *Collection) bool {
+	return c.Ceiling < tlp.Red && r.MayRead(who, c, WayTAXII)
+}
+
 // MayWrite reports whether the caller may add objects to the collection.
 func (r *Register) MayWrite(who Caller, c *Collection) bool {
 	switch {
@@ -82,6 +89,20 @@ func (r *Register) Shown(x *Receipt, to string) *Receipt {
 		out.Collections[c] += n
 	}
 	return &out
+}
+
+// Signature is the identity that a member's objects are of where they do not say so: none for the operator and for
+// hidden members, whom it would name.
+func (r *Register) Signature(member string) string {
+	if m := r.Member(member); m == nil || m.Hidden {
+		return ""
+	}
+	return IdentityID(member)
+}
+
+// SpokenByOthers reports whether an identity is of other members who are not hidden, and not of this one.
+func (r *Register) SpokenByOthers(member, identity string) bool {
+	return !r.Speaks(member, identity) && slices.ContainsFunc(r.Members, func(m Member) bool { return !m.Hidden && r.Speaks(m.ID, identity) })
 }
 
 // Speaks reports whether a member speaks for an identity: its own, or one that the register

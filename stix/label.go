@@ -102,9 +102,13 @@ func (h *Head) Discloses() bool {
 	return h.Type == "relationship" || h.Type == "sighting" || h.Type == "language-content"
 }
 
-// SpreadLabels carries the labels of objects of one submission, by id, from what refers to what is referred to, and back for
-// relationships and sightings, until nothing changes. Where that takes too
-// long, everything gets the highest label there is.
+// Covers tells whether an object announces what it refers to, so that its label holds for that also where
+// it comes later.
+func (h *Head) Covers() bool { return h.Type == "report" || h.Type == "grouping" }
+
+// SpreadLabels carries the labels of objects of one submission, by id, from what refers to what is
+// referred to, and back for what discloses that, until nothing changes. Where that takes too long,
+// everything gets the highest label there is.
 func SpreadLabels(heads []*Head, byID map[string]tlp.Level) {
 	for range maxSpread {
 		changed := false

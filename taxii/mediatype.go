@@ -72,3 +72,14 @@ func Readable(contentType []string) error {
 	}
 	return NewError(http.StatusUnsupportedMediaType, "Unsupported media type", "Send Content-Type: %s", MediaType)
 }
+
+// Has reports whether a client says that it has the state of a resource that a tag names, which is quoted
+// (RFC 9110 section 13.1.2). "*" does not count: whether there is anything is not known yet.
+func Has(r *http.Request, tag string) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
+		if strings.TrimPrefix(strings.TrimSpace(part), "W/") == tag {
+			return true
+		}
+	}
+	return false
+}

@@ -35,8 +35,10 @@ var allowed = map[string][]string{
 	"exchange/view":               {"exchange", "stix", "stix/tlp"},
 	// Both files that people write are read in one way.
 	"exchange/register": {"config/strict", "exchange", "stix", "stix/tlp"},
+	// A way out reads the view.
+	"exchange/misp": {"exchange", "exchange/view", "stix", "stix/pattern", "stix/tlp"},
 	// The HTTP face reads the view and the register, and parses what is published.
-	"exchange/api": {"exchange", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
+	"exchange/api": {"exchange", "exchange/misp", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/report"},
 	"exchange/node": {

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -46,7 +46,7 @@ func (o *objectWriter) row(raw []byte) error {
 				break
 			}
 		}
-		e := x.Extensions[packaging.ExtensionID]
+		e := x.Extensions[exchange.HostEvidenceID]
 		line := []string{address, x.First, x.Last, strconv.FormatInt(x.Number, 10), e.Country, number(e.ASN), e.Malware, "", "", "", ""}
 		if len(e.Contacts) > 0 {
 			c := e.Contacts[0]

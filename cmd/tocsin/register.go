@@ -137,22 +137,19 @@ func under(list string) func(args []string) string {
 
 func listed(list string) func([]string) string { return func([]string) string { return list } }
 
+func memberLine(w io.Writer, m api.Member) {
+	_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, m.Kind, m.Clearance, m.Name, answersFor(&m.Constituency))
+}
+
 func memberCommand() *cobra.Command {
-	line := func(w io.Writer, m api.Member) {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, m.Kind, m.Clearance, m.Name, answersFor(&m.Constituency))
-	}
 	return group("member", "Members and their credentials",
 		reading("list", "List the members", 0, listed("/v1/members"), func(w io.Writer, list []api.Member) {
 			_, _ = fmt.Fprintln(w, "ID\tKIND\tCLEARANCE\tNAME\tCONSTITUENCY")
 			for _, m := range list {
-				line(w, m)
+				memberLine(w, m)
 			}
 		}),
-		reading("show MEMBER", "Show a member", 1, under("/v1/members"), func(w io.Writer, m api.Member) {
-			line(w, m)
-			_, _ = fmt.Fprintf(w, "reads\t%s\ntokens\t%d\n", strings.Join(m.Collections, ", "), m.Tokens)
-		}),
-		memberHide(), memberTokens(), memberToken(), memberRevoke())
+		memberShow(), memberHide(), memberTokens(), memberToken(), memberRevoke())
 }
 
 func answersFor(c *exchange.Constituency) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -54,7 +55,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
 	case errors.Is(err, exchange.ErrKeyReused):
 		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
-	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable):
+	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable), errors.Is(err, misp.ErrBusy):
 		w.Header().Set("Retry-After", "2")
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 	case r.Context().Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded): // the caller is gone, or the exchange is stopping

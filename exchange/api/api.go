@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -42,6 +44,8 @@ type Parts struct {
 	Journal   Journal
 	Admission *exchange.Admission
 	Poster    *exchange.Poster
+	// Identity makes the object that stands for a member, under a label.
+	Identity func(m *exchange.Member, label tlp.Level) (exchange.Object, error)
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// AuditDeliveries tells the audit what has gone out over NATS.
@@ -71,12 +75,13 @@ type Parts struct {
 // API answers HTTP requests. It is safe for concurrent use.
 type API struct {
 	Parts
-	access atomic.Pointer[access]
-	taxii  *taxiiserver.Server
-	tails  tails
-	uses   uses
-	limits limiter
-	open   requests
+	access    atomic.Pointer[access]
+	taxii     *taxiiserver.Server
+	tails     tails
+	uses      uses
+	limits    limiter
+	open      requests
+	mispFeeds *misp.Feeds // for MISP
 }
 
 // access is the register in the form that requests need.
@@ -91,7 +96,7 @@ type access struct {
 
 // New makes the API; it answers once SetRegister was called.
 func New(p Parts) *API {
-	a := &API{Parts: p}
+	a := &API{Parts: p, mispFeeds: misp.New(p.View)}
 	a.uses.a, a.limits.Limits = a, p.Limits.withDefaults()
 	var b taxiiserver.Backend = backend{a}
 	if p.TAXII != nil {

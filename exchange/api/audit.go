@@ -13,6 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // from is the address that a request comes from: the one before the trusted proxy, where there
@@ -110,6 +111,8 @@ type Given struct {
 	Collection string    `json:"collection"`
 	Decided    time.Time `json:"decided"`
 	Readers    []Reader  `json:"readers"`
+
+	label tlp.Level // which does not leave by each way; the collection's ceiling where members added it
 }
 
 // Reader is somebody who was given what a collection had gained, and when that was first.
@@ -136,13 +139,17 @@ func (a *API) given(r *request) (any, error) {
 		list = append(list, some...)
 	}
 	// What members have added.
-	for _, d := range r.x.register.Declared {
-		at, found, err := a.View.FirstAdded(d.ID, stix.AddressID(e.Address))
+	for i := range r.x.collections {
+		c := &r.x.collections[i]
+		if !c.OfMembers() {
+			continue
+		}
+		at, found, err := a.View.FirstAdded(c.ID, stix.AddressID(e.Address))
 		if err != nil {
 			return nil, err
 		}
 		if found {
-			list = append(list, &Given{Day: exchange.DayOf(at).String(), Collection: d.ID, Decided: at, Readers: []Reader{}})
+			list = append(list, &Given{Day: exchange.DayOf(at).String(), Collection: c.ID, Decided: at, Readers: []Reader{}, label: c.Ceiling})
 		}
 	}
 	return list, a.readers(r.Context(), list)
@@ -177,7 +184,7 @@ func (a *API) givenOn(f *exchange.Feed, e *exchange.Event) (list []*Given, err e
 					}
 				}
 				for _, c := range entered {
-					list = append(list, &Given{Feed: f.ID, Day: day.String(), Collection: c, Decided: in.At, Readers: []Reader{}})
+					list = append(list, &Given{Feed: f.ID, Day: day.String(), Collection: c, Decided: in.At, Readers: []Reader{}, label: in.Decisions[o.Decision].Label})
 				}
 			}
 		}
@@ -198,6 +205,9 @@ func (a *API) readers(ctx context.Context, list []*Given) error {
 		for _, g := range list {
 			// It was added when it was decided, or a moment later.
 			if g.Collection != e.Collection || e.Last.Before(g.Decided) || e.First.After(g.Decided.Add(visibleWait)) {
+				continue
+			}
+			if !exchange.Leaves(g.label, e.Way, exchange.Recipient{Clearance: tlp.Red, Named: true}) {
 				continue
 			}
 			who := Reader{Member: e.Member, Person: e.Person, Way: e.Way, At: e.At}

@@ -11,17 +11,30 @@ import (
 type Member struct {
 	exchange.Member
 	Collections []string `json:"collections"`
-	Tokens      int      `json:"tokens"`
+	// MISP are those that it can fetch as MISP feeds, Writes those that it may add to.
+	MISP   []string `json:"misp,omitempty"`
+	Writes []string `json:"writes,omitempty"`
+	Tokens int      `json:"tokens"`
 }
 
 func (x *access) describe(m *exchange.Member) Member {
 	out := Member{Member: *m, Collections: []string{}, Tokens: len(x.register.Tokens[m.ID])}
+	who := exchange.As(m.ID)
 	for i := range x.collections {
-		if x.register.MayRead(exchange.As(m.ID), &x.collections[i], exchange.WayTAXII) {
-			out.Collections = append(out.Collections, x.collections[i].ID)
+		c := &x.collections[i]
+		if x.register.MayRead(who, c, exchange.WayTAXII) {
+			out.Collections = append(out.Collections, c.ID)
+		}
+		if x.register.MayTake(who, c) {
+			out.MISP = append(out.MISP, c.ID)
+		}
+		if x.register.MayWrite(who, c) {
+			out.Writes = append(out.Writes, c.ID)
 		}
 	}
-	slices.Sort(out.Collections)
+	for _, list := range [][]string{out.Collections, out.MISP, out.Writes} {
+		slices.Sort(list)
+	}
 	return out
 }
 
@@ -29,7 +42,7 @@ func (x *access) describe(m *exchange.Member) Member {
 func (a *API) members(r *request) (any, error) {
 	list := []Member{}
 	for i := range r.x.register.Members {
-		if m := &r.x.register.Members[i]; r.caller.Member == exchange.Admin || r.caller.Member == m.ID {
+		if m := &r.x.register.Members[i]; r.mine(m.ID) {
 			list = append(list, r.x.describe(m))
 		}
 	}
@@ -58,7 +71,7 @@ func (a *API) hide(r *request) (any, error) {
 
 func (a *API) member(r *request) (any, error) {
 	m := r.x.register.Member(r.PathValue("member"))
-	if m == nil || r.caller.Member != exchange.Admin && r.caller.Member != m.ID {
+	if m == nil || !r.mine(m.ID) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return r.x.describe(m), nil

@@ -21,6 +21,11 @@ type request struct {
 	caller exchange.Caller
 }
 
+// mine tells whether the caller is a member, or the operator.
+func (r *request) mine(member string) bool {
+	return r.caller.Member == exchange.Admin || r.caller.Member == member
+}
+
 func (r *request) body() ([]byte, error) {
 	text, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError

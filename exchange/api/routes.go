@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"path"
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -52,6 +53,7 @@ func Routes() []Route {
 		{Pattern: "GET /v1/collections/{collection}/withdrawn", Scope: exchange.ScopeRead, handle: (*API).withdrawn},
 		{Pattern: "POST /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).subscription},
 		{Pattern: "GET /v1/collections/{collection}/events", plain: (*API).events},
+		{Pattern: "GET /misp/{collection}/{file}", Scope: exchange.ScopeRead, handle: (*API).misp},
 		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export},
 		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply, body: maxFile},
 		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
@@ -130,8 +132,10 @@ func (a *API) Handler() http.Handler {
 	}
 	unknown := Route{handle: func(*API, *request) (any, error) { return nil, taxiiserver.ErrNotFound }}
 	mux.Handle("/v1/", a.handler(&unknown))
+	mux.Handle("/misp/", a.handler(&unknown))
 	return a.Metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.hygiene(w, r)
+		r = single(r)
 		mine := own(r.URL.Path)
 		who, end, err := a.enter(r)
 		if err != nil {
@@ -180,8 +184,22 @@ func (a *API) hygiene(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// single is a request of MISP with single slashes: where the URL of a feed ends with one, it writes two,
+// and it follows no redirection.
+func single(r *http.Request) *http.Request {
+	clean := path.Clean(r.URL.Path)
+	if !strings.HasPrefix(clean, "/misp/") || clean == r.URL.Path {
+		return r
+	}
+	out := new(http.Request)
+	*out = *r
+	at := *r.URL
+	at.Path, at.RawPath, out.URL = clean, "", &at
+	return out
+}
+
 // own reports whether a path is one of ours and not TAXII's, which takes any
 // number of slashes and answers every unknown path.
 func own(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || path == "/healthz" || path == "/readyz" || path == "/metrics"
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/misp/") || path == "/healthz" || path == "/readyz" || path == "/metrics"
 }

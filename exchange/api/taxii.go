@@ -260,11 +260,11 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	sub := submission{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
+	reg, who := s.a.access.Load().register, s.who.Member
 	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
-		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, SpecVersions: c.STIX, Objects: objects,
-		By: s.who.Member, Speaks: func(identity string) bool { return s.a.access.Load().register.Speaks(s.who.Member, identity) },
-		Hidden:  s.a.access.Load().register.HiddenIdentities(),
-		Ceiling: s.a.ceiling,
+		By: who, Relays: who == exchange.Admin, Speaks: func(identity string) bool { return reg.Speaks(who, identity) }, Hidden: reg.HiddenIdentities(), Others: func(identity string) bool { return reg.SpokenByOthers(who, identity) },
+		Identity: reg.Signature(who), Sign: func(label tlp.Level) (exchange.Object, error) { return s.a.Identity(reg.Member(who), label) },
+		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, Ceiling: s.a.ceiling, SpecVersions: c.STIX, Objects: objects,
 	})
 	if err != nil {
 		return nil, closing(err)

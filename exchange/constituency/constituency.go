@@ -50,7 +50,7 @@ func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Ro
 	r.members = slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range r.members {
 		m := &r.members[i]
-		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner || slices.Contains(feed.Exclude, m.ID) {
+		if !m.Answers() || slices.Contains(feed.Exclude, m.ID) {
 			continue
 		}
 		t := byKind[m.Kind]

@@ -21,7 +21,7 @@ func (r *Router) PassedOver(a netip.Addr, p exchange.Place, hostname string) (li
 	won := r.Route(a, p, hostname)
 	for i := range r.members {
 		m := &r.members[i]
-		if m.Kind != exchange.CSIRT && m.Kind != exchange.NetworkOwner {
+		if !m.Answers() {
 			continue
 		}
 		for k := range m.Constituency.Keys() {

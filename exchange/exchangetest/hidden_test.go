@@ -26,6 +26,10 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 				t.Error("an object names", m.id)
 			}
 		}
+		guess := at.add("mid", sample(n, version1, amber+`,"created_by_ref":"`+identity+`"`))
+		if none := at.add("mid", sample(n, version1, amber+`,"created_by_ref":"identity--00000000-0000-4000-8000-00000000abcd"`)); guess != none {
+			t.Errorf("a guess is confirmed: %q is not %q", guess, none)
+		}
 		if why := m.add("mid", sample(10+n, version1, amber)); why != "" {
 			t.Error(why)
 		}

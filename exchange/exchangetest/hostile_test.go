@@ -30,7 +30,7 @@ func TestManyVersionsOfOneObject(t *testing.T) {
 	began := time.Now()
 	object := boardObjects + "tool--00000000-0000-4000-8000-000000000001/"
 	for query, want := range map[string]int{
-		"": 1, "?match[version]=first": 1, "?match[version]=first,last": 2, "?match[version]=all&limit=5000": 5000, "?match[version]=2020-01-01T00:00:07Z": 1,
+		"": 1, "?match[version]=first": 1, "?match[version]=first,last": 2, "?match[version]=all&match[type]=tool&limit=5000": 5000, "?match[version]=2020-01-01T00:00:07Z": 1,
 	} {
 		for _, path := range []string{boardObjects, object} {
 			code, _, text := e.Do(t, "GET", path+query, "cert-at", at, "")
@@ -70,7 +70,7 @@ func TestPagesAndEventsAreBoundedInBytes(t *testing.T) {
 	}
 	total, next := 0, ""
 	for pages := 0; ; pages++ {
-		_, _, text := e.Do(t, "GET", boardObjects+"?limit=5000"+next, "cert-at", at, "")
+		_, _, text := e.Do(t, "GET", boardObjects+"?match[type]=indicator&limit=5000"+next, "cert-at", at, "")
 		var env taxii.Envelope
 		if err := json.Unmarshal([]byte(text), &env); err != nil || len(text) > 18<<20 || pages > 10 {
 			t.Fatal(len(text), pages, err)

@@ -14,7 +14,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
-	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -23,7 +22,7 @@ import (
 const labelled = `
 members:
   - {id: cert-at, kind: csirt, clearance: red, constituency: {countries: [AT]}, identities: [identity--00000000-0000-4000-8000-0000000000aa]}
-  - {id: cert-pl, kind: csirt, clearance: amber+strict, constituency: {countries: [PL]}}
+  - {id: cert-pl, kind: csirt, clearance: amber+strict, constituency: {countries: [PL]}, identities: [identity--00000000-0000-4000-8000-0000000000cc]}
   - {id: isp-one, kind: network-owner, clearance: amber, constituency: {asns: [64511], prefixes: ["240.1.0.0/16"]}}
   - {id: dcu, kind: publisher, clearance: red}
 feeds:
@@ -101,17 +100,20 @@ func TestOnlyTheCreatorLowersALabel(t *testing.T) {
 	if why := at.add("low", sample(1, version2, green)); why != "" {
 		t.Fatal("its creator may lower it:", why)
 	}
-	// From now on it is green for everybody.
-	if why := pl.add("low", sample(1, version2, "")); why != "" {
-		t.Error(why)
+	if why := pl.add("low", sample(1, version2, "")); why == "" {
+		t.Error("what is another's was taken")
 	}
-	// What one relays, of a creator who is no member, it cannot lower; who speaks for the creator can.
+	// What the operator relays of others is lowered by who speaks for its creator. Members relay nothing of others.
 	const vendor = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000aa"`
-	if why := pl.add("mid", sample(2, version1, amber+vendor)); why != "" {
+	operator := as(t, e, exchange.Admin)
+	if why := operator.add("mid", sample(2, version1, amber+vendor)); why != "" {
 		t.Fatal(why)
 	}
-	if pl.add("low", sample(2, version2, green+vendor)) == "" {
-		t.Error("who is not the creator has lowered a label")
+	if why := operator.add("low", sample(2, version1, green+vendor)); !strings.Contains(why, "AMBER") {
+		t.Error("who is not the creator has lowered a label:", why)
+	}
+	if why := pl.add("low", sample(2, version2, green+vendor)); !strings.Contains(why, "created_by_ref") {
+		t.Error("what is another's was taken:", why)
 	}
 	if why := at.add("low", sample(2, version3, green+vendor)); why != "" {
 		t.Error(why)
@@ -149,8 +151,8 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 		}
 	}
 	// Somebody else's word does not count.
-	if pl.add("mid", sample(1, version2, amber)) == "" || pl.add("mid", sample(1, version1, amber)) != "" {
-		t.Error("cert-pl may relay what is there, and version nothing of others")
+	if pl.add("mid", sample(1, version2, amber)) == "" || pl.add("mid", sample(1, version1, amber)) == "" {
+		t.Error("cert-pl may add nothing of others")
 	}
 	if got := pl.has("low", 1); len(got) != 1 {
 		t.Fatal("low has", got)
@@ -162,7 +164,7 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 	if why := at.add("low", sample(2, version2, amber)); !strings.Contains(why, "AMBER") {
 		t.Error(why)
 	}
-	for n, want := range [][]int{{1, 0}, {0, 2}, {0, 0}} {
+	for n, want := range [][]int{{1, 0}, {0, 1}, {0, 0}} {
 		if low, mid := pl.has("low", n), pl.has("mid", n); len(low) != want[0] || len(mid) != want[1] {
 			t.Errorf("%d: low has %v, mid %v", n, low, mid)
 		}
@@ -172,7 +174,6 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 			t.Error("what was withdrawn came back")
 		}
 	}
-	ids := func(n int) string { return fmt.Sprintf("indicator--%08d-0000-4000-8000-%012d", n, n) }
 	seen := make(map[string]int)
 	for range 4 { // both, over both ways
 		select {
@@ -182,21 +183,16 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 			t.Fatal("who had them was not told:", seen)
 		}
 	}
-	if seen[ids(1)] != 2 || seen[ids(2)] != 2 {
+	if seen[sampleID(1)] != 2 || seen[sampleID(2)] != 2 {
 		t.Error(seen)
 	}
-	if _, _, text := e.Do(t, "GET", "/v1/collections/low/withdrawn", pl.id, pl.token, ""); !strings.Contains(text, ids(1)) || !strings.Contains(text, ids(2)) {
+	if _, _, text := e.Do(t, "GET", "/v1/collections/low/withdrawn", pl.id, pl.token, ""); !strings.Contains(text, sampleID(1)) || !strings.Contains(text, sampleID(2)) {
 		t.Error(text)
 	}
 	cancel()
 	// A view that is made anew says the same.
 	whole(t, e, "low")
-	dir := e.Dir
-	e.Stop(t)
-	if err := node.Rebuild(dir); err != nil {
-		t.Fatal(err)
-	}
-	e = exchangetest.Open(t, dir)
+	e = rebuilt(t, e)
 	at.e, pl.e = e, e
 	if got := pl.has("low", 1); got != nil {
 		t.Error("after a rebuild low has", got)
@@ -245,6 +241,33 @@ func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
 	_, _, text := e.Do(t, "GET", "/v1/collections/isp-one/withdrawn", isp.id, isp.token, "")
 	if !strings.Contains(text, "observed-data--") || !strings.Contains(text, "network-traffic--") {
 		t.Error(text)
+	}
+	whole(t, e, "isp-one")
+}
+
+// Who answers for a host no more keeps what it was given up to AMBER, and loses it above that.
+func TestRaisingAnEventsLabelReachesWhoAnsweredForItsHost(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	isp, at, pl := as(t, e, "isp-one"), as(t, e, "cert-at"), as(t, e, "cert-pl")
+	const row = "ip,timestamp,cc,asn,port,tlp\n240.1.0.%d,2026-03-19T%s:00:00Z,AT,64511,4711,%s\n"
+	hosts := func(m member) int {
+		_, _, text := e.Do(t, "GET", "/exchange/collections/"+m.id+"/objects/?match[type]=observed-data", m.id, m.token, "", "Accept", taxii.MediaType)
+		return strings.Count(text, `"type":"observed-data"`)
+	}
+	for n := 1; n <= 2; n++ {
+		e.Publish(t, "rustock", fmt.Sprintf(row, n, "09", "green"))
+	}
+	if isp, at := hosts(isp), hosts(at); isp != 2 || at != 2 {
+		t.Fatal(isp, at)
+	}
+	e.Apply(t, strings.NewReplacer("countries: [PL]", "countries: [AT]", "countries: [AT]", "countries: [PL]", `asns: [64511], prefixes: ["240.1.0.0/16"]`, "asns: [64512]").Replace(labelled))
+	e.Publish(t, "rustock", fmt.Sprintf(row, 1, "10", "amber"))
+	if isp, at := hosts(isp), hosts(at); isp != 2 || at != 2 {
+		t.Error("what is amber was withdrawn:", isp, at)
+	}
+	e.Publish(t, "rustock", fmt.Sprintf(row, 1, "11", "amber+strict"))
+	if isp, at, pl := hosts(isp), hosts(at), hosts(pl); isp != 1 || at != 1 || pl != 1 {
+		t.Errorf("isp-one has %d, cert-at %d, cert-pl %d", isp, at, pl)
 	}
 	whole(t, e, "isp-one")
 }

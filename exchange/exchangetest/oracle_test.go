@@ -20,6 +20,8 @@ type oracle struct {
 	highest    map[string]int               // label that ever entered a collection
 	hosts      map[string]*host
 	identities map[string]string // identity to the member that speaks for it
+	decided    map[string]bool   // by member, collection and text: what the operator has decided about
+	waiting    map[string]int    // by member, collection and object: what an earlier report has said of it
 }
 
 type known struct {
@@ -27,6 +29,7 @@ type known struct {
 	creator string
 	label   int
 	newest  time.Time
+	refs    []string // of a relationship, in all its versions
 }
 
 // host is what is given of a host's day.
@@ -41,6 +44,7 @@ type thing struct {
 	id, typ, version, creator string
 	marks                     []string // labels in words; "?" is one that nobody knows
 	refs                      []string
+	text                      string // as it was sent
 }
 
 var words = map[string]int{"clear": 1, "white": 1, "green": 2, "amber": 3, "amber+strict": 4, "red": 5, "?": 6}
@@ -67,17 +71,21 @@ func (o *oracle) mayRead(member, person, collection, way string) bool {
 	return c <= o.clearance[member] && (slices.Contains(list, "all") || slices.Contains(list, member))
 }
 
-// labels of a submission: the highest of what an object says, of what refers to it, and for a
-// relationship of both its ends; else the floor.
-func (o *oracle) labels(list []*thing, floor int) map[string]int {
+// labels of a submission: the highest of what an object says, of what refers to it, there or in a report
+// that the member has sent before, and for a relationship of both its ends; else the floor.
+func (o *oracle) labels(list []*thing, floor int, sender string) map[string]int {
 	l := make(map[string]int)
 	for _, x := range list {
+		l[x.id] = o.waiting[sender+x.id]
 		for _, m := range x.marks {
 			l[x.id] = max(l[x.id], words[m])
 		}
 		for _, end := range x.refs {
 			if k := o.objects[end]; x.typ == "relationship" && k != nil {
 				l[x.id] = max(l[x.id], k.label)
+			}
+			if x.typ == "relationship" {
+				l[x.id] = max(l[x.id], o.waiting[sender+end])
 			}
 		}
 	}
@@ -104,13 +112,41 @@ func (o *oracle) labels(list []*thing, floor int) map[string]int {
 
 // add says what becomes of a submission, object by object: "in", "out" or "held".
 func (o *oracle) add(member, collection string, list []*thing, floor int) (out []string) {
-	labels := o.labels(list, floor)
 	out = make([]string, len(list))
 	for i, x := range list {
+		switch k := o.objects[x.id]; {
+		case member == "admin": // the operator relays
+		case x.creator != "" && o.identities[x.creator] != member: // somebody else's, it says
+			out[i] = "out"
+		case x.creator != "" || x.typ == "ipv4-addr":
+		case k == nil:
+			x.creator = "own " + member
+		case o.identities[k.creator] == member:
+			x.creator = k.creator
+		}
+	}
+	sender := member + " to " + collection + " "
+	labels := o.labels(list, floor, sender)
+	for _, x := range list {
+		for _, ref := range x.refs {
+			beside := slices.ContainsFunc(list, func(y *thing) bool { return y.id == ref })
+			if x.typ == "report" && !beside {
+				o.waiting[sender+ref] = max(o.waiting[sender+ref], labels[x.id])
+			}
+		}
+	}
+	before, raised, foreign := maps.Clone(o.objects), make(map[string]bool), make(map[string]bool)
+	for i, x := range list {
+		foreign[x.id] = out[i] != "" // and not looked at
+	}
+	for i, x := range list {
+		if out[i] != "" {
+			continue
+		}
 		label, k := labels[x.id], o.objects[x.id]
 		if versioned := x.typ != "ipv4-addr"; versioned && k != nil {
 			mine, newer, creator := k.by == member, x.at().After(k.newest), o.speaks(member, k, x)
-			if k.creator != x.creator && (k.creator != "" || !creator) || !mine && !creator && newer {
+			if k.creator != x.creator && (k.creator != "" || !creator) || !mine && !creator && (newer || member != "admin") {
 				out[i] = "out"
 				continue
 			}
@@ -118,11 +154,15 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 				label = max(label, k.label)
 			}
 			if (mine || creator) && label > k.label && (label < 6 || newer) {
-				o.raise(x, label, collection)
+				o.disclosed(x.id, label, "")
+				o.raise(x.id, label, x.at())
+				raised[x.id] = true
 			}
 		}
 		labels[x.id] = label
-		if label == 6 {
+		if label == 6 && o.decided[member+collection+x.text] {
+			out[i] = "held" // it stays as it was decided
+		} else if label == 6 {
 			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !o.speaks(member, k, x) || !x.at().After(k.newest) && o.released(x)))
 			out[i] = "held"
 		}
@@ -137,9 +177,32 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 			mine := k == nil || k.by == member || o.speaks(member, k, x)
 			o.put(collection, member, x, label, !mine)
 			out[i] = "in"
+			if x.typ != "ipv4-addr" { // nothing else keeps its label
+				delete(o.waiting, sender+x.id)
+			}
+		}
+	}
+	for _, x := range list {
+		switch k := o.objects[x.id]; {
+		case k == nil, foreign[x.id]:
+		case raised[x.id]:
+			o.disclosed(x.id, k.label, "")
+		case before[x.id] == nil || k.by == member && k.label < 6:
+			o.disclosed(x.id, k.label, member)
 		}
 	}
 	return out
+}
+
+// disclosed raises the relationships that tell of an object, all or those of one member, and what
+// tells of them.
+func (o *oracle) disclosed(id string, label int, by string) {
+	for other, k := range o.objects {
+		if slices.Contains(k.refs, id) && (by == "" || k.by == by) {
+			o.raise(other, label, k.newest)
+			o.disclosed(other, label, "")
+		}
+	}
 }
 
 // released tells whether a version is in any collection.
@@ -161,21 +224,16 @@ func (o *oracle) speaks(member string, k *known, x *thing) bool {
 }
 
 // raise takes an object out of every collection that its label is above now.
-func (o *oracle) raise(x *thing, label int, to string) {
+func (o *oracle) raise(id string, label int, at time.Time) {
 	for c, has := range o.has {
-		if c != "quarantine" && o.ceiling[c] < label {
-			told := c == to
-			for name := range has {
-				if strings.HasPrefix(name, x.id+" ") {
-					delete(has, name)
-					told = true
-				}
-			}
-			if told {
-				o.objects[x.id].label, o.objects[x.id].newest = label, later(o.objects[x.id].newest, x.at())
+		for name := range has {
+			if c != "quarantine" && o.ceiling[c] < label && strings.HasPrefix(name, id+" ") {
+				delete(has, name)
 			}
 		}
 	}
+	k := o.objects[id]
+	k.label, k.newest = max(k.label, label), later(k.newest, at)
 }
 
 func later(a, b time.Time) time.Time {
@@ -202,6 +260,9 @@ func (o *oracle) put(collection, member string, x *thing, label int, relayed boo
 	}
 	if !relayed {
 		k.label = label
+	}
+	if x.typ == "relationship" {
+		k.refs = append(k.refs, x.refs...)
 	}
 	k.newest = later(k.newest, x.at())
 }

@@ -39,7 +39,6 @@ func TestWhoRelaysLowersNothing(t *testing.T) {
 	victim := string(got.Objects[0])
 	id := property(victim, "id")[0]
 	for what, why := range map[string]string{
-		"a version without its creator":        pl.add("low", sample(1, version2, green)),
 		"a version of another creator":         pl.add("low", sample(1, version2, green+own)),
 		"one of STIX 2.0 without a version":    at.add("old", `{"type":"indicator","id":"`+x+`","pattern":"x","labels":["tlp:green"]}`),
 		"a relationship in capitals":           pl.add("low", relationship(1, strings.ToUpper(x[len("indicator--"):]), x, green)),

@@ -50,6 +50,7 @@ var rights = map[string]row{
 	"GET /v1/collections/{collection}/withdrawn":     {"/v1/collections/cert-at/withdrawn", "", "read", readers, 200, 404},
 	"POST /v1/collections/{collection}/subscription": {"/v1/collections/cert-at/subscription", "", "read", "at at:read at/eva cert", 200, 404},
 	"GET /v1/collections/{collection}/events":        {"/v1/collections/cert-at/events", "", "-", readers, 200, 404},
+	"GET /misp/{collection}/{file}":                  {"/misp/cert-at/manifest.json", "", "read", readers, 200, 404},
 	"GET /v1/register":                               {"/v1/register", "", "admin", operator, 200, 403},
 	"POST /v1/register":                              {"/v1/register?dry_run", "members: []", "admin", operator, 200, 403},
 	"GET /v1/networks":                               {"/v1/networks", "", "admin", operator, 200, 403},

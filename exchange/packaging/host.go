@@ -145,7 +145,7 @@ func (h *hostDay) observed(refs []string) {
 	start := len(h.buf)
 	od := stix.ObservedData{
 		Common: h.common(h.observedID), First: h.o.First, Last: h.o.Last, Number: min(h.o.Count, maxNumber),
-		ObjectRefs: refs, ExtensionID: ExtensionID,
+		ObjectRefs: refs, ExtensionID: exchange.HostEvidenceID,
 		Host: stix.HostEvidence{
 			Country: h.o.Place.Country, ASN: h.o.Place.ASN, Evidence: h.o.Place.Evidence,
 			Malware: h.o.Malware, Provider: h.o.Provider, Extra: h.o.Extra, Contacts: h.o.Contacts,

@@ -73,7 +73,9 @@ func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
 	}
 	list := make([]exchange.Share, 0, len(b.shares))
 	for _, s := range b.shares {
-		if ceiling := p.ceilings[s.Collection]; s.Label > ceiling {
+		// What only takes out may be for a collection that its member has no more.
+		takesOut := !slices.ContainsFunc(s.Groups, func(g *exchange.Group) bool { return len(g.Withdraw) == 0 })
+		if ceiling := p.ceilings[s.Collection]; s.Label > ceiling && !takesOut {
 			return nil, fmt.Errorf("a record of feed %s gives collection %s TLP:%s, above its ceiling %s", p.feed.ID, s.Collection, s.Label, ceiling)
 		}
 		list = append(list, *s)

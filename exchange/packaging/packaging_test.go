@@ -225,7 +225,7 @@ func TestExtensionFitsItsSchema(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ext := doc.(map[string]any)["extensions"].(map[string]any)[packaging.ExtensionID]
+				ext := doc.(map[string]any)["extensions"].(map[string]any)[exchange.HostEvidenceID]
 				if err := schema.Validate(ext); err != nil {
 					t.Error(err)
 				}

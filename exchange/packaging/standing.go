@@ -16,17 +16,13 @@ import (
 // library, once for each version of the register; only our own values go in,
 // and the identifiers are ours.
 
-// ExtensionID names the property extension of observed-data that holds how a
-// host was placed and how it called.
-const ExtensionID = "extension-definition--c5d9f5a7-0f0c-5a6e-9d42-6f0b6d0f3c11"
-
 // project is the identity that defines the extension.
 var project = stix.DerivedID("identity", "project", "tocsin")
 
 // projectObjects define the extension; they never change.
 var projectObjects = []exchange.Object{
 	{ID: project, Raw: []byte(`{"type":"identity","spec_version":"2.1","id":"` + project + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Tocsin","identity_class":"system","object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
-	{ID: ExtensionID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + ExtensionID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
+	{ID: exchange.HostEvidenceID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + exchange.HostEvidenceID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 }
 
 func locationID(publisher, country string) string {
@@ -53,7 +49,8 @@ func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, i
 	return exchange.Object{ID: id, Raw: raw}, nil
 }
 
-func identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
+// Identity makes the object that stands for a member (STIX 2.1 section 4.5), under a label.
+func Identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
 	id := exchange.IdentityID(m.ID)
 	o, err := stix2.NewIdentity(m.Name, append(common(id, m.Created, m.Changed, label),
 		stix2.OptionClass(stix2.IdentityClassOrganization))...)
@@ -74,7 +71,7 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 	}
 	p.publisher = exchange.IdentityID(publisher.ID)
 	p.standing = append(p.standing, projectObjects...)
-	who, err := identity(publisher, tlp.Clear)
+	who, err := Identity(publisher, tlp.Clear)
 	if err != nil {
 		return err
 	}
@@ -140,7 +137,7 @@ func (p *Packager) topic(x exchange.Introduction) ([]exchange.Object, error) {
 	list := p.standing
 	owner := p.owners[x.Collection]
 	if m := p.register.Member(owner); m != nil && owner != p.feed.Publisher {
-		o, err := identity(m, min(tlp.Amber, p.ceilings[x.Collection]))
+		o, err := Identity(m, min(tlp.Amber, p.ceilings[x.Collection]))
 		if err != nil {
 			return nil, err
 		}

@@ -111,6 +111,9 @@ type kind[T any] struct {
 }
 
 func merge[T any](have, want []T, prune bool, at time.Time, k kind[T], diff *[]string) []T {
+	if len(have)+len(want) == 0 {
+		return have
+	}
 	out := make([]T, 0, len(have)+len(want))
 	named, place := make(map[string]bool), make(map[string]int, len(have))
 	for i := range have {

@@ -25,12 +25,16 @@ type mispEvent struct {
 	Tags      []mispTag       `json:"Tag"`
 	Attribute []mispAttribute `json:"Attribute"`
 	Object    []struct {
+		UUID      scalar          `json:"uuid"`
 		Name      scalar          `json:"name"`
+		Timestamp scalar          `json:"timestamp"`
 		FirstSeen scalar          `json:"first_seen"`
+		LastSeen  scalar          `json:"last_seen"`
 		Deleted   flag            `json:"deleted"`
 		Attribute []mispAttribute `json:"Attribute"`
 	} `json:"Object"`
 	Orgc struct {
+		UUID scalar `json:"uuid"`
 		Name scalar `json:"name"`
 	} `json:"Orgc"`
 }
@@ -43,6 +47,9 @@ type mispAttribute struct {
 	Timestamp scalar    `json:"timestamp"`
 	FirstSeen scalar    `json:"first_seen"`
 	LastSeen  scalar    `json:"last_seen"`
+	Category  scalar    `json:"category"`
+	Comment   scalar    `json:"comment"`
+	ToIDs     flag      `json:"to_ids"`
 	Deleted   flag      `json:"deleted"`
 	Tags      []mispTag `json:"Tag"`
 }

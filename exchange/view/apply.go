@@ -26,7 +26,7 @@ type writer struct {
 	older   map[olderKey]span
 	marks   map[markKey]bits
 	stand   map[string]*standing // by key
-	// withdrew is the stamp of a block that withdraws objects.
+	// withdrew is the stamp of a block that takes objects out.
 	withdrew int64
 	first    int64 // date_added of the block that is being added, 0 for none
 	facts    block // of it

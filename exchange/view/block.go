@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -199,4 +201,27 @@ func (c *blockCache) put(key cacheKey, d *decoded) {
 		delete(c.byKey, old.key)
 		c.size -= old.d.size()
 	}
+}
+
+// Block says where a collection's block is.
+type Block struct {
+	// Sequence is its place in the journal: among blocks, or, for a feed's own
+	// collection, in intake.
+	Sequence uint64
+	// Added is the date_added of its first object.
+	Added time.Time
+}
+
+// Block returns where a collection's block is, and false where there is no such
+// block.
+func (v *View) Block(collection string, number uint64) (Block, bool, error) {
+	c, ok := v.number(collection)
+	if !ok {
+		return Block{}, false, nil
+	}
+	value, found, err := v.get(sequenceKey(c, number))
+	if err != nil || !found || len(value) != 16 {
+		return Block{}, false, err
+	}
+	return Block{Sequence: binary.BigEndian.Uint64(value), Added: micros(int64(binary.BigEndian.Uint64(value[8:])))}, true, nil
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -42,11 +43,43 @@ func (w *writer) control(b *exchange.Block) error {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
-	if len(d.Objects) > 0 {
-		w.set(blockKey('w', w.c, first), text)
-		w.withdrew = first
+	for i, o := range d.Raised {
+		id, ok := parseID([]byte(o.ID))
+		if !ok {
+			return fmt.Errorf("%w: raised object %d has no id", errContent, i)
+		}
+		if err := w.raise(id, o); err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
 	}
+	if list := raised(d); len(list) > 0 {
+		ids, err := json.Marshal(list)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errContent, err)
+		}
+		w.set(raisedKey(b.Sequence), ids)
+	}
+	if len(d.Objects)+len(d.Versions) == 0 {
+		return nil
+	}
+	if text, err = json.Marshal(d); err != nil {
+		return fmt.Errorf("%w: %w", errContent, err)
+	}
+	w.set(blockKey('w', w.c, first), text)
+	w.withdrew = first
 	return nil
+}
+
+// raised lists the objects that a control block raises, in whatever collections they are.
+func raised(d *exchange.Removal) (ids []string) {
+	for _, list := range [][]exchange.Withdrawn{d.Objects, d.Raised} {
+		for _, o := range list {
+			if o.Label != 0 {
+				ids = append(ids, o.ID)
+			}
+		}
+	}
+	return ids
 }
 
 // withdraw takes an object out in all its versions, and keeps its label.
@@ -70,11 +103,16 @@ func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
 	if o.Label == 0 {
 		return nil
 	}
+	return w.raise(id, o)
+}
+
+// raise keeps the label that an object has from now on.
+func (w *writer) raise(id objectID, o exchange.Withdrawn) error {
 	s, err := w.standing(id)
 	if err != nil {
 		return err
 	}
-	s.label, s.newest = tlp.Level(o.Label), later(s.newest, versionOf(o.Version))
+	s.label, s.newest = max(s.label, tlp.Level(o.Label)), later(s.newest, versionOf(o.Version))
 	w.set(standingKey(id), s.append(nil))
 	return nil
 }

@@ -68,6 +68,9 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 // intake stores the record and what is looked up of it.
 func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) error {
 	w.set(intakeKey(sequence), record)
+	if len(in.Cleaned) > 0 {
+		w.set(cleanedKey(sequence), nil)
+	}
 	at := binary.BigEndian.AppendUint64(nil, sequence)
 	events, called := make([][]exchange.EventID, len(in.Observations)), make(map[netip.Addr]bool)
 	for i := range in.Events {

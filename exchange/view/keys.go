@@ -35,6 +35,9 @@ func blockKey(kind byte, c uint32, first int64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey(kind, c), uint64(first))
 }
 
+// raisedKey is of the journal's sequence of the block that raised.
+func raisedKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'r'}, sequence) }
+
 func sequenceKey(c uint32, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey('q', c), number)
 }
@@ -43,6 +46,8 @@ func sequenceKey(c uint32, number uint64) []byte {
 func firstOf(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
 
 func intakeKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'e'}, sequence) }
+
+func cleanedKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'j'}, sequence) }
 
 // feedKey starts every key that belongs to a feed.
 func feedKey(kind byte, feed string) []byte {
@@ -67,12 +72,16 @@ func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 
-// comparer makes the filters know the addresses of 'a' keys, whatever the day:
-// the rest of a key is its suffix. All other keys are looked up whole.
+// comparer makes the filters know the addresses of 'a' keys, whatever the day, and what 'd' keys
+// say is disclosed, whoever does it: the rest of a key is its suffix. All other keys are looked
+// up whole.
 var comparer = func() *pebble.Comparer {
 	c := *pebble.DefaultComparer
 	c.Name = "tocsin.view"
 	c.Split = func(k []byte) int {
+		if len(k) > 0 && k[0] == 'd' {
+			return min(len(k), 1+len(objectID{}.uuid))
+		}
 		if len(k) == 0 || k[0] != 'a' {
 			return len(k)
 		}

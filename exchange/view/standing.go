@@ -33,6 +33,11 @@ func standingKey(id objectID) []byte {
 	return appendType(append([]byte{'g'}, id.uuid[:]...), id.typ, "")
 }
 
+// disclosedKey starts the keys of the objects that disclose one, by their ids.
+func disclosedKey(id objectID) []byte {
+	return appendType(append([]byte{'d'}, id.uuid[:]...), id.typ, "")
+}
+
 func (s *standing) append(b []byte) []byte {
 	b = append(append(b, byte(s.label)), s.newest[:]...)
 	for _, t := range []string{s.by, s.creator} {
@@ -103,18 +108,24 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 		if s, err = w.standing(id); err != nil {
 			return err
 		}
-		if s.by == "" {
-			s.by = by
-			// Most say nobody, which is seen faster than read.
-			if bytes.Contains(raw, []byte("created_by_ref")) || bytes.IndexByte(raw, '\\') >= 0 {
-				h, err := stix.ParseHead(raw)
-				if err != nil {
-					return errContent // what is wrong with it can tell what is in it
-				}
-				s.creator = strings.ToLower(h.CreatedByRef)
-			}
-		}
 		w.stand[string(key)] = s
+	}
+	first, discloses := s.by == "", (&stix.Head{Type: id.typ}).Discloses()
+	// Most say nobody, which is seen faster than read.
+	if discloses || first && (bytes.Contains(raw, []byte("created_by_ref")) || bytes.IndexByte(raw, '\\') >= 0) {
+		h, err := stix.ParseHead(raw)
+		if err != nil {
+			return errContent // what is wrong with it can tell what is in it
+		}
+		if first {
+			s.creator = strings.ToLower(h.CreatedByRef)
+		}
+		if discloses {
+			w.discloses(id, h.Refs)
+		}
+	}
+	if first {
+		s.by = by
 	}
 	if label&exchange.Relayed == 0 {
 		s.label = tlp.Level(label)
@@ -124,6 +135,15 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 		s.collections = append(s.collections, w.c)
 	}
 	return nil
+}
+
+// discloses notes what an object refers to, for the day that its label is raised.
+func (w *writer) discloses(id objectID, refs []string) {
+	for _, ref := range refs {
+		if to, ok := parseID([]byte(strings.ToLower(ref))); ok {
+			w.set(appendType(append(disclosedKey(to), id.uuid[:]...), id.typ, ""), nil)
+		}
+	}
 }
 
 // posted is stands for a scanned object.
@@ -159,6 +179,48 @@ func (v *View) Standing(text string) (*exchange.Standing, error) {
 	}
 	slices.Sort(out.Collections)
 	return out, nil
+}
+
+// Disclosing lists objects that members have added and that disclose one, behind the one that is
+// after, at most limit of them, in the order of their ids' digits.
+func (v *View) Disclosing(text, after string, limit int) (list []string, err error) {
+	id, ok := parseID([]byte(text))
+	if !ok {
+		return nil, nil
+	}
+	it, err := absent(v.db)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	start := disclosedKey(id)
+	seek := start
+	if behind, ok := parseID([]byte(after)); ok {
+		seek = append(appendType(append(slices.Clone(start), behind.uuid[:]...), behind.typ, ""), 0)
+	}
+	for ok := it.SeekPrefixGE(seek); ok && len(list) < limit && bytes.HasPrefix(it.Key(), start); ok = it.Next() {
+		from, ok := referrer(it.Key()[len(start):])
+		if !ok {
+			return nil, ErrDamaged
+		}
+		list = append(list, from.String())
+	}
+	return list, it.Error()
+}
+
+// referrer reads the id at the end of a 'd' key.
+func referrer(b []byte) (id objectID, ok bool) {
+	n := copy(id.uuid[:], b)
+	if len(b) < n+1 || n < len(id.uuid) {
+		return id, false
+	}
+	switch code, rest := b[n], b[n+1:]; {
+	case code == 0 && len(rest) > 1:
+		id.typ = string(rest[:len(rest)-1])
+	case code > 0 && int(code) <= len(typeNames):
+		id.typ = typeNames[code-1]
+	}
+	return id, id.typ != ""
 }
 
 // published is the standing of an object that a feed has made; it is in the feed's own collection.
@@ -203,7 +265,47 @@ type Withdrawal struct {
 
 // Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
 // limit times.
-func (v *View) Withdrawn(collection string, after time.Time, limit int) (list []Withdrawal, err error) {
+func (v *View) Withdrawn(collection string, after time.Time, limit int) ([]Withdrawal, error) {
+	return v.removals(collection, after, limit, func(r *exchange.Removal) (ids []string) {
+		for _, o := range r.Objects {
+			ids = append(ids, o.ID)
+		}
+		return ids
+	})
+}
+
+// Removed is Withdrawn of all that was taken out, also where a version of it is left.
+func (v *View) Removed(collection string, after time.Time, limit int) ([]Withdrawal, error) {
+	return v.removals(collection, after, limit, func(r *exchange.Removal) (ids []string) {
+		for _, o := range r.Objects {
+			ids = append(ids, o.ID)
+		}
+		for _, o := range r.Versions {
+			ids = append(ids, o.ID)
+		}
+		return ids
+	})
+}
+
+// Raised lists objects whose labels were raised behind a block, of whatever collection, at most those of
+// limit blocks, and the last of these blocks.
+func (v *View) Raised(after uint64, limit int) (ids []string, last uint64, err error) {
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: raisedKey(after + 1), UpperBound: []byte{'r' + 1}})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read view: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+		var some []string
+		if err := json.Unmarshal(it.Value(), &some); err != nil {
+			return nil, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		ids, last, limit = append(ids, some...), binary.BigEndian.Uint64(it.Key()[1:]), limit-1
+	}
+	return ids, last, it.Error()
+}
+
+func (v *View) removals(collection string, after time.Time, limit int, of func(*exchange.Removal) []string) (list []Withdrawal, err error) {
 	c, known := v.number(collection)
 	from := int64(0)
 	if !after.IsZero() {
@@ -222,11 +324,9 @@ func (v *View) Withdrawn(collection string, after time.Time, limit int) (list []
 		if err := json.Unmarshal(it.Value(), &r); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		one := Withdrawal{At: micros(firstOf(it.Key()))}
-		for _, o := range r.Objects {
-			one.IDs = append(one.IDs, o.ID)
+		if ids := of(&r); len(ids) > 0 {
+			list = append(list, Withdrawal{At: micros(firstOf(it.Key())), IDs: ids})
 		}
-		list = append(list, one)
 	}
 	return list, it.Error()
 }

@@ -250,3 +250,10 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 	}
 	return list, nil
 }
+
+// Given tells whether a collection has an object, in any version.
+func (p *past) Given(collection, text string) (bool, error) {
+	c, known := p.v.number(collection)
+	id, ok := parseID([]byte(text))
+	return known && ok && p.it.SeekPrefixGE(objectKey('i', c, id)), p.it.Error()
+}

@@ -25,6 +25,7 @@
 //	o c uuid type ver.  an older version, and where it stands: last, and
 //	                    first where that is another place
 //	e sequence          an intake record, compressed
+//	j sequence          that one tells of hosts that are clean
 //	a f address day     what is known of a host's day, with its first events;
 //	                    0xff for a day where hosts called the address
 //	x f event           in which record an event is that is not there, and
@@ -32,6 +33,10 @@
 //	k f key             the record that an idempotency key made
 //	t f collection topic  when it was introduced last
 //	z name              why a collection's chain does not hold
+//	g uuid type         the standing of an object that members have added
+//	d uuid type o       that the object o, which members have added, discloses it
+//	w c s, r sequence   what a control block took out, and whose label it raised
+//	M shelf key         what others make of all that: Shelf
 //
 // An object's date_added is its block's s plus its position, so an object is
 // named by (c, s, position).
@@ -111,7 +116,7 @@ type View struct {
 	blocks    uint64
 	moved     chan struct{}            // closed and replaced when a sequence moves
 	changed   map[string]chan struct{} // by collection that is waited for; closed when it changes
-	withdrawn map[uint32]int64         // the stamp of the last block that withdrew objects
+	withdrawn map[uint32]int64         // the stamp of the last block that took objects out
 }
 
 // head is where a collection ends.
@@ -152,7 +157,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values, and the name of the directory that a view of
 // it is in. Those of other formats are deleted: the journal makes this one.
-const format = "6"
+const format = "8"
 
 // directory makes room for a view of this format.
 func directory(dir string) (string, error) {
@@ -371,27 +376,4 @@ func (v *View) Changed(collection string) <-chan struct{} {
 		v.changed[collection] = c
 	}
 	return c
-}
-
-// Block says where a collection's block is.
-type Block struct {
-	// Sequence is its place in the journal: among blocks, or, for a feed's own
-	// collection, in intake.
-	Sequence uint64
-	// Added is the date_added of its first object.
-	Added time.Time
-}
-
-// Block returns where a collection's block is, and false where there is no such
-// block.
-func (v *View) Block(collection string, number uint64) (Block, bool, error) {
-	c, ok := v.number(collection)
-	if !ok {
-		return Block{}, false, nil
-	}
-	value, found, err := v.get(sequenceKey(c, number))
-	if err != nil || !found || len(value) != 16 {
-		return Block{}, false, err
-	}
-	return Block{Sequence: binary.BigEndian.Uint64(value), Added: micros(int64(binary.BigEndian.Uint64(value[8:])))}, true, nil
 }

@@ -37,15 +37,12 @@ func (c *call) unchanged(facts ...string) bool {
 	// Weak: compression does not change what it says.
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
 	c.w.Header()["ETag"] = []string{"W/" + tag}
-	for part := range strings.SplitSeq(strings.Join(c.r.Header.Values("If-None-Match"), ","), ",") {
-		// Not *: whether there is anything is not known yet.
-		if strings.TrimPrefix(strings.TrimSpace(part), "W/") == tag {
-			c.w.Header().Set("Content-Type", taxii.MediaType)
-			c.w.WriteHeader(http.StatusNotModified)
-			return true
-		}
+	if !taxii.Has(c.r, tag) {
+		return false
 	}
-	return false
+	c.w.Header().Set("Content-Type", taxii.MediaType)
+	c.w.WriteHeader(http.StatusNotModified)
+	return true
 }
 
 func (c *call) json(status int, v any) error {

@@ -1,0 +1,322 @@
+package misp
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // MISP's hashes.csv is of MD5
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// fixed is how many attributes an event has besides those of objects: the malware.
+const fixed = 1
+
+// organisation is who an event is of.
+type organisation struct {
+	Name string `json:"name"`
+	UUID string `json:"uuid"`
+}
+
+// entry is an event as the manifest has it. MISP writes numbers as strings.
+type entry struct {
+	Orgc      organisation `json:"Orgc"`
+	Tags      []tag        `json:"Tag"`
+	Info      string       `json:"info"`
+	Date      string       `json:"date"`
+	Analysis  string       `json:"analysis"`
+	Threat    string       `json:"threat_level_id"`
+	Timestamp string       `json:"timestamp"`
+}
+
+// header is an event but for its attributes.
+type header struct {
+	UUID string `json:"uuid"`
+	entry
+	Published    bool   `json:"published"`
+	PublishedAt  string `json:"publish_timestamp"`
+	Distribution string `json:"distribution"`
+}
+
+// tlpTag is the tag that MISP has for a label, with the colour of FIRST's TLP 2.0.
+func tlpTag(l tlp.Level) tag {
+	colours := map[tlp.Level]string{tlp.Clear: "#ffffff", tlp.Green: "#33ff00", tlp.Amber: "#ffc000"}
+	return tag{"tlp:" + l.String(), colours[l]}
+}
+
+// distributions are how far MISP may pass on what has a label: AMBER stays in the organisation, GREEN
+// in this community, CLEAR goes to all.
+var distributions = map[tlp.Level]string{tlp.Clear: "3", tlp.Green: "1", tlp.Amber: "0"}
+
+// galaxies are MISP's of malware, by the type that a family has (STIX 2.1 section 10.13).
+var galaxies = map[string]string{"bot": "botnet", "ransomware": "ransomware", "remote-access-trojan": "rat", "backdoor": "backdoor"}
+
+// label is the highest of an event's attributes.
+func (e *event) label() tlp.Level {
+	highest := tlp.Clear
+	for l, n := range e.Labels {
+		if n > 0 {
+			highest = max(highest, tlp.Level(l))
+		}
+	}
+	return highest
+}
+
+// head makes the header of an event, under a version of the register.
+func (e *event) head(r *exchange.Register, c *exchange.Collection) *header {
+	label := e.label()
+	h := &header{
+		UUID: e.UUID, Published: true, PublishedAt: strconv.FormatInt(e.Timestamp, 10), Distribution: distributions[label],
+		entry: entry{Tags: []tag{tlpTag(label)}, Date: e.Day, Analysis: "2", Threat: "4", Timestamp: strconv.FormatInt(e.Timestamp, 10)},
+	}
+	h.Orgc = organisation{"Tocsin", strings.TrimPrefix(stix.DerivedID("identity", "project", "tocsin"), "identity--")}
+	h.Info = "Indicators in " + c.Title
+	if f := r.Feed(e.Feed); f != nil {
+		h.Info = f.Malware.Name + " infections in " + c.Title
+		h.Tags = append(h.Tags, tag{Name: fmt.Sprintf("misp-galaxy:%s=%q", galaxy(f), f.Malware.Name)})
+		h.Orgc = organisation{"A publisher who is not named", strings.TrimPrefix(exchange.IdentityID(f.By()), "identity--")}
+		if m := r.Member(f.Publisher); m != nil && f.As == "" {
+			h.Orgc.Name = m.Name
+		}
+	} else if e.Feed != "" { // it is no more
+		h.Info = "Infections in " + c.Title
+	}
+	h.Info += ", " + e.Day
+	if e.Part > 0 {
+		h.Info += fmt.Sprintf(" (%d)", e.Part+1)
+	}
+	return h
+}
+
+func galaxy(f *exchange.Feed) string {
+	for _, t := range f.Malware.Types {
+		if g := galaxies[t]; g != "" {
+			return g
+		}
+	}
+	return "malpedia"
+}
+
+// Manifest returns the manifest of a collection's feed: its events by UUID.
+func (f *Feeds) Manifest(ctx context.Context, r *exchange.Register, c *exchange.Collection) (text []byte, err error) {
+	l, err := f.look(ctx, r, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	list := make(map[string]entry)
+	err = each(l, c, func(e *event) error {
+		list[e.UUID] = e.head(r, c).entry
+		return nil
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(list)
+}
+
+// each calls of for the events of a collection, and in for the slots of each, where that is set.
+func each(l *view.Look, c *exchange.Collection, of func(*event) error, in func(*event, *slot) error) error {
+	var e *event
+	return l.Each(c.UUID+"/e", func(rest string, value []byte) error {
+		if strings.Count(rest, "/") == 2 { // feed, day, part
+			e = new(event)
+			if err := json.Unmarshal(value, e); err != nil {
+				return fmt.Errorf("%w: %w", view.ErrDamaged, err)
+			}
+			return of(e)
+		}
+		if in == nil {
+			return nil
+		}
+		s := new(slot)
+		if err := json.Unmarshal(value, s); err != nil || e == nil {
+			return errors.Join(view.ErrDamaged, err)
+		}
+		return in(e, s)
+	})
+}
+
+// File is one state of an event, ready to be written. Its owner closes it.
+type File struct {
+	// Tag tells it from other states.
+	Tag string
+	// First and Last bound the date_added of what it is made of; Count is how many attributes it has.
+	First, Last int64
+	Count       int
+
+	look *view.Look
+	part string
+	head *header
+	feed *exchange.Feed
+	c    *exchange.Collection
+	// several says that several objects can have the same value: those of members.
+	several bool
+}
+
+// Event opens the file of an event. Where there is none, the file is nil.
+func (f *Feeds) Event(ctx context.Context, r *exchange.Register, c *exchange.Collection, uuid string) (file *File, err error) {
+	l, err := f.look(ctx, r, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if file == nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	part, found, err := l.Get(uuidKey(c, uuid))
+	if err != nil || !found {
+		return nil, err
+	}
+	var e event
+	if found, err = get(l, string(part), &e); err != nil || !found {
+		return nil, err
+	}
+	file = &File{look: l, part: string(part), head: e.head(r, c), feed: r.Feed(e.Feed), c: c, several: e.Feed == "", First: e.First, Last: e.Last, Count: e.Attributes}
+	text, err := json.Marshal(file.head)
+	if err != nil {
+		return nil, err
+	}
+	if file.feed != nil {
+		text = append(text, fmt.Sprint(file.feed.Malware, file.feed.Changed.Unix())...)
+	}
+	file.Tag = sum(text)
+	return file, nil
+}
+
+// sum names a text.
+func sum(text []byte) string {
+	s := md5.Sum(text) //nolint:gosec // not for secrets
+	return hex.EncodeToString(s[:])
+}
+
+// Tag names a state of what was returned as text.
+func Tag(text []byte) string { return sum(text) }
+
+// Close lets the state go.
+func (f *File) Close() error { return f.look.Close() }
+
+// Write writes the event, a slot at a time.
+func (f *File) Write(w io.Writer) error {
+	head, err := json.Marshal(f.head)
+	if err != nil {
+		return err
+	}
+	b := append([]byte(`{"Event":`), head[:len(head)-1]...)
+	b = append(b, `,"Attribute":[`...)
+	first := true
+	add := func(text []byte, timestamp int64) {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(append(b, text[:len(text)-1]...), `,"timestamp":"`...)
+		b = append(strconv.AppendInt(b, timestamp, 10), `","distribution":"5","deleted":false,"disable_correlation":false}`...)
+	}
+	if f.feed != nil {
+		m := maker{collection: f.c}
+		text, err := json.Marshal(&attribute{
+			UUID: m.derived("misp-attribute", f.head.UUID), Type: "malware-type", Category: "Payload installation", Value: f.feed.Malware.Name,
+			Comment: strings.Join(f.feed.Malware.Aliases, ", "),
+		})
+		if err != nil {
+			return err
+		}
+		add(text, f.feed.Changed.Unix())
+	}
+	seen := make(map[string]bool)
+	err = f.look.Each(f.part+"/", func(_ string, value []byte) error {
+		s := new(slot)
+		if err := json.Unmarshal(value, s); err != nil {
+			return fmt.Errorf("%w: %w", view.ErrDamaged, err)
+		}
+		for _, text := range s.Attributes {
+			if f.several { // MISP takes a value once in an event
+				var a struct{ Type, Value string }
+				if err := json.Unmarshal(text, &a); err != nil {
+					return fmt.Errorf("%w: %w", view.ErrDamaged, err)
+				}
+				if seen[a.Type+" "+a.Value] {
+					continue
+				}
+				seen[a.Type+" "+a.Value] = true
+			}
+			add(text, s.Timestamp)
+		}
+		if len(b) < 32<<10 {
+			return nil
+		}
+		_, err := w.Write(b)
+		b = b[:0]
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, `]}}`...))
+	return err
+}
+
+// Hashes is one state of hashes.csv: the MD5 of each value, and the event that it is in. Its owner closes it.
+type Hashes struct {
+	// Tag tells it from other states.
+	Tag string
+
+	look *view.Look
+	c    *exchange.Collection
+}
+
+// Hashes opens the hashes of a collection.
+func (f *Feeds) Hashes(ctx context.Context, r *exchange.Register, c *exchange.Collection) (h *Hashes, err error) {
+	l, err := f.look(ctx, r, c)
+	if err != nil {
+		return nil, err
+	}
+	h = &Hashes{look: l, c: c}
+	var state []byte
+	err = each(l, c, func(e *event) error {
+		state = fmt.Appendf(state, "%s %d\n", e.UUID, e.Timestamp)
+		return nil
+	}, nil)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	h.Tag = sum(state)
+	return h, nil
+}
+
+// Close lets the state go.
+func (h *Hashes) Close() error { return h.look.Close() }
+
+// Write writes the hashes.
+func (h *Hashes) Write(w io.Writer) error {
+	var b bytes.Buffer
+	err := each(h.look, h.c, func(*event) error { return nil }, func(e *event, s *slot) error {
+		for _, v := range slices.Compact(s.Values) {
+			b.WriteString(sum([]byte(v)))
+			b.WriteByte(',')
+			b.WriteString(e.UUID)
+			b.WriteByte('\n')
+		}
+		if b.Len() < 32<<10 {
+			return nil
+		}
+		_, err := b.WriteTo(w)
+		return err
+	})
+	if err == nil {
+		_, err = b.WriteTo(w)
+	}
+	return err
+}

@@ -1,0 +1,29 @@
+package view
+
+import (
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// LabelIn is the label of an object in a collection: of what members have added the one that it has on the
+// whole exchange, of the rest the one that it carries, None where that carries none. It is Unknown where it
+// cannot be told: of what members add, addresses and other objects without versions keep no label.
+func (v *View) LabelIn(c *exchange.Collection, raw []byte) (tlp.Level, error) {
+	h, err := stix.ParseHead(raw)
+	if err != nil {
+		return tlp.Unknown, nil //nolint:nilerr // it says nothing that could be told
+	}
+	if c.OfMembers() {
+		switch s, err := v.Standing(h.ID); {
+		case err != nil:
+			return tlp.Unknown, err
+		case s != nil:
+			return s.Label, nil
+		case h.Modified == "":
+			return tlp.Unknown, nil
+		}
+	}
+	label, _ := h.Label()
+	return label, nil
+}
