@@ -21,6 +21,7 @@ const (
 	AuditQuarantined AuditAction = "quarantined" // an object waits for the operator
 	AuditReleased    AuditAction = "released"    // out of quarantine
 	AuditRejected    AuditAction = "rejected"
+	AuditResent      AuditAction = "resent"   // somebody had a webhook sent again
 	AuditRegister    AuditAction = "register" // it was changed
 	AuditCredential  AuditAction = "credential"
 	AuditConnected   AuditAction = "connected" // over NATS

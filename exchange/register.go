@@ -173,13 +173,16 @@ func (n *Names) UnmarshalScalar(text string) error {
 // Register is one immutable version of who takes part and how. Slices are
 // sorted by ID.
 type Register struct {
-	Version     uint64             `json:"version"`
-	Members     []Member           `json:"members"`
-	Feeds       []Feed             `json:"feeds"`
-	Declared    []Declared         `json:"collections"`
-	UUIDs       map[string]string  `json:"uuids"`
-	Tokens      map[string][]Token `json:"tokens"`
-	NetworksKey string             `json:"networks,omitempty"`
+	Version  uint64             `json:"version"`
+	Members  []Member           `json:"members"`
+	Feeds    []Feed             `json:"feeds"`
+	Declared []Declared         `json:"collections"`
+	UUIDs    map[string]string  `json:"uuids"`
+	Webhooks []Webhook          `json:"webhooks,omitempty"`
+	Tokens   map[string][]Token `json:"tokens"`
+	// KeysMade counts how often the key of a member's webhooks was made anew.
+	KeysMade    map[string]uint64 `json:"keys_made,omitempty"`
+	NetworksKey string            `json:"networks,omitempty"`
 	// Own are the exchange's own addresses, which are nobody's infections.
 	Own []netip.Prefix `json:"own,omitempty"`
 	// Quarantine names the persons who read what is in quarantine.

@@ -36,14 +36,15 @@ var allowed = map[string][]string{
 	// Both files that people write are read in one way.
 	"exchange/register": {"config/strict", "exchange", "stix", "stix/tlp"},
 	// A way out reads the view.
-	"exchange/misp": {"exchange", "exchange/view", "stix", "stix/pattern", "stix/tlp"},
+	"exchange/misp":    {"exchange", "exchange/view", "stix", "stix/pattern", "stix/tlp"},
+	"exchange/webhook": {"exchange", "exchange/view", "stix", "stix/tlp", "taxii"},
 	// The HTTP face reads the view and the register, and parses what is published.
-	"exchange/api": {"exchange", "exchange/misp", "exchange/register", "exchange/report", "exchange/view", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
+	"exchange/api": {"exchange", "exchange/misp", "exchange/register", "exchange/report", "exchange/view", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/report"},
 	"exchange/node": {
 		"exchange", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging",
-		"exchange/register", "exchange/sharing", "exchange/view", "stix/tlp", "taxii", "taxii/taxiiserver",
+		"exchange/register", "exchange/sharing", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.
 	"exchange/fixture": {"exchange", "exchange/api", "exchange/node", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},
@@ -54,6 +55,7 @@ var allowed = map[string][]string{
 	},
 	"exchange/exchangetest": {"exchange", "exchange/apiclient", "exchange/node", "exchange/register", "taxii", "taxii/taxiiclient"},
 	"examples/rustock":      {},
+	"examples/webhook":      {},
 	"examples/subscriber":   {}, // and exchangetest in its test
 }
 
@@ -68,7 +70,7 @@ var outside = map[string][]string{
 	"github.com/spf13/cobra":         {"cmd/tocsin"},
 	"github.com/santhosh-tekuri":     {"stix/stixtest"},
 	"github.com/prometheus":          {"exchange/api"},
-	"github.com/hashicorp":           {"taxii/taxiiclient", "exchange/apiclient"},
+	"github.com/hashicorp":           {"taxii/taxiiclient", "exchange/apiclient", "exchange/webhook"},
 }
 
 func TestImportsGoDownwardsOnly(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
@@ -43,6 +44,7 @@ type Parts struct {
 	View      *view.View
 	Journal   Journal
 	Admission *exchange.Admission
+	Webhooks  *webhook.Sender
 	Poster    *exchange.Poster
 	// Identity makes the object that stands for a member, under a label.
 	Identity func(m *exchange.Member, label tlp.Level) (exchange.Object, error)

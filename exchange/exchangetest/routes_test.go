@@ -51,6 +51,12 @@ var rights = map[string]row{
 	"POST /v1/collections/{collection}/subscription": {"/v1/collections/cert-at/subscription", "", "read", "at at:read at/eva cert", 200, 404},
 	"GET /v1/collections/{collection}/events":        {"/v1/collections/cert-at/events", "", "-", readers, 200, 404},
 	"GET /misp/{collection}/{file}":                  {"/misp/cert-at/manifest.json", "", "read", readers, 200, 404},
+	"GET /v1/webhooks":                               {"/v1/webhooks", "", "read", everybody, 200, 0},
+	"GET /v1/webhooks/{webhook}":                     {"/v1/webhooks/soc", "", "read", readers, 200, 404},
+	"POST /v1/webhooks/{webhook}/resend":             {"/v1/webhooks/soc/resend", "", "read", "at at/eva cert admin", 200, 403},
+	"POST /v1/webhooks/{webhook}/ping":               {"/v1/webhooks/soc/ping", "", "read", "at at/eva cert admin", 200, 403},
+	"GET /v1/members/{member}/webhook-key":           {"/v1/members/cert-at/webhook-key", "", "read", "at at/eva cert admin", 200, 403},
+	"POST /v1/members/{member}/webhook-key":          {"/v1/members/cert-at/webhook-key", "", "read", "at at/eva cert admin", 200, 403},
 	"GET /v1/register":                               {"/v1/register", "", "admin", operator, 200, 403},
 	"POST /v1/register":                              {"/v1/register?dry_run", "members: []", "admin", operator, 200, 403},
 	"GET /v1/networks":                               {"/v1/networks", "", "admin", operator, 200, 403},
@@ -96,7 +102,7 @@ func TestEveryRouteForEveryCredential(t *testing.T) {
 	a := newAuthority(t)
 	e := secure(t, a)
 	e.Apply(t, strings.NewReplacer("{id: cert-at, name: CERT.at, kind: csirt,", "{id: cert-at, name: CERT.at, kind: csirt, certificates: [\"dns:taxii.cert.at\"],",
-		"- {id: dcu,", "- {id: friend, kind: peer, clearance: amber}\n  - {id: dcu,").Replace(writable))
+		"- {id: dcu,", "- {id: friend, kind: peer, clearance: amber}\n  - {id: dcu,").Replace(writable)+"webhooks:\n"+hookLine("soc", "cert-at", "cert-at", "http://127.0.0.1:1/", "doorbell"))
 	plain := &tls.Config{RootCAs: a.pool()} //nolint:gosec // Go's default is 1.2
 	token := func(member string, of exchange.Token) string {
 		text, _, err := e.Register.NewToken(t.Context(), "test", member, of)

@@ -20,6 +20,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -89,7 +90,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 			hosts: make(map[string]*host), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
 		},
 	}
-	w.e = exchangetest.Open(t, t.TempDir())
+	w.e = exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Webhooks: hasty})
 	var file strings.Builder
 	file.WriteString("members:\n")
 	for i, m := range members {
@@ -473,6 +474,9 @@ func (w *world) read(c string) {
 	member := w.pick(append(slices.Clone(members), exchange.Admin))
 	w.push(c, member, "events", newest(want))
 	w.push(c, member, "nats", want)
+	if member != exchange.Admin && w.r.IntN(3) == 0 {
+		w.hook(c, member, newest(want))
+	}
 }
 
 func versionsOf(t testing.TB, text string) (list []string) {

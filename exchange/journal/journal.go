@@ -86,7 +86,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal
 	if j.blocks, err = openStream(ctx, js, BlocksStream, blocksPrefix+"*", "Collections' blocks"); err != nil {
 		return nil, err
 	}
-	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was carried"})
+	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was carried, and each webhook sent"})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}
@@ -334,6 +334,42 @@ func (j *Journal) SetBackfilled(ctx context.Context, p exchange.BackfillPosition
 		return fmt.Errorf("write position of back-filling: %w", err)
 	}
 	return nil
+}
+
+// ChangeState changes a text that is kept under a key, on all nodes; change gets nil where there is none, and
+// leaves it by returning nil. It is called again where another node was faster.
+func (j *Journal) ChangeState(ctx context.Context, key string, change func(old []byte) ([]byte, error)) error {
+	for {
+		var old []byte
+		var revision uint64
+		e, err := j.state.Get(ctx, key)
+		switch {
+		case err == nil:
+			old, revision = e.Value(), e.Revision()
+		case !errors.Is(err, jetstream.ErrKeyNotFound):
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		text, err := change(old)
+		if err != nil || text == nil {
+			return err
+		}
+		if old == nil {
+			_, err = j.state.Create(ctx, key, text)
+		} else {
+			_, err = j.state.Update(ctx, key, text, revision)
+		}
+		if errors.Is(err, jetstream.ErrKeyExists) {
+			continue
+		}
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", key, err)
+		}
+		return nil
+	}
 }
 
 // Ends returns the last sequences of both streams.

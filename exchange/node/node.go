@@ -34,6 +34,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/sharing"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -72,6 +73,8 @@ type Options struct {
 	// BehindProxy says that a proxy in front tells where requests come from, in
 	// X-Forwarded-For.
 	BehindProxy bool
+	// Webhooks is how often webhooks' receivers are asked; the zero value is webhook.DefaultPace.
+	Webhooks webhook.Pace
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -92,6 +95,7 @@ type Node struct {
 	broker    *broker.Broker
 	admission *exchange.Admission
 	api       *api.API
+	webhooks  *webhook.Sender
 	token     string
 	listener  net.Listener
 	servers   []*http.Server
@@ -198,7 +202,9 @@ func (n *Node) openStores(ctx context.Context) error {
 
 // openExchange catches up and puts the register in force.
 func (n *Node) openExchange(ctx context.Context) error {
+	n.webhooks = n.newSender()
 	n.api = api.New(api.Parts{
+		Webhooks: n.webhooks,
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:   &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
@@ -246,6 +252,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.Join(wrong, "; "))
 	}
 	close(n.open)
+	n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
 	n.run(following, "back-fill", func() error { return n.backfill(following) })
 	return nil
 }

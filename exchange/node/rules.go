@@ -2,16 +2,20 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -62,6 +66,7 @@ func (n *Node) setRights(r *exchange.Register) error {
 	}
 	if n.inRights == nil || r.Version > n.inRights.Version {
 		n.api.SetRegister(r)
+		n.webhooks.SetRegister(r)
 	}
 	n.inRights = r
 	now := time.Now()
@@ -122,6 +127,18 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 	return n.disconnect(func(member string) bool {
 		return slices.ContainsFunc(want, func(d journal.Durable) bool { return d.Member == member && !slices.Contains(had, d) })
 	})
+}
+
+// newSender makes what sends webhooks.
+func (n *Node) newSender() *webhook.Sender {
+	s := &webhook.Sender{
+		View: n.View, Store: n.Journal, Audit: n.Journal.Audit, Secret: n.Register.Secret(), Node: "here",
+		Pace: cmp.Or(n.opt.Webhooks, webhook.DefaultPace), Log: n.log,
+	}
+	if len(n.opt.NATSURLs) > 0 { // and maybe others who share the journal
+		s.Node = uuid.NewString()
+	}
+	return s
 }
 
 // rightsEvery is how often it is looked whether what is under way may go on.

@@ -22,6 +22,8 @@ type File struct {
 	Members     []exchange.Member   `yaml:"members,omitempty"`
 	Feeds       []exchange.Feed     `yaml:"feeds,omitempty"`
 	Collections []exchange.Declared `yaml:"collections,omitempty"`
+	// Webhooks are URLs of members that are told when a collection grows.
+	Webhooks []exchange.Webhook `yaml:"webhooks,omitempty"`
 	// Own are the exchange's own addresses: they are never taken for infected.
 	Own []netip.Prefix `yaml:"own,omitempty"`
 	// Quarantine names the persons, each as member/name, who read what is in quarantine.
@@ -52,7 +54,7 @@ func Export(r *exchange.Register) ([]byte, error) {
 	for _, c := range r.Collections() {
 		ids[c.ID] = c.UUID
 	}
-	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Own: r.Own, Quarantine: r.Quarantine, TAXIIIDs: ids})
+	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Webhooks: r.Webhooks, Own: r.Own, Quarantine: r.Quarantine, TAXIIIDs: ids})
 }
 
 // Apply brings the file into the register: what it names is added or replaced;
@@ -74,6 +76,11 @@ func (f *File) Apply(r *exchange.Register, prune bool, at time.Time) (diff []str
 	r.Declared = merge(r.Declared, f.Collections, prune, at, kind[exchange.Declared]{
 		name: "collection", id: func(c *exchange.Declared) string { return c.ID },
 		fill: func(*exchange.Declared) {},
+	}, &diff)
+	r.Webhooks = merge(r.Webhooks, f.Webhooks, prune, at, kind[exchange.Webhook]{
+		name: "webhook", id: func(w *exchange.Webhook) string { return w.ID },
+		fill:  func(w *exchange.Webhook) { w.Send = cmp.Or(w.Send, exchange.SendDoorbell) },
+		times: func(w *exchange.Webhook) (*time.Time, *time.Time) { return &w.Created, &w.Changed },
 	}, &diff)
 	if (prune || f.Own != nil) && !slices.Equal(r.Own, f.Own) {
 		diff = append(diff, fmt.Sprintf("~ own %v → %v", r.Own, f.Own))

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ func normalise(r *exchange.Register) {
 	slices.SortStableFunc(r.Members, func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortStableFunc(r.Feeds, func(a, b exchange.Feed) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortStableFunc(r.Declared, func(a, b exchange.Declared) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(r.Webhooks, func(a, b exchange.Webhook) int { return cmp.Compare(a.ID, b.ID) })
 	for _, c := range r.Collections() {
 		if r.UUIDs[c.ID] == "" {
 			r.UUIDs[c.ID] = exchange.NewCollectionID()
@@ -53,6 +55,7 @@ func normalise(r *exchange.Register) {
 			f.As = r.Pseudonyms[m.ID]
 		}
 	}
+	maps.DeleteFunc(r.KeysMade, func(m string, _ uint64) bool { return r.Member(m) == nil })
 	for m := range r.Tokens {
 		if m != exchange.Admin && r.Member(m) == nil {
 			delete(r.Tokens, m)
@@ -102,6 +105,7 @@ func validate(r *exchange.Register) error {
 	for i := range r.Declared {
 		c.declared(r, &r.Declared[i])
 	}
+	c.webhooks(r)
 	for _, p := range r.CheckPersons(r.Quarantine) {
 		c.add("quarantine: %s", p)
 	}
