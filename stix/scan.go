@@ -4,9 +4,10 @@ import "bytes"
 
 // Brief is what tells an object and its version from others, as slices of the
 // text it was scanned from. Version is the modified or else the created
-// property; empty where there is neither.
+// property; empty where there is neither. CreatedByRef is there in what Scan
+// reads alone, and as it is written, with its escapes.
 type Brief struct {
-	Type, ID, Version, SpecVersion []byte
+	Type, ID, Version, SpecVersion, CreatedByRef []byte
 }
 
 // Spec is what Head.Spec is.
@@ -185,6 +186,8 @@ func (s *scanner) object(brief bool) (b Brief) {
 			modified = s.text()
 		case "created":
 			created = s.text()
+		case "created_by_ref":
+			b.CreatedByRef = s.text()
 		default:
 			s.skip()
 		}

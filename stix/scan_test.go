@@ -14,7 +14,7 @@ func FuzzScan(f *testing.F) {
 	const id = `"id":"url--28bb3599-77cd-5a82-a950-b5bc3caf07c4"`
 	for _, seed := range []string{
 		`{"type":"url",` + id + `,"value":"a\"b\\","n":[{"id":"x"},1,"]"],"spec_version":"2.1"}`,
-		`{ "modified" : "2026-01-01T00:00:00Z", "created":"2025-01-01T00:00:00Z" , "type":"url",` + id + `, "x":-1.5e3 }`,
+		`{ "modified" : "2026-01-01T00:00:00Z", "created":"2025-01-01T00:00:00Z" , "type":"url",` + id + `, "x":-1.5e3 , "created_by_ref" : "identity--1"}`,
 		`{"typ\u0065":"url",` + id + `}`, `{"type":"url",` + id + `,"created":null}`,
 	} {
 		f.Add([]byte(seed))
@@ -39,7 +39,7 @@ func FuzzScan(f *testing.F) {
 		bundle = append(append(bundle, raw...), `],"more":false}`...)
 		if !stix.Scan(bundle, func(one []byte, b stix.Brief) {
 			n++
-			if !bytes.Equal(one, raw) || string(b.ID) != h.ID {
+			if !bytes.Equal(one, raw) || string(b.ID) != h.ID || string(b.CreatedByRef) != h.CreatedByRef {
 				t.Fatalf("object %d is %q", n, one)
 			}
 		}) || n != 2 {

@@ -78,6 +78,9 @@ func (v *View) begin(collection string, indexed bool) *writer {
 	return w
 }
 
+// indexed reports whether lookups read what the batch writes.
+func (w *writer) indexed() bool { return w.r != pebble.Reader(w.v.db) }
+
 // close ends a batch, committed or not.
 func (w *writer) close() {
 	if w.it != nil {
@@ -92,14 +95,17 @@ func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 
 // commit writes the batch and publishes the head and the stream's sequence.
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
+	keys := make([][]byte, 0, len(w.entries)+len(w.stand)) // that somebody may have looked for
 	for id, e := range w.entries {
-		w.set(objectKey('i', w.c, id), e.append(nil))
+		keys = append(keys, objectKey('i', w.c, id))
+		w.set(keys[len(keys)-1], e.append(nil))
 	}
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))
 	}
 	for key, s := range w.stand {
-		w.set([]byte(key), s.append(nil))
+		keys = append(keys, []byte(key))
+		w.set(keys[len(keys)-1], s.append(nil))
 	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {
@@ -119,6 +125,7 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if err := w.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
+	w.v.misses.written(keys, w.indexed())
 	w.v.advance(func() {
 		if h != nil {
 			w.v.heads[w.c] = h

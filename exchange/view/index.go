@@ -12,13 +12,16 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 		return e, true, nil
 	}
 	key := objectKey('i', w.c, id)
-	if w.r != pebble.Reader(w.v.db) { // an indexed batch
+	if w.indexed() {
 		value, found, err := get(w.r, key)
 		if err != nil || !found {
 			return entry{}, false, err
 		}
 		e, err := decodeEntry(value)
 		return e, true, err
+	}
+	if missing, _ := w.v.misses.has(key); missing {
+		return entry{}, false, nil
 	}
 	if w.it == nil {
 		var err error

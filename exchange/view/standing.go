@@ -81,8 +81,8 @@ func later(a, b version) version {
 	return a
 }
 
-func readStanding(r pebble.Reader, id objectID) (*standing, bool, error) {
-	value, found, err := get(r, standingKey(id))
+func readStanding(find func(key []byte) ([]byte, bool, error), id objectID) (*standing, bool, error) {
+	value, found, err := find(standingKey(id))
 	if err != nil || !found {
 		return nil, false, err
 	}
@@ -92,7 +92,11 @@ func readStanding(r pebble.Reader, id objectID) (*standing, bool, error) {
 
 // standing returns an object's standing as it is before the block; a new one where it has none.
 func (w *writer) standing(id objectID) (*standing, error) {
-	s, known, err := readStanding(w.r, id)
+	find := w.v.find
+	if w.indexed() {
+		find = func(key []byte) ([]byte, bool, error) { return get(w.r, key) }
+	}
+	s, known, err := readStanding(find, id)
 	if err != nil || known {
 		return s, err
 	}
@@ -100,7 +104,7 @@ func (w *writer) standing(id objectID) (*standing, error) {
 }
 
 // stands notes that a member has added an object, under a label as a block says it.
-func (w *writer) stands(id objectID, ver version, raw []byte, by string, label byte) error {
+func (w *writer) stands(b stix.Brief, id objectID, ver version, raw []byte, by string, label byte) error {
 	key := standingKey(id)
 	s := w.stand[string(key)]
 	if s == nil {
@@ -111,8 +115,10 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 		w.stand[string(key)] = s
 	}
 	first, discloses := s.by == "", (&stix.Head{Type: id.typ}).Discloses()
-	// Most say nobody, which is seen faster than read.
-	if discloses || first && (bytes.Contains(raw, []byte("created_by_ref")) || bytes.IndexByte(raw, '\\') >= 0) {
+	if first {
+		s.by, s.creator = by, strings.ToLower(string(b.CreatedByRef))
+	}
+	if discloses || first && bytes.IndexByte(raw, '\\') >= 0 { // even a key can have an escape
 		h, err := stix.ParseHead(raw)
 		if err != nil {
 			return errContent // what is wrong with it can tell what is in it
@@ -123,9 +129,6 @@ func (w *writer) stands(id objectID, ver version, raw []byte, by string, label b
 		if discloses {
 			w.discloses(id, h.Refs)
 		}
-	}
-	if first {
-		s.by = by
 	}
 	if label&exchange.Relayed == 0 {
 		s.label = tlp.Level(label)
@@ -150,7 +153,7 @@ func (w *writer) discloses(id objectID, refs []string) {
 func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 	id, _ := scannedID(b) // both were read before
 	ver, _ := scannedVersion(b)
-	err := w.stands(id, ver, raw, by, label)
+	err := w.stands(b, id, ver, raw, by, label)
 	if err != nil && !errors.Is(err, errContent) {
 		err = fmt.Errorf("%w: %w", errStore, err)
 	}
@@ -164,7 +167,7 @@ func (v *View) Standing(text string) (*exchange.Standing, error) {
 	if !ok || id.String() != text {
 		return nil, nil
 	}
-	s, known, err := readStanding(v.db, id)
+	s, known, err := readStanding(v.find, id)
 	if err != nil {
 		return nil, err
 	}

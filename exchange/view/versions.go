@@ -200,7 +200,7 @@ func (v *View) Has(collection string, want exchange.Version) (bool, error) {
 		return false, nil
 	}
 	ver := versionOf(want.Version)
-	value, found, err := v.get(objectKey('i', c, id))
+	value, found, err := v.find(objectKey('i', c, id))
 	if err != nil || !found {
 		return false, err
 	}

@@ -97,9 +97,10 @@ type Options struct {
 // View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are
 // each for one goroutine.
 type View struct {
-	db    *pebble.DB
-	opt   Options
-	cache *blockCache
+	db     *pebble.DB
+	opt    Options
+	cache  *blockCache
+	misses misses
 
 	// What ApplyBlock uses over and over.
 	text    []byte
