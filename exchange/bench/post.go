@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tocsin-exchange/tocsin/examples/rustock"
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -21,48 +24,79 @@ import (
 // perPost is how many indicators one POST has.
 const perPost = 1000
 
+// posters is how many members' clients post at a time; one alone leaves a processor idle while its
+// block is written.
+const posters = 4
+
 // posts posts indicators to a collection.
 func (o *Options) posts(ctx context.Context) error {
 	n := o.size(60_000, 600_000)
-	return o.besideBare(ctx, "post-1000", "objects/s", teamRegister, n, func(s *system) (usage, error) { return s.post(ctx, n, 0) })
+	for _, c := range []struct {
+		name    string
+		posters int
+	}{{"post-1000", posters}, {"post-1000-alone", 1}} {
+		err := o.besideBare(ctx, c.name, "objects/s", teamRegister, n, func(s *system) (usage, error) { return s.post(ctx, n, 0, c.posters) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// post posts a version of n indicators, a thousand at a time.
-func (s *system) post(ctx context.Context, n, version int) (usage, error) {
+// post posts a version of n indicators, a thousand at a time, over some connections.
+func (s *system) post(ctx context.Context, n, version, connections int) (usage, error) {
 	token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 	if err != nil {
 		return usage{}, err
 	}
-	client := new(http.Client)
 	m := start()
-	var body []byte
-	for i := 0; i < n; i += perPost {
-		body = append(body[:0], `{"objects":[`...)
-		for j := i; j < i+perPost; j++ {
-			if j > i {
-				body = append(body, ',')
+	g, ctx := errgroup.WithContext(ctx)
+	var taken atomic.Int64
+	for range connections {
+		g.Go(func() error {
+			var body []byte
+			for {
+				i := int(taken.Add(perPost)) - perPost
+				if i >= n {
+					return nil
+				}
+				body = append(body[:0], `{"objects":[`...)
+				for j := i; j < i+perPost; j++ {
+					if j > i {
+						body = append(body, ',')
+					}
+					body = append(body, indicator(stix.DerivedID("indicator", "object", strconv.Itoa(j)), version)...)
+				}
+				body = append(body, "]}"...)
+				if err := s.postOne(ctx, token, body); err != nil {
+					return err
+				}
 			}
-			body = append(body, indicator(stix.DerivedID("indicator", "object", strconv.Itoa(j)), version)...)
-		}
-		body = append(body, "]}"...)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/board/objects/", bytes.NewReader(body))
-		if err != nil {
-			return usage{}, err
-		}
-		req.SetBasicAuth("team", token)
-		req.Header.Set("Content-Type", taxii.MediaType)
-		req.Header.Set("Accept", taxii.MediaType)
-		res, err := client.Do(req)
-		if err != nil {
-			return usage{}, err
-		}
-		text, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		if err != nil || res.StatusCode != http.StatusAccepted || !bytes.Contains(text, fmt.Appendf(nil, `"success_count":%d`, perPost)) {
-			return usage{}, fmt.Errorf("bench: post answered %s: %.300s: %w", res.Status, text, err)
-		}
+		})
 	}
-	return m.stop(), nil
+	err = g.Wait()
+	return m.stop(), err
+}
+
+// postOne posts an envelope of perPost objects, all of which have to be taken.
+func (s *system) postOne(ctx context.Context, token string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/board/objects/", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth("team", token)
+	req.Header.Set("Content-Type", taxii.MediaType)
+	req.Header.Set("Accept", taxii.MediaType)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || res.StatusCode != http.StatusAccepted || !bytes.Contains(text, fmt.Appendf(nil, `"success_count":%d`, perPost)) {
+		return fmt.Errorf("bench: post answered %s: %.300s: %w", res.Status, text, err)
+	}
+	return nil
 }
 
 // lone publishes single events on an idle exchange, and measures until the

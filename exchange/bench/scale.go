@@ -88,7 +88,7 @@ func (b *scale) versions(ctx context.Context) error {
 	return b.o.during(ctx, filepath.Join(b.small, "versions"), teamRegister, func(s *system) error {
 		var first *served
 		for v := range versions {
-			if _, err := s.post(ctx, n, v); err != nil {
+			if _, err := s.post(ctx, n, v, posters); err != nil {
 				return err
 			}
 			if v > 0 && v < versions-1 {
