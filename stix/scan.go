@@ -187,7 +187,11 @@ func (s *scanner) object(brief bool) (b Brief) {
 		case "created":
 			created = s.text()
 		case "created_by_ref":
-			b.CreatedByRef = s.text()
+			if s.space(); s.i < len(s.b) && s.b[s.i] == '"' {
+				b.CreatedByRef = s.text()
+			} else { // ParseHead takes no other, but a brief is read of what it refused too
+				s.skip()
+			}
 		default:
 			s.skip()
 		}

@@ -49,6 +49,8 @@ func (s *system) post(ctx context.Context, n, version, connections int) (usage, 
 	if err != nil {
 		return usage{}, err
 	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer client.CloseIdleConnections()
 	m := start()
 	g, ctx := errgroup.WithContext(ctx)
 	var taken atomic.Int64
@@ -68,7 +70,7 @@ func (s *system) post(ctx context.Context, n, version, connections int) (usage, 
 					body = append(body, indicator(stix.DerivedID("indicator", "object", strconv.Itoa(j)), version)...)
 				}
 				body = append(body, "]}"...)
-				if err := s.postOne(ctx, token, body); err != nil {
+				if err := s.postOne(ctx, client, token, body); err != nil {
 					return err
 				}
 			}
@@ -79,7 +81,7 @@ func (s *system) post(ctx context.Context, n, version, connections int) (usage, 
 }
 
 // postOne posts an envelope of perPost objects, all of which have to be taken.
-func (s *system) postOne(ctx context.Context, token string, body []byte) error {
+func (s *system) postOne(ctx context.Context, client *http.Client, token string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/board/objects/", bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -87,7 +89,7 @@ func (s *system) postOne(ctx context.Context, token string, body []byte) error {
 	req.SetBasicAuth("team", token)
 	req.Header.Set("Content-Type", taxii.MediaType)
 	req.Header.Set("Accept", taxii.MediaType)
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,13 @@ import (
 type writer struct {
 	v *View
 	b *pebble.Batch
-	r pebble.Reader // what lookups read: the view, or the view as the batch changes it
+	r pebble.Reader // what lookups read: the view, or, where it is indexed, the view as the batch changes it
 	// it looks objects up that are usually not there; nil until it is needed, and
 	// where the batch reads what it writes.
 	it *pebble.Iterator
 	c  uint32
+	// indexed says that the batch reads what it writes.
+	indexed bool
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
 	older   map[olderKey]span
@@ -56,7 +58,7 @@ type markKey struct {
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
 	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
-	if indexed {
+	if w.indexed = indexed; indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
 	} else {
@@ -77,9 +79,6 @@ func (v *View) begin(collection string, indexed bool) *writer {
 	}
 	return w
 }
-
-// indexed reports whether lookups read what the batch writes.
-func (w *writer) indexed() bool { return w.r != pebble.Reader(w.v.db) }
 
 // close ends a batch, committed or not.
 func (w *writer) close() {
@@ -122,10 +121,12 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if w.v.opt.Tap != nil {
 		w.v.opt.Tap(w.b.Repr())
 	}
-	if err := w.b.Commit(pebble.NoSync); err != nil {
+	w.v.misses.begin(keys, w.indexed)
+	err := w.b.Commit(pebble.NoSync)
+	w.v.misses.end()
+	if err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
-	w.v.misses.written(keys, w.indexed())
 	w.v.advance(func() {
 		if h != nil {
 			w.v.heads[w.c] = h

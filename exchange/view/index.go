@@ -12,7 +12,7 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 		return e, true, nil
 	}
 	key := objectKey('i', w.c, id)
-	if w.indexed() {
+	if w.indexed {
 		value, found, err := get(w.r, key)
 		if err != nil || !found {
 			return entry{}, false, err
@@ -20,7 +20,7 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 		e, err := decodeEntry(value)
 		return e, true, err
 	}
-	if missing, _ := w.v.misses.has(key); missing {
+	if missing, _ := w.v.misses.missing(key); missing {
 		return entry{}, false, nil
 	}
 	if w.it == nil {

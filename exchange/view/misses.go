@@ -5,29 +5,37 @@ import "sync"
 // misses remembers keys of objects that were looked up and are not there, until they are written. What is
 // added is looked up when it is decided about, and again when its block is applied, and a look among keys
 // that are all over the place is the dearest part of either.
+//
+// What a batch writes is forgotten before it is written, and nothing is noted meanwhile: who sees a part of
+// a batch sees all of it.
 type misses struct {
-	mu     sync.Mutex
-	writes uint64 // counts what could have made it wrong
-	keys   map[string]struct{}
+	mu      sync.Mutex
+	writing int    // batches that are being written
+	written uint64 // counts those that were
+	keys    map[string]struct{}
 }
 
-// maxMisses is how many are remembered: those of some requests.
-const maxMisses = 1 << 16
+// What is remembered: the keys of some requests, but none that are very long.
+const (
+	maxMisses = 1 << 16
+	maxMissed = 128 // bytes
+)
 
-// has reports whether a key is known not to be there. What it answers otherwise is for note.
-func (m *misses) has(key []byte) (missing bool, writes uint64) {
+// missing reports whether a key is known not to be there. Otherwise it can be looked up, and noted with
+// what else is returned.
+func (m *misses) missing(key []byte) (known bool, written uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, missing = m.keys[string(key)]
-	return missing, m.writes
+	_, known = m.keys[string(key)]
+	return known, m.written
 }
 
-// note remembers a key that was looked up behind has and is not there.
-func (m *misses) note(key []byte, writes uint64) {
+// note remembers a key that was looked up behind missing and is not there.
+func (m *misses) note(key []byte, written uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if writes != m.writes {
-		return // it may be there by now
+	if m.writing > 0 || written != m.written || len(key) > maxMissed {
+		return // it may be there by now, or takes too much
 	}
 	if m.keys == nil || len(m.keys) == maxMisses {
 		m.keys = make(map[string]struct{})
@@ -35,31 +43,36 @@ func (m *misses) note(key []byte, writes uint64) {
 	m.keys[string(key)] = struct{}{}
 }
 
-// written forgets keys that a batch has written, before others are told of it; all where it cannot say which.
-func (m *misses) written(keys [][]byte, all bool) {
+// begin forgets what a batch is going to write; all where it cannot say.
+func (m *misses) begin(keys [][]byte, all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.writes++
+	m.writing++
 	if all {
 		clear(m.keys)
-	}
-	if len(m.keys) == 0 {
-		return
 	}
 	for _, k := range keys {
 		delete(m.keys, string(k))
 	}
 }
 
+// end is called when the batch is written, or cannot be.
+func (m *misses) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writing--
+	m.written++
+}
+
 // find is get of a key that is usually not there, and that may be looked up again soon.
 func (v *View) find(key []byte) ([]byte, bool, error) {
-	missing, writes := v.misses.has(key)
+	missing, written := v.misses.missing(key)
 	if missing {
 		return nil, false, nil
 	}
 	value, found, err := v.get(key)
 	if err == nil && !found {
-		v.misses.note(key, writes)
+		v.misses.note(key, written)
 	}
 	return value, found, err
 }

@@ -90,27 +90,33 @@ func readStanding(find func(key []byte) ([]byte, bool, error), id objectID) (*st
 	return s, err == nil, err
 }
 
+// find looks up a key that is usually not there.
+func (w *writer) find(key []byte) ([]byte, bool, error) {
+	if w.indexed {
+		return get(w.r, key)
+	}
+	return w.v.find(key)
+}
+
 // standing returns an object's standing as it is before the block; a new one where it has none.
 func (w *writer) standing(id objectID) (*standing, error) {
-	find := w.v.find
-	if w.indexed() {
-		find = func(key []byte) ([]byte, bool, error) { return get(w.r, key) }
-	}
-	s, known, err := readStanding(find, id)
+	s, known, err := readStanding(w.find, id)
 	if err != nil || known {
 		return s, err
 	}
 	return new(standing), nil
 }
 
-// stands notes that a member has added an object, under a label as a block says it.
-func (w *writer) stands(b stix.Brief, id objectID, ver version, raw []byte, by string, label byte) error {
+// posted notes that a member has added an object, under a label as a block says it.
+func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
+	id, _ := scannedID(b) // both were read before
+	ver, _ := scannedVersion(b)
 	key := standingKey(id)
 	s := w.stand[string(key)]
 	if s == nil {
 		var err error
 		if s, err = w.standing(id); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		w.stand[string(key)] = s
 	}
@@ -147,17 +153,6 @@ func (w *writer) discloses(id objectID, refs []string) {
 			w.set(appendType(append(disclosedKey(to), id.uuid[:]...), id.typ, ""), nil)
 		}
 	}
-}
-
-// posted is stands for a scanned object.
-func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
-	id, _ := scannedID(b) // both were read before
-	ver, _ := scannedVersion(b)
-	err := w.stands(b, id, ver, raw, by, label)
-	if err != nil && !errors.Is(err, errContent) {
-		err = fmt.Errorf("%w: %w", errStore, err)
-	}
-	return err
 }
 
 // Standing returns what the exchange knows of an object that members have added, or a feed has

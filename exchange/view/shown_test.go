@@ -1,0 +1,60 @@
+package view_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// An object has its label as soon as it is shown, also where somebody had looked for it just before.
+func TestWhatIsShownHasItsLabel(t *testing.T) {
+	v := open(t, t.TempDir())
+	defer func() { _ = v.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var latest, looks atomic.Int64
+	var readers sync.WaitGroup
+	for range 8 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				name := object{id: int(latest.Load()), version: 1}.name()
+				p, err := v.Page(ctx, "a", view.Query{IDs: []string{name}, Limit: 1})
+				if err != nil || p.Count == 0 {
+					continue
+				}
+				l, err := v.LabelIn(&exchange.Collection{ID: "a"}, p.Raw[0])
+				if looks.Add(1); err != nil || l != tlp.Red {
+					t.Error(l, err)
+					return
+				}
+			}
+		})
+	}
+	for n := range 20_000 {
+		name := object{id: n + 1, version: 1}.name()
+		if s, err := v.Standing(name); s != nil || err != nil { // as before each post
+			t.Fatal(s, err)
+		}
+		latest.Store(int64(n + 1))
+		text := fmt.Sprintf(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:01.000Z"}]}`, name)
+		err := v.ApplyBlock(&exchange.Block{
+			Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(int64(100 * (n + 1))), Payload: []byte(text),
+			Sequence: uint64(n + 1), By: "m", Labels: []byte{byte(tlp.Red)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	readers.Wait()
+	if looks.Load() == 0 {
+		t.Error("nobody has seen anything")
+	}
+}
