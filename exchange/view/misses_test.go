@@ -35,7 +35,7 @@ func TestNothingThatIsThereIsMissing(t *testing.T) {
 			},
 			"answer": func(t *rapid.T) {
 				if len(looks) == 0 {
-					t.Skip("no look")
+					return // no look
 				}
 				i := rapid.IntRange(0, len(looks)-1).Draw(t, "look")
 				if l := looks[i]; !l.found {
@@ -57,7 +57,7 @@ func TestNothingThatIsThereIsMissing(t *testing.T) {
 			},
 			"write": func(t *rapid.T) {
 				if len(batches) == 0 {
-					t.Skip("no batch")
+					return // no batch
 				}
 				b := &batches[rapid.IntRange(0, len(batches)-1).Draw(t, "batch")]
 				b.in = true
@@ -65,10 +65,10 @@ func TestNothingThatIsThereIsMissing(t *testing.T) {
 					there[string(k)] = true
 				}
 			},
-			"end": func(t *rapid.T) {
+			"end": func(*rapid.T) {
 				i := slices.IndexFunc(batches, func(b batch) bool { return b.in })
 				if i < 0 {
-					t.Skip("nothing is written")
+					return // nothing is written
 				}
 				m.end()
 				batches = slices.Delete(batches, i, i+1)
