@@ -141,14 +141,15 @@ func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
 }
 
 // Clean takes in a member's word that hosts of a feed are clean, and returns which it took:
-// those that were seen by then, and that the member was given and would be given now. Nothing of
-// what the member may not see can be told from the answer.
-func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, err error) {
+// those that were seen by then, and that the member was given and would be given now, and the
+// sequence of the record, 0 where it made none. Nothing of what the member may not see can be told
+// from the answer.
+func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, intake uint64, err error) {
 	taken, p, err := a.clean(ctx, feed, member, hosts)
-	if err == nil && p != nil {
-		err = p.Wait(ctx)
+	if err != nil || p == nil {
+		return taken, 0, err
 	}
-	return taken, err
+	return taken, p.Intake, p.Wait(ctx)
 }
 
 func (a *Admission) clean(ctx context.Context, feed, member string, hosts []Cleaned) (taken []bool, p *Pending, err error) {

@@ -73,16 +73,18 @@ func (a *API) clean(r *request) (any, error) {
 			feeds = append(feeds, f.ID)
 		}
 	}
-	taken := make([]bool, len(hosts))
+	taken, last := make([]bool, len(hosts)), uint64(0)
 	for _, feed := range feeds {
-		some, err := a.Admission.Clean(r.Context(), feed, r.caller.Member, hosts)
+		some, intake, err := a.Admission.Clean(r.Context(), feed, r.caller.Member, hosts)
 		if err != nil {
 			return nil, err
 		}
+		last = max(last, intake)
 		for i := range some {
 			taken[i] = taken[i] || some[i]
 		}
 	}
+	a.visible(r.Context(), last, 0)
 	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditCleaned, Feed: report.Feed, Count: int64(len(hosts))})
 	out := new(CleanAnswer)
 	for i, ok := range taken {

@@ -26,9 +26,16 @@ import (
 // holds the publisher's socket back.
 const maxPending = 4
 
-// visibleWait bounds how long a receipt waits for this node's view, in which
-// the publisher may look at once. What it promises is durable before that.
+// visibleWait bounds how long an answer waits for this node's view, in which who asked
+// may look at once. What it promises is durable before that.
 const visibleWait = 30 * time.Second
+
+// visible waits for the view to have what the journal has up to the sequences.
+func (a *API) visible(ctx context.Context, intake, blocks uint64) {
+	soon, stop := context.WithTimeout(ctx, visibleWait)
+	defer stop()
+	_ = a.View.Wait(soon, intake, blocks)
+}
 
 // publish takes a publisher's rows: POST /v1/feeds/{feed}/events. The body
 // streams; it becomes one intake record for every two thousand events or so.
@@ -232,9 +239,7 @@ func (in *ingest) run(ctx context.Context) error {
 		return err
 	}
 	if in.visible {
-		soon, stop := context.WithTimeout(ctx, visibleWait)
-		defer stop()
-		_ = in.a.View.Wait(soon, in.intake, in.blocks)
+		in.a.visible(ctx, in.intake, in.blocks)
 	}
 	return parseErr
 }
