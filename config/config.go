@@ -78,7 +78,7 @@ type Memory struct {
 	// MiB, GiB. More makes a large exchange faster. A third is for indexes; the
 	// limit of the runtime's heap follows from it, unless GOMEMLIMIT says another.
 	Budget Size `yaml:"budget"`
-	// Decoded blocks that are kept for reading: bytes, or with KiB, MiB, GiB.
+	// Blocks that are kept for reading, compressed: bytes, or with KiB, MiB, GiB.
 	Cache Size `yaml:"cache"`
 }
 

@@ -123,8 +123,13 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		var next *tail
 		if state != seen {
 			var err error
-			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, error) {
-				return a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
+				p, err := a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+				if err != nil {
+					return nil, nil, err
+				}
+				data, err := eventData(c.ID, p)
+				return p, data, err
 			})
 			if err != nil {
 				if req.Context().Err() == nil {
@@ -210,31 +215,27 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 }
 
 // eventData is an event of a page's objects, without its id.
-func eventData(collection string, p *view.Page) []byte {
-	b := append(make([]byte, 0, 64<<10), "data: "...)
-	b = stix.AppendBundleOpen(b, stix.DerivedID("bundle", "collection", collection, "event", p.Last.String(), "first", p.First.String(), "objects", strconv.Itoa(p.Count)))
-	for i := range p.Raw {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendLine(b, p.Raw[i])
+func eventData(collection string, p *view.Page) ([]byte, error) {
+	open := stix.AppendBundleOpen([]byte("data: "), stix.DerivedID("bundle", "collection", collection, "event", p.Last.String(), "first", p.First.String(), "objects", strconv.Itoa(p.Count)))
+	end := append(stix.AppendBundleClose(nil), "\n\n"...)
+	b := bytes.NewBuffer(make([]byte, 0, len(open)+p.Len()+len(end)))
+	b.Write(open)
+	if _, err := p.WriteTo(b); err != nil {
+		return nil, err
 	}
-	return append(stix.AppendBundleClose(b), "\n\n"...)
+	oneLine(b.Bytes())
+	b.Write(end)
+	return b.Bytes(), nil
 }
 
-// appendLine appends objects so that they can stand in one line: what ends a
-// line in JSON is white space between tokens.
-func appendLine(b, raw []byte) []byte {
-	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
-		return append(b, raw...)
-	}
-	for _, c := range raw {
-		if c == '\n' || c == '\r' {
-			c = ' '
+// oneLine makes JSON stand in one line: what ends a line there is white space between
+// tokens.
+func oneLine(b []byte) {
+	for _, end := range []byte{'\n', '\r'} {
+		for i := bytes.IndexByte(b, end); i >= 0; i = bytes.IndexByte(b, end) {
+			b[i], b = ' ', b[i+1:]
 		}
-		b = append(b, c)
 	}
-	return b
 }
 
 // eventWriter writes whole events.

@@ -195,7 +195,11 @@ func (a *API) hostOf(r *request, collection, id string) (of exchange.HostDay, fo
 		if err != nil || p.Count == 0 {
 			return of, false, err
 		}
-		about, err := stix.ParseHost(p.Raw[0])
+		raw, err := p.Objects()
+		if err != nil {
+			return of, false, err
+		}
+		about, err := stix.ParseHost(raw[0])
 		if err != nil {
 			return of, false, err
 		}

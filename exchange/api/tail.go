@@ -50,8 +50,9 @@ type tail struct {
 
 var errUnfinished = errors.New("the event was not read to its end")
 
-// get returns the event behind a place. state is the collection's from before.
-func (t *tails) get(ctx context.Context, collection, state string, at place, read func() (*view.Page, error)) (*tail, error) {
+// get returns the event behind a place; read makes it of a page. state is the
+// collection's from before.
+func (t *tails) get(ctx context.Context, collection, state string, at place, read func() (*view.Page, []byte, error)) (*tail, error) {
 	key, since := tailKey{collection, state, micro(at.after)}, micro(at.since)
 	for n := range maxVariants {
 		one, mine := t.entry(key, n)
@@ -60,7 +61,7 @@ func (t *tails) get(ctx context.Context, collection, state string, at place, rea
 				close(one.done)
 				t.settle(key, one)
 			}()
-			return one, one.fill(collection, read)
+			return one, one.fill(read)
 		}
 		select {
 		case <-one.done:
@@ -72,7 +73,7 @@ func (t *tails) get(ctx context.Context, collection, state string, at place, rea
 		}
 	}
 	one := new(tail)
-	return one, one.fill(collection, read)
+	return one, one.fill(read)
 }
 
 // entry returns the n-th entry of a key; mine says that the caller has to fill it.
@@ -91,14 +92,14 @@ func (t *tails) entry(key tailKey, n int) (one *tail, mine bool) {
 }
 
 // fill reads an event.
-func (e *tail) fill(collection string, read func() (*view.Page, error)) error {
-	page, err := read()
+func (e *tail) fill(read func() (*view.Page, []byte, error)) error {
+	page, data, err := read()
 	if e.err = err; err != nil {
 		return err
 	}
 	e.low, e.high, e.more = page.Low, page.High, page.More
 	if page.Count > 0 {
-		e.data, e.first, e.last, e.count = eventData(collection, page), page.First, page.Last, page.Count
+		e.data, e.first, e.last, e.count = data, page.First, page.Last, page.Count
 	}
 	return nil
 }

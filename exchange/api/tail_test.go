@@ -22,9 +22,9 @@ func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
 	var tails tails
 	var reads atomic.Int64
 	get := func(at place, low, high int64) string {
-		one, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, error) {
+		one, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
 			reads.Add(1)
-			return &view.Page{Raw: [][]byte{fmt.Appendf(nil, "%d to %d", low, high)}, Count: 1, Low: low, High: high, Last: time.UnixMicro(2000)}, nil
+			return &view.Page{Count: 1, Low: low, High: high, Last: time.UnixMicro(2000)}, fmt.Appendf(nil, "%d to %d", low, high), nil
 		})
 		if err != nil {
 			t.Error(err)
@@ -55,7 +55,7 @@ func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
 func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 	var tails tails
 	failed := errors.New("failed")
-	read := func(f func() (*view.Page, error)) (err error) {
+	read := func(f func() (*view.Page, []byte, error)) (err error) {
 		defer func() {
 			if r := recover(); r != nil {
 				err = errUnfinished
@@ -66,13 +66,13 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 		_, err = tails.get(ctx, "a", "1", since(1), f)
 		return err
 	}
-	if err := read(func() (*view.Page, error) { return nil, failed }); !errors.Is(err, failed) {
+	if err := read(func() (*view.Page, []byte, error) { return nil, nil, failed }); !errors.Is(err, failed) {
 		t.Error(err)
 	}
-	if err := read(func() (*view.Page, error) { panic("x") }); !errors.Is(err, errUnfinished) {
+	if err := read(func() (*view.Page, []byte, error) { panic("x") }); !errors.Is(err, errUnfinished) {
 		t.Error(err)
 	}
-	if err := read(func() (*view.Page, error) { return &view.Page{Low: 0, High: 9}, nil }); err != nil {
+	if err := read(func() (*view.Page, []byte, error) { return &view.Page{Low: 0, High: 9}, nil, nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -82,8 +82,8 @@ func TestTailsForgetTheOldest(t *testing.T) {
 	raw := bytes.Repeat([]byte("x"), 1<<20)
 	for n := range 40 {
 		at := place{after: time.UnixMicro(int64(n + 1))}
-		_, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, error) {
-			return &view.Page{Raw: [][]byte{raw}, Count: 1, Low: 0, High: 1}, nil
+		_, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
+			return &view.Page{Count: 1, Low: 0, High: 1}, raw, nil
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -99,8 +99,8 @@ func BenchmarkTails(b *testing.B) {
 	var tails tails
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			_, err := tails.get(b.Context(), "a", "1", since(1), func() (*view.Page, error) {
-				return &view.Page{Raw: [][]byte{[]byte("{}")}, Count: 1, Low: 0, High: 9}, nil
+			_, err := tails.get(b.Context(), "a", "1", since(1), func() (*view.Page, []byte, error) {
+				return &view.Page{Count: 1, Low: 0, High: 9}, []byte("{}"), nil
 			})
 			if err != nil {
 				b.Error(err)

@@ -203,7 +203,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if got.Count > 0 && s.r.Method != http.MethodHead {
 		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
 	}
-	p := &taxiiserver.Page{Raw: got.Raw, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
+	p := &taxiiserver.Page{Objects: got, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
 	p.Facts = make([]taxiiserver.Fact, 0, len(got.Facts))
 	for _, f := range got.Facts {
 		f.Version = cmp.Or(f.Version, taxii.NoVersion)

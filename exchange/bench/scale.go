@@ -51,7 +51,7 @@ type scale struct {
 	objects      int64 // of the large one
 }
 
-// uncached opens an exchange that keeps no decoded blocks.
+// uncached opens an exchange that keeps no blocks in memory.
 func uncached(n *node.Options) { n.CacheBytes = 1 }
 
 // few measures pages of 10,000 objects.

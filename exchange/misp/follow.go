@@ -99,8 +99,12 @@ func (x *run) set(key string, value any) error {
 
 // take puts a page's objects into their events.
 func (x *run) take(ctx context.Context, p *view.Page) error {
+	raws, err := p.Objects()
+	if err != nil {
+		return err
+	}
 	list := make([]*object, 0, p.Count)
-	for i, raw := range p.Raw {
+	for i, raw := range raws {
 		o, err := parse(raw)
 		if err != nil {
 			// Of members, who may add what no attribute can be made of; an older version goes.
@@ -143,7 +147,11 @@ func (x *run) resolve(ctx context.Context, list []*object) error {
 		if err != nil {
 			return err
 		}
-		for _, raw := range p.Raw {
+		raws, err := p.Objects()
+		if err != nil {
+			return err
+		}
+		for _, raw := range raws {
 			if o, err := parse(raw); err == nil && o.Value != "" {
 				values[o.ID] = o.Value
 			}

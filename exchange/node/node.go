@@ -61,7 +61,7 @@ type Options struct {
 	// PublicURL is where callers reach the exchange, when that is not where it
 	// listens; without a slash at its end.
 	PublicURL string
-	// CacheBytes bounds the view's cache of decoded blocks; 0 means 64 MiB.
+	// CacheBytes bounds the view's cache of blocks; 0 means 64 MiB.
 	CacheBytes int64
 	// Memory is what the process aims to stay within, in bytes; 0 means 768 MiB.
 	// Open sets the runtime's limit by it, which is one for all nodes of a process.

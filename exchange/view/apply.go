@@ -19,8 +19,9 @@ type writer struct {
 	r pebble.Reader // what lookups read: the view, or, where it is indexed, the view as the batch changes it
 	// it looks objects up that are usually not there; nil until it is needed, and
 	// where the batch reads what it writes.
-	it *pebble.Iterator
-	c  uint32
+	it    *pebble.Iterator
+	c     uint32
+	epoch uint16
 	// indexed says that the batch reads what it writes.
 	indexed bool
 	// entries and marks are what the batch has changed already.
@@ -77,6 +78,8 @@ func (v *View) begin(collection string, indexed bool) *writer {
 	if h := v.heads[w.c]; h != nil {
 		*w.h = *h
 	}
+	w.epoch = v.epochOf(w.h.objects)
+	v.epochs[w.c] = w.epoch // before anything is there
 	return w
 }
 
@@ -96,8 +99,8 @@ func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	keys := make([][]byte, 0, len(w.entries)+len(w.stand)) // that somebody may have looked for
 	for id, e := range w.entries {
-		keys = append(keys, objectKey('i', w.c, id))
-		w.set(keys[len(keys)-1], e.append(nil))
+		keys = append(keys, entryKey(w.c, 0, id)) // as it is looked for, in whatever epoch it is
+		w.set(entryKey(w.c, w.epoch, id), e.append(nil))
 	}
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))
@@ -122,10 +125,14 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 		w.v.opt.Tap(w.b.Repr())
 	}
 	w.v.misses.begin(keys, w.indexed)
+	w.fill()
 	err := w.b.Commit(pebble.NoSync)
 	w.v.misses.end()
 	if err != nil {
 		return fmt.Errorf("write view: %w", err)
+	}
+	if err := w.widen(); err != nil {
+		return err
 	}
 	w.v.advance(func() {
 		if h != nil {

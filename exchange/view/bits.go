@@ -59,9 +59,9 @@ func (b bits) ends(n int) (from, to int) {
 	return from, to
 }
 
-// before reports whether a position before n is in the set.
-func (b bits) before(n int) bool {
-	for i := range n {
+// any reports whether a position from from on and before to is in the set.
+func (b bits) any(from, to int) bool {
+	for i := from; i < to; i++ {
 		if b.has(i) {
 			return true
 		}

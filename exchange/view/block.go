@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"container/list"
 	"context"
 	"encoding/binary"
@@ -13,67 +12,38 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// decoded is a block ready to be read, or a part of it: objects from base on, each
-// with a comma behind it, and where each starts; the last place is the end.
-type decoded struct {
-	*block
-	base int
-	text []byte
-	at   []int
-}
-
-// has reports whether the objects from i up to j are there.
-func (d *decoded) has(i, j int) bool { return d.base <= i && j-d.base < len(d.at) }
-
-// run returns the objects from i up to j, joined by commas.
-func (d *decoded) run(i, j int) []byte {
-	start, end := d.at[i-d.base], d.at[j-d.base]-1
-	return d.text[start:end:end]
-}
-
-// own returns a run for a page to keep. A small part of a text that nothing else
-// keeps is copied: a page is not to hold on to many times what it has.
-func (d *decoded) own(raw []byte) []byte {
-	if whole := d.has(0, d.count); !whole && len(raw) < len(d.text)/4 {
-		return bytes.Clone(raw)
-	}
-	return raw
-}
-
-func (d *decoded) size() int64 { return int64(len(d.text) + 16*d.count + 32*len(d.earlier)) }
-
-// decode returns the objects of a block at from up to to at least, from the cache
+// stored returns the objects of a block at from up to to at least, from the cache
 // where they are there. Blocks that are wanted whole go into it; a part of one
 // takes less time than looking after it.
-func (v *View) decode(ctx context.Context, c uint32, first int64, b *block, from, to int) (*decoded, error) {
+func (v *View) stored(ctx context.Context, c uint32, first int64, b *block, from, to int) (*stored, error) {
 	key := cacheKey{c, first}
-	d := v.cache.get(key)
-	if d != nil && d.has(from, to) {
-		return d, nil
+	s := v.cache.get(key)
+	if s != nil && to <= s.count {
+		return s, nil
 	}
 	var err error
 	if b.intake != 0 {
-		d, err = v.unpackage(ctx, b)
+		s, err = v.unpackage(ctx, b)
 	} else {
 		err = v.payload(c, first, func(payload []byte) (err error) {
-			d, err = b.unpack(payload, from, to)
+			s, err = b.part(payload, from, to)
 			return err
 		})
 	}
-	if err == nil && !d.has(from, to) {
+	if err == nil && to > s.count {
 		err = ErrDamaged
 	}
 	if err != nil {
 		return nil, fmt.Errorf("block at %d: %w", first, err)
 	}
-	if d.has(0, d.count) {
-		v.cache.put(key, d)
+	if s.whole() {
+		v.cache.put(key, s)
 	}
-	return d, nil
+	return s, nil
 }
 
 // unpackage makes the objects that an intake record stands for.
-func (v *View) unpackage(ctx context.Context, b *block) (*decoded, error) {
+func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 	in, err := v.Intake(b.intake)
 	if err != nil {
 		return nil, err
@@ -82,23 +52,16 @@ func (v *View) unpackage(ctx context.Context, b *block) (*decoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects := own.objects
-	if len(objects) != b.count {
+	if len(own.objects) != b.count {
 		return nil, ErrDamaged
 	}
-	total := 0
-	for i := range objects {
-		total += len(objects[i].Raw) + 1
-	}
 	facts := *b
-	facts.lengths = make([]int, len(objects))
-	d := &decoded{block: &facts, text: make([]byte, 0, total), at: make([]int, 1, len(objects)+1)}
-	for i := range objects {
-		facts.lengths[i] = len(objects[i].Raw)
-		d.text = append(append(d.text, objects[i].Raw...), ',')
-		d.at = append(d.at, len(d.text))
+	var p packing
+	for i := range own.objects {
+		p.add(&facts, own.objects[i].Raw)
 	}
-	return d, nil
+	p.end(&facts)
+	return &stored{block: &facts, pieces: facts.chunks, payload: p.out}, nil
 }
 
 // readBlock returns a block's record.
@@ -151,7 +114,7 @@ func (v *View) packaged(ctx context.Context, in *exchange.Intake) (p ownShare, e
 	return p, nil
 }
 
-// blockCache keeps decoded blocks, the least recently used going first, up to a
+// blockCache keeps blocks as they are stored, the least recently used going first, up to a
 // number of bytes.
 type blockCache struct {
 	mu    sync.Mutex
@@ -168,14 +131,14 @@ type cacheKey struct {
 
 type cached struct {
 	key cacheKey
-	d   *decoded
+	s   *stored
 }
 
 func newBlockCache(limit int64) *blockCache {
 	return &blockCache{limit: limit, byKey: make(map[cacheKey]*list.Element)}
 }
 
-func (c *blockCache) get(key cacheKey) *decoded {
+func (c *blockCache) get(key cacheKey) *stored {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byKey[key]
@@ -183,23 +146,23 @@ func (c *blockCache) get(key cacheKey) *decoded {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	return e.Value.(*cached).d
+	return e.Value.(*cached).s
 }
 
-func (c *blockCache) put(key cacheKey, d *decoded) {
+func (c *blockCache) put(key cacheKey, s *stored) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byKey[key] != nil || d.size() > c.limit {
+	if c.byKey[key] != nil || s.size() > c.limit {
 		return
 	}
-	c.byKey[key] = c.order.PushFront(&cached{key, d})
-	c.size += d.size()
+	c.byKey[key] = c.order.PushFront(&cached{key, s})
+	c.size += s.size()
 	for c.size > c.limit {
 		last := c.order.Back()
 		old := last.Value.(*cached)
 		c.order.Remove(last)
 		delete(c.byKey, old.key)
-		c.size -= old.d.size()
+		c.size -= old.s.size()
 	}
 }
 

@@ -85,7 +85,7 @@ func raised(d *exchange.Removal) (ids []string) {
 // withdraw takes an object out in all its versions, and keeps its label.
 func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		list, err := versions(w.r, w.c, id)
+		list, err := w.v.versions(w.r, w.c, id)
 		if err != nil {
 			return err
 		}
@@ -141,10 +141,12 @@ func (w *writer) remove(id objectID, ver version) error {
 		return err
 	}
 	if found {
-		w.set(objectKey('i', w.c, id), next.append(nil))
+		w.set(entryKey(w.c, w.epoch, id), next.append(nil))
 		w.del(olderKey{id, next.version}.append(w.c))
 	} else {
-		w.del(objectKey('i', w.c, id))
+		for epoch := range w.epoch + 1 {
+			w.del(entryKey(w.c, epoch, id))
+		}
 	}
 	return w.promote(id)
 }
@@ -186,11 +188,15 @@ func (w *writer) withdrawTraffic(at place) error {
 	if err != nil {
 		return err
 	}
-	d, err := w.v.decode(context.Background(), w.c, at.first, b, at.i, at.i+1)
+	s, err := w.v.stored(context.Background(), w.c, at.first, b, at.i, at.i+1)
 	if err != nil {
 		return err
 	}
-	h, err := stix.ParseHead(d.run(at.i, at.i+1))
+	raw, err := s.object(nil, at.i)
+	if err != nil {
+		return err
+	}
+	h, err := stix.ParseHead(raw)
 	if err != nil {
 		return err
 	}

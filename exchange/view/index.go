@@ -11,16 +11,10 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 	if e, ok := w.entries[id]; ok {
 		return e, true, nil
 	}
-	key := objectKey('i', w.c, id)
 	if w.indexed {
-		value, found, err := get(w.r, key)
-		if err != nil || !found {
-			return entry{}, false, err
-		}
-		e, err := decodeEntry(value)
-		return e, true, err
+		return w.v.entry(w.r, w.c, id)
 	}
-	if missing, _ := w.v.misses.missing(key); missing {
+	if missing, _ := w.v.misses.missing(entryKey(w.c, 0, id)); missing {
 		return entry{}, false, nil
 	}
 	if w.it == nil {
@@ -29,11 +23,7 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 			return entry{}, false, err
 		}
 	}
-	if !w.it.SeekPrefixGE(key) {
-		return entry{}, false, w.it.Error()
-	}
-	e, err := decodeEntry(w.it.Value())
-	return e, true, err
+	return w.v.inEpochs(w.c, id, func(key []byte) ([]byte, bool, error) { return at(w.it, key) })
 }
 
 // absent makes an iterator for keys that are usually not there: unlike Get, it
@@ -130,7 +120,7 @@ func (w *writer) olderSpan(k olderKey) (span, bool, error) {
 	return s, true, err
 }
 
-func (k olderKey) append(c uint32) []byte { return append(objectKey('o', c, k.id), k.ver[:]...) }
+func (k olderKey) append(c uint32) []byte { return append(olderPrefix(c, k.id), k.ver[:]...) }
 
 // unmark takes a version that stands last at a place, and everywhere else that
 // it stands, out of what is there or out of the latest.

@@ -177,9 +177,9 @@ func appendType(k []byte, typ, spec string) []byte {
 	return append(k, 0)
 }
 
-// objectKey is the index key of an object; a kind 'o' key goes on with a version.
-func objectKey(kind byte, c uint32, id objectID) []byte {
-	return appendType(append(collectionKey(kind, c), id.uuid[:]...), id.typ, id.spec)
+// olderPrefix starts the keys of an object's older versions.
+func olderPrefix(c uint32, id objectID) []byte {
+	return appendType(append(collectionKey('o', c), id.uuid[:]...), id.typ, id.spec)
 }
 
 // typeKey starts the keys that say where objects of a type are.

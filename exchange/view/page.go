@@ -54,14 +54,11 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Page is some objects in the order of date_added. What it holds is not to be
-// changed.
+// Page is some objects in the order of date_added. It holds them as they are stored,
+// and decompresses them where they are written or taken.
 type Page struct {
-	// Raw are the JSON texts of Count objects, those of a run joined by commas.
-	Raw   [][]byte
 	Count int
-	// Facts are those of each object where the query asks for them; each object is
-	// a run of its own then.
+	// Facts are those of each object where the query asks for them.
 	Facts []Fact
 	// First and Last are the date_added of the first and the last object, zero
 	// where there is none.
@@ -73,6 +70,9 @@ type Page struct {
 	// Low and High bound the Since, in µs, of those who get the same behind After:
 	// from Low on and below High.
 	Low, High int64
+
+	parts []part
+	size  int // of the objects, in bytes
 }
 
 // Fact tells an object and its version from others. Version is as the object has
@@ -94,12 +94,18 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 	}
 	// One state of the view for the whole page: an object that gets a version
 	// meanwhile must not be looked for where it was and where it is.
+	gaps, cuts := v.lacking(c)
 	snapshot := v.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	r, err := v.reader(ctx, snapshot, c, &q)
 	if err != nil {
 		return nil, err
 	}
+	if _, now := v.lacking(c); r.latest && now == cuts {
+		r.gaps = gaps
+	}
+	r.text = borrow()
+	defer giveBack(r.text)
 	if len(q.IDs) > 0 {
 		err = r.byID()
 	} else {
@@ -116,30 +122,16 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, Raw: make([][]byte, len(r.runs))}
-	if r.q.Facts {
-		p.Facts = make([]Fact, 0, len(r.runs))
-	}
-	for i := range r.runs {
-		p.Raw[i] = r.runs[i].raw
-		if r.q.Facts {
-			p.Facts = append(p.Facts, r.runs[i].fact)
-		}
-	}
-	if n := len(r.runs); n > 0 {
-		p.First, p.Last = micros(r.runs[0].first), micros(r.runs[n-1].last)
+	p := &Page{Count: r.count, Facts: r.facts, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size}
+	if n := len(r.parts); n > 0 {
+		first, _ := r.parts[0].ends()
+		_, last := r.parts[n-1].ends()
+		p.First, p.Last = micros(first), micros(last)
 		if p.Reached.IsZero() {
 			p.Reached = p.Last
 		}
 	}
 	return p
-}
-
-// run is some objects that stand one after the other, and their date_added.
-type run struct {
-	raw         []byte
-	first, last int64
-	fact        Fact // of one object alone
 }
 
 var errFull = errors.New("the page is full")
@@ -164,12 +156,15 @@ type reader struct {
 	latest bool
 	// plain says that whatever is latest is wanted, and nothing is asked about it.
 	plain   bool
-	runs    []run
+	gaps    []gap
+	parts   []part
+	facts   []Fact
 	low     int64 // of the page
 	high    int64
-	count   int // objects in the runs
+	count   int // objects in the parts
 	size    int // their bytes
 	scanned int
+	text    *[]byte   // of the objects that are looked at
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
 
@@ -249,20 +244,19 @@ func (r *reader) byID() (err error) {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		facts := blocks[p.first]
-		if facts == nil {
-			if facts, err = r.facts(p.first); err != nil {
+		b := blocks[p.first]
+		if b == nil {
+			if b, err = r.known(p.first); err != nil {
 				return err
 			}
 		}
-		if p.i >= facts.count {
-			return ErrDamaged
-		}
-		d, err := r.v.decode(r.ctx, r.c, p.first, facts, p.i, p.i+1)
+		s, err := r.v.stored(r.ctx, r.c, p.first, b, p.i, p.i+1)
 		if err != nil {
 			return err
 		}
-		if err := r.take(d, p, true); err != nil {
+		one := make(bits, p.i/8+1)
+		one.set(p.i)
+		if err := r.each(s, p.first, one, true); err != nil {
 			return err
 		}
 	}

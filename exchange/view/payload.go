@@ -1,8 +1,10 @@
 package view
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/s2"
@@ -50,59 +52,111 @@ func (p *packing) end(b *block) {
 // reset makes room for the next payload.
 func (p *packing) reset() { p.raw, p.n, p.out = p.raw[:0], 0, p.out[:0] }
 
-// unpack returns the objects of a payload at from up to to, and their neighbours
-// in the same chunks.
-func (b *block) unpack(payload []byte, from, to int) (*decoded, error) {
+// stored are objects of a block as they are kept: some of its chunks.
+type stored struct {
+	*block
+	base    int     // the position of their first object
+	pieces  []chunk // of the block's
+	payload []byte
+}
+
+// part returns the chunks of a payload that have the objects at from up to to.
+func (b *block) part(payload []byte, from, to int) (*stored, error) {
 	if len(b.lengths) != b.count || from >= to || to > b.count {
 		return nil, ErrDamaged
 	}
-	i, skip := 0, 0 // objects and bytes before the first chunk that is needed
-	chunks := b.chunks
-	for len(chunks) > 0 && i+chunks[0].objects <= from {
-		i, skip, chunks = i+chunks[0].objects, skip+chunks[0].size, chunks[1:]
+	s := &stored{block: b, pieces: b.chunks}
+	skip := 0 // bytes before the first chunk that is needed
+	for len(s.pieces) > 0 && s.base+s.pieces[0].objects <= from {
+		s.base, skip, s.pieces = s.base+s.pieces[0].objects, skip+s.pieces[0].size, s.pieces[1:]
 	}
-	if skip > len(payload) {
-		return nil, ErrDamaged
-	}
-	d, end := &decoded{block: b, base: i}, i
-	for n, c := range chunks {
+	end, size := s.base, 0
+	for n, c := range s.pieces {
 		if end >= to {
-			chunks = chunks[:n]
+			s.pieces = s.pieces[:n]
 			break
 		}
-		end += c.objects
+		end, size = end+c.objects, size+c.size
 	}
-	if end > b.count {
+	if end < to || skip+size > len(payload) {
 		return nil, ErrDamaged
 	}
-	d.at = make([]int, 1, end-i+1)
-	total := 0
-	for _, n := range b.lengths[i:end] {
-		total += n + 1
-		d.at = append(d.at, total)
+	s.payload = bytes.Clone(payload[skip : skip+size])
+	return s, nil
+}
+
+func (s *stored) whole() bool { return len(s.pieces) == len(s.chunks) }
+
+// size is what the block takes in memory, in bytes, about.
+func (s *stored) size() int64 { return int64(len(s.payload) + 8*s.count + 32*len(s.earlier)) }
+
+// appendTo appends the objects of a set to dst, each with a comma behind it. Where
+// room is not nil, it is called before a chunk of some size, in bytes, is
+// decompressed, and returns what to go on with.
+func (s *stored) appendTo(dst []byte, set bits, room func(dst []byte, size int) ([]byte, error)) (_ []byte, err error) {
+	i, payload := s.base, s.payload
+	for _, c := range s.pieces {
+		packed := payload[:c.size]
+		from, to := i, i+c.objects
+		i, payload = to, payload[c.size:]
+		if !set.any(from, to) {
+			continue
+		}
+		size := 0
+		for _, n := range s.lengths[from:to] {
+			size += n + 1
+		}
+		if room != nil {
+			if dst, err = room(dst, size); err != nil {
+				return dst, err
+			}
+		}
+		if dst, err = s.unpack(dst, packed, size); err != nil {
+			return dst, err
+		}
+		dst = s.drop(dst, len(dst)-size, from, to, set)
 	}
-	d.text = make([]byte, total)
-	payload, rest := payload[skip:], d.text
-	for _, c := range chunks {
-		if c.size > len(payload) {
-			return nil, ErrDamaged
-		}
-		n, err := s2.DecodedLen(payload[:c.size])
-		if err == nil && n > len(rest) {
-			err = s2.ErrTooLarge
-		}
-		if err == nil {
-			_, err = s2.Decode(rest[:n], payload[:c.size])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		payload, rest = payload[c.size:], rest[n:]
+	return dst, nil
+}
+
+// object appends one object to dst.
+func (s *stored) object(dst []byte, i int) ([]byte, error) {
+	one := make(bits, i/8+1)
+	one.set(i)
+	dst, err := s.appendTo(dst, one, nil)
+	if err != nil {
+		return dst, err
 	}
-	if len(rest) != 0 {
-		return nil, ErrDamaged
+	return dst[:len(dst)-1], nil // without its comma
+}
+
+// unpack appends what a chunk holds, which has a size.
+func (s *stored) unpack(dst, packed []byte, size int) ([]byte, error) {
+	if n, err := s2.DecodedLen(packed); err != nil || n != size {
+		return dst, errors.Join(err, ErrDamaged)
 	}
-	return d, nil
+	dst = slices.Grow(dst, size)
+	end := len(dst) + size
+	if _, err := s2.Decode(dst[len(dst):end:end], packed); err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return dst[:end], nil
+}
+
+// drop takes the objects that are not in a set out of those at from up to to, which
+// start at a place of dst and end with it.
+func (s *stored) drop(dst []byte, at, from, to int, set bits) []byte {
+	keep := at
+	for i := from; i < to; {
+		start, in := at, set.has(i)
+		for i < to && set.has(i) == in {
+			at, i = at+s.lengths[i]+1, i+1
+		}
+		if in {
+			keep += copy(dst[keep:], dst[start:at])
+		}
+	}
+	return dst[:keep]
 }
 
 // payload calls f with a block's payload, which is good until f returns.

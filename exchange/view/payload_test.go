@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -35,12 +36,25 @@ func TestAnyPartOfAPayloadIsAsItWasPacked(t *testing.T) {
 		}
 		from := rapid.IntRange(0, len(objects)-1).Draw(t, "from")
 		to := rapid.IntRange(from+1, len(objects)).Draw(t, "to")
-		d, err := b.unpack(payload, from, to)
-		if err != nil || !d.has(from, to) {
+		s, err := b.part(payload, from, to)
+		if err != nil {
 			t.Fatalf("%d to %d: %v", from, to, err)
 		}
-		if want, got := bytes.Join(objects[from:to], []byte(",")), d.run(from, to); !bytes.Equal(want, got) {
-			t.Fatalf("%d to %d: %d bytes, want %d", from, to, len(got), len(want))
+		p := &Page{parts: []part{{stored: s, set: make(bits, (len(objects)+7)/8)}}}
+		var want [][]byte
+		for i := from; i < to; i++ {
+			if rapid.Bool().Draw(t, "in") {
+				p.parts[0].set.set(i)
+				p.Count, p.size, want = p.Count+1, p.size+len(objects[i]), append(want, objects[i])
+			}
+		}
+		got, err := p.Objects()
+		if err != nil || !slices.EqualFunc(want, got, bytes.Equal) {
+			t.Fatalf("%d to %d: %d objects, want %d: %v", from, to, len(got), len(want), err)
+		}
+		var text bytes.Buffer
+		if _, err := p.WriteTo(&text); err != nil || !bytes.Equal(bytes.Join(want, []byte(",")), text.Bytes()) || text.Len() != p.Len() {
+			t.Fatalf("%d to %d: %d bytes of %d: %v", from, to, text.Len(), p.Len(), err)
 		}
 	})
 }
@@ -63,8 +77,8 @@ func FuzzBlock(f *testing.F) {
 			b.before(i)
 		}
 		from, to = max(from, 0), min(to, b.count)
-		if d, err := b.unpack(payload, from, to); err == nil {
-			d.run(from, to)
+		if s, err := b.part(payload, from, to); err == nil {
+			_, _ = s.appendTo(nil, allBits(min(b.count, 1000)), nil)
 		}
 	})
 }
@@ -88,8 +102,18 @@ func BenchmarkUnpack(b *testing.B) {
 	for name, n := range map[string]int{"block": 500, "object": 1} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(n * len(objects[0])))
+			from := 250 * (500 - n) / 500
+			set := make(bits, 500/8+1)
+			for i := range n {
+				set.set(from + i)
+			}
+			var text []byte
 			for b.Loop() {
-				if _, err := facts.unpack(payload, 250*(500-n)/500, 250*(500-n)/500+n); err != nil {
+				s, err := facts.part(payload, from, from+n)
+				if err == nil {
+					text, err = s.appendTo(text[:0], set, nil)
+				}
+				if err != nil {
 					b.Fatal(err)
 				}
 			}

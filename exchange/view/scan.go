@@ -3,7 +3,6 @@ package view
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,12 +27,12 @@ func (r *reader) scan() error {
 // walk calls each with the sets under a prefix that may have something behind
 // where the page starts.
 func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (err error) {
-	it, err := r.sets(prefix)
+	it, err := sets(r.db, prefix)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := r.seek(it, prefix); ok; ok = it.Next() {
+	for ok := r.seek(it, prefix); ok; ok = r.next(it, prefix) {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
@@ -45,14 +44,14 @@ func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (er
 }
 
 // sets iterates over the blocks' sets under a prefix.
-func (r *reader) sets(prefix []byte) (*pebble.Iterator, error) {
+func sets(db pebble.Reader, prefix []byte) (*pebble.Iterator, error) {
 	upper := slices.Clone(prefix)
 	for i := len(upper) - 1; ; i-- { // never all 0xff: it starts with a letter
 		if upper[i]++; upper[i] != 0 {
 			break
 		}
 	}
-	it, err := r.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: upper})
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: upper})
 	if err != nil {
 		return nil, fmt.Errorf("read view: %w", err)
 	}
@@ -62,12 +61,15 @@ func (r *reader) sets(prefix []byte) (*pebble.Iterator, error) {
 // seek goes to the first set that may have something behind where the page
 // starts.
 func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
-	ok := r.after > 0 && it.SeekLT(binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(r.after+1)))
+	if i, in := gapAt(r.gaps, max(r.after, 0)); in {
+		return it.SeekGE(setKey(prefix, r.gaps[i].to))
+	}
+	ok := r.after > 0 && it.SeekLT(setKey(prefix, r.after+1))
 	if !ok {
 		return it.First()
 	}
 	for ok && firstOf(it.Key())+int64(len(it.Value())*8) <= r.after {
-		ok = it.Next()
+		ok = r.next(it, prefix)
 	}
 	return ok
 }
@@ -75,6 +77,7 @@ func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
 // ofTypes walks over the blocks that have objects of the wanted types.
 func (r *reader) ofTypes(kind byte) (err error) {
 	var its []*pebble.Iterator
+	var prefixes [][]byte
 	defer func() {
 		for _, it := range its {
 			err = errors.Join(err, it.Close())
@@ -82,11 +85,11 @@ func (r *reader) ofTypes(kind byte) (err error) {
 	}()
 	for _, typ := range slices.Compact(slices.Sorted(slices.Values(r.q.Types))) {
 		prefix := typeKey(r.c, typ)
-		it, err := r.sets(prefix)
+		it, err := sets(r.db, prefix)
 		if err != nil {
 			return err
 		}
-		its = append(its, it)
+		its, prefixes = append(its, it), append(prefixes, prefix)
 		r.seek(it, prefix)
 	}
 	for {
@@ -106,10 +109,10 @@ func (r *reader) ofTypes(kind byte) (err error) {
 			return nil
 		}
 		var of bits
-		for _, it := range its {
+		for i, it := range its {
 			if it.Valid() && firstOf(it.Key()) == first {
 				of = of.union(it.Value())
-				it.Next()
+				r.next(it, prefixes[i])
 			}
 		}
 		set, found, err := get(r.db, blockKey(kind, r.c, first))
@@ -125,16 +128,17 @@ func (r *reader) ofTypes(kind byte) (err error) {
 	}
 }
 
-// block takes what is wanted of one block; set are the positions to look at.
+// block takes what is wanted of one block; set are the positions to look at, and
+// is the page's from then on.
 func (r *reader) block(first int64, set bits) error {
-	facts, err := r.facts(first)
+	b, err := r.known(first)
 	if err != nil {
 		return err
 	}
-	for i := range min(int64(facts.count), r.after-first+1) {
+	for i := range min(int64(b.count), r.after-first+1) {
 		set.clear(int(i))
 	}
-	for _, a := range facts.earlier {
+	for _, a := range b.earlier {
 		if first+int64(a.i) <= r.after {
 			continue
 		}
@@ -145,28 +149,31 @@ func (r *reader) block(first int64, set bits) error {
 			r.low = max(r.low, before)
 		}
 	}
+	from, to := set.ends(b.count)
+	if from == to {
+		return nil
+	}
+	var s *stored
+	if b.lengths == nil { // it is a reference to intake
+		if s, err = r.v.stored(r.ctx, r.c, first, b, from, to); err != nil {
+			return err
+		}
+		b = s.block
+	}
 	full := false
-	if r.plain && !set.empty() {
-		if facts.lengths == nil { // it is a reference to intake
-			d, err := r.v.decode(r.ctx, r.c, first, facts, 0, facts.count)
-			if err != nil {
+	if r.plain {
+		full = r.choose(b, set)
+		from, to = set.ends(b.count)
+	}
+	if from < to {
+		if s == nil {
+			if s, err = r.v.stored(r.ctx, r.c, first, b, from, to); err != nil {
 				return err
 			}
-			facts = d.block
 		}
-		full = r.choose(facts, set)
-	}
-	if from, to := set.ends(facts.count); from < to {
-		d, err := r.v.decode(r.ctx, r.c, first, facts, from, to)
-		switch {
-		case err != nil:
-			return err
-		case r.plain && !r.q.Facts:
-			r.joined(d, first, set)
-		default:
-			err = r.each(d, first, set)
-		}
-		if err != nil {
+		if r.plain && !r.q.Facts {
+			r.take(part{s, first, set})
+		} else if err := r.each(s, first, set, r.latest); err != nil {
 			return err
 		}
 	}
@@ -176,10 +183,10 @@ func (r *reader) block(first int64, set bits) error {
 	return nil
 }
 
-// facts returns what is known of a block.
-func (r *reader) facts(first int64) (*block, error) {
-	if d := r.v.cache.get(cacheKey{r.c, first}); d != nil {
-		return d.block, nil
+// known returns what is known of a block.
+func (r *reader) known(first int64) (*block, error) {
+	if s := r.v.cache.get(cacheKey{r.c, first}); s != nil {
+		return s.block, nil
 	}
 	return r.v.readBlock(r.c, first)
 }
@@ -200,7 +207,7 @@ func (r *reader) choose(facts *block, set bits) (full bool) {
 		}
 		if !r.room(count, size, facts.lengths[i]) {
 			set.keep(i)
-			if start := facts.starts.from(i); r.count > 0 || set.before(start) {
+			if start := facts.starts.from(i); r.count > 0 || set.any(0, start) {
 				set.keep(start)
 			}
 			return true
@@ -210,90 +217,114 @@ func (r *reader) choose(facts *block, set bits) (full bool) {
 	return false
 }
 
-// each takes what is wanted of a block object by object.
-func (r *reader) each(d *decoded, first int64, set bits) error {
-	for i := range d.count {
+// each takes what is wanted of a block object by object. chosen says that their versions
+// are those that are wanted, and their types are.
+func (r *reader) each(s *stored, first int64, set bits, chosen bool) (err error) {
+	texts := !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 || r.q.Match != nil
+	if texts { // all at once: a chunk is not decompressed for each of its objects
+		if *r.text, err = s.appendTo((*r.text)[:0], set, nil); err != nil {
+			return err
+		}
+	}
+	rest := *r.text
+	for i := range s.count {
 		if !set.has(i) {
 			continue
 		}
-		if err := r.take(d, place{first, i}, r.latest); err != nil {
-			if errors.Is(err, errFull) {
-				r.cut(d.block, place{first, i})
+		at, fact, wanted := place{first, i}, Fact{}, true
+		if texts {
+			if fact, wanted, err = r.fact(rest[:s.lengths[i]], at, chosen); err != nil {
+				return err
 			}
-			return err
+			rest = rest[s.lengths[i]+1:]
+		}
+		if wanted && !r.room(r.count, r.size, s.lengths[i]) {
+			if len(r.q.IDs) == 0 {
+				r.cut(at)
+			}
+			return errFull
+		}
+		if wanted {
+			r.add(s, at, fact)
 		}
 		if r.scanned++; r.scanned >= maxScanned && r.count > 0 {
-			r.reached = micros(first + int64(i))
+			r.reached = micros(at.added())
 			return errFull
 		}
 	}
 	return nil
 }
 
-// joined takes what is wanted of a block in runs.
-func (r *reader) joined(d *decoded, first int64, set bits) {
-	for i := 0; i < d.count; {
-		if !set.has(i) {
-			i++
-			continue
+// take adds objects of a block.
+func (r *reader) take(p part) {
+	r.parts = append(r.parts, p)
+	for i := range p.count {
+		if p.set.has(i) {
+			r.count, r.size = r.count+1, r.size+p.lengths[i]
 		}
-		j := i + 1
-		for j < d.count && set.has(j) {
-			j++
-		}
-		raw := d.own(d.run(i, j))
-		r.runs = append(r.runs, run{raw: raw, first: first + int64(i), last: first + int64(j-1)})
-		r.count, r.size = r.count+j-i, r.size+len(raw)
-		i = j
+	}
+}
+
+// add adds a block's object.
+func (r *reader) add(s *stored, at place, fact Fact) {
+	if last := len(r.parts) - 1; last < 0 || r.parts[last].stored != s {
+		r.parts = append(r.parts, part{s, at.first, make(bits, (s.count+7)/8)})
+	}
+	r.parts[len(r.parts)-1].set.set(at.i)
+	r.count, r.size = r.count+1, r.size+s.lengths[at.i]
+	if r.q.Facts {
+		r.facts = append(r.facts, fact)
 	}
 }
 
 // cut takes off the page's end what belongs together with the object at which it
 // became full, unless that is all there is.
-func (r *reader) cut(b *block, at place) {
-	start := at.first + int64(b.starts.from(at.i))
-	n := len(r.runs)
-	for n > 0 && r.runs[n-1].last >= start {
-		n--
+func (r *reader) cut(at place) {
+	last := len(r.parts) - 1
+	if r.parts[last].first != at.first {
+		return
 	}
-	if n > 0 {
-		r.runs, r.count = r.runs[:n], n
+	p := &r.parts[last]
+	start := p.starts.from(at.i)
+	if last == 0 && !p.set.any(0, start) {
+		return
+	}
+	for i := start; i < at.i; i++ {
+		if p.set.has(i) {
+			p.set.clear(i)
+			r.count, r.size = r.count-1, r.size-p.lengths[i]
+		}
+	}
+	if p.set.empty() {
+		r.parts = r.parts[:last]
+	}
+	if r.q.Facts {
+		r.facts = r.facts[:r.count]
 	}
 }
 
-// take adds an object to the page where it fits the query. chosen says that its
-// version is one of those that are wanted, and its type is.
-func (r *reader) take(d *decoded, at place, chosen bool) error {
-	raw := d.run(at.i, at.i+1)
-	one := run{first: at.added(), last: at.added()}
+// fact reads what tells an object from others, and decides whether the query is after it. chosen says
+// that its version is one of those that are wanted, and its type is.
+func (r *reader) fact(raw []byte, at place, chosen bool) (f Fact, wanted bool, err error) {
 	if !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 {
 		brief, ok := stix.ScanBrief(bytes.TrimSpace(raw))
 		if !ok {
-			return ErrDamaged
+			return f, false, ErrDamaged
 		}
-		one.fact = Fact{ID: string(brief.ID), SpecVersion: brief.Spec(), Version: string(brief.Version), Added: micros(at.added())}
-		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, one.fact.SpecVersion) {
-			return nil
+		f = Fact{ID: string(brief.ID), SpecVersion: brief.Spec(), Version: string(brief.Version), Added: micros(at.added())}
+		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, f.SpecVersion) {
+			return f, false, nil
 		}
 		if !chosen {
 			id, ok := scannedID(brief)
 			ver, err := scannedVersion(brief)
 			if err != nil || !ok {
-				return errors.Join(err, ErrDamaged)
+				return f, false, errors.Join(err, ErrDamaged)
 			}
 			if wanted, err := r.wants(id, ver); err != nil || !wanted {
-				return err
+				return f, false, err
 			}
 		}
 	}
-	if !r.q.Match.Object(raw) {
-		return nil
-	}
-	if !r.room(r.count, r.size, len(raw)) {
-		return errFull
-	}
-	one.raw = d.own(raw)
-	r.runs = append(r.runs, one)
-	r.count, r.size = r.count+1, r.size+len(raw)
-	return nil
+	return f, r.q.Match.Object(raw), nil
 }

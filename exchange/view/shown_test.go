@@ -29,7 +29,12 @@ func TestWhatIsShownHasItsLabel(t *testing.T) {
 				if err != nil || p.Count == 0 {
 					continue
 				}
-				l, err := v.LabelIn(&exchange.Collection{ID: "a"}, p.Raw[0])
+				raw, err := p.Objects()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				l, err := v.LabelIn(&exchange.Collection{ID: "a"}, raw[0])
 				if looks.Add(1); err != nil || l != tlp.Red {
 					t.Error(l, err)
 					return

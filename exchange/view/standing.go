@@ -227,7 +227,7 @@ func (v *View) published(id objectID) (*exchange.Standing, error) {
 	feeds := v.feeds
 	v.mu.Unlock()
 	for _, c := range feeds {
-		_, found, err := v.get(objectKey('i', c, id))
+		_, found, err := v.entry(v.db, c, id)
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +241,11 @@ func (v *View) published(id objectID) (*exchange.Standing, error) {
 		if err != nil || p.Count == 0 {
 			return nil, err
 		}
-		h, err := stix.ParseHead(p.Raw[0])
+		raw, err := p.Objects()
+		if err != nil {
+			return nil, err
+		}
+		h, err := stix.ParseHead(raw[0])
 		if err != nil {
 			return nil, err
 		}

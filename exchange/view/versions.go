@@ -15,124 +15,114 @@ import (
 // wants decides about a version where not just the latest are wanted, as the
 // view marks them.
 func (r *reader) wants(id objectID, ver version) (bool, error) {
-	if r.exact[ver] || r.all {
-		// Only another version of STIX can stand in its way.
-		if len(r.q.SpecVersions) > 0 || !r.v.mixed(r.c) {
-			return true, nil
-		}
+	any := r.all || r.exact[ver]
+	if any && (len(r.q.SpecVersions) > 0 || !r.v.mixed(r.c)) {
+		return true, nil // only another version of STIX can stand in its way
 	}
-	specs, err := r.specs(id)
-	if err != nil || !slices.Contains(specs, id.spec) {
+	list, err := r.counting(id)
+	if err != nil || !slices.ContainsFunc(list, func(x counting) bool { return x.spec == id.spec }) {
 		return false, err
 	}
-	if r.exact[ver] || r.all {
+	if any {
 		return true, nil
 	}
-	oldest, newest, err := r.ends(id, specs)
+	oldest, newest, err := r.ends(list)
 	return r.first && ver == oldest || r.last && ver == newest, err
 }
 
-// specs lists the versions of STIX in which an object counts: those that the
-// query names, or the newest that there is of it.
-func (r *reader) specs(id objectID) (list []string, err error) {
+// counting is an object in a version of STIX in which it counts, and its latest version there.
+type counting struct {
+	objectID
+	entry
+}
+
+// counting lists an object in those versions of STIX that the query names, or in the newest that there
+// is of it.
+func (r *reader) counting(id objectID) (list []counting, err error) {
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		if len(r.q.SpecVersions) > 0 {
-			if slices.Contains(r.q.SpecVersions, id.specName()) {
-				list = append(list, id.spec)
-			}
+		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, id.specName()) {
 			continue
 		}
-		_, known, err := get(r.db, objectKey('i', r.c, id))
-		if err != nil || known {
-			return []string{id.spec}, err
+		e, known, err := r.v.entry(r.db, r.c, id)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			continue
+		}
+		if list = append(list, counting{id, e}); len(r.q.SpecVersions) == 0 {
+			break
 		}
 	}
 	return list, nil
 }
 
-// ends are the oldest and the newest version of an object in some versions of
-// STIX.
-func (r *reader) ends(id objectID, specs []string) (oldest, newest version, err error) {
-	some := false
-	for _, id.spec = range specs {
-		value, found, err := get(r.db, objectKey('i', r.c, id))
-		if err != nil {
-			return oldest, newest, err
-		}
-		if !found {
-			continue
-		}
-		last, err := decodeEntry(value)
-		if err != nil {
-			return oldest, newest, err
-		}
-		first, older, err := olderVersion(r.db, r.c, id, (*pebble.Iterator).First)
+// ends are the oldest and the newest version of an object.
+func (r *reader) ends(list []counting) (oldest, newest version, err error) {
+	for i, x := range list {
+		first, older, err := olderVersion(r.db, r.c, x.objectID, (*pebble.Iterator).First)
 		if err != nil {
 			return oldest, newest, err
 		}
 		if !older {
-			first = last
+			first = x.entry
 		}
-		if !some || bytes.Compare(first.version[:], oldest[:]) < 0 {
+		if i == 0 || bytes.Compare(first.version[:], oldest[:]) < 0 {
 			oldest = first.version
 		}
-		if !some || bytes.Compare(last.version[:], newest[:]) > 0 {
-			newest = last.version
-		}
-		some = true
+		newest = later(newest, x.version)
 	}
 	return oldest, newest, nil
 }
 
 // chosen lists where the versions of an object that the query is after stand.
-func (r *reader) chosen(id objectID) (list []span, err error) {
-	specs, err := r.specs(id)
+func (r *reader) chosen(id objectID) (spans []span, err error) {
+	list, err := r.counting(id)
 	if err != nil {
 		return nil, err
 	}
-	oldest, newest, err := r.ends(id, specs)
-	if err != nil {
-		return nil, err
-	}
-	for _, id.spec = range specs {
-		if !r.all && !r.first && len(r.exact) == 0 { // usually only the latest is asked for
-			value, found, err := get(r.db, objectKey('i', r.c, id))
-			if err != nil {
-				return nil, err
-			}
-			if e, err := decodeEntry(value); found && err != nil {
-				return nil, err
-			} else if found && e.version == newest {
-				list = append(list, e.span)
-			}
-			continue
+	if !r.all && !r.first && len(r.exact) == 0 { // usually only the latest is asked for
+		var newest version
+		for _, x := range list {
+			newest = later(newest, x.version)
 		}
-		versions, err := versions(r.db, r.c, id)
+		for _, x := range list {
+			if x.version == newest {
+				spans = append(spans, x.span)
+			}
+		}
+		return spans, nil
+	}
+	oldest, newest, err := r.ends(list)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range list {
+		versions, err := olderVersions(r.db, r.c, x.objectID)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range versions {
+		for _, e := range append(versions, x.entry) {
 			if r.all || r.exact[e.version] || r.first && e.version == oldest || r.last && e.version == newest {
-				list = append(list, e.span)
+				spans = append(spans, e.span)
 			}
 		}
 	}
-	return list, nil
+	return spans, nil
 }
 
 // versions lists all versions of an object and where they stand last, oldest
 // version first.
-func versions(r pebble.Reader, c uint32, id objectID) ([]entry, error) {
+func (v *View) versions(r pebble.Reader, c uint32, id objectID) ([]entry, error) {
 	list, err := olderVersions(r, c, id)
 	if err != nil {
 		return nil, err
 	}
-	value, found, err := get(r, objectKey('i', c, id))
-	if err != nil || !found {
-		return list, err
+	e, known, err := v.entry(r, c, id)
+	if known {
+		list = append(list, e)
 	}
-	e, err := decodeEntry(value)
-	return append(list, e), err
+	return list, err
 }
 
 // olderVersions is versions without the latest.
@@ -168,7 +158,7 @@ func olderVersion(r pebble.Reader, c uint32, id objectID, move func(*pebble.Iter
 
 // olderKeys walks over the keys of an object's older versions.
 func olderKeys(r pebble.Reader, c uint32, id objectID) (it *pebble.Iterator, lower []byte, err error) {
-	lower = objectKey('o', c, id)
+	lower = olderPrefix(c, id)
 	upper := slices.Clone(lower)
 	upper[len(upper)-1]++ // the byte after the type's end
 	if it, err = r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper}); err != nil {
@@ -200,12 +190,17 @@ func (v *View) Has(collection string, want exchange.Version) (bool, error) {
 		return false, nil
 	}
 	ver := versionOf(want.Version)
-	value, found, err := v.find(objectKey('i', c, id))
-	if err != nil || !found {
-		return false, err
+	canonical := entryKey(c, 0, id)
+	missing, written := v.misses.missing(canonical)
+	if missing {
+		return false, nil
 	}
-	if e, err := decodeEntry(value); err != nil || e.version == ver {
-		return err == nil, err
+	e, found, err := v.entry(v.db, c, id)
+	if err == nil && !found {
+		v.misses.note(canonical, written)
+	}
+	if err != nil || !found || e.version == ver {
+		return found, err
 	}
 	_, found, err = v.get(olderKey{id, ver}.append(c))
 	return found, err
@@ -220,7 +215,7 @@ func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, er
 	}
 	snapshot := v.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	list, err := versions(snapshot, c, id)
+	list, err := v.versions(snapshot, c, id)
 	for _, e := range list {
 		if added := micros(e.first.added()); !found || added.Before(at) {
 			at, found = added, true
@@ -240,7 +235,7 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 	snapshot := v.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		entries, err := versions(snapshot, c, id)
+		entries, err := v.versions(snapshot, c, id)
 		if err != nil {
 			return nil, err
 		}
@@ -255,5 +250,9 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 func (p *past) Given(collection, text string) (bool, error) {
 	c, known := p.v.number(collection)
 	id, ok := parseID([]byte(text))
-	return known && ok && p.it.SeekPrefixGE(objectKey('i', c, id)), p.it.Error()
+	if !known || !ok {
+		return false, nil
+	}
+	_, found, err := p.v.inEpochs(c, id, func(key []byte) ([]byte, bool, error) { return at(p.it, key) })
+	return found, err
 }

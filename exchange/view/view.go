@@ -21,7 +21,8 @@
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
 //	y c type s          which of its objects are of a type
-//	i c uuid type       the latest version of an object and where it stands
+//	i c epoch uuid type
+//	                    the latest version of an object and where it stands
 //	o c uuid type ver.  an older version, and where it stands: last, and
 //	                    first where that is another place
 //	e sequence          an intake record, compressed
@@ -77,11 +78,14 @@ var ErrBroken = errors.New("the collection's chain does not hold")
 type Options struct {
 	// Dir holds the files. The caller has a lock on it.
 	Dir string
-	// CacheBytes bounds the decoded blocks that are kept; 0 means 64 MiB.
+	// CacheBytes bounds the blocks that are kept in memory as they are stored; 0 means 64 MiB.
 	CacheBytes int64
 	// IndexBytes bounds what Pebble keeps of its files, and what is not written
 	// yet; 0 means 256 MiB.
 	IndexBytes int64
+	// EpochObjects is how many objects are added to a collection until an index of its own starts
+	// for those that come then; 0 means 4 Mi. A look for one that is not there asks each.
+	EpochObjects int64
 	// Shares packages an intake record for one collection.
 	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
 	// Decompress undoes what the journal compressed and appends it to dst; its
@@ -118,6 +122,9 @@ type View struct {
 	moved     chan struct{}            // closed and replaced when a sequence moves
 	changed   map[string]chan struct{} // by collection that is waited for; closed when it changes
 	withdrawn map[uint32]int64         // the stamp of the last block that took objects out
+	gaps      map[uint32][]gap
+	cuts      uint64 // how often a gap was cut off
+	epochs    map[uint32]uint16
 }
 
 // head is where a collection ends.
@@ -136,6 +143,9 @@ func Open(opt Options) (*View, error) {
 	if opt.CacheBytes == 0 {
 		opt.CacheBytes = 64 << 20
 	}
+	if opt.EpochObjects == 0 {
+		opt.EpochObjects = 4 << 20
+	}
 	dir, err := directory(opt.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
@@ -147,7 +157,7 @@ func Open(opt Options) (*View, error) {
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
-		changed: make(map[string]chan struct{}), withdrawn: make(map[uint32]int64),
+		changed: make(map[string]chan struct{}), withdrawn: make(map[uint32]int64), gaps: make(map[uint32][]gap), epochs: make(map[uint32]uint16),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
@@ -158,7 +168,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values, and the name of the directory that a view of
 // it is in. Those of other formats are deleted: the journal makes this one.
-const format = "8"
+const format = "9"
 
 // directory makes room for a view of this format.
 func directory(dir string) (string, error) {
@@ -214,6 +224,9 @@ func (v *View) load() (err error) {
 		text, found, err := v.get(headKey(c))
 		if err == nil && found {
 			v.heads[c], err = decodeHead(text)
+		}
+		if h := v.heads[c]; err == nil && h != nil {
+			v.epochs[c] = v.epochOf(h.objects)
 		}
 		return err
 	})

@@ -154,10 +154,14 @@ func (h *hook) withdrawn(d *delivery, c *exchange.Collection, p *view.Page, gone
 
 // grown makes a delivery of a page's objects, as far as it reaches and they may leave.
 func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.Collection, p *view.Page) error {
-	n := len(p.Raw)
+	raws, err := p.Objects()
+	if err != nil {
+		return err
+	}
+	n := len(raws)
 	for ; n > 0 && p.Facts[n-1].Added.After(d.reached); n-- {
 	}
-	leaving, err := h.leaving(r, c, p.Raw[:n])
+	leaving, err := h.leaving(r, c, raws[:n])
 	if err != nil {
 		return err
 	}
@@ -172,7 +176,7 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 			d.from = at
 		}
 		d.to = at
-		objects = append(objects, p.Raw[i])
+		objects = append(objects, raws[i])
 		d.ids = append(d.ids, p.Facts[i].ID)
 	}
 	d.count = len(objects)
@@ -220,7 +224,11 @@ func (h *hook) holds(ctx context.Context, d *delivery) error {
 		if err != nil {
 			return err
 		}
-		leaving, err := h.leaving(r, c, p.Raw)
+		raws, err := p.Objects()
+		if err != nil {
+			return err
+		}
+		leaving, err := h.leaving(r, c, raws)
 		if err != nil {
 			return err
 		}
@@ -286,7 +294,11 @@ func (h *hook) referred(ctx context.Context, c *exchange.Collection, ids []strin
 		if err != nil {
 			return nil, err
 		}
-		for _, raw := range p.Raw {
+		raws, err := p.Objects()
+		if err != nil {
+			return nil, err
+		}
+		for _, raw := range raws {
 			label, err := h.View.LabelIn(c, raw)
 			if err != nil {
 				return nil, err

@@ -1,14 +1,12 @@
 package taxiiserver
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -128,11 +126,6 @@ func (c *call) next(p *Page, at *position) string {
 	return c.s.cursors.seal(at)
 }
 
-// buffers are what pages are written through, but for texts that are large.
-var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
-
-const large = 32 << 10
-
 // objects answers Get Objects (section 5.4) and Get an Object (section 5.6).
 func (c *call) objects() error {
 	p, at, err := c.page(false)
@@ -142,35 +135,37 @@ func (c *call) objects() error {
 	// The envelope is written piece by piece: its objects are bytes already.
 	open, end := c.paging(nil, p, at), "}"
 	size := 0
-	for _, raw := range p.Raw {
-		size += len(raw)
-	}
-	if n := len(p.Raw); n > 0 {
-		open, end, size = append(open, `"objects":[`...), "]}", size+n-1
+	if p.Count > 0 {
+		open, end, size = append(open, `"objects":[`...), "]}", p.Objects.Len()
 	}
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(open)+size+len(end)))
-	out := buffers.Get().(*bufio.Writer)
-	out.Reset(c.w)
-	defer func() {
-		out.Reset(nil)
-		buffers.Put(out)
-	}()
-	_, _ = out.Write(open)
-	for i, raw := range p.Raw {
-		if i > 0 {
-			_ = out.WriteByte(',')
-		}
-		to := io.Writer(out)
-		if len(raw) >= large && out.Flush() == nil {
-			to = c.w
-		}
-		if _, err := to.Write(raw); err != nil {
-			return nil // the caller is gone
-		}
+	if c.r.Method == http.MethodHead {
+		return nil
 	}
-	_, _ = out.WriteString(end)
-	_ = out.Flush()
+	out := &answer{w: c.w}
+	_, _ = out.Write(open)
+	if p.Count > 0 {
+		_, err = p.Objects.WriteTo(out)
+	}
+	if err != nil && out.err == nil {
+		c.s.log.Error("taxii answer cut short", "error", err)
+		panic(http.ErrAbortHandler) // what went out must not look whole
+	}
+	_, _ = io.WriteString(out, end)
 	return nil
+}
+
+// answer is written to until the caller is gone.
+type answer struct {
+	w   io.Writer
+	err error
+}
+
+func (a *answer) Write(b []byte) (n int, err error) {
+	if a.err == nil {
+		n, a.err = a.w.Write(b)
+	}
+	return n, a.err
 }
 
 // paging appends the start of a page: whether there is more, and a comma where

@@ -10,6 +10,7 @@ package taxiiserver
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -90,10 +91,10 @@ type Query struct {
 // Page is some objects in ascending order of date_added, no two at the same
 // microsecond.
 type Page struct {
-	// Raw are the JSON texts of Count objects, sent as they are; one text may be
-	// several objects with commas between them.
-	Raw   [][]byte
-	Count int
+	// Objects are the JSON texts of Count objects, with commas between them; nil where
+	// there are none.
+	Objects Text
+	Count   int
 	// Facts are those of each object where the query asks for them.
 	Facts []Fact
 	// First and Last are the date_added of the first and the last object.
@@ -103,6 +104,13 @@ type Page struct {
 	Reached time.Time
 	// NoStore forbids everybody to keep it.
 	NoStore bool
+}
+
+// Text is what is written into an answer as it is. A *bytes.Reader is one.
+type Text interface {
+	io.WriterTo
+	// Len is how many bytes that is.
+	Len() int
 }
 
 // Fact is what a manifest says of an object; Version is as the object has it:

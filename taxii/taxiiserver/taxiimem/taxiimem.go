@@ -6,6 +6,7 @@
 package taxiimem
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -236,6 +237,8 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	p := new(taxiiserver.Page)
+	var raws [][]byte
+	defer func() { p.Objects = bytes.NewReader(bytes.Join(raws, []byte(","))) }()
 	for _, o := range c.objects {
 		switch {
 		case !q.After.IsZero() && !o.Added.After(q.After):
@@ -247,7 +250,7 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 			if p.Count == 0 {
 				p.First = o.Added
 			}
-			p.Raw, p.Facts, p.Count, p.Last = append(p.Raw, o.Raw), append(p.Facts, o.Fact), p.Count+1, o.Added
+			raws, p.Facts, p.Count, p.Last = append(raws, o.Raw), append(p.Facts, o.Fact), p.Count+1, o.Added
 		}
 	}
 	return p, nil

@@ -1,0 +1,60 @@
+package view
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// What was added at about the same time is indexed in one place: the index of a collection's objects is in
+// epochs, each of the objects that were added while it had so and so many. Their keys are random, and what a
+// large collection has in it is not to be written anew for what comes in later.
+//
+// An entry that changes is written into the epoch in which it changes, and hides those of earlier ones.
+
+// entryKey is the key of an object's entry in an epoch.
+func entryKey(c uint32, epoch uint16, id objectID) []byte {
+	k := binary.BigEndian.AppendUint16(collectionKey('i', c), epoch)
+	return appendType(append(k, id.uuid[:]...), id.typ, id.spec)
+}
+
+// epochOf is the epoch of what is added to a collection that had so many objects.
+func (v *View) epochOf(objects int64) uint16 {
+	return uint16(min(objects/v.opt.EpochObjects, math.MaxUint16-1))
+}
+
+// epoch is the last epoch that a collection may have entries in.
+func (v *View) epoch(c uint32) uint16 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.epochs[c]
+}
+
+// entry returns the entry of an object's latest version.
+func (v *View) entry(r pebble.Reader, c uint32, id objectID) (entry, bool, error) {
+	return v.inEpochs(c, id, func(key []byte) ([]byte, bool, error) { return get(r, key) })
+}
+
+// inEpochs is entry of what look finds under a key.
+func (v *View) inEpochs(c uint32, id objectID, look func(key []byte) ([]byte, bool, error)) (entry, bool, error) {
+	for epoch := int(v.epoch(c)); epoch >= 0; epoch-- {
+		value, found, err := look(entryKey(c, uint16(epoch), id))
+		if err != nil {
+			return entry{}, false, err
+		}
+		if found {
+			e, err := decodeEntry(value)
+			return e, err == nil, err
+		}
+	}
+	return entry{}, false, nil
+}
+
+// at returns the value of a key, where there is one; it is good until the iterator moves.
+func at(it *pebble.Iterator, key []byte) ([]byte, bool, error) {
+	if !it.SeekPrefixGE(key) {
+		return nil, false, it.Error()
+	}
+	return it.Value(), true, nil
+}

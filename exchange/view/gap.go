@@ -1,0 +1,126 @@
+package view
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// gap is where a collection has no latest versions: from one date_added on and before another, all have
+// been replaced. Pages of latest versions skip it: looking through what is gone takes longer the more
+// versions there were.
+type gap struct{ from, to int64 }
+
+// maxGaps is how many gaps of a collection are known. More of them means that what has not been replaced
+// is all over the place, and a page has enough of it.
+const maxGaps = 256
+
+// lacking returns a collection's gaps, in order. They hold for who looks at the view from then on, while cuts stays
+// the same.
+func (v *View) lacking(c uint32) (gaps []gap, cuts uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.gaps[c], v.cuts
+}
+
+// fill cuts off gaps where the batch, which is not written yet, has latest versions.
+func (w *writer) fill() {
+	w.v.mu.Lock()
+	defer w.v.mu.Unlock()
+	for k, set := range w.marks {
+		if k.kind != 'l' || set.empty() {
+			continue
+		}
+		if i, in := gapAt(w.v.gaps[w.c], k.first); in {
+			gaps := slices.Clone(w.v.gaps[w.c])
+			if gaps[i].to = k.first; gaps[i].from == k.first {
+				gaps = slices.Delete(gaps, i, i+1)
+			}
+			w.v.gaps[w.c] = gaps
+			w.v.cuts++
+		}
+	}
+}
+
+// gapAt returns the gap that has a date_added in it, or the place of the next one.
+func gapAt(gaps []gap, first int64) (i int, in bool) {
+	i, _ = slices.BinarySearchFunc(gaps, first, func(g gap, first int64) int {
+		if g.to <= first {
+			return -1
+		}
+		return 1
+	})
+	return i, i < len(gaps) && gaps[i].from <= first
+}
+
+// widen notes where the batch, which is written, has replaced the last latest versions of a block.
+func (w *writer) widen() (err error) {
+	var it *pebble.Iterator
+	for k, set := range w.marks {
+		if k.kind != 'l' || !set.empty() {
+			continue
+		}
+		if it == nil {
+			if it, err = sets(w.v.db, collectionKey('l', w.c)); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, it.Close()) }()
+		}
+		w.v.addGap(w.c, w.gapAround(it, k.first))
+	}
+	if it != nil {
+		return it.Error()
+	}
+	return nil
+}
+
+// gapAround returns the gap that a block is in which has no latest versions.
+func (w *writer) gapAround(it *pebble.Iterator, first int64) gap {
+	g := gap{0, math.MaxInt64}
+	gaps, _ := w.v.lacking(w.c)
+	i, _ := gapAt(gaps, first)
+	if i > 0 && gaps[i-1].to == first {
+		g.from = gaps[i-1].from
+	} else if it.SeekLT(setKey(collectionKey('l', w.c), first)) {
+		g.from = firstOf(it.Key()) + 1
+	}
+	if i < len(gaps) && gaps[i].from == first+1 {
+		g.to = gaps[i].to
+	} else if it.SeekGE(setKey(collectionKey('l', w.c), first)) {
+		g.to = firstOf(it.Key())
+	}
+	return g
+}
+
+// addGap adds a gap, in place of those that are in it.
+func (v *View) addGap(c uint32, g gap) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	gaps := slices.DeleteFunc(slices.Clone(v.gaps[c]), func(old gap) bool { return g.from <= old.from && old.to <= g.to })
+	if len(gaps) == maxGaps {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(gaps, g, func(a, b gap) int { return cmp.Compare(a.from, b.from) })
+	v.gaps[c] = slices.Insert(gaps, i, g)
+}
+
+// setKey is the key of a block's set under a prefix.
+func setKey(prefix []byte, first int64) []byte {
+	return binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(first))
+}
+
+// next goes to the next set.
+func (r *reader) next(it *pebble.Iterator, prefix []byte) bool {
+	i, _ := gapAt(r.gaps, firstOf(it.Key()))
+	if i == len(r.gaps) {
+		return it.Next()
+	}
+	if state := it.NextWithLimit(setKey(prefix, r.gaps[i].from)); state != pebble.IterAtLimit {
+		return state == pebble.IterValid
+	}
+	return it.SeekGE(setKey(prefix, r.gaps[i].to))
+}

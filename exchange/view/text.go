@@ -1,0 +1,85 @@
+package view
+
+import (
+	"io"
+	"sync"
+)
+
+// part is what a page has of one block.
+type part struct {
+	*stored
+	first int64 // its date_added
+	set   bits
+}
+
+// ends are the date_added of its first and its last object.
+func (p *part) ends() (first, last int64) {
+	from, to := p.set.ends(p.count)
+	return p.first + int64(from), p.first + int64(to-1)
+}
+
+// Len is how many bytes WriteTo writes.
+func (p *Page) Len() int { return p.size + max(p.Count-1, 0) }
+
+// texts are what pages are looked at and written through.
+var texts = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// maxText is how much is written at a time, in bytes, but for a chunk that is larger: a usual page,
+// since every write wakes up who reads it.
+const maxText = 1 << 20
+
+func borrow() *[]byte { return texts.Get().(*[]byte) }
+
+func giveBack(text *[]byte) {
+	if cap(*text) <= 2*maxText {
+		texts.Put(text)
+	}
+}
+
+// WriteTo writes the objects' JSON texts with commas between them.
+func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
+	text := borrow()
+	defer giveBack(text)
+	write := func(b []byte) error {
+		k, err := w.Write(b)
+		n += int64(k)
+		return err
+	}
+	b := (*text)[:0]
+	for i := range p.parts {
+		b, err = p.parts[i].appendTo(b, p.parts[i].set, func(b []byte, size int) ([]byte, error) {
+			if len(b) == 0 || len(b)+size <= maxText {
+				return b, nil
+			}
+			return b[:0], write(b)
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	*text = b
+	if len(b) == 0 {
+		return n, nil
+	}
+	return n, write(b[:len(b)-1]) // behind the last one is no comma
+}
+
+// Objects returns the objects' JSON texts.
+func (p *Page) Objects() (list [][]byte, err error) {
+	text := make([]byte, 0, p.size+p.Count)
+	for i := range p.parts {
+		if text, err = p.parts[i].appendTo(text, p.parts[i].set, nil); err != nil {
+			return nil, err
+		}
+	}
+	list = make([][]byte, 0, p.Count)
+	for _, x := range p.parts {
+		for i := range x.count {
+			if x.set.has(i) {
+				n := x.lengths[i]
+				list, text = append(list, text[:n:n]), text[n+1:]
+			}
+		}
+	}
+	return list, nil
+}
