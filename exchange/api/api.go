@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,7 @@ type Parts struct {
 type API struct {
 	Parts
 	access    atomic.Pointer[access]
+	mux       *http.ServeMux // of the routes that are no TAXII
 	taxii     *taxiiserver.Server
 	tails     tails
 	uses      uses
@@ -104,6 +106,7 @@ func New(p Parts) *API {
 	if p.TAXII != nil {
 		b = p.TAXII(b)
 	}
+	a.mux = a.newMux()
 	a.taxii = taxiiserver.New(b, taxiiserver.Options{Secret: p.Register.Secret(), Log: p.Log})
 	return a
 }

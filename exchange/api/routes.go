@@ -130,8 +130,8 @@ func (a *API) call(route *Route, w http.ResponseWriter, req *http.Request) (any,
 	return route.handle(a, &request{Request: req, w: w, x: x, caller: who})
 }
 
-// Handler returns everything that the exchange answers over HTTP.
-func (a *API) Handler() http.Handler {
+// newMux makes what answers the routes.
+func (a *API) newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, route := range Routes() {
 		mux.Handle(route.Pattern, a.handler(&route))
@@ -139,6 +139,11 @@ func (a *API) Handler() http.Handler {
 	unknown := Route{handle: func(*API, *request) (any, error) { return nil, taxiiserver.ErrNotFound }}
 	mux.Handle("/v1/", a.handler(&unknown))
 	mux.Handle("/misp/", a.handler(&unknown))
+	return mux
+}
+
+// Handler returns everything that the exchange answers over HTTP.
+func (a *API) Handler() http.Handler {
 	return a.Metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.hygiene(w, r)
 		r = single(r)
@@ -159,11 +164,11 @@ func (a *API) Handler() http.Handler {
 		case !a.opened() && r.URL.Path != "/healthz":
 			a.refuse(w, r, mine, taxiiserver.ErrUnavailable)
 		case mine:
-			mux.ServeHTTP(w, r)
+			a.mux.ServeHTTP(w, r)
 		default:
 			a.taxii.ServeHTTP(w, r)
 		}
-	}), mux)
+	}), a.mux)
 }
 
 // refuse answers a request that goes no further, in the form of who would have answered it.

@@ -18,7 +18,7 @@ const pacePart = 256 << 10
 // underWay is a request that is being answered. It is cut when its caller's credential or right
 // ends, and when its caller takes too long to send or to read.
 type underWay struct {
-	r      *http.Request
+	r      *http.Request // a copy of the one that is answered, which changes on its way
 	who    exchange.Caller
 	cancel context.CancelFunc
 	pace   time.Duration
@@ -56,7 +56,7 @@ func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Ca
 		l.list = make(map[*underWay]struct{})
 	}
 	l.list[u] = struct{}{}
-	return u, &pacedWriter{ResponseWriter: w, u: u}, u.r
+	return u, &pacedWriter{ResponseWriter: w, u: u}, u.r.WithContext(ctx)
 }
 
 func (l *requests) end(u *underWay) {
@@ -92,7 +92,11 @@ func (a *API) Recheck() {
 	}
 	a.open.mu.Unlock()
 	for _, u := range over {
-		a.tell(u.r, &u.who, exchange.AuditEntry{Action: exchange.AuditCut, Detail: u.r.Method + " " + u.r.Pattern})
+		detail := u.r.Method + " TAXII"
+		if own(u.r.URL.Path) {
+			_, detail = a.mux.Handler(u.r)
+		}
+		a.tell(u.r, &u.who, exchange.AuditEntry{Action: exchange.AuditCut, Detail: detail})
 		u.cancel()
 		now := time.Now()
 		_ = u.c.SetWriteDeadline(now) // it may have ended meanwhile

@@ -182,7 +182,9 @@ func New(b Backend, o Options) *Server {
 // last slash, and with doubled ones.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Content-Encoding") != "" {
-		r = r.WithContext(r.Context())
+		// A copy, headers too: they are changed where the body is decompressed, and whoever called may be
+		// reading them meanwhile.
+		r = r.Clone(r.Context())
 		r.ContentLength = -1 // how long it is as it will be read, nobody knows
 	}
 	s.handler.ServeHTTP(w, r)
