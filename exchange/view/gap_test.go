@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// What has been replaced is skipped, also behind an object that nothing replaces, and in whatever order it was.
+// What has been replaced is skipped, also behind an object that nothing replaces, and in whatever order it was; and
+// nothing else is, wherever a page starts.
 func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 	v, err := Open(Options{
 		Dir:        t.TempDir(),
@@ -25,44 +27,61 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 	}
 	defer func() { _ = v.Close() }()
 	sequence := uint64(0)
-	add := func(id, version int) {
+	latest := map[int]int64{} // when each was added
+	add := func(version int, ids ...int) {
 		sequence++
-		text := fmt.Sprintf(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:%02d.000Z"}]}`, id, version)
-		b := &exchange.Block{Collection: "a", Number: sequence, Count: 1, AddedFirst: time.UnixMicro(int64(10 * sequence)), Payload: []byte(text), Sequence: sequence}
+		first := int64(10 * sequence)
+		var objects []string
+		for i, id := range ids {
+			objects = append(objects, fmt.Sprintf(`{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:%02d.000Z"}`, id, version))
+			latest[id] = first + int64(i)
+		}
+		text := `{"objects":[` + strings.Join(objects, ",") + `]}`
+		b := &exchange.Block{Collection: "a", Number: sequence, Count: len(ids), AddedFirst: time.UnixMicro(first), Payload: []byte(text), Sequence: sequence}
 		if err := v.ApplyBlock(b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := func(gaps []gap, objects int) {
+	want := func(gaps []gap) {
 		t.Helper()
 		c, _ := v.number("a")
 		if got, _ := v.lacking(c); !slices.Equal(got, gaps) {
 			t.Errorf("gaps %v, want %v", got, gaps)
 		}
-		if p, err := v.Page(context.Background(), "a", Query{Limit: 100}); err != nil || p.Count != objects {
-			t.Errorf("%d objects, want %d: %v", p.Count, objects, err)
+		for after := range int64(10*sequence + 10) {
+			objects := 0
+			for _, added := range latest {
+				if added > after {
+					objects++
+				}
+			}
+			if p, err := v.Page(context.Background(), "a", Query{After: time.UnixMicro(after), Limit: 100}); err != nil || p.Count != objects {
+				t.Errorf("behind %d: %d objects, want %d: %v", after, p.Count, objects, err)
+			}
 		}
 	}
 	for id := range 6 {
-		add(id, 1) // at 10 to 60
+		add(1, id, 100+id, 200+id) // at 10 to 60, and two behind each
 	}
-	want(nil, 6)
-	add(2, 2)
-	want([]gap{{21, 40}}, 6)
-	add(4, 2)
-	want([]gap{{21, 40}, {41, 60}}, 6)
-	add(3, 2) // which is between them
-	want([]gap{{21, 60}}, 6)
-	add(1, 2)
-	want([]gap{{11, 60}}, 6)
-	add(5, 2) // 70 is the first that was added again
-	want([]gap{{11, 70}}, 6)
-	add(0, 2)
-	want([]gap{{0, 70}}, 6)
+	want(nil)
+	add(2, 2, 102, 202)
+	want([]gap{{21, 40}})
+	add(2, 4, 104)
+	want([]gap{{21, 40}}) // 62 is still there
+	add(2, 204)
+	want([]gap{{21, 40}, {41, 60}})
+	add(2, 3, 103, 203) // which is between them
+	want([]gap{{21, 60}})
+	add(2, 1, 101, 201)
+	want([]gap{{11, 60}})
+	add(2, 5, 105, 205) // 70 is the first that was added again
+	want([]gap{{11, 70}})
+	add(2, 0, 100, 200)
+	want([]gap{{0, 70}})
 	for id := range 6 {
-		add(id, 3)
+		add(3, id, 100+id, 200+id)
 	}
-	want([]gap{{0, 130}}, 6)
+	want([]gap{{0, 140}})
 }
 
 // A gap is found by any date_added in it, and by none beside it.

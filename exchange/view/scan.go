@@ -61,11 +61,16 @@ func sets(db pebble.Reader, prefix []byte) (*pebble.Iterator, error) {
 // seek goes to the first set that may have something behind where the page
 // starts.
 func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
-	if i, in := gapAt(r.gaps, max(r.after, 0)); in {
-		return it.SeekGE(setKey(prefix, r.gaps[i].to))
+	before := r.after + 1
+	i, in := gapAt(r.gaps, max(r.after, 0))
+	if in { // the block before it can reach into it
+		before = r.gaps[i].from
 	}
-	ok := r.after > 0 && it.SeekLT(setKey(prefix, r.after+1))
-	if !ok {
+	ok := before > 0 && it.SeekLT(setKey(prefix, before))
+	switch {
+	case !ok && in:
+		return it.SeekGE(setKey(prefix, r.gaps[i].to))
+	case !ok:
 		return it.First()
 	}
 	for ok && firstOf(it.Key())+int64(len(it.Value())*8) <= r.after {
