@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -203,13 +204,28 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if got.Count > 0 && s.r.Method != http.MethodHead {
 		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
 	}
-	p := &taxiiserver.Page{Objects: got, Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
-	p.Facts = make([]taxiiserver.Fact, 0, len(got.Facts))
-	for _, f := range got.Facts {
-		f.Version = cmp.Or(f.Version, taxii.NoVersion)
-		p.Facts = append(p.Facts, taxiiserver.Fact(f))
+	p := &taxiiserver.Page{Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
+	if q.Facts {
+		p.Facts = facts(got)
+	} else {
+		p.Objects = got
 	}
 	return p, nil
+}
+
+// facts are those of a page as TAXII has them.
+func facts(p *view.Page) iter.Seq2[taxiiserver.Fact, error] {
+	none := []byte(taxii.NoVersion)
+	return func(yield func(taxiiserver.Fact, error) bool) {
+		for f, err := range p.Facts() {
+			if len(f.Version) == 0 {
+				f.Version = none
+			}
+			if !yield(taxiiserver.Fact(f), err) {
+				return
+			}
+		}
+	}
 }
 
 // now finds a collection under the register that is in force now, for the same

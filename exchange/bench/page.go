@@ -82,8 +82,11 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 		if err != nil {
 			return nil, err
 		}
-		for _, x := range page.Facts {
-			p.ids = append(p.ids, x.ID)
+		for x, err := range page.Facts() {
+			if err != nil {
+				return nil, err
+			}
+			p.ids = append(p.ids, string(x.ID))
 		}
 	}
 	return p, nil

@@ -121,8 +121,11 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, o := range p.Facts {
-			seen[o.Version], after = true, o.Added
+		for o, err := range p.Facts() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[string(o.Version)], after = true, o.Added
 		}
 		if len(seen) > 0 {
 			if q, err := e.View.Page(t.Context(), "board", view.Query{Limit: 1, IDs: []string{id}}); err != nil || q.Count != 1 {

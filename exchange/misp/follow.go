@@ -61,7 +61,7 @@ func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
 		x.state.Since = time.Now().Unix()
 	}
 	at := micros(x.state.Objects)
-	p, err := x.View.Page(ctx, x.collection.ID, view.Query{Since: at, After: at, Limit: perPage, Types: objectTypes, Facts: true})
+	p, err := x.View.Page(ctx, x.collection.ID, view.Query{Since: at, After: at, Limit: perPage, Types: objectTypes})
 	if err != nil {
 		return false, err
 	}
@@ -103,7 +103,7 @@ func (x *run) take(ctx context.Context, p *view.Page) error {
 	if err != nil {
 		return err
 	}
-	list := make([]*object, 0, p.Count)
+	list, added := make([]*object, 0, p.Count), p.Added()
 	for i, raw := range raws {
 		o, err := parse(raw)
 		if err != nil {
@@ -111,7 +111,7 @@ func (x *run) take(ctx context.Context, p *view.Page) error {
 			b, _ := stix.ScanBrief(raw)
 			o = &object{ID: string(b.ID), Type: string(b.Type)}
 		}
-		o.added = p.Facts[i].Added
+		o.added = added[i]
 		list = append(list, o)
 	}
 	if err := x.resolve(ctx, list); err != nil {
@@ -143,7 +143,7 @@ func (x *run) resolve(ctx context.Context, list []*object) error {
 	for len(missing) > 0 {
 		part := missing[:min(500, len(missing))]
 		missing = missing[len(part):]
-		p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: part, Limit: len(part), Facts: true})
+		p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (x *run) gone(ctx context.Context, w *view.Withdrawal) error {
 
 // again makes the attributes of an object anew, and tells whether it is there.
 func (x *run) again(ctx context.Context, id string) (there bool, err error) {
-	p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: []string{id}, Limit: 1, Facts: true})
+	p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: []string{id}, Limit: 1})
 	if err != nil || p.Count == 0 {
 		return false, err
 	}

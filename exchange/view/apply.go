@@ -34,6 +34,7 @@ type writer struct {
 	first    int64 // date_added of the block that is being added, 0 for none
 	facts    block // of it
 	types    []typed
+	names    naming
 	h        *head
 	name     string // of the collection
 }
@@ -231,7 +232,7 @@ func (w *writer) block(b *exchange.Block) error {
 	n := 0
 	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
-			p.add(&w.facts, raw)
+			p.add(typeName(brief.Type), raw)
 			err = w.object(brief, place{w.first, n}, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
 				err = w.posted(brief, raw, b.By, b.Labels[n])
@@ -239,7 +240,7 @@ func (w *writer) block(b *exchange.Block) error {
 		}
 		n++
 	})
-	p.end(&w.facts)
+	p.pack(&w.facts)
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
@@ -251,12 +252,14 @@ func (w *writer) block(b *exchange.Block) error {
 // open starts the block whose objects are added next.
 func (w *writer) open(first int64, facts block) {
 	w.first, w.facts, w.types = first, facts, nil
+	w.names.reset()
 	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(facts.count), allBits(facts.count)
 }
 
 // store writes what is known of the block whose objects have been added.
 func (w *writer) store() {
 	w.set(blockKey('b', w.c, w.first), w.facts.bytes())
+	w.set(blockKey('f', w.c, w.first), w.names.b)
 	for _, t := range w.types {
 		w.set(binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
 	}
@@ -287,6 +290,7 @@ func (w *writer) object(b stix.Brief, at place, isNew bool) error {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
 	w.ofType(id.typ, at.i)
+	w.names.add(id, b.ID, b.Version)
 	if err := w.add(id, ver, at, isNew); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}

@@ -1,5 +1,7 @@
 package view
 
+import mathbits "math/bits"
+
 // bits is a set of positions in a block.
 type bits []byte
 
@@ -8,6 +10,13 @@ func allBits(n int) bits {
 	for i := range n {
 		b.set(i)
 	}
+	return b
+}
+
+// oneBit is the set of one position.
+func oneBit(i int) bits {
+	b := make(bits, i/8+1)
+	b.set(i)
 	return b
 }
 
@@ -48,15 +57,16 @@ func (b bits) keep(n int) {
 
 // ends returns the first position in the set and the one after the last, of n.
 func (b bits) ends(n int) (from, to int) {
-	for i := range n {
-		if b.has(i) {
-			if to == 0 {
-				from = i
-			}
-			to = i + 1
+	for i, x := range b {
+		if x == 0 {
+			continue
 		}
+		if to == 0 {
+			from = 8*i + mathbits.TrailingZeros8(x)
+		}
+		to = 8*i + mathbits.Len8(x)
 	}
-	return from, to
+	return min(from, n), min(to, n)
 }
 
 // any reports whether a position from from on and before to is in the set.

@@ -12,31 +12,28 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// stored returns the objects of a block at from up to to at least, from the cache
+// stored returns the objects of a set of a block at least, from the cache
 // where they are there. Blocks that are wanted whole go into it; a part of one
 // takes less time than looking after it.
-func (v *View) stored(ctx context.Context, c uint32, first int64, b *block, from, to int) (*stored, error) {
+func (v *View) stored(ctx context.Context, c uint32, first int64, b *block, set bits) (*stored, error) {
 	key := cacheKey{c, first}
-	s := v.cache.get(key)
-	if s != nil && to <= s.count {
+	if s := v.cache.get(key); s != nil {
 		return s, nil
 	}
+	var s *stored
 	var err error
 	if b.intake != 0 {
 		s, err = v.unpackage(ctx, b)
 	} else {
 		err = v.payload(c, first, func(payload []byte) (err error) {
-			s, err = b.part(payload, from, to)
+			s, err = b.part(payload, set)
 			return err
 		})
-	}
-	if err == nil && to > s.count {
-		err = ErrDamaged
 	}
 	if err != nil {
 		return nil, fmt.Errorf("block at %d: %w", first, err)
 	}
-	if s.whole() {
+	if s.whole {
 		v.cache.put(key, s)
 	}
 	return s, nil
@@ -57,11 +54,12 @@ func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 	}
 	facts := *b
 	var p packing
+	p.reset()
 	for i := range own.objects {
-		p.add(&facts, own.objects[i].Raw)
+		p.add("", own.objects[i].Raw)
 	}
-	p.end(&facts)
-	return &stored{block: &facts, pieces: facts.chunks, payload: p.out}, nil
+	p.pack(&facts)
+	return facts.part(p.out, allBits(facts.count))
 }
 
 // readBlock returns a block's record.

@@ -188,7 +188,7 @@ func (w *writer) withdrawTraffic(at place) error {
 	if err != nil {
 		return err
 	}
-	s, err := w.v.stored(context.Background(), w.c, at.first, b, at.i, at.i+1)
+	s, err := w.v.stored(context.Background(), w.c, at.first, b, oneBit(at.i))
 	if err != nil {
 		return err
 	}

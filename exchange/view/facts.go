@@ -18,17 +18,20 @@ type block struct {
 	// earlier says of the objects that the collection had in the same version
 	// before where that was last; sorted by position.
 	earlier []again
-	// lengths are those of the objects, chunks the pieces that the payload is made
-	// of; none where intake is not 0.
-	lengths []int
-	chunks  []chunk
+	// pieces are where the objects are in the payload, chunks what it is made of; none
+	// where intake is not 0.
+	pieces []piece
+	chunks []chunk
 }
 
-// chunk is a run of objects that are compressed together.
+// chunk is what some objects are compressed to together.
 type chunk struct {
-	objects int // how many
-	size    int // compressed, in bytes
+	size int // compressed, in bytes
+	raw  int // and not
 }
+
+// piece is where an object is: in a chunk, from a byte of it on. A comma follows it.
+type piece struct{ chunk, from, size int32 }
 
 // again is an object that was added again: at position i of its block, and at
 // the place before.
@@ -60,14 +63,12 @@ func (b *block) bytes() []byte {
 		to = binary.AppendUvarint(to, uint64(a.before.i))
 	}
 	to = binary.AppendUvarint(to, uint64(len(b.chunks)))
-	i := 0
 	for _, c := range b.chunks {
-		to = binary.AppendUvarint(to, uint64(c.objects))
 		to = binary.AppendUvarint(to, uint64(c.size))
-		for range c.objects {
-			to = binary.AppendUvarint(to, uint64(b.lengths[i]))
-			i++
-		}
+	}
+	for _, p := range b.pieces { // each stands behind the one before it in its chunk
+		to = binary.AppendUvarint(to, uint64(p.chunk))
+		to = binary.AppendUvarint(to, uint64(p.size))
 	}
 	return to
 }
@@ -76,7 +77,9 @@ func decodeBlock(b []byte) (*block, error) {
 	r := reads{b: b}
 	out := &block{intake: r.number(), number: r.number(), count: r.int()}
 	out.starts = slices.Clone(bits(r.take(r.int())))
-	if n := r.int(); n > 0 {
+	if n := r.int(); n > len(r.b) {
+		return nil, ErrDamaged
+	} else if n > 0 {
 		out.earlier = make([]again, n)
 	}
 	for i := range out.earlier {
@@ -87,15 +90,24 @@ func decodeBlock(b []byte) (*block, error) {
 		}
 		a.before.i = r.int()
 	}
-	for range r.int() {
-		c := chunk{objects: r.int(), size: r.int()}
-		for range c.objects {
-			if r.bad {
-				return nil, ErrDamaged
-			}
-			out.lengths = append(out.lengths, r.int())
+	if n := r.int(); n > 0 && n <= len(r.b) && out.count <= len(r.b) {
+		out.chunks, out.pieces = make([]chunk, n), make([]piece, out.count)
+	} else if n > 0 {
+		return nil, ErrDamaged
+	}
+	for i := range out.chunks {
+		out.chunks[i].size = r.int()
+	}
+	for i := range out.pieces {
+		at, size := r.int(), r.int()
+		if r.bad || at >= len(out.chunks) {
+			return nil, ErrDamaged
 		}
-		out.chunks = append(out.chunks, c)
+		c := &out.chunks[at]
+		out.pieces[i] = piece{int32(at), int32(c.raw), int32(size)}
+		if c.raw += size + 1; c.raw > maxInt {
+			return nil, ErrDamaged
+		}
 	}
 	if r.bad || len(r.b) > 0 {
 		return nil, ErrDamaged
@@ -119,10 +131,18 @@ func (r *reads) number() uint64 {
 	return x
 }
 
-// int takes a size or a position: never more than what one block can have.
+// maxInt is more than a size or a position in one block can be.
+const maxInt = 1 << 30
+
+// int takes a size or a position.
 func (r *reads) int() int {
+	if len(r.b) > 0 && r.b[0] < 0x80 { // most are small
+		n := int(r.b[0])
+		r.b = r.b[1:]
+		return n
+	}
 	n := r.number()
-	if n > 1<<30 {
+	if n > maxInt {
 		r.bad, r.b = true, nil
 		return 0
 	}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -110,9 +109,17 @@ type objectID struct {
 	spec string
 }
 
-func (o objectID) String() string {
-	u := o.uuid
-	return fmt.Sprintf("%s--%x-%x-%x-%x-%x", o.typ, u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+func (o objectID) String() string { return string(o.append(make([]byte, 0, len(o.typ)+38))) }
+
+func (o objectID) append(b []byte) []byte {
+	b = append(append(b, o.typ...), "--00000000-0000-0000-0000-000000000000"...)
+	u := b[len(b)-36:]
+	hex.Encode(u, o.uuid[:4])
+	hex.Encode(u[9:], o.uuid[4:6])
+	hex.Encode(u[14:], o.uuid[6:8])
+	hex.Encode(u[19:], o.uuid[8:10])
+	hex.Encode(u[24:], o.uuid[10:])
+	return b
 }
 
 // parseID reads <type>--<UUID>, without looking closely.
@@ -215,8 +222,11 @@ func (v version) time() time.Time {
 }
 
 // scannedVersion reads the version of a scanned object.
-func scannedVersion(b stix.Brief) (version, error) {
-	h := stix.Head{Modified: string(b.Version)}
+func scannedVersion(b stix.Brief) (version, error) { return versionNamed(b.Version) }
+
+// versionNamed reads a version's text.
+func versionNamed(text []byte) (version, error) {
+	h := stix.Head{Modified: string(text)}
 	t, err := h.Version()
 	return versionOf(t), err
 }

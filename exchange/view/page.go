@@ -45,7 +45,7 @@ type Query struct {
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
-	// Facts asks for what tells the objects apart, which has to be read from them.
+	// Facts asks for what tells the objects apart, and not for the objects.
 	Facts bool
 	// Bytes bounds the objects of a page that has more than one; 0 means 16 MiB.
 	Bytes int
@@ -55,11 +55,9 @@ type Query struct {
 const maxBytes = 16 << 20
 
 // Page is some objects in the order of date_added. It holds them as they are stored,
-// and decompresses them where they are written or taken.
+// and decompresses them where they are written or taken; where the query asks for facts, it has those instead.
 type Page struct {
 	Count int
-	// Facts are those of each object where the query asks for them.
-	Facts []Fact
 	// First and Last are the date_added of the first and the last object, zero
 	// where there is none.
 	First, Last time.Time
@@ -73,15 +71,6 @@ type Page struct {
 
 	parts []part
 	size  int // of the objects, in bytes
-}
-
-// Fact tells an object and its version from others. Version is as the object has
-// it, "" where it has none.
-type Fact struct {
-	ID          string
-	SpecVersion string
-	Version     string
-	Added       time.Time
 }
 
 // Page returns the first objects that the query selects. It does not cut apart
@@ -104,8 +93,6 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 	if _, now := v.lacking(c); r.latest && now == cuts {
 		r.gaps = gaps
 	}
-	r.text = borrow()
-	defer giveBack(r.text)
 	if len(q.IDs) > 0 {
 		err = r.byID()
 	} else {
@@ -122,7 +109,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Facts: r.facts, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size}
+	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size}
 	if n := len(r.parts); n > 0 {
 		first, _ := r.parts[0].ends()
 		_, last := r.parts[n-1].ends()
@@ -158,13 +145,11 @@ type reader struct {
 	plain   bool
 	gaps    []gap
 	parts   []part
-	facts   []Fact
 	low     int64 // of the page
 	high    int64
 	count   int // objects in the parts
 	size    int // their bytes
 	scanned int
-	text    *[]byte   // of the objects that are looked at
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
 
@@ -240,23 +225,30 @@ func (r *reader) byID() (err error) {
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.added(), b.added()) })
-	for _, p := range places {
+	for len(places) > 0 {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		b := blocks[p.first]
+		first, set := places[0].first, bits(nil)
+		for len(places) > 0 && places[0].first == first {
+			set = set.grown(places[0].i)
+			set.set(places[0].i)
+			places = places[1:]
+		}
+		b := blocks[first]
 		if b == nil {
-			if b, err = r.known(p.first); err != nil {
+			if b, err = r.known(first); err != nil {
 				return err
 			}
 		}
-		s, err := r.v.stored(r.ctx, r.c, p.first, b, p.i, p.i+1)
-		if err != nil {
-			return err
+		p := part{block: b, first: first, set: set}
+		if b.pieces == nil { // it is a reference to intake
+			if p.objects, err = r.v.stored(r.ctx, r.c, first, b, set); err != nil {
+				return err
+			}
+			p.block = p.objects.block
 		}
-		one := make(bits, p.i/8+1)
-		one.set(p.i)
-		if err := r.each(s, p.first, one, true); err != nil {
+		if err := r.each(p, true); err != nil {
 			return err
 		}
 	}

@@ -11,152 +11,213 @@ import (
 )
 
 // A block's objects are kept in chunks, each compressed by itself, in a form that
-// is made and read several times as fast as the journal's: a page needs whole
-// blocks, but a single object only its chunk.
+// is made and read several times as fast as the journal's. Objects of one type are in
+// chunks of their own where there are enough of them: a page needs whole blocks, but
+// who asks for a type only what is of it, and for a single object only its chunk.
 
-// chunkSize is how much is compressed together, in bytes: it trades size for the
+// chunkSize is about how much is compressed together, in bytes: it trades size for the
 // time that a single object takes.
-const chunkSize = 16 << 10
+const chunkSize = 32 << 10
+
+// laneSize is how much there has to be of a type in a block for chunks of its own, in
+// bytes. What is of other types is together.
+const laneSize = 4 << 10
 
 // packing makes a payload.
 type packing struct {
-	raw []byte // objects of the chunk that is being made
-	n   int    // how many
-	out []byte
+	objects [][]byte
+	types   []string // of the objects
+	sizes   map[string]int
+	lanes   []lane
+	out     []byte
 }
 
-// add puts an object at the end, and ends a chunk that is full.
-func (p *packing) add(b *block, raw []byte) {
-	p.raw = append(append(p.raw, raw...), ',') // as they stand in an answer
-	p.n++
-	b.lengths = append(b.lengths, len(raw))
-	if len(p.raw) >= chunkSize {
-		p.end(b)
+// lane is what goes into chunks of its own.
+type lane struct {
+	typ     string // "" for what is not enough
+	most    int    // how much goes into a chunk, so that all are of about the same size
+	raw     []byte // the chunk that is being made
+	objects []int  // what is in it
+}
+
+// add puts an object at the end. Its text has to stay as it is until the payload is made.
+func (p *packing) add(typ string, raw []byte) {
+	p.objects, p.types = append(p.objects, raw), append(p.types, typ)
+	p.sizes[typ] += len(raw) + 1
+}
+
+// pack makes the payload of what was added, and notes in a block where each object is.
+func (p *packing) pack(b *block) {
+	rest := 0
+	for _, size := range p.sizes {
+		if size < laneSize {
+			rest += size
+		}
+	}
+	b.pieces = make([]piece, len(p.objects))
+	for i, raw := range p.objects {
+		l := p.lane(p.types[i], rest)
+		b.pieces[i] = piece{from: int32(len(l.raw)), size: int32(len(raw))}
+		l.raw = append(append(l.raw, raw...), ',') // as they stand in an answer
+		if l.objects = append(l.objects, i); len(l.raw) >= l.most {
+			p.end(b, l)
+		}
+	}
+	for i := range p.lanes {
+		if l := &p.lanes[i]; len(l.objects) > 0 {
+			p.end(b, l)
+		}
 	}
 }
 
-// end ends the chunk.
-func (p *packing) end(b *block) {
-	if p.n == 0 {
-		return
+// lane returns the one that an object goes into. rest is how much there is of types without one.
+func (p *packing) lane(typ string, rest int) *lane {
+	size := p.sizes[typ]
+	if size < laneSize {
+		typ, size = "", rest
+	}
+	at := slices.IndexFunc(p.lanes, func(l lane) bool { return l.typ == typ && l.most > 0 })
+	if at < 0 {
+		if at = slices.IndexFunc(p.lanes, func(l lane) bool { return l.most == 0 }); at < 0 {
+			at = len(p.lanes)
+			p.lanes = append(p.lanes, lane{})
+		}
+		p.lanes[at].typ, p.lanes[at].most = typ, size/(size/chunkSize+1)+1
+	}
+	return &p.lanes[at]
+}
+
+// end ends a chunk.
+func (p *packing) end(b *block, l *lane) {
+	for _, i := range l.objects {
+		b.pieces[i].chunk = int32(len(b.chunks))
 	}
 	start := len(p.out)
-	if need := start + s2.MaxEncodedLen(len(p.raw)); need > cap(p.out) {
+	if need := start + s2.MaxEncodedLen(len(l.raw)); need > cap(p.out) {
 		p.out = append(make([]byte, 0, 2*need), p.out...)
 	}
-	p.out = p.out[:start+len(s2.Encode(p.out[start:cap(p.out)], p.raw))]
-	b.chunks = append(b.chunks, chunk{p.n, len(p.out) - start})
-	p.raw, p.n = p.raw[:0], 0
+	p.out = p.out[:start+len(s2.Encode(p.out[start:cap(p.out)], l.raw))]
+	b.chunks = append(b.chunks, chunk{size: len(p.out) - start, raw: len(l.raw)})
+	l.raw, l.objects = l.raw[:0], l.objects[:0]
 }
 
 // reset makes room for the next payload.
-func (p *packing) reset() { p.raw, p.n, p.out = p.raw[:0], 0, p.out[:0] }
+func (p *packing) reset() {
+	clear(p.objects)
+	if clear(p.sizes); p.sizes == nil {
+		p.sizes = make(map[string]int)
+	}
+	for i := range p.lanes {
+		p.lanes[i].most = 0
+	}
+	p.objects, p.types, p.out = p.objects[:0], p.types[:0], p.out[:0]
+}
 
 // stored are objects of a block as they are kept: some of its chunks.
 type stored struct {
 	*block
-	base    int     // the position of their first object
-	pieces  []chunk // of the block's
+	at      []int // where each chunk starts in the payload, -1 for one that is not there
 	payload []byte
+	whole   bool // all are there
 }
 
-// part returns the chunks of a payload that have the objects at from up to to.
-func (b *block) part(payload []byte, from, to int) (*stored, error) {
-	if len(b.lengths) != b.count || from >= to || to > b.count {
+// part returns the chunks of a payload that have the objects of a set.
+func (b *block) part(payload []byte, set bits) (*stored, error) {
+	if len(b.pieces) != b.count {
 		return nil, ErrDamaged
 	}
-	s := &stored{block: b, pieces: b.chunks}
-	skip := 0 // bytes before the first chunk that is needed
-	for len(s.pieces) > 0 && s.base+s.pieces[0].objects <= from {
-		s.base, skip, s.pieces = s.base+s.pieces[0].objects, skip+s.pieces[0].size, s.pieces[1:]
+	s := &stored{block: b, whole: true}
+	var size int
+	s.at, size = b.chunked(set, func(c chunk) int { return c.size })
+	if size == len(payload) {
+		s.payload = bytes.Clone(payload) // which is faster than to make room and fill it
+		return s, nil
 	}
-	end, size := s.base, 0
-	for n, c := range s.pieces {
-		if end >= to {
-			s.pieces = s.pieces[:n]
-			break
+	s.payload = make([]byte, 0, size)
+	for i, c := range b.chunks {
+		if c.size > len(payload) {
+			return nil, ErrDamaged
 		}
-		end, size = end+c.objects, size+c.size
+		if s.at[i] >= 0 {
+			s.payload = append(s.payload, payload[:c.size]...)
+		} else {
+			s.whole = false
+		}
+		payload = payload[c.size:]
 	}
-	if end < to || skip+size > len(payload) {
-		return nil, ErrDamaged
-	}
-	s.payload = bytes.Clone(payload[skip : skip+size])
 	return s, nil
 }
 
-func (s *stored) whole() bool { return len(s.pieces) == len(s.chunks) }
-
-// size is what the block takes in memory, in bytes, about.
-func (s *stored) size() int64 { return int64(len(s.payload) + 8*s.count + 32*len(s.earlier)) }
-
-// appendTo appends the objects of a set to dst, each with a comma behind it. Where
-// room is not nil, it is called before a chunk of some size, in bytes, is
-// decompressed, and returns what to go on with.
-func (s *stored) appendTo(dst []byte, set bits, room func(dst []byte, size int) ([]byte, error)) (_ []byte, err error) {
-	i, payload := s.base, s.payload
-	for _, c := range s.pieces {
-		packed := payload[:c.size]
-		from, to := i, i+c.objects
-		i, payload = to, payload[c.size:]
-		if !set.any(from, to) {
+// chunked tells of the chunks that have objects of a set where each starts when they stand one behind the
+// other, -1 for others, and what they take together.
+func (b *block) chunked(set bits, size func(chunk) int) (at []int, all int) {
+	at = make([]int, len(b.chunks))
+	for i := range b.pieces {
+		if set.has(i) {
+			at[b.pieces[i].chunk] = 1
+		}
+	}
+	for i, c := range b.chunks {
+		if at[i] == 0 {
+			at[i] = -1
 			continue
 		}
-		size := 0
-		for _, n := range s.lengths[from:to] {
-			size += n + 1
+		at[i], all = all, all+size(c)
+	}
+	return at, all
+}
+
+// size is what the block takes in memory, in bytes, about.
+func (s *stored) size() int64 {
+	return int64(len(s.payload) + 12*len(s.pieces) + 32*len(s.chunks) + 32*len(s.earlier))
+}
+
+// appendTo appends the objects of a set to dst, in their order, each with a comma behind it.
+func (s *stored) appendTo(dst []byte, set bits) ([]byte, error) {
+	lent := borrow()
+	defer giveBack(lent)
+	at, all := s.chunked(set, func(c chunk) int { return c.raw })
+	text := slices.Grow((*lent)[:0], all)[:all]
+	*lent = text
+	for i, c := range s.chunks {
+		if at[i] < 0 {
+			continue
 		}
-		if room != nil {
-			if dst, err = room(dst, size); err != nil {
-				return dst, err
-			}
+		if s.at[i] < 0 {
+			return dst, ErrDamaged
 		}
-		if dst, err = s.unpack(dst, packed, size); err != nil {
+		if err := unpack(text[at[i]:at[i]+c.raw], s.payload[s.at[i]:s.at[i]+c.size]); err != nil {
 			return dst, err
 		}
-		dst = s.drop(dst, len(dst)-size, from, to, set)
+	}
+	for i := range s.pieces {
+		if set.has(i) {
+			p := &s.pieces[i]
+			start := at[p.chunk] + int(p.from)
+			dst = append(dst, text[start:start+int(p.size)+1]...)
+		}
 	}
 	return dst, nil
 }
 
+// unpack decompresses a chunk, which has to fill the text.
+func unpack(text, packed []byte) error {
+	if n, err := s2.DecodedLen(packed); err != nil || n != len(text) {
+		return errors.Join(err, ErrDamaged)
+	}
+	if _, err := s2.Decode(text, packed); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
 // object appends one object to dst.
 func (s *stored) object(dst []byte, i int) ([]byte, error) {
-	one := make(bits, i/8+1)
-	one.set(i)
-	dst, err := s.appendTo(dst, one, nil)
+	dst, err := s.appendTo(dst, oneBit(i))
 	if err != nil {
 		return dst, err
 	}
 	return dst[:len(dst)-1], nil // without its comma
-}
-
-// unpack appends what a chunk holds, which has a size.
-func (s *stored) unpack(dst, packed []byte, size int) ([]byte, error) {
-	if n, err := s2.DecodedLen(packed); err != nil || n != size {
-		return dst, errors.Join(err, ErrDamaged)
-	}
-	dst = slices.Grow(dst, size)
-	end := len(dst) + size
-	if _, err := s2.Decode(dst[len(dst):end:end], packed); err != nil {
-		return dst, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return dst[:end], nil
-}
-
-// drop takes the objects that are not in a set out of those at from up to to, which
-// start at a place of dst and end with it.
-func (s *stored) drop(dst []byte, at, from, to int, set bits) []byte {
-	keep := at
-	for i := from; i < to; {
-		start, in := at, set.has(i)
-		for i < to && set.has(i) == in {
-			at, i = at+s.lengths[i]+1, i+1
-		}
-		if in {
-			keep += copy(dst[keep:], dst[start:at])
-		}
-	}
-	return dst[:keep]
 }
 
 // payload calls f with a block's payload, which is good until f returns.

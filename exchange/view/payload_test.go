@@ -10,14 +10,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// packed makes a payload of objects.
-func packed(objects [][]byte) (*block, []byte) {
+// packed makes a payload of objects of some types.
+func packed(objects [][]byte, types ...string) (*block, []byte) {
 	var p packing
+	p.reset()
 	b := &block{number: 1, count: len(objects), starts: allBits(len(objects))}
-	for _, o := range objects {
-		p.add(b, o)
+	for i, o := range objects {
+		p.add(types[i%len(types)], o)
 	}
-	p.end(b)
+	p.pack(b)
 	return b, p.out
 }
 
@@ -29,39 +30,43 @@ func TestAnyPartOfAPayloadIsAsItWasPacked(t *testing.T) {
 			size := rapid.SampledFrom([]int{0, 10, 700, 5000, chunkSize - 1, chunkSize, 3 * chunkSize}).Draw(t, "size")
 			objects = append(objects, bytes.Repeat([]byte{byte('a' + i%26)}, size))
 		}
-		facts, payload := packed(objects)
+		facts, payload := packed(objects, rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "d", ""}), 1, 9).Draw(t, "types")...)
 		b, err := decodeBlock(facts.bytes())
 		if err != nil {
 			t.Fatal(err)
 		}
-		from := rapid.IntRange(0, len(objects)-1).Draw(t, "from")
-		to := rapid.IntRange(from+1, len(objects)).Draw(t, "to")
-		s, err := b.part(payload, from, to)
-		if err != nil {
-			t.Fatalf("%d to %d: %v", from, to, err)
+		asked := make(bits, (len(objects)+7)/8)
+		for i := range objects {
+			if rapid.Bool().Draw(t, "asked") {
+				asked.set(i)
+			}
 		}
-		p := &Page{parts: []part{{stored: s, set: make(bits, (len(objects)+7)/8)}}}
+		s, err := b.part(payload, asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &Page{parts: []part{{block: b, objects: s, set: make(bits, len(asked))}}}
 		var want [][]byte
-		for i := from; i < to; i++ {
-			if rapid.Bool().Draw(t, "in") {
+		for i := range objects {
+			if asked.has(i) && rapid.Bool().Draw(t, "in") {
 				p.parts[0].set.set(i)
 				p.Count, p.size, want = p.Count+1, p.size+len(objects[i]), append(want, objects[i])
 			}
 		}
 		got, err := p.Objects()
 		if err != nil || !slices.EqualFunc(want, got, bytes.Equal) {
-			t.Fatalf("%d to %d: %d objects, want %d: %v", from, to, len(got), len(want), err)
+			t.Fatalf("%d objects, want %d: %v", len(got), len(want), err)
 		}
 		var text bytes.Buffer
 		if _, err := p.WriteTo(&text); err != nil || !bytes.Equal(bytes.Join(want, []byte(",")), text.Bytes()) || text.Len() != p.Len() {
-			t.Fatalf("%d to %d: %d bytes of %d: %v", from, to, text.Len(), p.Len(), err)
+			t.Fatalf("%d bytes of %d: %v", text.Len(), p.Len(), err)
 		}
 	})
 }
 
 // FuzzBlock reads what may be in a damaged view: facts and payload.
 func FuzzBlock(f *testing.F) {
-	facts, payload := packed([][]byte{[]byte(`{"id":1}`), bytes.Repeat([]byte("x"), 2*chunkSize), []byte(`{}`)})
+	facts, payload := packed([][]byte{[]byte(`{"id":1}`), bytes.Repeat([]byte("x"), 2*chunkSize), []byte(`{}`)}, "a", "b")
 	facts.earlier = []again{{2, place{100, 3}}}
 	f.Add(facts.bytes(), payload, 0, 3)
 	f.Add(facts.bytes(), payload[:10], 1, 2)
@@ -76,9 +81,57 @@ func FuzzBlock(f *testing.F) {
 		for i := range min(b.count, 1000) {
 			b.before(i)
 		}
-		from, to = max(from, 0), min(to, b.count)
-		if s, err := b.part(payload, from, to); err == nil {
-			_, _ = s.appendTo(nil, allBits(min(b.count, 1000)), nil)
+		set := make(bits, min(b.count, 1000)/8+1)
+		for i := max(from, 0); i < min(to, b.count, 1000); i++ {
+			set.set(i)
+		}
+		if s, err := b.part(payload, set); err == nil {
+			_, _ = s.appendTo(nil, allBits(min(b.count, 1000)))
+		}
+	})
+}
+
+// FuzzNames reads what may be in a damaged view: what tells a block's objects apart.
+func FuzzNames(f *testing.F) {
+	var n naming
+	for _, text := range []string{"ipv4-addr--28bb3599-77cd-5a82-a950-b5bc3caf07c4", "x-own--28BB3599-77CD-5A82-A950-B5BC3CAF07C4", "malware--28bb3599-77cd-5a82-a950-b5bc3caf07c4"} {
+		id, _ := parseID([]byte(text))
+		id.spec = "2.0"
+		n.add(id, []byte(text), []byte("2026-01-01T00:00:00Z"))
+	}
+	f.Add(n.b)
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		for n := (names{reads: reads{b: b}}); !n.bad; {
+			n.next()
+		}
+	})
+}
+
+func TestNamesAreReadAsTheyWere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var n naming
+		var want, got []string
+		for range rapid.IntRange(0, 30).Draw(t, "objects") {
+			text := rapid.SampledFrom([]string{"indicator", "ipv4-addr", "x-own"}).Draw(t, "type") + "--" +
+				rapid.SampledFrom([]string{"28bb3599-77cd-5a82-a950-b5bc3caf07c4", "28BB3599-77cd-5a82-a950-b5bc3caf07c4"}).Draw(t, "uuid")
+			version := rapid.SampledFrom([]string{"", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z"}).Draw(t, "version")
+			id, ok := parseID([]byte(text))
+			if id.spec = rapid.SampledFrom([]string{"", "2.0"}).Draw(t, "spec"); !ok {
+				t.Fatal(text)
+			}
+			n.add(id, []byte(text), []byte(version))
+			want = append(want, text+id.specName()+version)
+		}
+		all := names{reads: reads{b: n.b}}
+		for range want {
+			x := all.next()
+			if len(x.text) == 0 {
+				x.text = []byte(x.id.String())
+			}
+			got = append(got, string(x.text)+x.id.specName()+string(x.version))
+		}
+		if all.bad || len(all.b) > 0 || !slices.Equal(want, got) {
+			t.Fatalf("%q, want %q", got, want)
 		}
 	})
 }
@@ -98,7 +151,7 @@ func BenchmarkUnpack(b *testing.B) {
 	for range 500 {
 		objects = append(objects, bytes.Repeat(fmt.Appendf(nil, `{"id":"%032x","created_by_ref":"identity--0"}`, r.Uint64()), 9))
 	}
-	facts, payload := packed(objects)
+	facts, payload := packed(objects, "a", "b", "c")
 	for name, n := range map[string]int{"block": 500, "object": 1} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(n * len(objects[0])))
@@ -109,9 +162,9 @@ func BenchmarkUnpack(b *testing.B) {
 			}
 			var text []byte
 			for b.Loop() {
-				s, err := facts.part(payload, from, from+n)
+				s, err := facts.part(payload, set)
 				if err == nil {
-					text, err = s.appendTo(text[:0], set, nil)
+					text, err = s.appendTo(text[:0], set)
 				}
 				if err != nil {
 					b.Fatal(err)

@@ -1,15 +1,12 @@
 package view
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // scan walks over the blocks that have what is wanted.
@@ -154,31 +151,25 @@ func (r *reader) block(first int64, set bits) error {
 			r.low = max(r.low, before)
 		}
 	}
-	from, to := set.ends(b.count)
-	if from == to {
+	if set.empty() {
 		return nil
 	}
 	var s *stored
-	if b.lengths == nil { // it is a reference to intake
-		if s, err = r.v.stored(r.ctx, r.c, first, b, from, to); err != nil {
+	if b.pieces == nil { // it is a reference to intake
+		if s, err = r.v.stored(r.ctx, r.c, first, b, set); err != nil {
 			return err
 		}
 		b = s.block
 	}
-	full := false
-	if r.plain {
-		full = r.choose(b, set)
-		from, to = set.ends(b.count)
-	}
-	if from < to {
-		if s == nil {
-			if s, err = r.v.stored(r.ctx, r.c, first, b, from, to); err != nil {
-				return err
-			}
+	full := r.plain && r.choose(b, set)
+	if !set.empty() {
+		p := part{block: b, first: first, objects: s, set: set}
+		if r.plain {
+			err = r.whole(p)
+		} else {
+			err = r.each(p, r.latest)
 		}
-		if r.plain && !r.q.Facts {
-			r.take(part{s, first, set})
-		} else if err := r.each(s, first, set, r.latest); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -210,126 +201,150 @@ func (r *reader) choose(facts *block, set bits) (full bool) {
 		if !set.has(i) {
 			continue
 		}
-		if !r.room(count, size, facts.lengths[i]) {
+		if !r.room(count, size, int(facts.pieces[i].size)) {
 			set.keep(i)
 			if start := facts.starts.from(i); r.count > 0 || set.any(0, start) {
 				set.keep(start)
 			}
 			return true
 		}
-		count, size = count+1, size+facts.lengths[i]
+		count, size = count+1, size+int(facts.pieces[i].size)
 	}
 	return false
 }
 
-// each takes what is wanted of a block object by object. chosen says that their versions
-// are those that are wanted, and their types are.
-func (r *reader) each(s *stored, first int64, set bits, chosen bool) (err error) {
-	texts := !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 || r.q.Match != nil
-	if texts { // all at once: a chunk is not decompressed for each of its objects
-		if *r.text, err = s.appendTo((*r.text)[:0], set, nil); err != nil {
+// load sees to it that a part has its objects, or their names, where they are wanted.
+func (r *reader) load(p *part, named bool) (err error) {
+	if p.objects == nil && (!r.q.Facts || r.q.Match != nil) {
+		if p.objects, err = r.v.stored(r.ctx, r.c, p.first, p.block, p.set); err != nil {
 			return err
 		}
 	}
-	rest := *r.text
-	for i := range s.count {
-		if !set.has(i) {
+	if named || r.q.Facts {
+		var found bool
+		if p.names, found, err = get(r.db, blockKey('f', r.c, p.first)); err == nil && !found {
+			err = fmt.Errorf("names of the block at %d: %w", p.first, ErrDamaged)
+		}
+	}
+	return err
+}
+
+// each takes what is wanted of what is in the set of a part. chosen says that their versions are those that
+// are wanted, and their types are.
+func (r *reader) each(p part, chosen bool) (err error) {
+	l := look{set: p.set, chosen: chosen, named: !chosen || len(r.q.SpecVersions) > 0}
+	if err := r.load(&p, l.named); err != nil {
+		return err
+	}
+	l.part, l.all.b = p, p.names
+	l.part.set = make(bits, len(p.set))
+	if r.q.Match != nil { // all at once: a chunk is not decompressed for each of its objects
+		text := borrow()
+		defer giveBack(text)
+		if l.texts, err = p.objects.appendTo((*text)[:0], p.set); err != nil {
+			return err
+		}
+		*text = l.texts
+	}
+	err = r.look(&l)
+	if !l.part.set.empty() {
+		r.parts = append(r.parts, l.part)
+	}
+	return err
+}
+
+// look is a part that is being looked at, object by object: what is wanted of a set.
+type look struct {
+	part          // what is taken
+	set           bits
+	all           names
+	texts         []byte // of the objects in the set, where they are to be looked at
+	chosen, named bool
+}
+
+func (r *reader) look(l *look) (err error) {
+	for i := range l.count {
+		var n name
+		if l.named {
+			if n = l.all.next(); l.all.bad {
+				return ErrDamaged
+			}
+		}
+		if !l.set.has(i) {
 			continue
 		}
-		at, fact, wanted := place{first, i}, Fact{}, true
-		if texts {
-			if fact, wanted, err = r.fact(rest[:s.lengths[i]], at, chosen); err != nil {
+		size, wanted := int(l.pieces[i].size), true
+		if l.named {
+			if wanted, err = r.wanted(&n, l.chosen); err != nil {
 				return err
 			}
-			rest = rest[s.lengths[i]+1:]
 		}
-		if wanted && !r.room(r.count, r.size, s.lengths[i]) {
+		if r.q.Match != nil {
+			wanted = wanted && r.q.Match.Object(l.texts[:size])
+			l.texts = l.texts[size+1:]
+		}
+		if wanted && !r.room(r.count, r.size, size) {
 			if len(r.q.IDs) == 0 {
-				r.cut(at)
+				r.cut(&l.part, i)
 			}
 			return errFull
 		}
 		if wanted {
-			r.add(s, at, fact)
+			l.part.set.set(i)
+			l.part.size += size
+			r.count, r.size = r.count+1, r.size+size
 		}
 		if r.scanned++; r.scanned >= maxScanned && r.count > 0 {
-			r.reached = micros(at.added())
+			r.reached = micros(l.first + int64(i))
 			return errFull
 		}
 	}
 	return nil
 }
 
-// take adds objects of a block.
-func (r *reader) take(p part) {
-	r.parts = append(r.parts, p)
+// whole takes all that is in the set of a part.
+func (r *reader) whole(p part) error {
+	if err := r.load(&p, false); err != nil {
+		return err
+	}
 	for i := range p.count {
 		if p.set.has(i) {
-			r.count, r.size = r.count+1, r.size+p.lengths[i]
+			r.count, p.size = r.count+1, p.size+int(p.pieces[i].size)
 		}
 	}
+	r.size += p.size
+	r.parts = append(r.parts, p)
+	return nil
 }
 
-// add adds a block's object.
-func (r *reader) add(s *stored, at place, fact Fact) {
-	if last := len(r.parts) - 1; last < 0 || r.parts[last].stored != s {
-		r.parts = append(r.parts, part{s, at.first, make(bits, (s.count+7)/8)})
-	}
-	r.parts[len(r.parts)-1].set.set(at.i)
-	r.count, r.size = r.count+1, r.size+s.lengths[at.i]
-	if r.q.Facts {
-		r.facts = append(r.facts, fact)
-	}
-}
-
-// cut takes off the page's end what belongs together with the object at which it
+// cut takes off the page's end, which a part is, what belongs together with the object at which it
 // became full, unless that is all there is.
-func (r *reader) cut(at place) {
-	last := len(r.parts) - 1
-	if r.parts[last].first != at.first {
+func (r *reader) cut(p *part, i int) {
+	start := p.starts.from(i)
+	if len(r.parts) == 0 && !p.set.any(0, start) {
 		return
 	}
-	p := &r.parts[last]
-	start := p.starts.from(at.i)
-	if last == 0 && !p.set.any(0, start) {
-		return
-	}
-	for i := start; i < at.i; i++ {
-		if p.set.has(i) {
-			p.set.clear(i)
-			r.count, r.size = r.count-1, r.size-p.lengths[i]
+	for ; start < i; start++ {
+		if p.set.has(start) {
+			p.set.clear(start)
+			size := int(p.pieces[start].size)
+			p.size, r.count, r.size = p.size-size, r.count-1, r.size-size
 		}
-	}
-	if p.set.empty() {
-		r.parts = r.parts[:last]
-	}
-	if r.q.Facts {
-		r.facts = r.facts[:r.count]
 	}
 }
 
-// fact reads what tells an object from others, and decides whether the query is after it. chosen says
-// that its version is one of those that are wanted, and its type is.
-func (r *reader) fact(raw []byte, at place, chosen bool) (f Fact, wanted bool, err error) {
-	if !chosen || r.q.Facts || len(r.q.SpecVersions) > 0 {
-		brief, ok := stix.ScanBrief(bytes.TrimSpace(raw))
-		if !ok {
-			return f, false, ErrDamaged
-		}
-		f = Fact{ID: string(brief.ID), SpecVersion: brief.Spec(), Version: string(brief.Version), Added: micros(at.added())}
-		if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, f.SpecVersion) {
-			return f, false, nil
-		}
-		if !chosen {
-			id, ok := scannedID(brief)
-			ver, err := scannedVersion(brief)
-			if err != nil || !ok {
-				return f, false, errors.Join(err, ErrDamaged)
-			}
-			if wanted, err := r.wants(id, ver); err != nil || !wanted {
-				return f, false, err
-			}
-		}
+// wanted decides whether the query is after a name. chosen says that its version is one of those that
+// are wanted.
+func (r *reader) wanted(n *name, chosen bool) (bool, error) {
+	if len(r.q.SpecVersions) > 0 && !slices.Contains(r.q.SpecVersions, n.id.specName()) {
+		return false, nil
 	}
-	return f, r.q.Match.Object(raw), nil
+	if chosen {
+		return true, nil
+	}
+	ver, err := versionNamed(n.version)
+	if err != nil {
+		return false, errors.Join(err, ErrDamaged)
+	}
+	return r.wants(n.id, ver)
 }

@@ -209,16 +209,8 @@ func (v *View) Disclosing(text, after string, limit int) (list []string, err err
 // referrer reads the id at the end of a 'd' key.
 func referrer(b []byte) (id objectID, ok bool) {
 	n := copy(id.uuid[:], b)
-	if len(b) < n+1 || n < len(id.uuid) {
-		return id, false
-	}
-	switch code, rest := b[n], b[n+1:]; {
-	case code == 0 && len(rest) > 1:
-		id.typ = string(rest[:len(rest)-1])
-	case code > 0 && int(code) <= len(typeNames):
-		id.typ = typeNames[code-1]
-	}
-	return id, id.typ != ""
+	id.typ, _, _, ok = decodeType(b[n:])
+	return id, ok
 }
 
 // published is the standing of an object that a feed has made; it is in the feed's own collection.

@@ -7,9 +7,12 @@ import (
 
 // part is what a page has of one block.
 type part struct {
-	*stored
-	first int64 // its date_added
-	set   bits
+	*block
+	first   int64   // its date_added
+	objects *stored // nil where they are not wanted
+	names   []byte  // of all its objects, the value of an 'f' key; nil where they are not wanted
+	set     bits
+	size    int // of the objects in the set, in bytes
 }
 
 // ends are the date_added of its first and its last object.
@@ -24,7 +27,7 @@ func (p *Page) Len() int { return p.size + max(p.Count-1, 0) }
 // texts are what pages are looked at and written through.
 var texts = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// maxText is how much is written at a time, in bytes, but for a chunk that is larger: a usual page,
+// maxText is how much is written at a time, in bytes, but for a block that is larger: a usual page,
 // since every write wakes up who reads it.
 const maxText = 1 << 20
 
@@ -47,13 +50,14 @@ func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
 	}
 	b := (*text)[:0]
 	for i := range p.parts {
-		b, err = p.parts[i].appendTo(b, p.parts[i].set, func(b []byte, size int) ([]byte, error) {
-			if len(b) == 0 || len(b)+size <= maxText {
-				return b, nil
+		x := &p.parts[i]
+		if len(b) > 0 && len(b)+x.size > maxText {
+			if err := write(b); err != nil {
+				return n, err
 			}
-			return b[:0], write(b)
-		})
-		if err != nil {
+			b = b[:0]
+		}
+		if b, err = x.objects.appendTo(b, x.set); err != nil {
 			return n, err
 		}
 	}
@@ -68,7 +72,7 @@ func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
 func (p *Page) Objects() (list [][]byte, err error) {
 	text := make([]byte, 0, p.size+p.Count)
 	for i := range p.parts {
-		if text, err = p.parts[i].appendTo(text, p.parts[i].set, nil); err != nil {
+		if text, err = p.parts[i].objects.appendTo(text, p.parts[i].set); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +80,7 @@ func (p *Page) Objects() (list [][]byte, err error) {
 	for _, x := range p.parts {
 		for i := range x.count {
 			if x.set.has(i) {
-				n := x.lengths[i]
+				n := int(x.pieces[i].size)
 				list, text = append(list, text[:n:n]), text[n+1:]
 			}
 		}

@@ -17,6 +17,7 @@
 //	                    were there before and where, where each stands in the
 //	                    payload; or a reference to intake
 //	p c s               a block's objects, compressed for reading
+//	f c s               their identifiers and versions
 //	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
@@ -168,7 +169,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values, and the name of the directory that a view of
 // it is in. Those of other formats are deleted: the journal makes this one.
-const format = "9"
+const format = "10"
 
 // directory makes room for a view of this format.
 func directory(dir string) (string, error) {

@@ -116,7 +116,7 @@ func (h *hook) next(ctx context.Context, r *inForce, c *exchange.Collection, of 
 	if of.again {
 		gone = slices.DeleteFunc(gone, func(w view.Withdrawal) bool { return w.At.After(of.until) })
 	}
-	q := view.Query{Since: of.since, After: of.after, Limit: perDoorbell, Bytes: doorbellBytes, Facts: true}
+	q := view.Query{Since: of.since, After: of.after, Limit: perDoorbell, Bytes: doorbellBytes}
 	if h.Send == exchange.SendBundle {
 		q.Limit, q.Bytes = perBundle, bundleBytes
 	}
@@ -158,8 +158,8 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 	if err != nil {
 		return err
 	}
-	n := len(raws)
-	for ; n > 0 && p.Facts[n-1].Added.After(d.reached); n-- {
+	n, added := len(raws), p.Added()
+	for ; n > 0 && added[n-1].After(d.reached); n-- {
 	}
 	leaving, err := h.leaving(r, c, raws[:n])
 	if err != nil {
@@ -167,7 +167,7 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 	}
 	var objects [][]byte
 	for i, leaves := range leaving.out {
-		at := p.Facts[i].Added
+		at := added[i]
 		if !leaves {
 			d.withheld++
 			continue
@@ -177,7 +177,8 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 		}
 		d.to = at
 		objects = append(objects, raws[i])
-		d.ids = append(d.ids, p.Facts[i].ID)
+		b, _ := stix.ScanBrief(raws[i])
+		d.ids = append(d.ids, string(b.ID))
 	}
 	d.count = len(objects)
 	if h.Send == exchange.SendBundle {
@@ -220,7 +221,7 @@ func (h *hook) holds(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	for part := range slices.Chunk(d.ids, perBundle) {
-		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part), Facts: true})
+		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return err
 		}
@@ -290,7 +291,7 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 // what did not leave.
 func (h *hook) referred(ctx context.Context, c *exchange.Collection, ids []string) (list [][]byte, err error) {
 	for part := range slices.Chunk(ids, perBundle) {
-		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part), Facts: true})
+		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return nil, err
 		}

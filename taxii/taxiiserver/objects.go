@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -182,9 +184,14 @@ func (c *call) paging(b []byte, p *Page, at *position) []byte {
 }
 
 // appendText appends a JSON string.
-func appendText(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
-	return b
+func appendText[T string | []byte](b []byte, s T) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
+			return b
+		}
+	}
+	return append(append(append(b, '"'), s...), '"') // most are plain
 }
 
 // manifest answers Get Object Manifests (section 5.3).
@@ -193,23 +200,59 @@ func (c *call) manifest() error {
 	if err != nil || p == nil {
 		return err
 	}
-	b := c.paging(make([]byte, 0, 256+220*p.Count), p, at)
-	for i := range p.Facts {
-		o := &p.Facts[i]
-		if i == 0 {
-			b = append(b, `"objects":[`...)
-		} else {
-			b = append(b, ',')
-		}
-		b = appendText(append(b, `{"id":`...), o.ID)
-		b = append(taxii.AppendTime(append(b, `,"date_added":"`...), o.Added), '"')
-		b = appendText(append(b, `,"version":`...), o.Version)
-		b = append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), '}')
-	}
+	text := manifests.Get().(*[]byte)
+	defer manifests.Put(text)
+	b := c.paging((*text)[:0], p, at)
 	if p.Count > 0 {
+		if b, err = appendRecords(append(b, `"objects":[`...), p.Facts); err != nil {
+			return err
+		}
 		b = append(b, ']')
 	}
-	return c.text(http.StatusOK, append(b, '}'))
+	*text = append(b, '}')
+	return c.text(http.StatusOK, *text)
+}
+
+// manifests are what manifests are written into.
+var manifests = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// appendRecords appends the records of a manifest (section 5.3.1), of one object at least.
+func appendRecords(b []byte, facts iter.Seq2[Fact, error]) ([]byte, error) {
+	var dates dates
+	for o, err := range facts {
+		if err != nil {
+			return b, err
+		}
+		b = appendText(append(b, `{"id":`...), o.ID)
+		b = append(dates.append(append(b, `,"date_added":"`...), o.Added), '"')
+		b = appendText(append(b, `,"version":`...), o.Version)
+		if b = append(b, `,"media_type":`...); o.SpecVersion == "2.1" {
+			b = append(b, `"application/stix+json;version=2.1"`...)
+		} else {
+			b = appendText(b, "application/stix+json;version="+o.SpecVersion)
+		}
+		b = append(b, `},`...)
+	}
+	return b[:len(b)-1], nil // behind the last one is no comma
+}
+
+// dates writes timestamps, many of which are of the same second.
+type dates struct {
+	second int64
+	text   []byte // of the second, with the point
+}
+
+func (d *dates) append(b []byte, t time.Time) []byte {
+	if d.text == nil || t.Unix() != d.second {
+		whole := taxii.AppendTime(nil, t)
+		d.second, d.text = t.Unix(), whole[:len(whole)-len("000000Z")]
+	}
+	b = append(b, d.text...)
+	micros := t.Nanosecond() / 1000
+	for unit := 100_000; unit > 0; unit /= 10 {
+		b = append(b, byte('0'+micros/unit%10))
+	}
+	return append(b, 'Z')
 }
 
 // versions answers Get Object Versions (section 5.8).
@@ -219,8 +262,13 @@ func (c *call) versions() error {
 		return err
 	}
 	v := taxii.Versions{More: p.More, Next: c.next(p, at)}
-	for i := range p.Facts {
-		v.Versions = append(v.Versions, p.Facts[i].Version)
+	if p.Count > 0 {
+		for f, err := range p.Facts {
+			if err != nil {
+				return err
+			}
+			v.Versions = append(v.Versions, string(f.Version))
+		}
 	}
 	return c.json(http.StatusOK, v)
 }

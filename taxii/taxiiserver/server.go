@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -84,7 +85,7 @@ type Query struct {
 	Since, After time.Time
 	// Limit is at least 1.
 	Limit int
-	// Facts asks for the objects' facts.
+	// Facts asks for the objects' facts, and not for the objects.
 	Facts bool
 }
 
@@ -92,11 +93,12 @@ type Query struct {
 // microsecond.
 type Page struct {
 	// Objects are the JSON texts of Count objects, with commas between them; nil where
-	// there are none.
+	// there are none or the query asks for facts.
 	Objects Text
 	Count   int
-	// Facts are those of each object where the query asks for them.
-	Facts []Fact
+	// Facts are those of each object where the query asks for them; nil where there are none. The
+	// texts of one are good until the next; an error is the last.
+	Facts iter.Seq2[Fact, error]
 	// First and Last are the date_added of the first and the last object.
 	First, Last time.Time
 	// More is set where more may follow, behind Reached.
@@ -116,9 +118,8 @@ type Text interface {
 // Fact is what a manifest says of an object; Version is as the object has it:
 // section 5.3.1.
 type Fact struct {
-	ID          string
+	ID, Version []byte
 	SpecVersion string
-	Version     string
 	Added       time.Time
 }
 

@@ -66,10 +66,11 @@ type Collection struct {
 type Rights struct{ Read, Write bool }
 
 type stored struct {
-	taxiiserver.Fact
-	Raw []byte
-	typ string
-	at  time.Time // the version
+	ID, SpecVersion, Version string
+	Added                    time.Time
+	Raw                      []byte
+	typ                      string
+	at                       time.Time // the version
 }
 
 // Session implements taxiiserver.Backend.
@@ -238,6 +239,14 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 	defer x.s.mu.Unlock()
 	p := new(taxiiserver.Page)
 	var raws [][]byte
+	var list []*stored
+	p.Facts = func(yield func(taxiiserver.Fact, error) bool) {
+		for _, o := range list {
+			if !yield(taxiiserver.Fact{ID: []byte(o.ID), Version: []byte(o.Version), SpecVersion: o.SpecVersion, Added: o.Added}, nil) {
+				return
+			}
+		}
+	}
 	defer func() { p.Objects = bytes.NewReader(bytes.Join(raws, []byte(","))) }()
 	for _, o := range c.objects {
 		switch {
@@ -250,7 +259,7 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 			if p.Count == 0 {
 				p.First = o.Added
 			}
-			raws, p.Facts, p.Count, p.Last = append(raws, o.Raw), append(p.Facts, o.Fact), p.Count+1, o.Added
+			raws, list, p.Count, p.Last = append(raws, o.Raw), append(list, o), p.Count+1, o.Added
 		}
 	}
 	return p, nil

@@ -1,0 +1,155 @@
+package view
+
+import (
+	"bytes"
+	"encoding/binary"
+	"iter"
+	"strings"
+	"time"
+)
+
+// What tells a block's objects apart, identifiers and versions, is kept beside the objects: whoever asks for
+// that alone, or for versions, need not have them decompressed.
+
+// naming makes the value of an 'f' key.
+type naming struct {
+	b    []byte
+	last []byte // the last version that was not empty
+}
+
+// The flags of a name.
+const (
+	ownID       = 1 << iota // the identifier is not written in the usual form, and stands behind it as it is
+	sameVersion             // the version is that of the last one before that had one
+	ownVersion              // the version follows; where neither is set there is none
+)
+
+// add adds the name of the next object: its identifier, read and as it is, and the text of its version.
+func (n *naming) add(id objectID, text, version []byte) {
+	flags := byte(0)
+	var buf [300]byte
+	if !bytes.Equal(id.append(buf[:0]), text) {
+		flags |= ownID
+	}
+	switch {
+	case len(version) == 0:
+	case bytes.Equal(version, n.last):
+		flags |= sameVersion
+	default:
+		flags |= ownVersion
+	}
+	n.b = appendType(append(append(n.b, flags), id.uuid[:]...), id.typ, id.spec)
+	if flags&ownID != 0 {
+		n.b = append(binary.AppendUvarint(n.b, uint64(len(text))), text...)
+	}
+	if flags&ownVersion != 0 {
+		n.b = append(binary.AppendUvarint(n.b, uint64(len(version))), version...)
+		n.last = append(n.last[:0], version...)
+	}
+}
+
+func (n *naming) reset() { n.b, n.last = n.b[:0], n.last[:0] }
+
+// names reads them again, in the order of the objects.
+type names struct {
+	reads
+	last []byte
+}
+
+// name is that of one object. text is empty where the identifier is written in the usual form.
+type name struct {
+	id            objectID
+	text, version []byte
+}
+
+// next returns the name of the next object, which is good as long as the value is; bad is set where there is none.
+func (n *names) next() (x name) {
+	flags := n.take(1)
+	if copy(x.id.uuid[:], n.take(len(x.id.uuid))); n.bad {
+		return x
+	}
+	var ok bool
+	if x.id.typ, x.id.spec, n.b, ok = decodeType(n.b); !ok {
+		n.bad = true
+		return x
+	}
+	if flags[0]&ownID != 0 {
+		x.text = n.take(n.int())
+	}
+	if flags[0]&ownVersion != 0 {
+		n.last = n.take(n.int())
+	}
+	if flags[0]&(ownVersion|sameVersion) != 0 {
+		x.version = n.last
+	}
+	return x
+}
+
+// decodeType reads what appendType wrote.
+func decodeType(b []byte) (typ, spec string, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return "", "", nil, false
+	}
+	if code := int(b[0]); code > 0 {
+		if code > len(typeNames) {
+			return "", "", nil, false
+		}
+		return typeNames[code-1], "", b[1:], true
+	}
+	end := bytes.IndexByte(b[1:], 0)
+	if end < 1 {
+		return "", "", nil, false
+	}
+	typ, spec, _ = strings.Cut(string(b[1:1+end]), "@")
+	return typeName([]byte(typ)), spec, b[2+end:], true
+}
+
+// Fact tells an object and its version from others. Version is as the object has it, empty
+// where it has none.
+type Fact struct {
+	ID, Version []byte
+	SpecVersion string
+	Added       time.Time
+}
+
+// Facts goes over what tells the page's objects apart, where the query asks for it. The texts of one
+// fact are good until the next. An error is the last there is.
+func (p *Page) Facts() iter.Seq2[Fact, error] {
+	return func(yield func(Fact, error) bool) {
+		var id []byte
+		for i := range p.parts {
+			x := &p.parts[i]
+			all := names{reads: reads{b: x.names}}
+			_, end := x.set.ends(x.count)
+			for at := range end {
+				n := all.next()
+				if all.bad {
+					yield(Fact{}, ErrDamaged)
+					return
+				}
+				if !x.set.has(at) {
+					continue
+				}
+				if id = append(id[:0], n.text...); len(id) == 0 {
+					id = n.id.append(id)
+				}
+				if !yield(Fact{id, n.version, n.id.specName(), micros(x.first + int64(at))}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Added lists the date_added of the page's objects.
+func (p *Page) Added() []time.Time {
+	list := make([]time.Time, 0, p.Count)
+	for _, x := range p.parts {
+		for i := range x.count {
+			if x.set.has(i) {
+				list = append(list, micros(x.first+int64(i)))
+			}
+		}
+	}
+	return list
+}
