@@ -68,7 +68,7 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 		return nil, err
 	}
 	p := &pages{o: o, base: s.HTTPURL() + "/exchange/collections/" + collection + "/"}
-	p.load = load{user: "team", token: token, connections: connections, time: time.Duration(o.size(1000, 4000)) * time.Millisecond}
+	p.load = load{user: "team", token: token, connections: connections, time: time.Duration(o.size(300, 1000)) * time.Millisecond}
 	p.last = s.View.Stats(collection).Last
 	// Some ids from all over the collection.
 	first, err := s.View.Page(ctx, collection, view.Query{Limit: 1})
@@ -137,19 +137,24 @@ func (p *pages) run(ctx context.Context) error {
 		if !p.o.wants(c.name) {
 			continue
 		}
-		got, err := p.measure(ctx, c.url, c.encoding)
+		if c.encoding != "" {
+			got, err := p.measure(ctx, c.url, c.encoding)
+			if err != nil {
+				return err
+			}
+			p.o.report(Result{Bench: "page", Case: c.name, Unit: "pages/s", Figure: got.perSecond()}, got.usage)
+			continue
+		}
+		got, plain, err := p.inTurns(ctx, c.url, p.at("objects", nil))
 		if err != nil {
 			return err
 		}
-		r := Result{Bench: "page", Case: c.name, Unit: "pages/s", Figure: got.perSecond()}
-		if c.encoding == "" {
-			r.Limit = plain.perSecond() * plain.pageBytes() / got.pageBytes()
-		}
-		p.o.report(r, got.usage)
-		if c.encoding == "" {
-			if err := p.alone(ctx, c.name, c.url); err != nil {
-				return err
-			}
+		p.o.report(Result{
+			Bench: "page", Case: c.name, Unit: "pages/s",
+			Figure: got.perSecond(), Limit: plain.perSecond() * plain.pageBytes() / got.pageBytes(),
+		}, got.usage)
+		if err := p.alone(ctx, c.name, c.url); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -164,7 +169,7 @@ func (p *pages) measure(ctx context.Context, url func(r *rand.Rand) string, enco
 // alone measures how long one reader waits who is alone.
 func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) string) error {
 	l := p.load
-	l.url, l.connections, l.time = url, 1, l.time/2
+	l.url, l.connections, l.time = url, 1, 2*l.time
 	got, err := l.run(ctx)
 	if err == nil {
 		p.o.report(Result{Bench: "page", Case: name + "-alone", Unit: "ms", Figure: got.median(), Limit: 5}, got.usage)
@@ -172,9 +177,26 @@ func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) s
 	return err
 }
 
-// rounds is how often the plain page and its limit take turns: a machine's speed
+// rounds is how often what is measured and its limit take turns: a machine's speed
 // changes from one moment to the next.
-const rounds = 4
+const rounds = 8
+
+// inTurns measures two kinds of requests, which take turns.
+func (p *pages) inTurns(ctx context.Context, a, b func(r *rand.Rand) string) (got, limit *served, err error) {
+	got, limit = new(served), new(served)
+	for range rounds {
+		one, err := p.measure(ctx, a, "")
+		if err != nil {
+			return nil, nil, err
+		}
+		got.add(one)
+		if one, err = p.measure(ctx, b, ""); err != nil {
+			return nil, nil, err
+		}
+		limit.add(one)
+	}
+	return got, limit, nil
+}
 
 // plain measures the plain page beside some of the same pages from memory.
 func (p *pages) plain(ctx context.Context) (plain, limit *served, err error) {
@@ -188,21 +210,9 @@ func (p *pages) plain(ctx context.Context) (plain, limit *served, err error) {
 		}
 		bodies = append(bodies, b.Bytes())
 	}
-	plain, limit = new(served), new(served)
 	err = fromMemory(bodies, func(base string) error {
-		for range rounds {
-			got, err := p.measure(ctx, url, "")
-			if err != nil {
-				return err
-			}
-			plain.add(got)
-			got, err = p.measure(ctx, func(r *rand.Rand) string { return base + strconv.Itoa(r.IntN(len(bodies))) }, "")
-			if err != nil {
-				return err
-			}
-			limit.add(got)
-		}
-		return nil
+		plain, limit, err = p.inTurns(ctx, url, func(r *rand.Rand) string { return base + strconv.Itoa(r.IntN(len(bodies))) })
+		return err
 	})
 	return plain, limit, err
 }

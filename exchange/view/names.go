@@ -133,7 +133,11 @@ func (p *Page) Facts() iter.Seq2[Fact, error] {
 				if id = append(id[:0], n.text...); len(id) == 0 {
 					id = n.id.append(id)
 				}
-				if !yield(Fact{id, n.version, n.id.specName(), micros(x.first + int64(at))}, nil) {
+				spec := "2.1"
+				if n.id.spec != "" {
+					spec = n.id.spec
+				}
+				if !yield(Fact{id, n.version, spec, micros(x.first + int64(at))}, nil) {
 					return
 				}
 			}

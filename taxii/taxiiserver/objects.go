@@ -186,13 +186,21 @@ func (c *call) paging(b []byte, p *Page, at *position) []byte {
 // appendText appends a JSON string.
 func appendText[T string | []byte](b []byte, s T) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+		if escaped[s[i]] {
 			b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
 			return b
 		}
 	}
-	return append(append(append(b, '"'), s...), '"') // most are plain
+	return append(append(append(b, '"'), s...), '"') // as nearly all are
 }
+
+// escaped are the bytes that may stand otherwise in a JSON string.
+var escaped = func() (list [256]bool) {
+	for c := range list {
+		list[c] = c < ' ' || c > '~' || c == '"' || c == '\\'
+	}
+	return list
+}()
 
 // manifest answers Get Object Manifests (section 5.3).
 func (c *call) manifest() error {
@@ -248,11 +256,8 @@ func (d *dates) append(b []byte, t time.Time) []byte {
 		d.second, d.text = t.Unix(), whole[:len(whole)-len("000000Z")]
 	}
 	b = append(b, d.text...)
-	micros := t.Nanosecond() / 1000
-	for unit := 100_000; unit > 0; unit /= 10 {
-		b = append(b, byte('0'+micros/unit%10))
-	}
-	return append(b, 'Z')
+	n := uint32(t.Nanosecond() / 1000)
+	return append(b, byte('0'+n/100_000), byte('0'+n/10_000%10), byte('0'+n/1000%10), byte('0'+n/100%10), byte('0'+n/10%10), byte('0'+n%10), 'Z')
 }
 
 // versions answers Get Object Versions (section 5.8).
