@@ -123,6 +123,10 @@ func (r *reader) answer() *Page {
 
 var errFull = errors.New("the page is full")
 
+// maxKept is how much a page keeps of its blocks in memory, in bytes, until no more of them are looked at: those that
+// have an object of a rare type each are many. It is a variable for its test.
+var maxKept = 32 << 20
+
 // maxScanned is how many objects are looked at for a page that has something.
 const maxScanned = 100_000
 
@@ -149,6 +153,7 @@ type reader struct {
 	high    int64
 	count   int // objects in the parts
 	size    int // their bytes
+	kept    int // bytes of their blocks
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }

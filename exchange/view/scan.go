@@ -133,6 +133,9 @@ func (r *reader) ofTypes(kind byte) (err error) {
 // block takes what is wanted of one block; set are the positions to look at, and
 // is the page's from then on.
 func (r *reader) block(first int64, set bits) error {
+	if r.kept >= maxKept {
+		return errFull
+	}
 	b, err := r.known(first)
 	if err != nil {
 		return err
@@ -229,6 +232,15 @@ func (r *reader) load(p *part, named bool) (err error) {
 	return err
 }
 
+// keep makes a part one of the page's.
+func (r *reader) keep(p part) {
+	r.parts = append(r.parts, p)
+	r.kept += len(p.names) + 12*len(p.pieces)
+	if p.objects != nil {
+		r.kept += len(p.objects.payload)
+	}
+}
+
 // each takes what is wanted of what is in the set of a part. chosen says that their versions are those that
 // are wanted, and their types are.
 func (r *reader) each(p part, chosen bool) (err error) {
@@ -248,7 +260,7 @@ func (r *reader) each(p part, chosen bool) (err error) {
 	}
 	err = r.look(&l)
 	if !l.part.set.empty() {
-		r.parts = append(r.parts, l.part)
+		r.keep(l.part)
 	}
 	return err
 }
@@ -313,7 +325,7 @@ func (r *reader) whole(p part) error {
 		}
 	}
 	r.size += p.size
-	r.parts = append(r.parts, p)
+	r.keep(p)
 	return nil
 }
 
