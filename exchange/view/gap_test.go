@@ -14,9 +14,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// What has been replaced is skipped, also behind an object that nothing replaces, and in whatever order it was; and
-// nothing else is, wherever a page starts.
-func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
+// openPlain opens a view whose blocks' payloads are their own text, which ends with the test.
+func openPlain(t *testing.T) *View {
+	t.Helper()
 	v, err := Open(Options{
 		Dir:        t.TempDir(),
 		Decompress: func(dst, b []byte) ([]byte, error) { return append(dst, b...), nil },
@@ -25,7 +25,14 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = v.Close() }()
+	t.Cleanup(func() { _ = v.Close() })
+	return v
+}
+
+// What has been replaced is skipped, also behind an object that nothing replaces, and in whatever order it was; and
+// nothing else is, wherever a page starts.
+func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
+	v := openPlain(t)
 	sequence := uint64(0)
 	latest := map[int]int64{} // when each was added
 	add := func(version int, ids ...int) {

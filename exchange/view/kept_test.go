@@ -13,15 +13,7 @@ import (
 func TestPagesKeepFewBlocks(t *testing.T) {
 	defer func(was int) { maxKept = was }(maxKept)
 	maxKept = 8 << 10
-	v, err := Open(Options{
-		Dir:        t.TempDir(),
-		Decompress: func(dst, b []byte) ([]byte, error) { return append(dst, b...), nil },
-		Continues:  func(*exchange.Block, uint64, string, time.Time) error { return nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = v.Close() }()
+	v := openPlain(t)
 	const blocks, each = 30, 100
 	object := func(typ string, id int) string {
 		return fmt.Sprintf(`{"type":"%s","spec_version":"2.1","id":"%s--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`, typ, typ, id)
