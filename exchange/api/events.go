@@ -216,6 +216,9 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, e
 
 // eventData is an event of a page's objects, without its id.
 func eventData(collection string, p *view.Page) ([]byte, error) {
+	if p.Count == 0 {
+		return nil, nil
+	}
 	open := stix.AppendBundleOpen([]byte("data: "), stix.DerivedID("bundle", "collection", collection, "event", p.Last.String(), "first", p.First.String(), "objects", strconv.Itoa(p.Count)))
 	end := append(stix.AppendBundleClose(nil), "\n\n"...)
 	b := bytes.NewBuffer(make([]byte, 0, len(open)+p.Len()+len(end)))

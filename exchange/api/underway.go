@@ -42,6 +42,7 @@ func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Ca
 	u := &underWay{who: who, pace: pace, c: http.NewResponseController(w)}
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), underWayKey{}, u))
 	u.cancel, u.r = cancel, r.WithContext(ctx)
+	u.r.Header = r.Header.Clone()
 	if u.r.Body != nil && u.r.Body != http.NoBody {
 		u.r.Body = &pacedBody{ReadCloser: u.r.Body, u: u}
 		// Also of what nobody reads: the server would, before it answers.
@@ -56,7 +57,9 @@ func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Ca
 		l.list = make(map[*underWay]struct{})
 	}
 	l.list[u] = struct{}{}
-	return u, &pacedWriter{ResponseWriter: w, u: u}, u.r.WithContext(ctx)
+	own := r.WithContext(ctx)
+	own.Body = u.r.Body
+	return u, &pacedWriter{ResponseWriter: w, u: u}, own
 }
 
 func (l *requests) end(u *underWay) {

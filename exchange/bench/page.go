@@ -210,7 +210,7 @@ func (p *pages) plain(ctx context.Context) (plain, limit *served, err error) {
 		}
 		bodies = append(bodies, b.Bytes())
 	}
-	err = fromMemory(bodies, func(base string) error {
+	err = fromMemory(bodies, func(base string) (err error) {
 		plain, limit, err = p.inTurns(ctx, url, func(r *rand.Rand) string { return base + strconv.Itoa(r.IntN(len(bodies))) })
 		return err
 	})

@@ -81,12 +81,12 @@ func (b *scale) pages(ctx context.Context, s *system, collection string) (*serve
 	return p.measure(ctx, p.at("objects", url.Values{}), "")
 }
 
-// versions posts objects, then 49 more versions of each, and reads the latest.
+// versions posts objects, then 49 more versions of each, and reads the latest, also after a new start.
 func (b *scale) versions(ctx context.Context) error {
 	const versions = 50
-	n := b.o.size(2, 10) * perPost
-	return b.o.during(ctx, filepath.Join(b.small, "versions"), teamRegister, func(s *system) error {
-		var first *served
+	n, dir := b.o.size(2, 10)*perPost, filepath.Join(b.small, "versions")
+	var first *served
+	err := b.o.during(ctx, dir, teamRegister, func(s *system) error {
 		for v := range versions {
 			if _, err := s.post(ctx, n, v, posters); err != nil {
 				return err
@@ -105,6 +105,16 @@ func (b *scale) versions(ctx context.Context) error {
 			b.o.report(Result{Bench: "scale", Case: "page-50-versions", Unit: "ms", Figure: got.median(), Limit: first.median()}, got.usage)
 		}
 		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.o.during(ctx, dir, nil, func(s *system) error {
+		got, err := b.pages(ctx, s, "board")
+		if err == nil {
+			b.o.report(Result{Bench: "scale", Case: "page-50-versions-restarted", Unit: "ms", Figure: got.median(), Limit: first.median()}, got.usage)
+		}
+		return err
 	})
 }
 

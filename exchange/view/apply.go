@@ -32,7 +32,7 @@ type writer struct {
 	// withdrew is the stamp of a block that takes objects out.
 	withdrew int64
 	first    int64 // date_added of the block that is being added, 0 for none
-	facts    block // of it
+	record   block // of it
 	types    []typed
 	names    naming
 	h        *head
@@ -132,9 +132,7 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
-	if err := w.widen(); err != nil {
-		return err
-	}
+	w.widen()
 	w.v.advance(func() {
 		if h != nil {
 			w.v.heads[w.c] = h
@@ -240,7 +238,7 @@ func (w *writer) block(b *exchange.Block) error {
 		}
 		n++
 	})
-	p.pack(&w.facts)
+	p.pack(&w.record)
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
@@ -250,15 +248,15 @@ func (w *writer) block(b *exchange.Block) error {
 }
 
 // open starts the block whose objects are added next.
-func (w *writer) open(first int64, facts block) {
-	w.first, w.facts, w.types = first, facts, nil
+func (w *writer) open(first int64, record block) {
+	w.first, w.record, w.types = first, record, nil
 	w.names.reset()
-	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(facts.count), allBits(facts.count)
+	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(record.count), allBits(record.count)
 }
 
 // store writes what is known of the block whose objects have been added.
 func (w *writer) store() {
-	w.set(blockKey('b', w.c, w.first), w.facts.bytes())
+	w.set(blockKey('b', w.c, w.first), w.record.bytes())
 	w.set(blockKey('f', w.c, w.first), w.names.b)
 	for _, t := range w.types {
 		w.set(binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
@@ -270,7 +268,7 @@ func (w *writer) ofType(typ string, i int) {
 	at := slices.IndexFunc(w.types, func(t typed) bool { return t.typ == typ })
 	if at < 0 {
 		at = len(w.types)
-		w.types = append(w.types, typed{typ, make(bits, (w.facts.count+7)/8)})
+		w.types = append(w.types, typed{typ, make(bits, (w.record.count+7)/8)})
 	}
 	w.types[at].set(i)
 }

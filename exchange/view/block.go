@@ -52,14 +52,14 @@ func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 	if len(own.objects) != b.count {
 		return nil, ErrDamaged
 	}
-	facts := *b
+	made := *b
 	var p packing
 	p.reset()
 	for i := range own.objects {
 		p.add("", own.objects[i].Raw)
 	}
-	p.pack(&facts)
-	return facts.part(p.out, allBits(facts.count))
+	p.pack(&made)
+	return made.part(p.out, allBits(made.count))
 }
 
 // readBlock returns a block's record.

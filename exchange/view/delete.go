@@ -192,7 +192,7 @@ func (w *writer) withdrawTraffic(at place) error {
 	if err != nil {
 		return err
 	}
-	raw, err := s.object(nil, at.i)
+	raw, err := s.object(at.i)
 	if err != nil {
 		return err
 	}

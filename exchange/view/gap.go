@@ -13,11 +13,48 @@ import (
 // gap is where a collection has no latest versions: from one date_added on and before another, all have
 // been replaced. Pages of latest versions skip it: looking through what is gone takes longer the more
 // versions there were.
-type gap struct{ from, to int64 }
+type gap struct {
+	from, to int64
+	blocks   int // in it, about
+}
 
-// maxGaps is how many gaps of a collection are known. More of them means that what has not been replaced
-// is all over the place, and a page has enough of it.
+// maxGaps is how many gaps of a collection are known: those with the most blocks.
 const maxGaps = 256
+
+// dead lists a collection's gaps as they are in the files.
+func (v *View) dead(c uint32) (gaps []gap, err error) {
+	all, err := sets(v.db, collectionKey('b', c))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, all.Close()) }()
+	latest, err := sets(v.db, collectionKey('l', c))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, latest.Close()) }()
+	g, live := gap{}, latest.First()
+	end := func(to int64) {
+		if g.to = to; g.blocks > 0 {
+			gaps = append(gaps, g)
+		}
+		g = gap{from: min(to, math.MaxInt64-1) + 1}
+	}
+	for ok := all.First(); ok; ok = all.Next() {
+		first := firstOf(all.Key())
+		if !live || firstOf(latest.Key()) != first {
+			g.blocks++
+			continue
+		}
+		end(first)
+		live = latest.Next()
+	}
+	end(math.MaxInt64)
+	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Compare(b.blocks, a.blocks) })
+	gaps = gaps[:min(len(gaps), maxGaps)]
+	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Compare(a.from, b.from) })
+	return gaps, errors.Join(all.Error(), latest.Error())
+}
 
 // lacking returns a collection's gaps, in order. They hold for who looks at the view from then on, while cuts stays
 // the same.
@@ -57,40 +94,40 @@ func gapAt(gaps []gap, first int64) (i int, in bool) {
 	return i, i < len(gaps) && gaps[i].from <= first
 }
 
-// widen notes where the batch, which is written, has replaced the last latest versions of a block.
-func (w *writer) widen() (err error) {
+// widen notes where the batch, which is written, has replaced the last latest versions of a block. Where it cannot tell,
+// pages look at what they could have skipped.
+func (w *writer) widen() {
 	var it *pebble.Iterator
 	for k, set := range w.marks {
 		if k.kind != 'l' || !set.empty() {
 			continue
 		}
 		if it == nil {
+			var err error
 			if it, err = sets(w.v.db, collectionKey('l', w.c)); err != nil {
-				return err
+				return
 			}
-			defer func() { err = errors.Join(err, it.Close()) }()
+			defer func() { _ = it.Close() }()
 		}
-		w.v.addGap(w.c, w.gapAround(it, k.first))
+		if g := w.gapAround(it, k.first); it.Error() == nil {
+			w.v.addGap(w.c, g)
+		}
 	}
-	if it != nil {
-		return it.Error()
-	}
-	return nil
 }
 
 // gapAround returns the gap that a block is in which has no latest versions.
 func (w *writer) gapAround(it *pebble.Iterator, first int64) gap {
-	g := gap{0, math.MaxInt64}
+	g := gap{0, math.MaxInt64, 1}
 	gaps, _ := w.v.lacking(w.c)
 	i, _ := gapAt(gaps, first)
 	if i > 0 && gaps[i-1].to == first {
 		g.from = gaps[i-1].from
-	} else if it.SeekLT(setKey(collectionKey('l', w.c), first)) {
+	} else if it.SeekLT(blockKey('l', w.c, first)) {
 		g.from = firstOf(it.Key()) + 1
 	}
 	if i < len(gaps) && gaps[i].from == first+1 {
 		g.to = gaps[i].to
-	} else if it.SeekGE(setKey(collectionKey('l', w.c), first)) {
+	} else if it.Error() == nil && it.SeekGE(blockKey('l', w.c, first)) {
 		g.to = firstOf(it.Key())
 	}
 	return g
@@ -100,9 +137,21 @@ func (w *writer) gapAround(it *pebble.Iterator, first int64) gap {
 func (v *View) addGap(c uint32, g gap) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	gaps := slices.DeleteFunc(slices.Clone(v.gaps[c]), func(old gap) bool { return g.from <= old.from && old.to <= g.to })
+	gaps := slices.DeleteFunc(slices.Clone(v.gaps[c]), func(old gap) bool {
+		in := g.from <= old.from && old.to <= g.to
+		if in {
+			g.blocks += old.blocks
+		}
+		return in
+	})
 	if len(gaps) == maxGaps {
-		return
+		least := 0
+		for i := range gaps {
+			if gaps[i].blocks < gaps[least].blocks {
+				least = i
+			}
+		}
+		gaps = slices.Delete(gaps, least, least+1)
 	}
 	i, _ := slices.BinarySearchFunc(gaps, g, func(a, b gap) int { return cmp.Compare(a.from, b.from) })
 	v.gaps[c] = slices.Insert(gaps, i, g)

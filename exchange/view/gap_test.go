@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -55,6 +56,9 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 		if got, _ := v.lacking(c); !slices.Equal(got, gaps) {
 			t.Errorf("gaps %v, want %v", got, gaps)
 		}
+		if got, err := v.dead(c); !slices.Equal(got, gaps) || err != nil {
+			t.Errorf("gaps after a start %v, want %v: %v", got, gaps, err)
+		}
 		for after := range int64(10*sequence + 10) {
 			objects := 0
 			for _, added := range latest {
@@ -72,23 +76,42 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 	}
 	want(nil)
 	add(2, 2, 102, 202)
-	want([]gap{{21, 40}})
+	want([]gap{{21, 40, 1}})
 	add(2, 4, 104)
-	want([]gap{{21, 40}}) // 62 is still there
+	want([]gap{{21, 40, 1}}) // 62 is still there
 	add(2, 204)
-	want([]gap{{21, 40}, {41, 60}})
+	want([]gap{{21, 40, 1}, {41, 60, 1}})
 	add(2, 3, 103, 203) // which is between them
-	want([]gap{{21, 60}})
+	want([]gap{{21, 60, 3}})
 	add(2, 1, 101, 201)
-	want([]gap{{11, 60}})
+	want([]gap{{11, 60, 4}})
 	add(2, 5, 105, 205) // 70 is the first that was added again
-	want([]gap{{11, 70}})
+	want([]gap{{11, 70, 5}})
 	add(2, 0, 100, 200)
-	want([]gap{{0, 70}})
+	want([]gap{{0, 70, 6}})
 	for id := range 6 {
 		add(3, id, 100+id, 200+id)
 	}
-	want([]gap{{0, 140}})
+	want([]gap{{0, 140, 13}})
+}
+
+// Where there are more gaps than are kept, a long one is among them.
+func TestTheLongestGapsAreKept(t *testing.T) {
+	v := openPlain(t)
+	for i := range int64(2 * maxGaps) {
+		v.addGap(1, gap{10 * i, 10*i + 2, 2})
+	}
+	const start, long = 1 << 20, 100
+	for i := range int64(long) {
+		v.addGap(1, gap{start, start + i + 1, 1})
+	}
+	gaps, _ := v.lacking(1)
+	if last := gaps[len(gaps)-1]; len(gaps) != maxGaps || last != (gap{start, start + long, long}) {
+		t.Errorf("%d gaps, the last %v", len(gaps), last)
+	}
+	if !slices.IsSortedFunc(gaps, func(a, b gap) int { return cmp.Compare(a.from, b.from) }) {
+		t.Error("not in order")
+	}
 }
 
 // A gap is found by any date_added in it, and by none beside it.
@@ -99,9 +122,9 @@ func TestAGapIsFoundByWhatIsInIt(t *testing.T) {
 		for range rapid.IntRange(0, 6).Draw(t, "gaps") {
 			from := at + rapid.Int64Range(0, 3).Draw(t, "before")
 			at = from + rapid.Int64Range(1, 3).Draw(t, "long")
-			gaps = append(gaps, gap{from, at})
+			gaps = append(gaps, gap{from, at, 1})
 		}
-		gaps = append(gaps, gap{at + 2, math.MaxInt64})
+		gaps = append(gaps, gap{at + 2, math.MaxInt64, 1})
 		first := rapid.Int64Range(0, at+4).Draw(t, "first")
 		i, in := gapAt(gaps, first)
 		want := slices.IndexFunc(gaps, func(g gap) bool { return g.from <= first && first < g.to })

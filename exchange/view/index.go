@@ -52,7 +52,7 @@ func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 	switch {
 	case !known:
 	case ver == old.version: // added again
-		w.facts.earlier = append(w.facts.earlier, again{at.i, old.last})
+		w.record.earlier = append(w.record.earlier, again{at.i, old.last})
 		now.first = old.first
 	case string(ver[:]) > string(old.version[:]): // a newer version
 		if err := w.unmark('l', old.last); err != nil {
@@ -65,7 +65,7 @@ func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
 			return err
 		}
 		if found {
-			w.facts.earlier = append(w.facts.earlier, again{at.i, was.last})
+			w.record.earlier = append(w.record.earlier, again{at.i, was.last})
 			now.first = was.first
 		}
 		w.older[olderKey{id, ver}] = now
@@ -167,7 +167,7 @@ func (w *writer) places(last place, each func(place) error) error {
 
 // before returns the place at which an object stood before it was added at p.
 func (w *writer) before(p place) (place, bool, error) {
-	b := &w.facts
+	b := &w.record
 	if p.first != w.first {
 		var err error
 		if b, err = w.v.readBlock(w.c, p.first); err != nil {

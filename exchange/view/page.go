@@ -246,6 +246,9 @@ func (r *reader) byID() (err error) {
 				return err
 			}
 		}
+		if _, end := set.ends(8 * len(set)); end > b.count {
+			return fmt.Errorf("block at %d: %w", first, ErrDamaged)
+		}
 		p := part{block: b, first: first, set: set}
 		if b.pieces == nil { // it is a reference to intake
 			if p.objects, err = r.v.stored(r.ctx, r.c, first, b, set); err != nil {

@@ -108,7 +108,11 @@ func (p *packing) reset() {
 		p.sizes = make(map[string]int)
 	}
 	for i := range p.lanes {
-		p.lanes[i].most = 0
+		if l := &p.lanes[i]; cap(l.raw) > 4*chunkSize {
+			*l = lane{} // of an object that was very large
+		} else {
+			l.most = 0
+		}
 	}
 	p.objects, p.types, p.out = p.objects[:0], p.types[:0], p.out[:0]
 }
@@ -126,26 +130,37 @@ func (b *block) part(payload []byte, set bits) (*stored, error) {
 	if len(b.pieces) != b.count {
 		return nil, ErrDamaged
 	}
-	s := &stored{block: b, whole: true}
-	var size int
-	s.at, size = b.chunked(set, func(c chunk) int { return c.size })
-	if size == len(payload) {
-		s.payload = bytes.Clone(payload) // which is faster than to make room and fill it
-		return s, nil
-	}
-	s.payload = make([]byte, 0, size)
+	s, size := &stored{block: b, at: make([]int, len(b.chunks)), payload: payload, whole: true}, 0
 	for i, c := range b.chunks {
-		if c.size > len(payload) {
-			return nil, ErrDamaged
-		}
-		if s.at[i] >= 0 {
-			s.payload = append(s.payload, payload[:c.size]...)
-		} else {
-			s.whole = false
-		}
-		payload = payload[c.size:]
+		s.at[i], size = size, size+c.size
 	}
-	return s, nil
+	if size != len(payload) {
+		return nil, ErrDamaged
+	}
+	return s.only(set), nil
+}
+
+// only returns a copy of the chunks that have the objects of a set; all of these are there.
+func (s *stored) only(set bits) *stored {
+	at, size := s.chunked(set, func(c chunk) int { return c.size })
+	out := &stored{block: s.block, at: at, whole: s.whole && size == len(s.payload)}
+	if size == len(s.payload) {
+		out.payload = bytes.Clone(s.payload) // which is faster than to make room and fill it
+		return out
+	}
+	out.payload = make([]byte, 0, size)
+	for i, c := range s.chunks {
+		if out.at[i] >= 0 {
+			out.payload = append(out.payload, s.payload[s.at[i]:s.at[i]+c.size]...)
+		}
+	}
+	return out
+}
+
+// mostly tells whether half of what is there or more is in chunks that have objects of a set.
+func (s *stored) mostly(set bits) bool {
+	_, size := s.chunked(set, func(c chunk) int { return c.size })
+	return 2*size >= len(s.payload)
 }
 
 // chunked tells of the chunks that have objects of a set where each starts when they stand one behind the
@@ -167,9 +182,9 @@ func (b *block) chunked(set bits, size func(chunk) int) (at []int, all int) {
 	return at, all
 }
 
-// size is what the block takes in memory, in bytes, about.
+// size is what the block takes in the cache, in bytes, about.
 func (s *stored) size() int64 {
-	return int64(len(s.payload) + 12*len(s.pieces) + 32*len(s.chunks) + 32*len(s.earlier))
+	return int64(400 + len(s.payload) + len(s.starts) + 12*len(s.pieces) + 32*len(s.chunks) + 32*len(s.earlier))
 }
 
 // appendTo appends the objects of a set to dst, in their order, each with a comma behind it.
@@ -211,13 +226,16 @@ func unpack(text, packed []byte) error {
 	return nil
 }
 
-// object appends one object to dst.
-func (s *stored) object(dst []byte, i int) ([]byte, error) {
-	dst, err := s.appendTo(dst, oneBit(i))
-	if err != nil {
-		return dst, err
+// object returns one object.
+func (s *stored) object(i int) ([]byte, error) {
+	if i >= len(s.pieces) {
+		return nil, ErrDamaged
 	}
-	return dst[:len(dst)-1], nil // without its comma
+	raw, err := s.appendTo(nil, oneBit(i))
+	if err != nil {
+		return nil, err
+	}
+	return raw[:len(raw)-1], nil // without its comma
 }
 
 // payload calls f with a block's payload, which is good until f returns.

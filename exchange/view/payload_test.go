@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -171,5 +172,46 @@ func BenchmarkUnpack(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A damaged view is an error, whatever it says of itself.
+func TestWhatIsDamagedIsAnError(t *testing.T) {
+	b, payload := packed([][]byte{[]byte(`{"id":1}`), []byte(`{"id":2}`)}, "a")
+	s, err := b.part(payload, allBits(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.object(2); !errors.Is(err, ErrDamaged) {
+		t.Errorf("an object behind the end: %v", err)
+	}
+	if _, err := b.part(payload[1:], allBits(2)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a payload that is too short: %v", err)
+	}
+	b.pieces[1].size = maxText
+	if _, err := decodeBlock(b.bytes()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("an object that is larger than any: %v", err)
+	}
+}
+
+// What is kept of a block is what its objects are in.
+func TestFewObjectsKeepFewChunks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var objects [][]byte
+	for range 400 {
+		objects = append(objects, fmt.Appendf(nil, `{"id":"%0256x"}`, r.Uint64()))
+	}
+	b, payload := packed(objects, "a", "b", "c", "d")
+	s, err := b.part(payload, allBits(b.count))
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := s.only(oneBit(201))
+	got, err := few.object(201)
+	if err != nil || !bytes.Equal(got, objects[201]) || !s.mostly(allBits(b.count)) || s.mostly(oneBit(201)) || 3*len(few.payload) > len(payload) {
+		t.Errorf("%d of %d bytes: %s, %v", len(few.payload), len(payload), got, err)
+	}
+	if _, err := few.object(200); !errors.Is(err, ErrDamaged) {
+		t.Errorf("an object that is not there: %v", err)
 	}
 }

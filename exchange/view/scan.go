@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -65,6 +66,8 @@ func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
 	}
 	ok := before > 0 && it.SeekLT(setKey(prefix, before))
 	switch {
+	case it.Error() != nil:
+		return false
 	case !ok && in:
 		return it.SeekGE(setKey(prefix, r.gaps[i].to))
 	case !ok:
@@ -76,7 +79,7 @@ func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
 	return ok
 }
 
-// ofTypes walks over the blocks that have objects of the wanted types.
+// ofTypes walks over the blocks that have objects of the wanted types, and latest ones, or any.
 func (r *reader) ofTypes(kind byte) (err error) {
 	var its []*pebble.Iterator
 	var prefixes [][]byte
@@ -85,49 +88,55 @@ func (r *reader) ofTypes(kind byte) (err error) {
 			err = errors.Join(err, it.Close())
 		}
 	}()
-	for _, typ := range slices.Compact(slices.Sorted(slices.Values(r.q.Types))) {
-		prefix := typeKey(r.c, typ)
+	types := slices.Compact(slices.Sorted(slices.Values(r.q.Types)))
+	prefixes = append(prefixes, collectionKey(kind, r.c))
+	for _, typ := range types {
+		prefixes = append(prefixes, typeKey(r.c, typ))
+	}
+	for _, prefix := range prefixes {
 		it, err := sets(r.db, prefix)
 		if err != nil {
 			return err
 		}
-		its, prefixes = append(its, it), append(prefixes, prefix)
+		its = append(its, it)
 		r.seek(it, prefix)
 	}
-	for {
+	// Each goes to where the others are: what only one has is not walked over.
+	all := its[0]
+	for all.Valid() {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		first := int64(-1)
-		for _, it := range its {
-			if !it.Valid() && it.Error() != nil {
-				return it.Error()
-			}
-			if it.Valid() && (first < 0 || firstOf(it.Key()) < first) {
-				first = firstOf(it.Key())
-			}
-		}
-		if first < 0 {
-			return nil
-		}
+		first, nearest := firstOf(all.Key()), int64(math.MaxInt64)
 		var of bits
-		for i, it := range its {
-			if it.Valid() && firstOf(it.Key()) == first {
-				of = of.union(it.Value())
-				r.next(it, prefixes[i])
+		for i, it := range its[1:] {
+			if it.Valid() && firstOf(it.Key()) < first && it.Next() && firstOf(it.Key()) < first {
+				it.SeekGE(setKey(prefixes[i+1], first))
 			}
+			switch {
+			case !it.Valid():
+				if it.Error() != nil {
+					return it.Error()
+				}
+				continue
+			case firstOf(it.Key()) == first:
+				of = of.union(it.Value())
+			}
+			nearest = min(nearest, firstOf(it.Key()))
 		}
-		set, found, err := get(r.db, blockKey(kind, r.c, first))
-		if err != nil {
-			return err
-		}
-		if !found {
+		switch {
+		case nearest == math.MaxInt64:
+			return nil
+		case nearest > first:
+			all.SeekGE(setKey(prefixes[0], nearest))
 			continue
 		}
-		if err := r.block(first, of.intersect(set)); err != nil {
+		if err := r.block(first, of.intersect(all.Value())); err != nil {
 			return err
 		}
+		r.next(all, prefixes[0])
 	}
+	return all.Error()
 }
 
 // block takes what is wanted of one block; set are the positions to look at, and
@@ -198,20 +207,20 @@ func (r *reader) room(count, size, more int) bool {
 // choose leaves in the set what the page has room for, and reports whether that
 // is not all. What belongs together with an object that has no room stays out
 // with it, unless that is all there is.
-func (r *reader) choose(facts *block, set bits) (full bool) {
+func (r *reader) choose(b *block, set bits) (full bool) {
 	count, size := r.count, r.size
-	for i := range facts.count {
+	for i := range b.count {
 		if !set.has(i) {
 			continue
 		}
-		if !r.room(count, size, int(facts.pieces[i].size)) {
+		if !r.room(count, size, int(b.pieces[i].size)) {
 			set.keep(i)
-			if start := facts.starts.from(i); r.count > 0 || set.any(0, start) {
+			if start := b.starts.from(i); r.count > 0 || set.any(0, start) {
 				set.keep(start)
 			}
 			return true
 		}
-		count, size = count+1, size+int(facts.pieces[i].size)
+		count, size = count+1, size+int(b.pieces[i].size)
 	}
 	return false
 }
@@ -244,48 +253,55 @@ func (r *reader) keep(p part) {
 // each takes what is wanted of what is in the set of a part. chosen says that their versions are those that
 // are wanted, and their types are.
 func (r *reader) each(p part, chosen bool) (err error) {
-	l := look{set: p.set, chosen: chosen, named: !chosen || len(r.q.SpecVersions) > 0}
-	if err := r.load(&p, l.named); err != nil {
+	l := look{taken: p, from: p.set, chosen: chosen, named: !chosen || len(r.q.SpecVersions) > 0}
+	if err := r.load(&l.taken, l.named); err != nil {
 		return err
 	}
-	l.part, l.all.b = p, p.names
-	l.part.set = make(bits, len(p.set))
+	l.names.b, l.taken.set = l.taken.names, make(bits, len(p.set))
 	if r.q.Match != nil { // all at once: a chunk is not decompressed for each of its objects
 		text := borrow()
 		defer giveBack(text)
-		if l.texts, err = p.objects.appendTo((*text)[:0], p.set); err != nil {
+		if l.texts, err = l.taken.objects.appendTo((*text)[:0], p.set); err != nil {
 			return err
 		}
 		*text = l.texts
 	}
 	err = r.look(&l)
-	if !l.part.set.empty() {
-		r.keep(l.part)
+	if !l.taken.set.empty() {
+		switch {
+		case r.q.Facts:
+			l.taken.objects = nil
+		case l.taken.objects.mostly(l.taken.set):
+		default: // the page is kept until it is read
+			l.taken.objects = l.taken.objects.only(l.taken.set)
+		}
+		r.keep(l.taken)
 	}
 	return err
 }
 
-// look is a part that is being looked at, object by object: what is wanted of a set.
+// look is a part that is being looked at, object by object.
 type look struct {
-	part          // what is taken
-	set           bits
-	all           names
-	texts         []byte // of the objects in the set, where they are to be looked at
+	taken         part
+	from          bits // what is looked at
+	names         names
+	texts         []byte // of the objects that are looked at, where they have to be read
 	chosen, named bool
 }
 
 func (r *reader) look(l *look) (err error) {
-	for i := range l.count {
+	p := &l.taken
+	for i := range p.count {
 		var n name
 		if l.named {
-			if n = l.all.next(); l.all.bad {
+			if n = l.names.next(); l.names.bad {
 				return ErrDamaged
 			}
 		}
-		if !l.set.has(i) {
+		if !l.from.has(i) {
 			continue
 		}
-		size, wanted := int(l.pieces[i].size), true
+		size, wanted := int(p.pieces[i].size), true
 		if l.named {
 			if wanted, err = r.wanted(&n, l.chosen); err != nil {
 				return err
@@ -297,17 +313,17 @@ func (r *reader) look(l *look) (err error) {
 		}
 		if wanted && !r.room(r.count, r.size, size) {
 			if len(r.q.IDs) == 0 {
-				r.cut(&l.part, i)
+				r.cut(p, i)
 			}
 			return errFull
 		}
 		if wanted {
-			l.part.set.set(i)
-			l.part.size += size
+			p.set.set(i)
+			p.size += size
 			r.count, r.size = r.count+1, r.size+size
 		}
 		if r.scanned++; r.scanned >= maxScanned && r.count > 0 {
-			r.reached = micros(l.first + int64(i))
+			r.reached = micros(p.first + int64(i))
 			return errFull
 		}
 	}

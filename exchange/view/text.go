@@ -27,14 +27,14 @@ func (p *Page) Len() int { return p.size + max(p.Count-1, 0) }
 // texts are what pages are looked at and written through.
 var texts = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// maxText is how much is written at a time, in bytes, but for a block that is larger: a usual page,
+// maxWritten is how much is written at a time, in bytes, but for a block that is larger: a usual page,
 // since every write wakes up who reads it.
-const maxText = 1 << 20
+const maxWritten = 1 << 20
 
 func borrow() *[]byte { return texts.Get().(*[]byte) }
 
 func giveBack(text *[]byte) {
-	if cap(*text) <= 2*maxText {
+	if cap(*text) <= 2*maxWritten {
 		texts.Put(text)
 	}
 }
@@ -51,7 +51,7 @@ func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
 	b := (*text)[:0]
 	for i := range p.parts {
 		x := &p.parts[i]
-		if len(b) > 0 && len(b)+x.size > maxText {
+		if len(b) > 0 && len(b)+x.size > maxWritten {
 			if err := write(b); err != nil {
 				return n, err
 			}

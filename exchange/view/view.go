@@ -147,7 +147,7 @@ func Open(opt Options) (*View, error) {
 	if opt.EpochObjects == 0 {
 		opt.EpochObjects = 4 << 20
 	}
-	dir, err := directory(opt.Dir)
+	dir, err := directory(opt.Dir, fmt.Sprintf("%s.%d", format, opt.EpochObjects))
 	if err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
 	}
@@ -167,24 +167,24 @@ func Open(opt Options) (*View, error) {
 	return v, nil
 }
 
-// format is that of keys and values, and the name of the directory that a view of
-// it is in. Those of other formats are deleted: the journal makes this one.
+// format is that of keys and values. With the size of epochs it is the name of the directory that a view
+// is in. Those of other names are deleted: the journal makes this one.
 const format = "10"
 
 // directory makes room for a view of this format.
-func directory(dir string) (string, error) {
+func directory(dir, name string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
 	for _, e := range entries {
-		if e.Name() != format {
+		if e.Name() != name {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return "", err
 			}
 		}
 	}
-	dir = filepath.Join(dir, format)
+	dir = filepath.Join(dir, name)
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
@@ -228,6 +228,7 @@ func (v *View) load() (err error) {
 		}
 		if h := v.heads[c]; err == nil && h != nil {
 			v.epochs[c] = v.epochOf(h.objects)
+			v.gaps[c], err = v.dead(c)
 		}
 		return err
 	})

@@ -209,7 +209,11 @@ func (c *call) manifest() error {
 		return err
 	}
 	text := manifests.Get().(*[]byte)
-	defer manifests.Put(text)
+	defer func() {
+		if cap(*text) <= maxManifest {
+			manifests.Put(text)
+		}
+	}()
 	b := c.paging((*text)[:0], p, at)
 	if p.Count > 0 {
 		if b, err = appendRecords(append(b, `"objects":[`...), p.Facts); err != nil {
@@ -221,12 +225,16 @@ func (c *call) manifest() error {
 	return c.text(http.StatusOK, *text)
 }
 
+// maxManifest is how much of memory is used again, in bytes: more than a manifest of MaxLimit records usually takes.
+const maxManifest = 2 << 20
+
 // manifests are what manifests are written into.
 var manifests = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// appendRecords appends the records of a manifest (section 5.3.1), of one object at least.
+// appendRecords appends the records of a manifest (section 5.3.1).
 func appendRecords(b []byte, facts iter.Seq2[Fact, error]) ([]byte, error) {
 	var dates dates
+	start := len(b)
 	for o, err := range facts {
 		if err != nil {
 			return b, err
@@ -241,7 +249,7 @@ func appendRecords(b []byte, facts iter.Seq2[Fact, error]) ([]byte, error) {
 		}
 		b = append(b, `},`...)
 	}
-	return b[:len(b)-1], nil // behind the last one is no comma
+	return b[:max(len(b)-1, start)], nil // behind the last one is no comma
 }
 
 // dates writes timestamps, many of which are of the same second.

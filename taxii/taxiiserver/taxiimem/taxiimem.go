@@ -247,14 +247,15 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 			}
 		}
 	}
-	defer func() { p.Objects = bytes.NewReader(bytes.Join(raws, []byte(","))) }()
 	for _, o := range c.objects {
+		if p.More {
+			break
+		}
 		switch {
 		case !q.After.IsZero() && !o.Added.After(q.After):
 		case !c.selected(o, &q.Selection, "last"), !m.Object(o.Raw):
 		case p.Count == q.Limit:
 			p.More = true
-			return p, nil
 		default:
 			if p.Count == 0 {
 				p.First = o.Added
@@ -262,6 +263,7 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 			raws, list, p.Count, p.Last = append(raws, o.Raw), append(list, o), p.Count+1, o.Added
 		}
 	}
+	p.Objects = bytes.NewReader(bytes.Join(raws, []byte(",")))
 	return p, nil
 }
 

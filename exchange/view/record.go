@@ -98,6 +98,7 @@ func decodeBlock(b []byte) (*block, error) {
 	for i := range out.chunks {
 		out.chunks[i].size = r.int()
 	}
+	all := 0
 	for i := range out.pieces {
 		at, size := r.int(), r.int()
 		if r.bad || at >= len(out.chunks) {
@@ -105,7 +106,8 @@ func decodeBlock(b []byte) (*block, error) {
 		}
 		c := &out.chunks[at]
 		out.pieces[i] = piece{int32(at), int32(c.raw), int32(size)}
-		if c.raw += size + 1; c.raw > maxInt {
+		c.raw += size + 1
+		if all += size + 1; all > maxText {
 			return nil, ErrDamaged
 		}
 	}
@@ -130,6 +132,9 @@ func (r *reads) number() uint64 {
 	r.b = r.b[n:]
 	return x
 }
+
+// maxText is more than the objects of a block of the journal can take, in bytes.
+const maxText = 64 << 20
 
 // maxInt is more than a size or a position in one block can be.
 const maxInt = 1 << 30
