@@ -162,6 +162,14 @@ func setKey(prefix []byte, first int64) []byte {
 	return binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(first))
 }
 
+// from goes to the first set from a date_added on.
+func (r *reader) from(it *pebble.Iterator, prefix []byte, first int64) bool {
+	if i, in := gapAt(r.gaps, first); in {
+		first = r.gaps[i].to
+	}
+	return it.SeekGE(setKey(prefix, first))
+}
+
 // next goes to the next set.
 func (r *reader) next(it *pebble.Iterator, prefix []byte) bool {
 	i, _ := gapAt(r.gaps, firstOf(it.Key()))

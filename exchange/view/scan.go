@@ -128,7 +128,7 @@ func (r *reader) ofTypes(kind byte) (err error) {
 		case nearest == math.MaxInt64:
 			return nil
 		case nearest > first:
-			all.SeekGE(setKey(prefixes[0], nearest))
+			r.from(all, prefixes[0], nearest)
 			continue
 		}
 		if err := r.block(first, of.intersect(all.Value())); err != nil {
