@@ -57,9 +57,9 @@ func (l *requests) begin(w http.ResponseWriter, r *http.Request, who exchange.Ca
 		l.list = make(map[*underWay]struct{})
 	}
 	l.list[u] = struct{}{}
-	own := r.WithContext(ctx)
-	own.Body = u.r.Body
-	return u, &pacedWriter{ResponseWriter: w, u: u}, own
+	answered := r.WithContext(ctx)
+	answered.Body = u.r.Body
+	return u, &pacedWriter{ResponseWriter: w, u: u}, answered
 }
 
 func (l *requests) end(u *underWay) {

@@ -268,11 +268,9 @@ func (r *reader) each(p part, chosen bool) (err error) {
 	}
 	err = r.look(&l)
 	if !l.taken.set.empty() {
-		switch {
-		case r.q.Facts:
+		if r.q.Facts {
 			l.taken.objects = nil
-		case l.taken.objects.mostly(l.taken.set):
-		default: // the page is kept until it is read
+		} else if l.taken.names = nil; !l.taken.objects.mostly(l.taken.set) { // the page is kept until it is read
 			l.taken.objects = l.taken.objects.only(l.taken.set)
 		}
 		r.keep(l.taken)
