@@ -58,7 +58,7 @@ func (l *load) run(ctx context.Context) (*served, error) {
 	var mu sync.Mutex
 	var errs []error
 	var wg sync.WaitGroup
-	m := start()
+	m := goOn()
 	for i := range l.connections {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // not for secrets

@@ -16,7 +16,7 @@ import (
 )
 
 // teamRegister has one team that answers for all of the Rustock log, its feed with
-// the profile infection, and a collection that the team posts to.
+// the profile infection, and collections that the team posts to.
 var teamRegister = []byte(`
 members:
   - {id: team, name: Team, kind: csirt, clearance: amber+strict, constituency: {prefixes: ["240.0.0.0/4", "2001:db8::/32"]}}
@@ -25,6 +25,7 @@ feeds:
   - {id: rustock, publisher: dcu, operation: rustock, malware: {name: Rustock}, default_tlp: amber, allow_reserved: true}
 collections:
   - {id: board, ceiling: amber, readers: [team], writers: [team]}
+  - {id: once, ceiling: amber, readers: [team], writers: [team]}
 `)
 
 // perHost is how many objects a host is packaged as with the profile infection:
@@ -138,14 +139,16 @@ func (p *pages) run(ctx context.Context) error {
 			continue
 		}
 		if c.encoding != "" {
-			got, err := p.measure(ctx, c.url, c.encoding)
+			l := p.of(c.url)
+			l.encoding = c.encoding
+			got, err := l.run(ctx)
 			if err != nil {
 				return err
 			}
 			p.o.report(Result{Bench: "page", Case: c.name, Unit: "pages/s", Figure: got.perSecond()}, got.usage)
 			continue
 		}
-		got, plain, err := p.inTurns(ctx, c.url, p.at("objects", nil))
+		got, plain, err := inTurns(ctx, p.of(c.url), p.of(p.at("objects", nil)))
 		if err != nil {
 			return err
 		}
@@ -160,16 +163,17 @@ func (p *pages) run(ctx context.Context) error {
 	return nil
 }
 
-func (p *pages) measure(ctx context.Context, url func(r *rand.Rand) string, encoding string) (*served, error) {
+// of is the load of such requests.
+func (p *pages) of(url func(r *rand.Rand) string) *load {
 	l := p.load
-	l.url, l.encoding = url, encoding
-	return l.run(ctx)
+	l.url = url
+	return &l
 }
 
 // alone measures how long one reader waits who is alone.
 func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) string) error {
-	l := p.load
-	l.url, l.connections, l.time = url, 1, 2*l.time
+	l := p.of(url)
+	l.connections, l.time = 1, 2*l.time
 	got, err := l.run(ctx)
 	if err == nil {
 		p.o.report(Result{Bench: "page", Case: name + "-alone", Unit: "ms", Figure: got.median(), Limit: 5}, got.usage)
@@ -181,16 +185,16 @@ func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) s
 // changes from one moment to the next.
 const rounds = 8
 
-// inTurns measures two kinds of requests, which take turns.
-func (p *pages) inTurns(ctx context.Context, a, b func(r *rand.Rand) string) (got, limit *served, err error) {
+// inTurns measures two loads, which take turns.
+func inTurns(ctx context.Context, a, b *load) (got, limit *served, err error) {
 	got, limit = new(served), new(served)
 	for range rounds {
-		one, err := p.measure(ctx, a, "")
+		one, err := a.run(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		got.add(one)
-		if one, err = p.measure(ctx, b, ""); err != nil {
+		if one, err = b.run(ctx); err != nil {
 			return nil, nil, err
 		}
 		limit.add(one)
@@ -211,7 +215,7 @@ func (p *pages) plain(ctx context.Context) (plain, limit *served, err error) {
 		bodies = append(bodies, b.Bytes())
 	}
 	err = fromMemory(bodies, func(base string) (err error) {
-		plain, limit, err = p.inTurns(ctx, url, func(r *rand.Rand) string { return base + strconv.Itoa(r.IntN(len(bodies))) })
+		plain, limit, err = inTurns(ctx, p.of(url), p.of(func(r *rand.Rand) string { return base + strconv.Itoa(r.IntN(len(bodies))) }))
 		return err
 	})
 	return plain, limit, err

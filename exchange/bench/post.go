@@ -35,7 +35,7 @@ func (o *Options) posts(ctx context.Context) error {
 		name    string
 		posters int
 	}{{"post-1000", posters}, {"post-1000-alone", 1}} {
-		err := o.besideBare(ctx, c.name, "objects/s", teamRegister, n, func(s *system) (usage, error) { return s.post(ctx, n, 0, c.posters) })
+		err := o.besideBare(ctx, c.name, "objects/s", teamRegister, n, func(s *system) (usage, error) { return s.post(ctx, "board", n, 0, c.posters) })
 		if err != nil {
 			return err
 		}
@@ -43,8 +43,8 @@ func (o *Options) posts(ctx context.Context) error {
 	return nil
 }
 
-// post posts a version of n indicators, a thousand at a time, over some connections.
-func (s *system) post(ctx context.Context, n, version, connections int) (usage, error) {
+// post posts a version of n indicators to a collection, a thousand at a time, over some connections.
+func (s *system) post(ctx context.Context, collection string, n, version, connections int) (usage, error) {
 	token, _, err := s.Register.NewToken(ctx, "bench", "team", exchange.Token{})
 	if err != nil {
 		return usage{}, err
@@ -70,7 +70,7 @@ func (s *system) post(ctx context.Context, n, version, connections int) (usage, 
 					body = append(body, indicator(stix.DerivedID("indicator", "object", strconv.Itoa(j)), version)...)
 				}
 				body = append(body, "]}"...)
-				if err := s.postOne(ctx, client, token, body); err != nil {
+				if err := s.postOne(ctx, client, token, collection, body); err != nil {
 					return err
 				}
 			}
@@ -81,8 +81,8 @@ func (s *system) post(ctx context.Context, n, version, connections int) (usage, 
 }
 
 // postOne posts an envelope of perPost objects, all of which have to be taken.
-func (s *system) postOne(ctx context.Context, client *http.Client, token string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/board/objects/", bytes.NewReader(body))
+func (s *system) postOne(ctx context.Context, client *http.Client, token, collection string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HTTPURL()+"/exchange/collections/"+collection+"/objects/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

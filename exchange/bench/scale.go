@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,16 +22,16 @@ import (
 
 // Scale compares a large exchange with a small one, an object of many versions
 // with one of one, and the making of a view anew with the least that takes.
-// Times of pages are the median of one reader alone, in milliseconds: once with
-// the cache as it is, which holds all of a small collection and nearly nothing
-// of a large one, and once without.
+// Times of pages are the median of one reader alone, in milliseconds, who reads from both
+// in turns: once with the cache as it is, which holds all of a small collection and nearly
+// nothing of a large one, and once without.
 func Scale(ctx context.Context, o Options) error {
 	return o.temporary(func(dir string) error {
 		b := &scale{o: &o, small: filepath.Join(dir, "small"), large: filepath.Join(dir, "large")}
 		for _, step := range []struct {
 			of  string
 			run func(context.Context) error
-		}{{"size", b.few}, {"versions", b.versions}, {"size", b.many}, {"size", b.reopen}, {"size", b.rebuild}} {
+		}{{"versions", b.versions}, {"size", b.few}, {"size", b.many}, {"size", b.reopen}, {"size", b.rebuild}} {
 			if !o.wants(step.of) {
 				continue
 			}
@@ -47,104 +46,107 @@ func Scale(ctx context.Context, o Options) error {
 type scale struct {
 	o            *Options
 	small, large string // directories
-	page, cold   *served
-	objects      int64 // of the large one
+	objects      int64  // of the large one
 }
 
 // uncached opens an exchange that keeps no blocks in memory.
 func uncached(n *node.Options) { n.CacheBytes = 1 }
 
-// few measures pages of 10,000 objects.
-func (b *scale) few(ctx context.Context) (err error) {
-	err = b.o.during(ctx, b.small, teamRegister, func(s *system) (err error) {
-		if _, err = s.publish(ctx, 10_000/perHost+1); err == nil {
-			b.page, err = b.pages(ctx, s, "team")
-		}
+// few makes an exchange of 10,000 objects.
+func (b *scale) few(ctx context.Context) error {
+	return b.o.during(ctx, b.small, teamRegister, func(s *system) error {
+		_, err := s.publish(ctx, 10_000/perHost+1)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return b.o.during(ctx, b.small, nil, func(s *system) (err error) {
-		b.cold, err = b.pages(ctx, s, "team")
-		return err
-	}, uncached)
 }
 
-// pages measures pages of a collection, one reader alone.
-func (b *scale) pages(ctx context.Context, s *system, collection string) (*served, error) {
+// reader is one reader alone of a collection.
+func (b *scale) reader(ctx context.Context, s *system, collection string) (*load, error) {
 	p, err := b.o.pages(ctx, s, collection)
 	if err != nil {
 		return nil, err
 	}
-	p.load.connections = 1
-	return p.measure(ctx, p.at("objects", url.Values{}), "")
+	l := p.of(p.at("objects", nil))
+	l.connections = 1
+	return l, nil
 }
 
-// versions posts objects, then 49 more versions of each, and reads the latest, also after a new start.
+// pages measures pages of a collection, beside those of another exchange's.
+func (b *scale) pages(ctx context.Context, name string, s *system, collection string, beside *system, other string) error {
+	got, err := b.reader(ctx, s, collection)
+	if err != nil {
+		return err
+	}
+	limit, err := b.reader(ctx, beside, other)
+	if err != nil {
+		return err
+	}
+	large, small, err := inTurns(ctx, got, limit)
+	if err == nil {
+		b.o.report(Result{Bench: "scale", Case: name, Unit: "ms", Figure: large.median(), Limit: small.median()}, large.usage)
+	}
+	return err
+}
+
+// versions posts objects, and others of which there are 49 more versions, and reads the latest, also after a new start.
 func (b *scale) versions(ctx context.Context) error {
 	const versions = 50
 	n, dir := b.o.size(2, 10)*perPost, filepath.Join(b.small, "versions")
-	var first *served
 	err := b.o.during(ctx, dir, teamRegister, func(s *system) error {
-		for v := range versions {
-			if _, err := s.post(ctx, n, v, posters); err != nil {
-				return err
-			}
-			if v > 0 && v < versions-1 {
-				continue
-			}
-			got, err := b.pages(ctx, s, "board")
-			if err != nil {
-				return err
-			}
-			if v == 0 {
-				first = got
-				continue
-			}
-			b.o.report(Result{Bench: "scale", Case: "page-50-versions", Unit: "ms", Figure: got.median(), Limit: first.median()}, got.usage)
+		if _, err := s.post(ctx, "once", n, 0, posters); err != nil {
+			return err
 		}
-		return nil
+		for v := range versions {
+			if _, err := s.post(ctx, "board", n, v, posters); err != nil {
+				return err
+			}
+		}
+		return b.pages(ctx, "page-50-versions", s, "board", s, "once")
 	})
 	if err != nil {
 		return err
 	}
 	return b.o.during(ctx, dir, nil, func(s *system) error {
-		got, err := b.pages(ctx, s, "board")
-		if err == nil {
-			b.o.report(Result{Bench: "scale", Case: "page-50-versions-restarted", Unit: "ms", Figure: got.median(), Limit: first.median()}, got.usage)
-		}
-		return err
+		return b.pages(ctx, "page-50-versions-restarted", s, "board", s, "once")
 	})
 }
 
-// many fills a large exchange, and measures how fast it takes hosts at first
-// and in the end, and its pages.
+// many fills a large exchange, and measures how fast it takes hosts in the end, beside what empty ones
+// do before and afterwards, and its pages.
 func (b *scale) many(ctx context.Context) error {
 	probe, fill := b.o.size(10_000, 200_000), b.o.size(60_000, 1_120_000) // a probe is longer than what compactions come in
-	return b.o.during(ctx, b.large, teamRegister, func(s *system) error {
+	sample := rustock.NewSample(fill + 2*probe)
+	var first, last usage
+	err := b.o.during(ctx, b.large, teamRegister, func(s *system) (err error) {
 		if err := s.networks(ctx); err != nil {
 			return err
 		}
-		sample := rustock.NewSample(fill + 2*probe)
-		first, err := s.part(ctx, sample, rustock.Start, 0, probe)
-		if err != nil {
+		if first, err = s.part(ctx, sample, rustock.Start, 0, probe); err != nil {
 			return err
 		}
-		if _, err := s.part(ctx, sample, rustock.Start, probe, probe+fill); err != nil {
+		if _, err = s.part(ctx, sample, rustock.Start, probe, probe+fill); err != nil {
 			return err
 		}
-		last, err := s.part(ctx, sample, rustock.Start, probe+fill, fill+2*probe)
-		if err != nil {
+		if last, err = s.part(ctx, sample, rustock.Start, probe+fill, fill+2*probe); err != nil {
 			return err
 		}
 		b.objects = s.View.Stats("team").Objects
-		rate := func(u usage) float64 { return float64(probe) / u.wall.Seconds() }
-		b.o.report(Result{Bench: "scale", Case: "ingest-at-" + short(b.objects), Unit: "hosts/s", Figure: rate(last), Limit: rate(first)}, last)
-		got, err := b.pages(ctx, s, "team")
-		if err == nil {
-			b.o.report(Result{Bench: "scale", Case: "page-at-" + short(b.objects), Unit: "ms", Figure: got.median(), Limit: b.page.median()}, got.usage)
+		return b.o.during(ctx, b.small, nil, func(small *system) error {
+			return b.pages(ctx, "page-at-"+short(b.objects), s, "team", small, "team")
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return b.o.during(ctx, filepath.Join(b.small, "empty"), teamRegister, func(s *system) error {
+		if err := s.networks(ctx); err != nil {
+			return err
 		}
+		again, err := s.part(ctx, sample, rustock.Start, 0, probe)
+		rate := func(wall time.Duration) float64 { return float64(probe) / wall.Seconds() }
+		b.o.report(Result{
+			Bench: "scale", Case: "ingest-at-" + short(b.objects), Unit: "hosts/s", Figure: rate(last.wall), Limit: rate((first.wall + again.wall) / 2),
+		}, last)
 		return err
 	})
 }
@@ -167,10 +169,9 @@ func (b *scale) reopen(ctx context.Context) error {
 	}
 	u := m.stop()
 	b.o.report(Result{Bench: "scale", Case: "start-at-" + short(b.objects), Unit: "s", Figure: u.wall.Seconds(), Limit: 2}, u)
-	got, err := b.pages(ctx, s, "team")
-	if err == nil {
-		b.o.report(Result{Bench: "scale", Case: "page-uncached-at-" + short(b.objects), Unit: "ms", Figure: got.median(), Limit: b.cold.median()}, got.usage)
-	}
+	err = b.o.during(ctx, b.small, nil, func(small *system) error {
+		return b.pages(ctx, "page-uncached-at-"+short(b.objects), s, "team", small, "team")
+	}, uncached)
 	return errors.Join(err, s.close())
 }
 
