@@ -2,6 +2,7 @@ package taxiiserver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"iter"
@@ -185,22 +186,36 @@ func (c *call) paging(b []byte, p *Page, at *position) []byte {
 
 // appendText appends a JSON string.
 func appendText[T string | []byte](b []byte, s T) []byte {
-	for i := range len(s) {
-		if escaped[s[i]] {
-			b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
-			return b
-		}
+	n := len(b)
+	b = append(append(append(b, '"'), s...), '"')
+	if plain(b[n+1 : len(b)-1]) { // as nearly all are
+		return b
 	}
-	return append(append(append(b, '"'), s...), '"') // as nearly all are
+	b, _ = jsontext.AppendQuote(b[:n], s) // what is not UTF-8 is replaced
+	return b
 }
 
-// escaped are the bytes that may stand otherwise in a JSON string.
-var escaped = func() (list [256]bool) {
-	for c := range list {
-		list[c] = c < ' ' || c > '~' || c == '"' || c == '\\'
+// plain tells whether a text stands in a JSON string as it is: whether it is printable ASCII without
+// quotes and backslashes. It looks at eight bytes at a time, whose highest bits say what is wrong.
+func plain(s []byte) bool {
+	const each = 0x0101010101010101
+	for ; len(s) > 0; s = s[min(8, len(s)):] {
+		var x uint64
+		if len(s) >= 8 {
+			x = binary.LittleEndian.Uint64(s)
+		} else {
+			last := [8]byte{' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '}
+			copy(last[:], s)
+			x = binary.LittleEndian.Uint64(last[:])
+		}
+		quote, backslash := x^each*'"', x^each*'\\'
+		wrong := x | (x + each) | (x - each*' ') | (quote-each)&^quote | (backslash-each)&^backslash
+		if wrong&(each*0x80) != 0 {
+			return false
+		}
 	}
-	return list
-}()
+	return true
+}
 
 // manifest answers Get Object Manifests (section 5.3).
 func (c *call) manifest() error {
