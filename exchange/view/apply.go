@@ -243,7 +243,7 @@ func (w *writer) block(b *exchange.Block) error {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
 	w.store()
-	w.set(blockKey('p', w.c, w.first), p.out)
+	w.set(dataKey(w.c, w.first, itsPayload), p.out)
 	return err
 }
 
@@ -256,8 +256,8 @@ func (w *writer) open(first int64, record block) {
 
 // store writes what is known of the block whose objects have been added.
 func (w *writer) store() {
-	w.set(blockKey('b', w.c, w.first), w.record.bytes())
-	w.set(blockKey('f', w.c, w.first), w.names.b)
+	w.set(dataKey(w.c, w.first, itsRecord), w.record.bytes())
+	w.set(dataKey(w.c, w.first, itsNames), w.names.b)
 	for _, t := range w.types {
 		w.set(binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
 	}

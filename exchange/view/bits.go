@@ -1,6 +1,9 @@
 package view
 
-import mathbits "math/bits"
+import (
+	"iter"
+	mathbits "math/bits"
+)
 
 // bits is a set of positions in a block.
 type bits []byte
@@ -25,6 +28,19 @@ func (b bits) has(i int) bool { return i/8 < len(b) && b[i/8]&(1<<(i%8)) != 0 }
 func (b bits) clear(i int) {
 	if i/8 < len(b) {
 		b[i/8] &^= 1 << (i % 8)
+	}
+}
+
+// all goes over the positions in the set that are before n.
+func (b bits) all(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i, x := range b {
+			for ; x != 0; x &= x - 1 {
+				if at := 8*i + mathbits.TrailingZeros8(x); at >= n || !yield(at) {
+					return
+				}
+			}
+		}
 	}
 }
 

@@ -1,12 +1,18 @@
 package view
 
 import (
+	"bytes"
+	"cmp"
 	"container/list"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -15,7 +21,7 @@ import (
 // stored returns the objects of a set of a block at least, from the cache
 // where they are there. Blocks that are wanted whole go into it; a part of one
 // takes less time than looking after it.
-func (v *View) stored(ctx context.Context, c uint32, first int64, b *block, set bits) (*stored, error) {
+func (v *View) stored(ctx context.Context, r getter, c uint32, first int64, b *block, set bits) (*stored, error) {
 	key := cacheKey{c, first}
 	if s := v.cache.get(key); s != nil {
 		return s, nil
@@ -25,10 +31,7 @@ func (v *View) stored(ctx context.Context, c uint32, first int64, b *block, set 
 	if b.intake != 0 {
 		s, err = v.unpackage(ctx, b)
 	} else {
-		err = v.payload(c, first, func(payload []byte) (err error) {
-			s, err = b.part(payload, set)
-			return err
-		})
+		s, err = b.read(r, c, first, set)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("block at %d: %w", first, err)
@@ -63,15 +66,53 @@ func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 }
 
 // readBlock returns a block's record.
-func (v *View) readBlock(c uint32, first int64) (*block, error) {
-	value, found, err := v.get(blockKey('b', c, first))
-	if err == nil && !found {
-		err = fmt.Errorf("block at %d is not there: %w", first, ErrDamaged)
+func readBlock(r getter, c uint32, first int64) (b *block, err error) {
+	err = readData(r, c, first, itsRecord, func(value []byte) (err error) {
+		b, err = decodeBlock(value)
+		return err
+	})
+	return b, err
+}
+
+// readData calls f with what is kept of a block, which is good until f returns.
+func readData(r getter, c uint32, first int64, its byte, f func(value []byte) error) error {
+	value, closer, err := r.Get(dataKey(c, first, its))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return fmt.Errorf("data %d of the block at %d is not there: %w", its, first, ErrDamaged)
 	}
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("read view: %w", err)
 	}
-	return decodeBlock(value)
+	return errors.Join(f(value), closer.Close())
+}
+
+// along is a getter of what is kept of a collection's blocks, for who goes along them: it looks from where it is.
+type along struct {
+	db pebble.Reader
+	c  uint32
+	it *pebble.Iterator // nil before the first look
+}
+
+// Get implements getter.
+func (a *along) Get(key []byte) (value []byte, closer io.Closer, err error) {
+	if a.it == nil {
+		if a.it, err = under(a.db, collectionKey('b', a.c)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !a.it.SeekGE(key) || !bytes.Equal(a.it.Key(), key) {
+		return nil, nil, cmp.Or(a.it.Error(), pebble.ErrNotFound)
+	}
+	value, err = a.it.ValueAndErr()
+	return value, io.NopCloser(nil), err
+}
+
+// Close ends it.
+func (a *along) Close() error {
+	if a.it == nil {
+		return nil
+	}
+	return a.it.Close()
 }
 
 // ownShare is what an intake record stands for in the feed's own collection.

@@ -168,7 +168,7 @@ func (w *writer) promote(id objectID) error {
 				return err
 			}
 			if set == nil {
-				b, err := w.v.readBlock(w.c, p.first)
+				b, err := readBlock(w.v.db, w.c, p.first)
 				if err != nil {
 					return err
 				}
@@ -184,11 +184,11 @@ func (w *writer) promote(id objectID) error {
 
 // withdrawTraffic takes out the contacts that an observation refers to: each version has its own.
 func (w *writer) withdrawTraffic(at place) error {
-	b, err := w.v.readBlock(w.c, at.first)
+	b, err := readBlock(w.v.db, w.c, at.first)
 	if err != nil {
 		return err
 	}
-	s, err := w.v.stored(context.Background(), w.c, at.first, b, oneBit(at.i))
+	s, err := w.v.stored(context.Background(), w.v.db, w.c, at.first, b, oneBit(at.i))
 	if err != nil {
 		return err
 	}

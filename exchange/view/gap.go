@@ -23,12 +23,12 @@ const maxGaps = 256
 
 // dead lists a collection's gaps as they are in the files.
 func (v *View) dead(c uint32) (gaps []gap, err error) {
-	all, err := sets(v.db, collectionKey('b', c))
+	all, err := under(v.db, collectionKey('b', c))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, all.Close()) }()
-	latest, err := sets(v.db, collectionKey('l', c))
+	latest, err := under(v.db, collectionKey('l', c))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,11 @@ func (v *View) dead(c uint32) (gaps []gap, err error) {
 		g = gap{from: min(to, math.MaxInt64-1) + 1}
 	}
 	for ok := all.First(); ok; ok = all.Next() {
-		first := firstOf(all.Key())
+		key := all.Key()
+		if key[len(key)-1] != itsRecord {
+			continue
+		}
+		first := firstOf(key[:len(key)-1])
 		if !live || firstOf(latest.Key()) != first {
 			g.blocks++
 			continue
@@ -104,7 +108,7 @@ func (w *writer) widen() {
 		}
 		if it == nil {
 			var err error
-			if it, err = sets(w.v.db, collectionKey('l', w.c)); err != nil {
+			if it, err = under(w.v.db, collectionKey('l', w.c)); err != nil {
 				return
 			}
 			defer func() { _ = it.Close() }()

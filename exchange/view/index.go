@@ -170,7 +170,7 @@ func (w *writer) before(p place) (place, bool, error) {
 	b := &w.record
 	if p.first != w.first {
 		var err error
-		if b, err = w.v.readBlock(w.c, p.first); err != nil {
+		if b, err = readBlock(w.v.db, w.c, p.first); err != nil {
 			return place{}, false, err
 		}
 	}

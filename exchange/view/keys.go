@@ -34,6 +34,15 @@ func blockKey(kind byte, c uint32, first int64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey(kind, c), uint64(first))
 }
 
+// What is kept of a block, beside each other: a page reads nearly all of it.
+const (
+	itsRecord byte = iota
+	itsNames
+	itsPayload
+)
+
+func dataKey(c uint32, first int64, its byte) []byte { return append(blockKey('b', c, first), its) }
+
 // raisedKey is of the journal's sequence of the block that raised.
 func raisedKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'r'}, sequence) }
 

@@ -11,7 +11,7 @@ import (
 // What tells a block's objects apart, identifiers and versions, is kept beside the objects: whoever asks for
 // that alone, or for versions, need not have them decompressed.
 
-// naming makes the value of an 'f' key.
+// naming makes a block's names.
 type naming struct {
 	b    []byte
 	last []byte // the last version that was not empty
@@ -120,15 +120,15 @@ func (p *Page) Facts() iter.Seq2[Fact, error] {
 		for i := range p.parts {
 			x := &p.parts[i]
 			all := names{reads: reads{b: x.names}}
-			_, end := x.set.ends(x.count)
-			for at := range end {
-				n := all.next()
+			read := 0
+			for at := range x.set.all(x.count) {
+				var n name
+				for ; read <= at; read++ {
+					n = all.next()
+				}
 				if all.bad {
 					yield(Fact{}, ErrDamaged)
 					return
-				}
-				if !x.set.has(at) {
-					continue
 				}
 				if id = append(id[:0], n.text...); len(id) == 0 {
 					id = n.id.append(id)
@@ -149,10 +149,8 @@ func (p *Page) Facts() iter.Seq2[Fact, error] {
 func (p *Page) Added() []time.Time {
 	list := make([]time.Time, 0, p.Count)
 	for _, x := range p.parts {
-		for i := range x.count {
-			if x.set.has(i) {
-				list = append(list, micros(x.first+int64(i)))
-			}
+		for i := range x.set.all(x.count) {
+			list = append(list, micros(x.first+int64(i)))
 		}
 	}
 	return list

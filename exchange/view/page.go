@@ -90,6 +90,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, r.data.Close()) }()
 	if _, now := v.lacking(c); r.latest && now == cuts {
 		r.gaps = gaps
 	}
@@ -134,6 +135,7 @@ const maxScanned = 100_000
 type reader struct {
 	v     *View
 	db    pebble.Reader
+	data  along
 	ctx   context.Context //nolint:containedctx // lives for one call
 	c     uint32
 	q     *Query
@@ -163,7 +165,7 @@ func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query)
 		return nil, fmt.Errorf("view: limit %d", q.Limit)
 	}
 	r := &reader{
-		v: v, db: db, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
+		v: v, db: db, data: along{db: db, c: c}, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
 		since: position(q.Since), after: max(position(q.After), position(q.Since)), low: math.MinInt64, high: math.MaxInt64,
 	}
 	if len(q.IDs) > 0 {
@@ -251,7 +253,7 @@ func (r *reader) byID() (err error) {
 		}
 		p := part{block: b, first: first, set: set}
 		if b.pieces == nil { // it is a reference to intake
-			if p.objects, err = r.v.stored(r.ctx, r.c, first, b, set); err != nil {
+			if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, first, b, set); err != nil {
 				return err
 			}
 			p.block = p.objects.block
@@ -279,7 +281,7 @@ func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
 		b := blocks[p.first]
 		if b == nil {
 			var err error
-			if b, err = r.v.readBlock(r.c, p.first); err != nil {
+			if b, err = readBlock(&r.data, r.c, p.first); err != nil {
 				return p, err
 			}
 			if len(blocks) == maxMet {

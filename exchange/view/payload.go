@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/s2"
 )
 
@@ -125,6 +124,15 @@ type stored struct {
 	whole   bool // all are there
 }
 
+// read reads those chunks of a block that have the objects of a set.
+func (b *block) read(r getter, c uint32, first int64, set bits) (s *stored, err error) {
+	err = readData(r, c, first, itsPayload, func(payload []byte) (err error) {
+		s, err = b.part(payload, set)
+		return err
+	})
+	return s, err
+}
+
 // part returns the chunks of a payload that have the objects of a set.
 func (b *block) part(payload []byte, set bits) (*stored, error) {
 	if len(b.pieces) != b.count {
@@ -167,10 +175,8 @@ func (s *stored) mostly(set bits) bool {
 // other, -1 for others, and what they take together.
 func (b *block) chunked(set bits, size func(chunk) int) (at []int, all int) {
 	at = make([]int, len(b.chunks))
-	for i := range b.pieces {
-		if set.has(i) {
-			at[b.pieces[i].chunk] = 1
-		}
+	for i := range set.all(len(b.pieces)) {
+		at[b.pieces[i].chunk] = 1
 	}
 	for i, c := range b.chunks {
 		if at[i] == 0 {
@@ -205,12 +211,10 @@ func (s *stored) appendTo(dst []byte, set bits) ([]byte, error) {
 			return dst, err
 		}
 	}
-	for i := range s.pieces {
-		if set.has(i) {
-			p := &s.pieces[i]
-			start := at[p.chunk] + int(p.from)
-			dst = append(dst, text[start:start+int(p.size)+1]...)
-		}
+	for i := range set.all(len(s.pieces)) {
+		p := &s.pieces[i]
+		start := at[p.chunk] + int(p.from)
+		dst = append(dst, text[start:start+int(p.size)+1]...)
 	}
 	return dst, nil
 }
@@ -236,16 +240,4 @@ func (s *stored) object(i int) ([]byte, error) {
 		return nil, err
 	}
 	return raw[:len(raw)-1], nil // without its comma
-}
-
-// payload calls f with a block's payload, which is good until f returns.
-func (v *View) payload(c uint32, first int64, f func(payload []byte) error) error {
-	value, closer, err := v.db.Get(blockKey('p', c, first))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return fmt.Errorf("payload of the block at %d: %w", first, ErrDamaged)
-	}
-	if err != nil {
-		return fmt.Errorf("read view: %w", err)
-	}
-	return errors.Join(f(value), closer.Close())
 }

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// block is the value of a 'b' key: what is known of a block without its
-// payload. The objects of a block of the journal are in its 'p' key; where intake
+// block is the record of a block: what is known of it without its
+// payload. The objects of a block of the journal are in that; where intake
 // is not 0, they are what that record is packaged as.
 type block struct {
 	intake uint64

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (r *reader) scan() error {
 // walk calls each with the sets under a prefix that may have something behind
 // where the page starts.
 func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (err error) {
-	it, err := sets(r.db, prefix)
+	it, err := under(r.db, prefix)
 	if err != nil {
 		return err
 	}
@@ -41,8 +42,8 @@ func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (er
 	return it.Error()
 }
 
-// sets iterates over the blocks' sets under a prefix.
-func sets(db pebble.Reader, prefix []byte) (*pebble.Iterator, error) {
+// under iterates over the keys under a prefix.
+func under(db pebble.Reader, prefix []byte) (*pebble.Iterator, error) {
 	upper := slices.Clone(prefix)
 	for i := len(upper) - 1; ; i-- { // never all 0xff: it starts with a letter
 		if upper[i]++; upper[i] != 0 {
@@ -94,7 +95,7 @@ func (r *reader) ofTypes(kind byte) (err error) {
 		prefixes = append(prefixes, typeKey(r.c, typ))
 	}
 	for _, prefix := range prefixes {
-		it, err := sets(r.db, prefix)
+		it, err := under(r.db, prefix)
 		if err != nil {
 			return err
 		}
@@ -168,7 +169,7 @@ func (r *reader) block(first int64, set bits) error {
 	}
 	var s *stored
 	if b.pieces == nil { // it is a reference to intake
-		if s, err = r.v.stored(r.ctx, r.c, first, b, set); err != nil {
+		if s, err = r.v.stored(r.ctx, &r.data, r.c, first, b, set); err != nil {
 			return err
 		}
 		b = s.block
@@ -196,7 +197,7 @@ func (r *reader) known(first int64) (*block, error) {
 	if s := r.v.cache.get(cacheKey{r.c, first}); s != nil {
 		return s.block, nil
 	}
-	return r.v.readBlock(r.c, first)
+	return readBlock(&r.data, r.c, first)
 }
 
 // room reports whether the page has room for one more object.
@@ -209,10 +210,7 @@ func (r *reader) room(count, size, more int) bool {
 // with it, unless that is all there is.
 func (r *reader) choose(b *block, set bits) (full bool) {
 	count, size := r.count, r.size
-	for i := range b.count {
-		if !set.has(i) {
-			continue
-		}
+	for i := range set.all(b.count) {
 		if !r.room(count, size, int(b.pieces[i].size)) {
 			set.keep(i)
 			if start := b.starts.from(i); r.count > 0 || set.any(0, start) {
@@ -228,15 +226,15 @@ func (r *reader) choose(b *block, set bits) (full bool) {
 // load sees to it that a part has its objects, or their names, where they are wanted.
 func (r *reader) load(p *part, named bool) (err error) {
 	if p.objects == nil && (!r.q.Facts || r.q.Match != nil) {
-		if p.objects, err = r.v.stored(r.ctx, r.c, p.first, p.block, p.set); err != nil {
+		if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, p.first, p.block, p.set); err != nil {
 			return err
 		}
 	}
 	if named || r.q.Facts {
-		var found bool
-		if p.names, found, err = get(r.db, blockKey('f', r.c, p.first)); err == nil && !found {
-			err = fmt.Errorf("names of the block at %d: %w", p.first, ErrDamaged)
-		}
+		err = readData(&r.data, r.c, p.first, itsNames, func(value []byte) error {
+			p.names = bytes.Clone(value)
+			return nil
+		})
 	}
 	return err
 }
@@ -333,10 +331,8 @@ func (r *reader) whole(p part) error {
 	if err := r.load(&p, false); err != nil {
 		return err
 	}
-	for i := range p.count {
-		if p.set.has(i) {
-			r.count, p.size = r.count+1, p.size+int(p.pieces[i].size)
-		}
+	for i := range p.set.all(p.count) {
+		r.count, p.size = r.count+1, p.size+int(p.pieces[i].size)
 	}
 	r.size += p.size
 	r.keep(p)

@@ -10,7 +10,7 @@ type part struct {
 	*block
 	first   int64   // its date_added
 	objects *stored // nil where they are not wanted
-	names   []byte  // of all its objects, the value of an 'f' key; nil where they are not wanted
+	names   []byte  // of all its objects; nil where they are not wanted
 	set     bits
 	size    int // of the objects in the set, in bytes
 }
@@ -78,11 +78,9 @@ func (p *Page) Objects() (list [][]byte, err error) {
 	}
 	list = make([][]byte, 0, p.Count)
 	for _, x := range p.parts {
-		for i := range x.count {
-			if x.set.has(i) {
-				n := int(x.pieces[i].size)
-				list, text = append(list, text[:n:n]), text[n+1:]
-			}
+		for i := range x.set.all(x.count) {
+			n := int(x.pieces[i].size)
+			list, text = append(list, text[:n:n]), text[n+1:]
 		}
 	}
 	return list, nil

@@ -13,11 +13,11 @@
 //	m name              the applied sequence of a stream
 //	n name              the number of a collection
 //	h c                 where its chain ends
-//	b c s               what is known of a block: how many objects it has, which
+//	b c s 0             what is known of a block: how many objects it has, which
 //	                    were there before and where, where each stands in the
 //	                    payload; or a reference to intake
-//	p c s               a block's objects, compressed for reading
-//	f c s               their identifiers and versions
+//	b c s 1             their identifiers and versions
+//	b c s 2             a block's objects, compressed for reading
 //	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
@@ -54,6 +54,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -169,7 +170,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "10"
+const format = "11"
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {
@@ -260,7 +261,12 @@ func (v *View) Close() error {
 // get returns a copy of a value.
 func (v *View) get(key []byte) ([]byte, bool, error) { return get(v.db, key) }
 
-func get(r pebble.Reader, key []byte) ([]byte, bool, error) {
+// getter is what keys are looked up in: a pebble.Reader, or what is made for keys that are near each other.
+type getter interface {
+	Get(key []byte) (value []byte, closer io.Closer, err error)
+}
+
+func get(r getter, key []byte) ([]byte, bool, error) {
 	value, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil

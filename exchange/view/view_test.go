@@ -400,7 +400,8 @@ func blockOf(n int) *exchange.Block {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = append(text, object{id: n*size + i, version: 1}.text()...)
+		text = fmt.Appendf(text, `{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012x","created":"2026-01-01T00:00:00.000Z",`+
+			`"modified":"2026-01-01T00:00:%02d.000Z","count":%d,"sighting_of_ref":"malware--3975d06e-cfa2-513e-860d-4a50969ef577","description":"%s"}`, n*size+i, i%60, i, strings.Repeat("y", 300))
 	}
 	return &exchange.Block{
 		Collection: "a", Feeds: []string{"f"}, Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)),
@@ -444,6 +445,33 @@ func BenchmarkPage(b *testing.B) {
 		page, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
 		if err != nil || page.Count != 1000 {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFacts goes over what tells the objects of such a page apart.
+func BenchmarkFacts(b *testing.B) {
+	v := open(b, b.TempDir())
+	defer func() { _ = v.Close() }()
+	for n := range 4 {
+		if err := v.ApplyBlock(blockOf(n)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	page, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(251), Limit: 1000, Facts: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		n := 0
+		for _, err := range page.Facts() {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 1000 {
+			b.Fatal(n)
 		}
 	}
 }
