@@ -47,15 +47,24 @@ func DerivedID(typ string, fields ...string) string {
 }
 
 func appendID(b []byte, space uuid.UUID, typ string, name []byte) []byte {
-	id := uuid.NewSHA1(space, name)
-	b = append(b, typ...)
-	b = append(b, "--"...)
-	for i, group := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = hex.AppendEncode(b, group)
-	}
+	return ID{typ, uuid.NewSHA1(space, name)}.AppendTo(b)
+}
+
+// ID is an identifier in its usual form, <Type>--<UUID> in lower case (STIX 2.1 section 2.9), in parts.
+type ID struct {
+	Type string
+	UUID uuid.UUID
+}
+
+// AppendTo appends the identifier's text.
+func (i ID) AppendTo(b []byte) []byte {
+	b = append(append(b, i.Type...), "--00000000-0000-0000-0000-000000000000"...)
+	u := b[len(b)-36:]
+	hex.Encode(u, i.UUID[:4])
+	hex.Encode(u[9:], i.UUID[4:6])
+	hex.Encode(u[14:], i.UUID[6:8])
+	hex.Encode(u[19:], i.UUID[8:10])
+	hex.Encode(u[24:], i.UUID[10:])
 	return b
 }
 

@@ -213,15 +213,11 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	return p, nil
 }
 
-// facts are those of a page as TAXII has them.
-func facts(p *view.Page) iter.Seq2[taxiiserver.Fact, error] {
-	none := []byte(taxii.NoVersion)
-	return func(yield func(taxiiserver.Fact, error) bool) {
+// facts are those of a page, with TAXII's type.
+func facts(p *view.Page) iter.Seq2[*taxiiserver.Fact, error] {
+	return func(yield func(*taxiiserver.Fact, error) bool) {
 		for f, err := range p.Facts() {
-			if len(f.Version) == 0 {
-				f.Version = none
-			}
-			if !yield(taxiiserver.Fact(f), err) {
+			if !yield((*taxiiserver.Fact)(f), err) {
 				return
 			}
 		}

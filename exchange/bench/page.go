@@ -87,7 +87,7 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 			if err != nil {
 				return nil, err
 			}
-			p.ids = append(p.ids, string(x.ID))
+			p.ids = append(p.ids, string(x.ID.AppendTo(nil)))
 		}
 	}
 	return p, nil

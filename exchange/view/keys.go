@@ -120,16 +120,7 @@ type objectID struct {
 
 func (o objectID) String() string { return string(o.append(make([]byte, 0, len(o.typ)+38))) }
 
-func (o objectID) append(b []byte) []byte {
-	b = append(append(b, o.typ...), "--00000000-0000-0000-0000-000000000000"...)
-	u := b[len(b)-36:]
-	hex.Encode(u, o.uuid[:4])
-	hex.Encode(u[9:], o.uuid[4:6])
-	hex.Encode(u[14:], o.uuid[6:8])
-	hex.Encode(u[19:], o.uuid[8:10])
-	hex.Encode(u[24:], o.uuid[10:])
-	return b
-}
+func (o objectID) append(b []byte) []byte { return stix.ID{Type: o.typ, UUID: o.uuid}.AppendTo(b) }
 
 // parseID reads <type>--<UUID>, without looking closely.
 func parseID(id []byte) (o objectID, ok bool) {

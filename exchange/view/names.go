@@ -6,6 +6,8 @@ import (
 	"iter"
 	"strings"
 	"time"
+
+	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // What tells a block's objects apart, identifiers and versions, is kept beside the objects: whoever asks for
@@ -104,19 +106,22 @@ func decodeType(b []byte) (typ, spec string, rest []byte, ok bool) {
 	return typeName([]byte(typ)), spec, b[2+end:], true
 }
 
-// Fact tells an object and its version from others. Version is as the object has it, empty
-// where it has none.
+// Fact tells an object and its version from others.
 type Fact struct {
-	ID, Version []byte
+	// ID is the object's identifier; Text is it as it is where it is not written in the usual form.
+	ID   stix.ID
+	Text []byte
+	// Version is as the object has it, empty where it has none.
+	Version     []byte
 	SpecVersion string
 	Added       time.Time
 }
 
-// Facts goes over what tells the page's objects apart, where the query asks for it. The texts of one
-// fact are good until the next. An error is the last there is.
-func (p *Page) Facts() iter.Seq2[Fact, error] {
-	return func(yield func(Fact, error) bool) {
-		var id []byte
+// Facts goes over what tells the page's objects apart, where the query asks for it. A fact is good until
+// the next. An error is the last there is.
+func (p *Page) Facts() iter.Seq2[*Fact, error] {
+	return func(yield func(*Fact, error) bool) {
+		var f Fact
 		for i := range p.parts {
 			x := &p.parts[i]
 			all := names{reads: reads{b: x.names}}
@@ -127,17 +132,12 @@ func (p *Page) Facts() iter.Seq2[Fact, error] {
 					n = all.next()
 				}
 				if all.bad {
-					yield(Fact{}, ErrDamaged)
+					yield(nil, ErrDamaged)
 					return
 				}
-				if id = append(id[:0], n.text...); len(id) == 0 {
-					id = n.id.append(id)
-				}
-				spec := "2.1"
-				if n.id.spec != "" {
-					spec = n.id.spec
-				}
-				if !yield(Fact{id, n.version, spec, micros(x.first + int64(at))}, nil) {
+				f.ID.Type, f.ID.UUID, f.Text = n.id.typ, n.id.uuid, n.text
+				f.Version, f.SpecVersion, f.Added = n.version, n.id.specName(), micros(x.first+int64(at))
+				if !yield(&f, nil) {
 					return
 				}
 			}

@@ -338,7 +338,11 @@ func sameInRuns(t *rapid.T, v *view.View, c string, q view.Query, want *view.Pag
 		if err != nil {
 			t.Fatal(err)
 		}
-		said = append(said, fmt.Sprintf("%s %s %s %v", f.ID, f.Version, f.SpecVersion, f.Added))
+		id := f.Text
+		if len(id) == 0 {
+			id = f.ID.AppendTo(nil)
+		}
+		said = append(said, fmt.Sprintf("%s %s %s %v", id, f.Version, f.SpecVersion, f.Added))
 	}
 	for i, added := range want.Added() {
 		b, _ := stix.ScanBrief(objects[i])

@@ -2,6 +2,7 @@ package taxiiserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -186,23 +187,21 @@ func (c *call) paging(b []byte, p *Page, at *position) []byte {
 
 // appendText appends a JSON string.
 func appendText[T string | []byte](b []byte, s T) []byte {
-	n := len(b)
-	b = append(append(append(b, '"'), s...), '"')
-	if plain(b[n+1 : len(b)-1]) { // as nearly all are
-		return b
+	if plain(s) { // as nearly all are
+		return append(append(append(b, '"'), s...), '"')
 	}
-	b, _ = jsontext.AppendQuote(b[:n], s) // what is not UTF-8 is replaced
+	b, _ = jsontext.AppendQuote(b, s) // what is not UTF-8 is replaced
 	return b
 }
 
 // plain tells whether a text stands in a JSON string as it is: whether it is printable ASCII without
 // quotes and backslashes. It looks at eight bytes at a time, whose highest bits say what is wrong.
-func plain(s []byte) bool {
+func plain[T string | []byte](s T) bool {
 	const each = 0x0101010101010101
 	for ; len(s) > 0; s = s[min(8, len(s)):] {
 		var x uint64
 		if len(s) >= 8 {
-			x = binary.LittleEndian.Uint64(s)
+			x = uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 		} else {
 			last := [8]byte{' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '}
 			copy(last[:], s)
@@ -247,24 +246,44 @@ const maxManifest = 2 << 20
 var manifests = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
 // appendRecords appends the records of a manifest (section 5.3.1).
-func appendRecords(b []byte, facts iter.Seq2[Fact, error]) ([]byte, error) {
+func appendRecords(b []byte, facts iter.Seq2[*Fact, error]) ([]byte, error) {
 	var dates dates
+	var typ string              // that stands in a string as it is
+	var version, written []byte // of the record before
 	start := len(b)
 	for o, err := range facts {
 		if err != nil {
 			return b, err
 		}
-		b = appendText(append(b, `{"id":`...), o.ID)
-		b = append(dates.append(append(b, `,"date_added":"`...), o.Added), '"')
-		b = appendText(append(b, `,"version":`...), o.Version)
-		if b = append(b, `,"media_type":`...); o.SpecVersion == "2.1" {
-			b = append(b, `"application/stix+json;version=2.1"`...)
+		if b = append(b, `{"id":`...); len(o.Text) == 0 && (o.ID.Type == typ || plain(o.ID.Type)) {
+			typ = o.ID.Type
+			b = append(o.ID.AppendTo(append(b, '"')), '"')
 		} else {
-			b = appendText(b, "application/stix+json;version="+o.SpecVersion)
+			b = appendText(b, cmp.Or(string(o.Text), string(o.ID.AppendTo(nil))))
 		}
-		b = append(b, `},`...)
+		b = dates.append(append(b, `,"date_added":"`...), o.Added)
+		if written == nil || !bytes.Equal(version, o.Version) {
+			version = append(version[:0], o.Version...)
+			written = appendText(written[:0], versionOr(version))
+		}
+		b = append(append(b, `","version":`...), written...)
+		if o.SpecVersion == "2.1" {
+			b = append(b, `,"media_type":"application/stix+json;version=2.1"},`...)
+		} else {
+			b = append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), `},`...)
+		}
 	}
 	return b[:max(len(b)-1, start)], nil // behind the last one is no comma
+}
+
+// noVersion is what stands for a version that an object has not.
+var noVersion = []byte(taxii.NoVersion)
+
+func versionOr(version []byte) []byte {
+	if len(version) == 0 {
+		return noVersion
+	}
+	return version
 }
 
 // dates writes timestamps, many of which are of the same second.
@@ -295,7 +314,7 @@ func (c *call) versions() error {
 			if err != nil {
 				return err
 			}
-			v.Versions = append(v.Versions, string(f.Version))
+			v.Versions = append(v.Versions, string(versionOr(f.Version)))
 		}
 	}
 	return c.json(http.StatusOK, v)

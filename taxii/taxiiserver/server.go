@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -96,9 +97,9 @@ type Page struct {
 	// there are none or the query asks for facts.
 	Objects Text
 	Count   int
-	// Facts are those of each object where the query asks for them; nil where there are none. The
-	// texts of one are good until the next; an error is the last.
-	Facts iter.Seq2[Fact, error]
+	// Facts are those of each object where the query asks for them; nil where there are none. One
+	// is good until the next; an error is the last.
+	Facts iter.Seq2[*Fact, error]
 	// First and Last are the date_added of the first and the last object.
 	First, Last time.Time
 	// More is set where more may follow, behind Reached.
@@ -115,10 +116,13 @@ type Text interface {
 	Len() int
 }
 
-// Fact is what a manifest says of an object; Version is as the object has it:
-// section 5.3.1.
+// Fact is what a manifest says of an object (section 5.3.1).
 type Fact struct {
-	ID, Version []byte
+	// ID is the object's identifier; or Text is, as it stands in the object, where that is not empty.
+	ID   stix.ID
+	Text []byte
+	// Version is as the object has it, empty where it has none.
+	Version     []byte
 	SpecVersion string
 	Added       time.Time
 }

@@ -240,9 +240,9 @@ func (x *session) Objects(_ context.Context, root, id string, q taxiiserver.Quer
 	p := new(taxiiserver.Page)
 	var raws [][]byte
 	var list []*stored
-	p.Facts = func(yield func(taxiiserver.Fact, error) bool) {
+	p.Facts = func(yield func(*taxiiserver.Fact, error) bool) {
 		for _, o := range list {
-			if !yield(taxiiserver.Fact{ID: []byte(o.ID), Version: []byte(o.Version), SpecVersion: o.SpecVersion, Added: o.Added}, nil) {
+			if !yield(&taxiiserver.Fact{Text: []byte(o.ID), Version: []byte(o.Version), SpecVersion: o.SpecVersion, Added: o.Added}, nil) {
 				return
 			}
 		}
