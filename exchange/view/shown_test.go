@@ -2,7 +2,6 @@ package view_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,14 +42,13 @@ func TestWhatIsShownHasItsLabel(t *testing.T) {
 		})
 	}
 	for n := range 8000 {
-		name := object{id: n + 1, version: 1}.name()
-		if s, err := v.Standing(name); s != nil || err != nil { // as before each post
+		o := object{id: n + 1, version: 1}
+		if s, err := v.Standing(o.name()); s != nil || err != nil { // as before each post
 			t.Fatal(s, err)
 		}
 		latest.Store(int64(n + 1))
-		text := fmt.Sprintf(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:01.000Z"}]}`, name)
 		err := v.ApplyBlock(&exchange.Block{
-			Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(int64(100 * (n + 1))), Payload: []byte(text),
+			Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(int64(100 * (n + 1))), Payload: []byte(`{"objects":[` + o.text() + `]}`),
 			Sequence: uint64(n + 1), By: "m", Labels: []byte{byte(tlp.Red)},
 		})
 		if err != nil {
