@@ -44,7 +44,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				addition(r, m, b, end)
 			}
 			for range 2 { // the second time does nothing
-				err := error(nil)
+				var err error
 				if c == "feed-f" {
 					err = v.ApplyIntake(t.Context(), b.Sequence, w.intake(b).Append(nil))
 				} else {
