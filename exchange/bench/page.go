@@ -3,9 +3,11 @@ package bench
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +89,9 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 			if err != nil {
 				return nil, err
 			}
+			if len(x.Text) > 0 {
+				return nil, fmt.Errorf("bench: %s is no identifier that we make", x.Text)
+			}
 			p.ids = append(p.ids, string(x.ID.AppendTo(nil)))
 		}
 	}
@@ -141,6 +146,7 @@ func (p *pages) run(ctx context.Context) error {
 		if c.encoding != "" {
 			l := p.of(c.url)
 			l.encoding = c.encoding
+			debug.FreeOSMemory()
 			got, err := l.run(ctx)
 			if err != nil {
 				return err
@@ -174,6 +180,7 @@ func (p *pages) of(url func(r *rand.Rand) string) *load {
 func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) string) error {
 	l := p.of(url)
 	l.connections, l.time = 1, 2*l.time
+	debug.FreeOSMemory()
 	got, err := l.run(ctx)
 	if err == nil {
 		p.o.report(Result{Bench: "page", Case: name + "-alone", Unit: "ms", Figure: got.median(), Limit: 5}, got.usage)
@@ -185,8 +192,9 @@ func (p *pages) alone(ctx context.Context, name string, url func(r *rand.Rand) s
 // changes from one moment to the next.
 const rounds = 8
 
-// inTurns measures two loads, which take turns.
+// inTurns measures two loads, which take turns. Peaks are those of both together.
 func inTurns(ctx context.Context, a, b *load) (got, limit *served, err error) {
+	debug.FreeOSMemory()
 	got, limit = new(served), new(served)
 	for range rounds {
 		one, err := a.run(ctx)

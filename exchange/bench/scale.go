@@ -27,7 +27,7 @@ import (
 // nothing of a large one, and once without.
 func Scale(ctx context.Context, o Options) error {
 	return o.temporary(func(dir string) error {
-		b := &scale{o: &o, small: filepath.Join(dir, "small"), large: filepath.Join(dir, "large")}
+		b := &scale{o: &o, dir: dir, small: filepath.Join(dir, "small"), large: filepath.Join(dir, "large")}
 		for _, step := range []struct {
 			of  string
 			run func(context.Context) error
@@ -44,9 +44,9 @@ func Scale(ctx context.Context, o Options) error {
 }
 
 type scale struct {
-	o            *Options
-	small, large string // directories
-	objects      int64  // of the large one
+	o                 *Options
+	dir, small, large string // directories
+	objects           int64  // of the large one
 }
 
 // uncached opens an exchange that keeps no blocks in memory.
@@ -91,7 +91,7 @@ func (b *scale) pages(ctx context.Context, name string, s *system, collection st
 // versions posts objects, and others of which there are 49 more versions, and reads the latest, also after a new start.
 func (b *scale) versions(ctx context.Context) error {
 	const versions = 50
-	n, dir := b.o.size(2, 10)*perPost, filepath.Join(b.small, "versions")
+	n, dir := b.o.size(2, 10)*perPost, filepath.Join(b.dir, "versions")
 	err := b.o.during(ctx, dir, teamRegister, func(s *system) error {
 		if _, err := s.post(ctx, "once", n, 0, posters); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (b *scale) many(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.o.during(ctx, filepath.Join(b.small, "empty"), teamRegister, func(s *system) error {
+	return b.o.during(ctx, filepath.Join(b.dir, "empty"), teamRegister, func(s *system) error {
 		if err := s.networks(ctx); err != nil {
 			return err
 		}

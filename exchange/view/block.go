@@ -78,7 +78,7 @@ func readBlock(r getter, c uint32, first int64) (b *block, err error) {
 func readData(r getter, c uint32, first int64, its byte, f func(value []byte) error) error {
 	value, closer, err := r.Get(dataKey(c, first, its))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return fmt.Errorf("data %d of the block at %d is not there: %w", its, first, ErrDamaged)
+		return fmt.Errorf("the %s of the block at %d is not there: %w", [...]string{"record", "names", "payload"}[its], first, ErrDamaged)
 	}
 	if err != nil {
 		return fmt.Errorf("read view: %w", err)

@@ -21,9 +21,9 @@ type gap struct {
 // maxGaps is how many gaps of a collection are known: those with the most blocks.
 const maxGaps = 256
 
-// dead lists a collection's gaps as they are in the files.
+// dead lists a collection's gaps as they are in the files. Blocks that nothing is left of do not count.
 func (v *View) dead(c uint32) (gaps []gap, err error) {
-	all, err := under(v.db, collectionKey('b', c))
+	all, err := under(v.db, collectionKey('v', c))
 	if err != nil {
 		return nil, err
 	}
@@ -41,17 +41,19 @@ func (v *View) dead(c uint32) (gaps []gap, err error) {
 		g = gap{from: min(to, math.MaxInt64-1) + 1}
 	}
 	for ok := all.First(); ok; ok = all.Next() {
-		key := all.Key()
-		if key[len(key)-1] != itsRecord {
-			continue
+		first := firstOf(all.Key())
+		for ; live && firstOf(latest.Key()) < first; live = latest.Next() { // which is damaged, and in no gap
+			end(firstOf(latest.Key()))
 		}
-		first := firstOf(key[:len(key)-1])
 		if !live || firstOf(latest.Key()) != first {
 			g.blocks++
 			continue
 		}
 		end(first)
 		live = latest.Next()
+	}
+	for ; live; live = latest.Next() {
+		end(firstOf(latest.Key()))
 	}
 	end(math.MaxInt64)
 	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Compare(b.blocks, a.blocks) })

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -93,6 +94,26 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 		add(3, id, 100+id, 200+id)
 	}
 	want([]gap{{0, 140, 13}})
+}
+
+// Latest versions are in no gap, also where the view is damaged there.
+func TestADamagedBlockIsInNoGap(t *testing.T) {
+	v := openPlain(t)
+	for n := range int64(4) {
+		text := fmt.Sprintf(`{"objects":[{"type":"ipv4-addr","spec_version":"2.1","id":"ipv4-addr--00000000-0000-4000-8000-%012d","value":"198.51.100.%d"}]}`, n, n)
+		if err := v.ApplyBlock(&exchange.Block{Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(10 * n), Payload: []byte(text), Sequence: uint64(n + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _ := v.number("a")
+	for _, first := range []int64{10, 30} {
+		if err := v.db.Delete(blockKey('v', c, first), pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if gaps, err := v.dead(c); len(gaps) > 0 || err != nil {
+		t.Errorf("gaps %v: %v", gaps, err)
+	}
 }
 
 // Where there are more gaps than are kept, a long one is among them.

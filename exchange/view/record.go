@@ -7,7 +7,7 @@ import (
 )
 
 // block is the record of a block: what is known of it without its
-// payload. The objects of a block of the journal are in that; where intake
+// payload. The objects of a block of the journal are in its payload; where intake
 // is not 0, they are what that record is packaged as.
 type block struct {
 	intake uint64

@@ -2,7 +2,6 @@ package taxiiserver
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -258,13 +257,15 @@ func appendRecords(b []byte, facts iter.Seq2[*Fact, error]) ([]byte, error) {
 		if b = append(b, `{"id":`...); len(o.Text) == 0 && (o.ID.Type == typ || plain(o.ID.Type)) {
 			typ = o.ID.Type
 			b = append(o.ID.AppendTo(append(b, '"')), '"')
+		} else if len(o.Text) > 0 {
+			b = appendText(b, o.Text)
 		} else {
-			b = appendText(b, cmp.Or(string(o.Text), string(o.ID.AppendTo(nil))))
+			b = appendText(b, o.ID.AppendTo(nil))
 		}
 		b = dates.append(append(b, `,"date_added":"`...), o.Added)
 		if written == nil || !bytes.Equal(version, o.Version) {
 			version = append(version[:0], o.Version...)
-			written = appendText(written[:0], versionOr(version))
+			written = appendText(written[:0], orNoVersion(version))
 		}
 		b = append(append(b, `","version":`...), written...)
 		if o.SpecVersion == "2.1" {
@@ -276,10 +277,10 @@ func appendRecords(b []byte, facts iter.Seq2[*Fact, error]) ([]byte, error) {
 	return b[:max(len(b)-1, start)], nil // behind the last one is no comma
 }
 
-// noVersion is what stands for a version that an object has not.
 var noVersion = []byte(taxii.NoVersion)
 
-func versionOr(version []byte) []byte {
+// orNoVersion is a version, or what stands for none.
+func orNoVersion(version []byte) []byte {
 	if len(version) == 0 {
 		return noVersion
 	}
@@ -314,7 +315,7 @@ func (c *call) versions() error {
 			if err != nil {
 				return err
 			}
-			v.Versions = append(v.Versions, string(versionOr(f.Version)))
+			v.Versions = append(v.Versions, string(orNoVersion(f.Version)))
 		}
 	}
 	return c.json(http.StatusOK, v)

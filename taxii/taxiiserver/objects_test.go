@@ -48,15 +48,15 @@ func FuzzAppendText(f *testing.F) {
 
 // Records are what the facts say, whatever stands in identifiers, versions and types.
 func TestRecordsAreTheirFacts(t *testing.T) {
-	id := func(typ string) stix.ID { return stix.ID{Type: typ, UUID: uuid.UUID{1, 0xfe, 15: 7}} }
+	of := func(typ string) stix.ID { return stix.ID{Type: typ, UUID: uuid.UUID{1, 0xfe, 15: 7}} }
 	at := time.Date(2026, 11, 28, 1, 2, 3, 4000, time.UTC)
 	list := []Fact{
-		{ID: id("indicator"), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at},
-		{ID: id("indicator"), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at.Add(time.Microsecond)},
-		{ID: id("ipv4-addr"), SpecVersion: "2.1", Added: at.Add(time.Second)},
-		{ID: id(`x"\y`), Version: []byte("a\"b\x01"), SpecVersion: "2.0", Added: at.Add(time.Hour)},
-		{ID: id(`x"\y`), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at.Add(2 * time.Hour)},
-		{ID: id("indicator"), Text: []byte(`Indicator--01FE0000-"`), SpecVersion: "2.1", Added: at.Add(3 * time.Hour)},
+		{ID: of("indicator"), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at},
+		{ID: of("indicator"), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at.Add(time.Microsecond)},
+		{ID: of("ipv4-addr"), SpecVersion: "2.1", Added: at.Add(time.Second)},
+		{ID: of(`x"\y`), Version: []byte("a\"b\x01"), SpecVersion: "2.0", Added: at.Add(time.Hour)},
+		{ID: of(`x"\y`), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at.Add(2 * time.Hour)},
+		{ID: of("indicator"), Text: []byte(`Indicator--01FE0000-"`), SpecVersion: "2.1", Added: at.Add(3 * time.Hour)},
 	}
 	var want []taxii.ManifestRecord
 	for _, f := range list {
@@ -71,9 +71,13 @@ func TestRecordsAreTheirFacts(t *testing.T) {
 		}
 		want = append(want, r)
 	}
+	var one Fact // is used again for each, with its texts
+	var id, version []byte
 	b, err := appendRecords([]byte("["), func(yield func(*Fact, error) bool) {
-		for i := range list {
-			if !yield(&list[i], nil) {
+		for _, one = range list {
+			id, version = append(id[:0], one.Text...), append(version[:0], one.Version...)
+			one.Text, one.Version = id, version
+			if !yield(&one, nil) {
 				return
 			}
 		}
