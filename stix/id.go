@@ -1,7 +1,7 @@
 package stix
 
 import (
-	"encoding/hex"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -59,13 +59,27 @@ type ID struct {
 // AppendTo appends the identifier's text.
 func (i ID) AppendTo(b []byte) []byte {
 	b = append(append(b, i.Type...), "--00000000-0000-0000-0000-000000000000"...)
-	u := b[len(b)-36:]
-	hex.Encode(u, i.UUID[:4])
-	hex.Encode(u[9:], i.UUID[4:6])
-	hex.Encode(u[14:], i.UUID[6:8])
-	hex.Encode(u[19:], i.UUID[8:10])
-	hex.Encode(u[24:], i.UUID[10:])
+	u, be := (*[36]byte)(b[len(b)-36:]), binary.BigEndian
+	be.PutUint64(u[:], hexDigits(be.Uint32(i.UUID[:])))
+	middle := hexDigits(be.Uint32(i.UUID[4:]))
+	be.PutUint32(u[9:], uint32(middle>>32))
+	be.PutUint32(u[14:], uint32(middle))
+	middle = hexDigits(be.Uint32(i.UUID[8:]))
+	be.PutUint32(u[19:], uint32(middle>>32))
+	be.PutUint32(u[24:], uint32(middle))
+	be.PutUint64(u[28:], hexDigits(be.Uint32(i.UUID[12:])))
 	return b
+}
+
+// hexDigits are the eight hexadecimal digits of a number, as bytes; all at once, since identifiers are what most of our
+// texts are.
+func hexDigits(x uint32) uint64 {
+	n := uint64(x) // four bits go to each byte
+	n = (n | n<<16) & 0x0000ffff0000ffff
+	n = (n | n<<8) & 0x00ff00ff00ff00ff
+	n = (n | n<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (n + 0x0606060606060606) >> 4 & 0x0101010101010101 // those above 9
+	return n + 0x3030303030303030 + letters*('a'-'0'-10)
 }
 
 // AddressType returns "ipv4-addr" or "ipv6-addr".

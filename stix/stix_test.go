@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -204,4 +205,15 @@ func FuzzParseHead(f *testing.F) {
 		}
 		_ = stix.Objects(raw, func(one []byte) error { _, err := stix.ParseHead(one); return err })
 	})
+}
+
+// An identifier in parts is written as its UUID's library writes it.
+func TestIDsAreWrittenAsUsual(t *testing.T) {
+	for n := range 256 {
+		id := stix.ID{Type: "indicator", UUID: uuid.New()}
+		id.UUID[n%16] = byte(n)
+		if got, want := string(id.AppendTo([]byte("x"))), "xindicator--"+id.UUID.String(); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
 }

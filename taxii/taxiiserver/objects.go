@@ -2,6 +2,7 @@ package taxiiserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -246,61 +247,70 @@ var manifests = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return
 
 // appendRecords appends the records of a manifest (section 5.3.1).
 func appendRecords(b []byte, facts iter.Seq2[*Fact, error]) ([]byte, error) {
-	var dates dates
-	var typ string              // that stands in a string as it is
-	var version, written []byte // of the record before
+	var r records
 	start := len(b)
 	for o, err := range facts {
 		if err != nil {
 			return b, err
 		}
-		if b = append(b, `{"id":`...); len(o.Text) == 0 && (o.ID.Type == typ || plain(o.ID.Type)) {
-			typ = o.ID.Type
-			b = append(o.ID.AppendTo(append(b, '"')), '"')
-		} else if len(o.Text) > 0 {
-			b = appendText(b, o.Text)
-		} else {
-			b = appendText(b, o.ID.AppendTo(nil))
-		}
-		b = dates.append(append(b, `,"date_added":"`...), o.Added)
-		if written == nil || !bytes.Equal(version, o.Version) {
-			version = append(version[:0], o.Version...)
-			written = appendText(written[:0], orNoVersion(version))
-		}
-		b = append(append(b, `","version":`...), written...)
-		if o.SpecVersion == "2.1" {
-			b = append(b, `,"media_type":"application/stix+json;version=2.1"},`...)
-		} else {
-			b = append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), `},`...)
-		}
+		b = r.append(b, o)
 	}
 	return b[:max(len(b)-1, start)], nil // behind the last one is no comma
 }
 
-var noVersion = []byte(taxii.NoVersion)
-
-// orNoVersion is a version, or what stands for none.
-func orNoVersion(version []byte) []byte {
-	if len(version) == 0 {
-		return noVersion
-	}
-	return version
+// records writes records, which have much in common with those before.
+type records struct {
+	typ              string // the last one that stands in a string as it is
+	version, written []byte // the last one, and as a string
+	second           int64
+	date             []byte // the member with a date_added of that second, and what follows it
+	micros           int    // where its microseconds are
 }
 
-// dates writes timestamps, many of which are of the same second.
-type dates struct {
-	second int64
-	text   []byte // of the second, with the point
+// append appends a record, with a comma behind it.
+func (r *records) append(b []byte, o *Fact) []byte {
+	switch {
+	case len(o.Text) > 0:
+		b = appendText(append(b, `{"id":`...), o.Text)
+	case o.ID.Type == r.typ || plain(o.ID.Type):
+		r.typ = o.ID.Type
+		b = append(o.ID.AppendTo(append(b, `{"id":"`...)), '"')
+	default:
+		b = appendText(append(b, `{"id":`...), o.ID.AppendTo(nil))
+	}
+	b = r.added(b, o.Added)
+	switch {
+	case len(o.Version) == 0:
+		b = append(b, `"`+taxii.NoVersion+`"`...)
+	case !bytes.Equal(o.Version, r.version):
+		r.version = append(r.version[:0], o.Version...)
+		r.written = appendText(r.written[:0], o.Version)
+		fallthrough
+	default:
+		b = append(b, r.written...)
+	}
+	if o.SpecVersion == "2.1" {
+		return append(b, `,"media_type":"application/stix+json;version=2.1"},`...)
+	}
+	return append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), `},`...)
 }
 
-func (d *dates) append(b []byte, t time.Time) []byte {
-	if d.text == nil || t.Unix() != d.second {
-		whole := taxii.AppendTime(nil, t)
-		d.second, d.text = t.Unix(), whole[:len(whole)-len("000000Z")]
+// added appends a date_added and the name of what follows it. Many are of the same second.
+func (r *records) added(b []byte, at time.Time) []byte {
+	if r.date == nil || at.Unix() != r.second {
+		r.second = at.Unix()
+		r.date = taxii.AppendTime(append(r.date[:0], `,"date_added":"`...), at)
+		r.micros = len(r.date) - len("000000Z")
+		r.date = append(r.date, `","version":`...)
 	}
-	b = append(b, d.text...)
-	n := uint32(t.Nanosecond() / 1000)
-	return append(b, byte('0'+n/100_000), byte('0'+n/10_000%10), byte('0'+n/1000%10), byte('0'+n/100%10), byte('0'+n/10%10), byte('0'+n%10), 'Z')
+	b = append(b, r.date...)
+	digits := b[len(b)-len(r.date)+r.micros:][:6]
+	n := at.Nanosecond() / 1000
+	for i := range digits {
+		digits[len(digits)-1-i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 // versions answers Get Object Versions (section 5.8).
@@ -315,7 +325,7 @@ func (c *call) versions() error {
 			if err != nil {
 				return err
 			}
-			v.Versions = append(v.Versions, string(orNoVersion(f.Version)))
+			v.Versions = append(v.Versions, cmp.Or(string(f.Version), taxii.NoVersion))
 		}
 	}
 	return c.json(http.StatusOK, v)
