@@ -143,11 +143,14 @@ func (b *scale) many(ctx context.Context) error {
 			return err
 		}
 		again, err := s.part(ctx, sample, rustock.Start, 0, probe)
+		if err != nil {
+			return err
+		}
 		rate := func(wall time.Duration) float64 { return float64(probe) / wall.Seconds() }
 		b.o.report(Result{
 			Bench: "scale", Case: "ingest-at-" + short(b.objects), Unit: "hosts/s", Figure: rate(last.wall), Limit: rate((first.wall + again.wall) / 2),
 		}, last)
-		return err
+		return nil
 	})
 }
 
