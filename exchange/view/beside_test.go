@@ -153,7 +153,7 @@ func eachOnce(p *view.Page, facts bool, want int) error {
 		last = at
 	}
 	if len(seen) != want || p.Count != want {
-		return fmt.Errorf("%d objects, %d of them others, not %d", p.Count, len(seen), want)
+		return fmt.Errorf("%d objects, %d different ones, not %d", p.Count, len(seen), want)
 	}
 	return nil
 }

@@ -56,6 +56,26 @@ func (quiet) Fatalf(format string, args ...any) {
 	panic(fmt.Sprintf("pebble: "+format, args...)) // impossible state: its invariants are gone
 }
 
+// get returns a copy of a value.
+func (v *View) get(key []byte) ([]byte, bool, error) { return get(v.db, key) }
+
+// getter is what keys are looked up in: a pebble.Reader, or what is made for keys that are near each other.
+type getter interface {
+	Get(key []byte) (value []byte, closer io.Closer, err error)
+}
+
+func get(r getter, key []byte) ([]byte, bool, error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read view: %w", err)
+	}
+	value = append([]byte(nil), value...)
+	return value, true, closer.Close()
+}
+
 // Replay writes batches that Tap was given to an empty directory, with nothing
 // of a view around it: it is the least that making a view can take. Each
 // batch has its length before it, 4 bytes, little-endian.

@@ -54,7 +54,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -256,26 +255,6 @@ func (v *View) Close() error {
 		return fmt.Errorf("close view: %w", err)
 	}
 	return nil
-}
-
-// get returns a copy of a value.
-func (v *View) get(key []byte) ([]byte, bool, error) { return get(v.db, key) }
-
-// getter is what keys are looked up in: a pebble.Reader, or what is made for keys that are near each other.
-type getter interface {
-	Get(key []byte) (value []byte, closer io.Closer, err error)
-}
-
-func get(r getter, key []byte) ([]byte, bool, error) {
-	value, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("read view: %w", err)
-	}
-	value = append([]byte(nil), value...)
-	return value, true, closer.Close()
 }
 
 // enter notes a collection's number. Who calls it has mu, or is alone.

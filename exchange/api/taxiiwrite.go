@@ -1,0 +1,193 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+	"github.com/tocsin-exchange/tocsin/taxii"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
+)
+
+// writable returns a collection while the caller may write to it.
+func (s *session) writable(root, id string) (*exchange.Collection, error) {
+	c, r, err := s.now(root, id)
+	if err == nil && !r.CanWrite {
+		err = taxiiserver.ErrForbidden
+	}
+	return c, err
+}
+
+// ceiling is that of a collection, none where there is none of the name.
+func (a *API) ceiling(collection string) tlp.Level {
+	if c := a.access.Load().byName[collection]; c != nil {
+		return c.Ceiling
+	}
+	return tlp.None
+}
+
+// submission is what is kept of a request that added objects.
+type submission struct {
+	By     string       `json:"by"`
+	Status taxii.Status `json:"status"`
+	// Block is the sequence of the last block with objects of it.
+	Block uint64 `json:"block,omitempty"`
+}
+
+func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*taxii.Status, error) {
+	c, r, err := s.find(root, id)
+	if err != nil {
+		return nil, err
+	}
+	sub := submission{By: s.who.Name(), Status: taxii.Status{
+		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
+	}}
+	reg, who := s.a.access.Load().register, s.who.Member
+	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
+		By: who, Relays: who == exchange.Admin, Speaks: func(identity string) bool { return reg.Speaks(who, identity) }, Hidden: reg.HiddenIdentities(), Others: func(identity string) bool { return reg.SpokenByOthers(who, identity) },
+		Identity: reg.Signature(who), Sign: func(label tlp.Level) (exchange.Object, error) { return s.a.Identity(reg.Member(who), label) },
+		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, Ceiling: s.a.ceiling, SpecVersions: c.STIX, Objects: objects,
+	})
+	if err != nil {
+		return nil, closing(err)
+	}
+	sub.Block = last
+	for i, o := range outcomes {
+		d := taxii.StatusDetails{ID: clip(cmp.Or(o.ID, "objects["+strconv.Itoa(i)+"]")), Version: clip(cmp.Or(o.Version, taxii.NoVersion))}
+		switch {
+		case o.Problem != "":
+			d.Message = clip(o.Problem)
+			sub.Status.Failures = append(sub.Status.Failures, d)
+			sub.Status.FailureCount++
+			continue
+		case o.Already && r.CanRead:
+			d.Message = "was there already"
+		}
+		sub.Status.Successes = append(sub.Status.Successes, d)
+		sub.Status.SuccessCount++
+	}
+	s.a.tell(s.r, &s.who, exchange.AuditEntry{
+		Action: exchange.AuditPosted, Way: exchange.WayTAXII, Collection: c.ID, Count: int64(sub.Status.SuccessCount),
+		Detail: fmt.Sprintf("status %s, %d refused", sub.Status.ID, sub.Status.FailureCount),
+	})
+	text, err := json.Marshal(&sub)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.a.Journal.SetStatus(ctx, sub.Status.ID, text); err != nil {
+		return nil, err
+	}
+	return s.status(&sub), nil
+}
+
+// clip bounds what a hostile object puts into a status.
+func clip(s string) string { return s[:min(len(s), 300)] }
+
+// closing makes an exchange that stops, or whose view does not keep up, a server
+// that is unavailable.
+func closing(err error) error {
+	if errors.Is(err, exchange.ErrClosed) || errors.Is(err, view.ErrBroken) || errors.Is(err, context.DeadlineExceeded) {
+		return taxiiserver.ErrUnavailable
+	}
+	return err
+}
+
+func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, error) {
+	if err := s.enter(root); err != nil {
+		return nil, err
+	}
+	if u, err := uuid.Parse(id); err != nil || u.String() != id || root != Root {
+		return nil, taxiiserver.ErrNotFound
+	}
+	text, found, err := s.a.Journal.Status(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var sub submission
+	if found {
+		if err := json.Unmarshal(text, &sub); err != nil {
+			return nil, err
+		}
+	}
+	if !found || sub.By != s.who.Name() {
+		return nil, taxiiserver.ErrNotFound
+	}
+	return s.status(&sub), nil
+}
+
+// status is complete once everything of the submission can be read here.
+func (s *session) status(sub *submission) *taxii.Status {
+	st := sub.Status
+	st.Status = taxii.StatusComplete
+	if s.a.View.AppliedBlocks() < sub.Block {
+		st.Status = taxii.StatusPending
+		st.Pendings, st.PendingCount = st.Successes, st.SuccessCount
+		st.Successes, st.SuccessCount = nil, 0
+	}
+	return &st
+}
+
+func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
+	name := ""
+	_, err := s.a.Poster.Delete(ctx, func() (*exchange.Collection, error) {
+		c, r, err := s.now(root, id)
+		if c != nil {
+			name = c.ID
+		}
+		if err == nil && !(r.CanRead && r.CanWrite) {
+			err = taxiiserver.ErrForbidden
+		}
+		return c, err
+	}, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	if errors.Is(err, exchange.ErrNoVersion) {
+		return taxiiserver.ErrNotFound
+	}
+	if err == nil {
+		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: typ})
+	}
+	return closing(err)
+}
+
+// selected lists the versions that a deletion is after: all of them, or those
+// that it names.
+func selected(all []exchange.Version, sel *taxiiserver.Selection) (list []exchange.Version) {
+	var of []exchange.Version
+	for _, v := range all {
+		if len(sel.SpecVersions) == 0 || slices.Contains(sel.SpecVersions, v.SpecVersion) {
+			of = append(of, v)
+		}
+	}
+	if len(sel.Versions) == 0 || len(of) == 0 {
+		return of
+	}
+	first, last := of[0].Version, of[0].Version
+	for _, v := range of {
+		if v.Version.Before(first) {
+			first = v.Version
+		}
+		if v.Version.After(last) {
+			last = v.Version
+		}
+	}
+	for _, v := range of {
+		if slices.ContainsFunc(sel.Versions, func(want taxii.VersionFilter) bool {
+			return want.Keyword == "all" || want.Keyword == "first" && v.Version.Equal(first) || want.Keyword == "last" && v.Version.Equal(last) ||
+				want.Keyword == "" && want.At.Equal(v.Version)
+		}) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
