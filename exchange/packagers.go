@@ -23,7 +23,7 @@ type Packagers struct {
 
 	mu    sync.Mutex
 	ready map[packagerKey]Packager
-	made  []*packaged // of the latest records, oldest first
+	made  []*packaged // of records that were asked for once, oldest first
 }
 
 type packagerKey struct {
@@ -51,11 +51,12 @@ type recordKey struct {
 }
 
 // maxMade is how many records' shares are kept. A record is packaged for its
-// blocks and, a moment later, for the feed's own collection: once is enough.
+// blocks and, a moment later, for the feed's own collection: once is enough, and
+// whoever comes second takes it along, as it is some 10 MB.
 const maxMade = 6
 
 // Shares packages the record under the version of the register that it names,
-// for the collections that want selects.
+// for the collections that want selects. It is for records as they come in.
 func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
 	one, mine := p.entry(recordKey{in.Feed, in.Register, in.At.UnixMicro(), in.Hash})
 	if mine {
@@ -67,15 +68,25 @@ func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection
 		return nil, ctx.Err()
 	}
 	if one.err != nil && !mine { // it can be that its caller had gone
-		return p.all(ctx, in)
+		return p.Again(ctx, in, want)
 	}
+	return wanted(one.shares, want), one.err
+}
+
+// Again is Shares for a record of the past: it keeps nothing of it.
+func (p *Packagers) Again(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
+	shares, err := p.all(ctx, in)
+	return wanted(shares, want), err
+}
+
+func wanted(shares []Share, want func(collection string) bool) []Share {
 	var list []Share
-	for _, s := range one.shares {
+	for _, s := range shares {
 		if want(s.Collection) {
 			list = append(list, s)
 		}
 	}
-	return list, one.err
+	return list
 }
 
 // fill packages a record for all who wait for it.
@@ -96,10 +107,10 @@ var errUnfinished = errors.New("the record was not packaged to its end")
 func (p *Packagers) entry(of recordKey) (one *packaged, mine bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, one := range p.made {
-		if one.of == of {
-			return one, false
-		}
+	if i := slices.IndexFunc(p.made, func(o *packaged) bool { return o.of == of }); i >= 0 {
+		one = p.made[i]
+		p.made = slices.Delete(p.made, i, i+1)
+		return one, false
 	}
 	one = &packaged{of: of, done: make(chan struct{})}
 	if len(p.made) == maxMade {

@@ -188,7 +188,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
-		Shares: packagers.Shares, Decompress: n.Journal.Decompress, Continues: journal.Continues,
+		Shares: packagers.Shares, Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
 		return err

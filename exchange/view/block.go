@@ -48,7 +48,7 @@ func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := v.packaged(ctx, in)
+	own, err := packaged(ctx, in, v.opt.Again)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,9 @@ type ownShare struct {
 	label        tlp.Level         // the highest
 }
 
-func (v *View) packaged(ctx context.Context, in *exchange.Intake) (p ownShare, err error) {
+func packaged(ctx context.Context, in *exchange.Intake, pack PackageFunc) (p ownShare, err error) {
 	own := exchange.FeedCollection(in.Feed)
-	shares, err := v.opt.Shares(ctx, in, func(collection string) bool { return collection == own })
+	shares, err := pack(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
 		return p, err
 	}

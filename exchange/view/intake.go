@@ -36,7 +36,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 	if err := w.intake(in, sequence, record); err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
-	share, err := v.packaged(ctx, in)
+	share, err := packaged(ctx, in, v.opt.Shares)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}

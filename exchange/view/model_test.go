@@ -29,11 +29,11 @@ type world struct {
 }
 
 func (w *world) open(t interface{ Fatal(...any) }, dir string) *view.View {
+	shares := func(_ context.Context, in *exchange.Intake, _ func(string) bool) ([]exchange.Share, error) {
+		return w.shares[in.Key], nil
+	}
 	v, err := view.Open(view.Options{
-		Dir: dir, CacheBytes: w.cache, EpochObjects: w.epoch,
-		Shares: func(_ context.Context, in *exchange.Intake, _ func(string) bool) ([]exchange.Share, error) {
-			return w.shares[in.Key], nil
-		},
+		Dir: dir, CacheBytes: w.cache, EpochObjects: w.epoch, Shares: shares, Again: shares,
 		Decompress: func(dst, b []byte) ([]byte, error) {
 			if string(b) == "damaged" {
 				return nil, exchange.ErrRecord

@@ -75,6 +75,9 @@ var ErrDamaged = errors.New("the view is damaged: run tocsin rebuild")
 // nothing more.
 var ErrBroken = errors.New("the collection's chain does not hold")
 
+// PackageFunc packages an intake record for the collections that want selects.
+type PackageFunc func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
+
 // Options configure a View.
 type Options struct {
 	// Dir holds the files. The caller has a lock on it.
@@ -87,8 +90,8 @@ type Options struct {
 	// EpochObjects is how many objects are added to a collection until an index of its own starts
 	// for those that come then; 0 means 4 Mi. A look for one that is not there asks each.
 	EpochObjects int64
-	// Shares packages an intake record for one collection.
-	Shares func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
+	// Shares packages an intake record that comes in for one collection, Again one that was applied.
+	Shares, Again PackageFunc
 	// Decompress undoes what the journal compressed and appends it to dst; its
 	// error is an exchange.ErrRecord when the data is at fault.
 	Decompress func(dst, data []byte) ([]byte, error)
