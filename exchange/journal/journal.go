@@ -99,7 +99,9 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal
 	if j.held, err = j.openTexts(ctx, heldBucket, "What is in quarantine, and what was decided about it", 0); err != nil {
 		return nil, err
 	}
-	if j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2)); err != nil {
+	// Each of the two keeps twice its window, and what is compressed is seldom larger than this one.
+	j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
+	if err != nil {
 		return nil, err
 	}
 	if j.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2)); err != nil {

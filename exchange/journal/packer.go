@@ -41,9 +41,17 @@ type packer struct {
 	// The rest is the goroutine's alone.
 	head   head
 	loaded bool
-	raw    []byte
-	in     map[string]bool // ids in the block that is being built
+	*bundle
 }
+
+// bundle is what a block is built in. A packer that has nothing to do has none: there are as many packers
+// as collections.
+type bundle struct {
+	raw []byte
+	in  map[string]bool // ids in it
+}
+
+var bundles = sync.Pool{New: func() any { return &bundle{in: make(map[string]bool)} }}
 
 // parcel is something on its way into blocks: one share of a feed's intake, or
 // what a member adds or changes.
@@ -86,7 +94,7 @@ func (j *Journal) enqueue(x *parcel) {
 	}
 	p := j.packers[x.share.Collection]
 	if p == nil {
-		p = &packer{j: j, collection: x.share.Collection, in: make(map[string]bool)}
+		p = &packer{j: j, collection: x.share.Collection}
 		j.packers[x.share.Collection] = p
 	}
 	defer j.mu.Unlock() // Close counts goroutines after it
@@ -100,10 +108,15 @@ func (j *Journal) enqueue(x *parcel) {
 }
 
 func (p *packer) run() {
+	p.bundle = bundles.Get().(*bundle)
 	for {
 		p.mu.Lock()
 		batch, err := p.queue, p.failed
 		if len(batch) == 0 {
+			if cap(p.raw) <= 4*maxRaw { // what one large post took is no measure
+				bundles.Put(p.bundle)
+			}
+			p.bundle = nil
 			p.running = false
 			p.mu.Unlock()
 			return

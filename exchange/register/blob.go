@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // put stores data in chunks under a prefix that its hash is part of.
@@ -14,7 +16,11 @@ func (s *Store) put(ctx context.Context, kind string, data []byte) (blob, error)
 	sum := sha256.Sum256(data)
 	b := blob{SHA256: hex.EncodeToString(sum[:])}
 	b.Prefix = kind + "." + b.SHA256
-	packed := s.enc.EncodeAll(data, nil)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)) // tens of MB, for as long as it is used
+	if err != nil {
+		return b, err
+	}
+	packed := enc.EncodeAll(data, nil)
 	for chunk := range slices.Chunk(packed, chunkSize) {
 		if _, err := s.kv.Put(ctx, fmt.Sprintf("%s.%d", b.Prefix, b.Chunks), chunk); err != nil {
 			return b, err

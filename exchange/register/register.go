@@ -39,7 +39,6 @@ const (
 // Store is the register of an exchange. It is safe for concurrent use.
 type Store struct {
 	kv      jetstream.KeyValue
-	enc     *zstd.Encoder
 	dec     *zstd.Decoder
 	secret  []byte
 	current atomic.Pointer[exchange.Register]
@@ -79,9 +78,6 @@ func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	s.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: "Members, feeds, collections, credentials"})
 	if err != nil {
 		return nil, fmt.Errorf("open register: %w", err)
-	}
-	if s.enc, err = zstd.NewWriter(nil); err != nil {
-		return nil, err
 	}
 	if s.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlob)); err != nil {
 		return nil, err
