@@ -19,7 +19,8 @@ func openPebble(dir string, memory int64) (*pebble.DB, error) {
 		memory = 256 << 20
 	}
 	// Keys are random: each step down the levels writes everything there anew, so
-	// there are few of them, and they take much at a time.
+	// there are few of them, and they take much at a time. What lies between two of its keys is
+	// written anew with a file, wanted or not, so files are small.
 	// Memtables count against the cache; what is left holds filters and index
 	// blocks, and a miss on those is the dearest thing there is.
 	blocks := pebble.NewCache(memory)
@@ -36,7 +37,7 @@ func openPebble(dir string, memory int64) (*pebble.DB, error) {
 		o.Levels[i].IndexBlockSize = 256 << 10
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
-	o.TargetFileSizes[0] = 16 << 20
+	o.TargetFileSizes[0] = 4 << 20
 	// Payloads and records are written once and stay where they are, whatever
 	// becomes of the keys; nothing is left to be gained from compressing keys.
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {

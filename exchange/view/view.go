@@ -88,7 +88,7 @@ type Options struct {
 	// yet; 0 means 256 MiB.
 	IndexBytes int64
 	// EpochObjects is how many objects are added to a collection until an index of its own starts
-	// for those that come then; 0 means 4 Mi. A look for one that is not there asks each.
+	// for those that come then; 0 means 1 Mi. A look for one that is not there asks each.
 	EpochObjects int64
 	// Shares packages an intake record that comes in for one collection, Again one that was applied.
 	Shares, Again PackageFunc
@@ -148,7 +148,7 @@ func Open(opt Options) (*View, error) {
 		opt.CacheBytes = 64 << 20
 	}
 	if opt.EpochObjects == 0 {
-		opt.EpochObjects = 4 << 20
+		opt.EpochObjects = 1 << 20
 	}
 	dir, err := directory(opt.Dir, fmt.Sprintf("%s.%d", format, opt.EpochObjects))
 	if err != nil {
