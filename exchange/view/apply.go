@@ -132,6 +132,7 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
+	w.v.unwritten.Add(int64(w.b.Len()))
 	w.widen()
 	w.v.advance(func() {
 		if h != nil {

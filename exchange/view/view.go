@@ -59,6 +59,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -105,10 +106,12 @@ type Options struct {
 // View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are
 // each for one goroutine.
 type View struct {
-	db     *pebble.DB
-	opt    Options
-	cache  *blockCache
-	misses misses
+	db    *pebble.DB
+	opt   Options
+	cache *blockCache
+	// unwritten is about how many bytes were applied since Settle wrote last.
+	unwritten atomic.Int64
+	misses    misses
 
 	// What ApplyBlock uses over and over.
 	text    []byte
