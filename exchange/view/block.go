@@ -156,11 +156,12 @@ func packaged(ctx context.Context, in *exchange.Intake, pack PackageFunc) (p own
 // blockCache keeps blocks as they are stored, the least recently used going first, up to a
 // number of bytes.
 type blockCache struct {
-	mu    sync.Mutex
-	limit int64
-	size  int64
-	order list.List // of *cached, most recent in front
-	byKey map[cacheKey]*list.Element
+	mu     sync.Mutex
+	limit  int64
+	size   int64
+	order  list.List // of *cached, most recent in front
+	byKey  map[cacheKey]*list.Element
+	missed [4096]cacheKey // blocks that were not there, each at a place that follows from its key
 }
 
 type cacheKey struct {
@@ -186,6 +187,20 @@ func (c *blockCache) get(key cacheKey) *stored {
 	}
 	c.order.MoveToFront(e)
 	return e.Value.(*cached).s
+}
+
+// again reports whether a block is in the cache, or was missed before, not long ago: what is wanted once would
+// push out what is wanted again and again.
+func (c *blockCache) again(key cacheKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byKey[key] != nil {
+		return true
+	}
+	slot := &c.missed[(uint64(key.first)*0x9e3779b97f4a7c15+uint64(key.c))>>52]
+	known := *slot == key
+	*slot = key
+	return known
 }
 
 func (c *blockCache) put(key cacheKey, s *stored) {

@@ -54,8 +54,9 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Page is some objects in the order of date_added. It holds them as they are stored,
-// and decompresses them where they are written or taken; where the query asks for facts, it has those instead.
+// Page is some objects in the order of date_added. Where all of what it looks at is wanted, it has the text of what is
+// written at a time; it holds others as they are stored, and decompresses them where they are written or
+// taken. Where the query asks for facts, it has those instead.
 type Page struct {
 	Count int
 	// First and Last are the date_added of the first and the last object, zero
@@ -70,7 +71,9 @@ type Page struct {
 	Low, High int64
 
 	parts []part
-	size  int // of the objects, in bytes
+	size  int     // of the objects, in bytes
+	text  *[]byte // the first parts; nil for none, and once it is written
+	ready int     // how many those are
 }
 
 // Page returns the first objects that the query selects. It does not cut apart
@@ -110,7 +113,7 @@ func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size}
+	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size, text: r.text, ready: r.ready}
 	if n := len(r.parts); n > 0 {
 		first, _ := r.parts[0].ends()
 		_, last := r.parts[n-1].ends()
@@ -151,7 +154,9 @@ type reader struct {
 	plain   bool
 	gaps    []gap
 	parts   []part
-	low     int64 // of the page
+	text    *[]byte // of the first of them; nil for none
+	ready   int     // how many those are
+	low     int64   // of the page
 	high    int64
 	count   int // objects in the parts
 	size    int // their bytes

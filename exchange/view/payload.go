@@ -133,8 +133,17 @@ func (b *block) read(r getter, c uint32, first int64, set bits) (s *stored, err 
 	return s, err
 }
 
-// part returns the chunks of a payload that have the objects of a set.
+// part returns a copy of the chunks of a payload that have the objects of a set.
 func (b *block) part(payload []byte, set bits) (*stored, error) {
+	s, err := b.over(payload)
+	if err != nil {
+		return nil, err
+	}
+	return s.only(set), nil
+}
+
+// over returns what a payload holds; it is good as long as that is.
+func (b *block) over(payload []byte) (*stored, error) {
 	if len(b.pieces) != b.count {
 		return nil, ErrDamaged
 	}
@@ -145,7 +154,7 @@ func (b *block) part(payload []byte, set bits) (*stored, error) {
 	if size != len(payload) {
 		return nil, ErrDamaged
 	}
-	return s.only(set), nil
+	return s, nil
 }
 
 // only returns a copy of the chunks that have the objects of a set; all of these are there.
@@ -198,7 +207,7 @@ func (s *stored) appendTo(dst []byte, set bits) ([]byte, error) {
 	lent := borrow()
 	defer giveBack(lent)
 	at, all := s.chunked(set, func(c chunk) int { return c.raw })
-	text := slices.Grow((*lent)[:0], all)[:all]
+	text := slices.Grow(*lent, all)[:all]
 	*lent = text
 	for i, c := range s.chunks {
 		if at[i] < 0 {

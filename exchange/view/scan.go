@@ -259,7 +259,7 @@ func (r *reader) each(p part, chosen bool) (err error) {
 	if r.q.Match != nil { // all at once: a chunk is not decompressed for each of its objects
 		text := borrow()
 		defer giveBack(text)
-		if l.texts, err = l.taken.objects.appendTo((*text)[:0], p.set); err != nil {
+		if l.texts, err = l.taken.objects.appendTo(*text, p.set); err != nil {
 			return err
 		}
 		*text = l.texts
@@ -327,14 +327,20 @@ func (r *reader) look(l *look) (err error) {
 }
 
 // whole takes all that is in the set of a part.
-func (r *reader) whole(p part) error {
-	if err := r.load(&p, false); err != nil {
+func (r *reader) whole(p part) (err error) {
+	count := 0
+	for i := range p.set.all(p.count) {
+		count, p.size = count+1, p.size+int(p.pieces[i].size)
+	}
+	if !r.q.Facts && r.ready == len(r.parts) && r.size+p.size <= maxWritten {
+		err = r.write(&p)
+	} else {
+		err = r.load(&p, false)
+	}
+	if err != nil {
 		return err
 	}
-	for i := range p.set.all(p.count) {
-		r.count, p.size = r.count+1, p.size+int(p.pieces[i].size)
-	}
-	r.size += p.size
+	r.count, r.size = r.count+count, r.size+p.size
 	r.keep(p)
 	return nil
 }

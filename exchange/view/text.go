@@ -1,6 +1,8 @@
 package view
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -31,7 +33,12 @@ var texts = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b 
 // since every write wakes up who reads it.
 const maxWritten = 1 << 20
 
-func borrow() *[]byte { return texts.Get().(*[]byte) }
+// borrow lends an empty text.
+func borrow() *[]byte {
+	text := texts.Get().(*[]byte)
+	*text = (*text)[:0]
+	return text
+}
 
 func giveBack(text *[]byte) {
 	if cap(*text) <= 2*maxWritten {
@@ -39,18 +46,56 @@ func giveBack(text *[]byte) {
 	}
 }
 
-// WriteTo writes the objects' JSON texts with commas between them.
+// write puts a part's objects into the page's text.
+func (r *reader) write(p *part) (err error) {
+	if r.text == nil {
+		r.text = borrow()
+	}
+	if key := (cacheKey{r.c, p.first}); p.objects == nil && r.v.cache.again(key) {
+		if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, p.first, p.block, p.set); err != nil {
+			return err // which says where
+		}
+	}
+	if p.objects != nil {
+		*r.text, err = p.objects.appendTo(*r.text, p.set)
+	} else { // it is not worth a copy
+		err = readData(&r.data, r.c, p.first, itsPayload, func(payload []byte) error {
+			s, err := p.over(payload)
+			if err == nil {
+				*r.text, err = s.appendTo(*r.text, p.set)
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("block at %d: %w", p.first, err)
+	}
+	p.objects, r.ready = nil, r.ready+1
+	return nil
+}
+
+// errWritten is what a page says that has no text any more.
+var errWritten = errors.New("the page is written already")
+
+// WriteTo writes the objects' JSON texts with commas between them. It does so once.
 func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
-	text := borrow()
+	text := p.text
+	if text == nil {
+		if p.ready > 0 {
+			return 0, errWritten
+		}
+		text = borrow()
+	}
+	p.text = nil // the next who borrows it writes into it
 	defer giveBack(text)
 	write := func(b []byte) error {
 		k, err := w.Write(b)
 		n += int64(k)
 		return err
 	}
-	b := (*text)[:0]
-	for i := range p.parts {
-		x := &p.parts[i]
+	b := *text
+	for i := range p.parts[p.ready:] {
+		x := &p.parts[p.ready+i]
 		if len(b) > 0 && len(b)+x.size > maxWritten {
 			if err := write(b); err != nil {
 				return n, err
@@ -68,11 +113,17 @@ func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
 	return n, write(b[:len(b)-1]) // behind the last one is no comma
 }
 
-// Objects returns the objects' JSON texts.
+// Objects returns the objects' JSON texts, unless the page is written already.
 func (p *Page) Objects() (list [][]byte, err error) {
 	text := make([]byte, 0, p.size+p.Count)
-	for i := range p.parts {
-		if text, err = p.parts[i].objects.appendTo(text, p.parts[i].set); err != nil {
+	if p.text != nil {
+		text = append(text, *p.text...)
+	} else if p.ready > 0 {
+		return nil, errWritten
+	}
+	for i := range p.parts[p.ready:] {
+		x := &p.parts[p.ready+i]
+		if text, err = x.objects.appendTo(text, x.set); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,99 @@
+package view
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// addBlocks adds blocks of two objects each, at 10, 20, ... µs.
+func addBlocks(t *testing.T, v *View, n int) {
+	t.Helper()
+	for i := 1; i <= n; i++ {
+		var objects []string
+		for j := range 2 {
+			objects = append(objects, fmt.Sprintf(`{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`, 2*i+j))
+		}
+		b := &exchange.Block{
+			Collection: "a", Number: uint64(i), Count: 2, AddedFirst: time.UnixMicro(int64(10 * i)), Sequence: uint64(i),
+			Payload: []byte(`{"objects":[` + strings.Join(objects, ",") + `]}`),
+		}
+		if err := v.ApplyBlock(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAPageIsWrittenOnce(t *testing.T) {
+	v := openPlain(t)
+	addBlocks(t, v, 3)
+	page := func() *Page {
+		p, err := v.Page(t.Context(), "a", Query{Limit: 5})
+		if err != nil || p.Count != 5 {
+			t.Fatalf("%d objects, %v; want 5", p.Count, err)
+		}
+		return p
+	}
+	p := page()
+	before, err := p.Objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := p.WriteTo(&b); err != nil || b.Len() != p.Len() || b.String() != string(bytes.Join(before, []byte{','})) {
+		t.Fatalf("written: %s, %v; want %s", &b, err, before)
+	}
+	// Its text is another page's from now on.
+	if n, err := p.WriteTo(&b); n != 0 || !errors.Is(err, errWritten) {
+		t.Errorf("written again: %d bytes, %v", n, err)
+	}
+	if list, err := p.Objects(); list != nil || !errors.Is(err, errWritten) {
+		t.Errorf("taken when it was written: %s, %v", list, err)
+	}
+	if after, err := page().Objects(); err != nil || !bytes.Equal(bytes.Join(after, nil), bytes.Join(before, nil)) {
+		t.Errorf("the next page: %s, %v", after, err)
+	}
+}
+
+// Who goes once through a large collection pushes nothing out of the cache.
+func TestABlockIsKeptWhenItIsWantedAgain(t *testing.T) {
+	v := openPlain(t)
+	addBlocks(t, v, 3)
+	read := func(after int64) {
+		t.Helper()
+		p, err := v.Page(t.Context(), "a", Query{Limit: 2, After: time.UnixMicro(after)})
+		if err == nil {
+			_, err = p.WriteTo(new(bytes.Buffer))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _ := v.number("a")
+	kept := func(want ...int64) {
+		t.Helper()
+		for _, first := range []int64{10, 20, 30} {
+			has, wants := v.cache.get(cacheKey{c, first}) != nil, false
+			for _, w := range want {
+				wants = wants || w == first
+			}
+			if has != wants {
+				t.Errorf("the block at %d is kept: %t, want %t", first, has, wants)
+			}
+		}
+	}
+	for after := range int64(3) {
+		read(10*after + 9)
+	}
+	kept()
+	read(19)
+	kept(20)
+	read(9)
+	read(19)
+	kept(10, 20)
+}
