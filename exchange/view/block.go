@@ -18,9 +18,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// stored returns the objects of a set of a block at least, from the cache
-// where they are there. Blocks that are wanted whole go into it; a part of one
-// takes less time than looking after it.
+// stored returns the objects of a set of a block at least, from the cache where they are there.
+// Blocks that are wanted whole go into it when they are wanted again, and at once where they were packaged for
+// it; a part of one takes less time than looking after it.
 func (v *View) stored(ctx context.Context, r getter, c uint32, first int64, b *block, set bits) (*stored, error) {
 	key := cacheKey{c, first}
 	if s := v.cache.get(key); s != nil {
@@ -36,7 +36,7 @@ func (v *View) stored(ctx context.Context, r getter, c uint32, first int64, b *b
 	if err != nil {
 		return nil, fmt.Errorf("block at %d: %w", first, err)
 	}
-	if s.whole {
+	if s.whole && (b.intake != 0 || v.cache.again(key)) {
 		v.cache.put(key, s)
 	}
 	return s, nil
@@ -56,6 +56,7 @@ func (v *View) unpackage(ctx context.Context, b *block) (*stored, error) {
 		return nil, ErrDamaged
 	}
 	made := *b
+	made.pieces, made.chunks = nil, nil // it has them where it comes from the cache, which has lost it since
 	var p packing
 	p.reset()
 	for i := range own.objects {

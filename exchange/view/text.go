@@ -51,7 +51,7 @@ func (r *reader) write(p *part) (err error) {
 	if r.text == nil {
 		r.text = borrow()
 	}
-	if key := (cacheKey{r.c, p.first}); p.objects == nil && r.v.cache.again(key) {
+	if key := (cacheKey{r.c, p.first}); p.objects == nil && (p.intake != 0 || r.v.cache.again(key)) {
 		if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, p.first, p.block, p.set); err != nil {
 			return err // which says where
 		}

@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,4 +97,47 @@ func TestABlockIsKeptWhenItIsWantedAgain(t *testing.T) {
 	read(9)
 	read(19)
 	kept(10, 20)
+}
+
+// A block of a feed's own collection is packaged anew where the cache loses it between a look and the read.
+func TestAPackagedBlockMayLeaveTheCacheAtAnyMoment(t *testing.T) {
+	v := openPlain(t)
+	text := `{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-000000000001","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`
+	shares := func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) {
+		o := exchange.Object{ID: text[46:92], Raw: []byte(text), New: true}
+		return []exchange.Share{{Collection: exchange.FeedCollection("f"), Groups: []*exchange.Group{{Objects: []exchange.Object{o}}}}}, nil
+	}
+	v.opt.Shares, v.opt.Again = shares, shares
+	in := &exchange.Intake{Feed: "f", At: time.UnixMicro(10)}
+	if err := v.ApplyIntake(t.Context(), 1, in.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := v.number(exchange.FeedCollection("f"))
+	for name, take := range map[string]func(*reader, part) error{
+		"written": (*reader).whole,
+		"loaded":  func(r *reader, p part) error { return r.each(p, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := v.reader(t.Context(), v.db, c, &Query{Limit: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.data.Close() }()
+			if err := r.block(10, oneBit(0)); err != nil { // puts it into the cache
+				t.Fatal(err)
+			}
+			b, err := r.known(10)
+			if err != nil || b.pieces == nil {
+				t.Fatal("it is not in the cache:", err)
+			}
+			v.cache = newBlockCache(v.cache.limit)
+			r.parts, r.ready, r.count, r.size, r.text = nil, 0, 0, 0, nil
+			if err := take(r, part{block: b, first: 10, set: oneBit(0)}); err != nil {
+				t.Fatal(err)
+			}
+			if list, err := r.answer().Objects(); err != nil || len(list) != 1 || string(list[0]) != text {
+				t.Errorf("%s, %v", list, err)
+			}
+		})
+	}
 }

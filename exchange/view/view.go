@@ -109,7 +109,8 @@ type View struct {
 	db    *pebble.DB
 	opt   Options
 	cache *blockCache
-	// unwritten is about how many bytes were applied since Settle wrote last.
+	// unwritten is about how many bytes were applied since Settle wrote last, but for batches so large that Pebble
+	// writes them out by itself.
 	unwritten atomic.Int64
 	misses    misses
 
