@@ -53,6 +53,9 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 	if d.in.Receipt.Collections == nil {
 		d.in.Receipt.Collections = make(map[string]int64)
 	}
+	if err := d.lookUp(s.Events); err != nil {
+		return d, err
+	}
 	for i := range s.Events {
 		if err := d.event(&s.Events[i], s.Label); err != nil {
 			return d, err
@@ -169,6 +172,24 @@ func (d *draft) known(id EventID, day *hostDay) (known, delivered bool, err erro
 		return true, true, nil
 	}
 	return d.past.Event(id)
+}
+
+// lookUp finds out what is known of the hosts of events, one behind the other as they are kept: each look begins where
+// the last one was.
+func (d *draft) lookUp(events []Event) error {
+	list := make([]HostDay, len(events))
+	for i := range events {
+		list[i] = HostDay{events[i].Address, DayOf(events[i].Observed)}
+	}
+	slices.SortFunc(list, func(a, b HostDay) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Day, b.Day))
+	})
+	for _, of := range slices.Compact(list) {
+		if _, err := d.day(of); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // day returns a host's day, with all that is known of it. The pointer is good

@@ -17,8 +17,7 @@ type writer struct {
 	v *View
 	b *pebble.Batch
 	r pebble.Reader // what lookups read: the view, or, where it is indexed, the view as the batch changes it
-	// it looks objects up that are usually not there; nil until it is needed, and
-	// where the batch reads what it writes.
+	// it looks up what is added again; nil until it is needed, and where the batch reads what it writes.
 	it    *pebble.Iterator
 	c     uint32
 	epoch uint16
@@ -26,13 +25,15 @@ type writer struct {
 	indexed bool
 	// entries and marks are what the batch has changed already.
 	entries map[objectID]entry
+	were    map[objectID]was // and what of it was looked up
 	older   map[olderKey]span
 	marks   map[markKey]bits
 	stand   map[string]*standing // by key
 	// withdrew is the stamp of a block that takes objects out.
 	withdrew int64
-	first    int64 // date_added of the block that is being added, 0 for none
-	record   block // of it
+	first    int64      // date_added of the block that is being added, 0 for none
+	record   block      // of it
+	added    []addition // to it
 	types    []typed
 	names    naming
 	h        *head
@@ -51,6 +52,13 @@ type typed struct {
 	bits
 }
 
+// addition is an object of the block that is being added.
+type addition struct {
+	id    objectID
+	ver   version
+	isNew bool // no other is in the collection, unless it is in the block
+}
+
 type markKey struct {
 	kind  byte
 	first int64
@@ -59,7 +67,7 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
-	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
+	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
 	if w.indexed = indexed; indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
@@ -232,7 +240,7 @@ func (w *writer) block(b *exchange.Block) error {
 	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
 		if err == nil && n < b.Count {
 			p.add(typeName(brief.Type), raw)
-			err = w.object(brief, place{w.first, n}, news.has(n))
+			err = w.object(brief, n, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
 				err = w.posted(brief, raw, b.By, b.Labels[n])
 			}
@@ -243,6 +251,9 @@ func (w *writer) block(b *exchange.Block) error {
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
+	if err == nil {
+		err = w.index()
+	}
 	w.store()
 	w.set(dataKey(w.c, w.first, itsPayload), p.out)
 	return err
@@ -250,7 +261,7 @@ func (w *writer) block(b *exchange.Block) error {
 
 // open starts the block whose objects are added next.
 func (w *writer) open(first int64, record block) {
-	w.first, w.record, w.types = first, record, nil
+	w.first, w.record, w.types, w.added = first, record, nil, make([]addition, 0, record.count)
 	w.names.reset()
 	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(record.count), allBits(record.count)
 }
@@ -279,19 +290,18 @@ func (w *writer) locate(number, sequence uint64, first int64) {
 	w.set(sequenceKey(w.c, number), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sequence), uint64(first)))
 }
 
-func (w *writer) object(b stix.Brief, at place, isNew bool) error {
+// object takes the next object of the block that is being added, at position i.
+func (w *writer) object(b stix.Brief, i int, isNew bool) error {
 	id, ok := scannedID(b)
 	if !ok {
-		return fmt.Errorf("%w: object %d has no id", errContent, at.i) // the id itself can tell an address
+		return fmt.Errorf("%w: object %d has no id", errContent, i) // the id itself can tell an address
 	}
 	ver, err := scannedVersion(b)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	w.ofType(id.typ, at.i)
+	w.ofType(id.typ, i)
 	w.names.add(id, b.ID, b.Version)
-	if err := w.add(id, ver, at, isNew); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
-	}
+	w.added = append(w.added, addition{id, ver, isNew})
 	return nil
 }

@@ -15,7 +15,11 @@ import (
 
 // entryKey is the key of an object's entry in an epoch.
 func entryKey(c uint32, epoch uint16, id objectID) []byte {
-	k := binary.BigEndian.AppendUint16(collectionKey('i', c), epoch)
+	return appendEntryKey(make([]byte, 0, 64), c, epoch, id)
+}
+
+func appendEntryKey(k []byte, c uint32, epoch uint16, id objectID) []byte {
+	k = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(append(k, 'i'), c), epoch)
 	return appendType(append(k, id.uuid[:]...), id.typ, id.spec)
 }
 

@@ -1,10 +1,32 @@
 package view
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
+
+// index adds the objects of a block once all have been taken.
+func (w *writer) index() error {
+	look := make([]objectID, 0, len(w.added))
+	for i := range w.added {
+		if a := &w.added[i]; !a.isNew {
+			look = append(look, a.id)
+		}
+	}
+	if err := w.lookUp(look...); err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
+	}
+	for i := range w.added {
+		a := &w.added[i]
+		if err := w.add(a.id, a.ver, place{w.first, i}, a.isNew); err != nil {
+			return fmt.Errorf("%w: %w", errStore, err)
+		}
+	}
+	return nil
+}
 
 // latest returns the entry of an object's latest version.
 func (w *writer) latest(id objectID) (entry, bool, error) {
@@ -14,16 +36,58 @@ func (w *writer) latest(id objectID) (entry, bool, error) {
 	if w.indexed {
 		return w.v.entry(w.r, w.c, id)
 	}
-	if missing, _ := w.v.misses.missing(entryKey(w.c, 0, id)); missing {
-		return entry{}, false, nil
-	}
-	if w.it == nil {
-		var err error
-		if w.it, err = absent(w.v.db); err != nil {
+	was, ok := w.were[id]
+	if !ok {
+		if err := w.lookUp(id); err != nil {
 			return entry{}, false, err
 		}
+		was = w.were[id]
 	}
-	return w.v.inEpochs(w.c, id, func(key []byte) ([]byte, bool, error) { return at(w.it, key) })
+	return was.entry, was.known, nil
+}
+
+// was is the entry of an object as it is before the batch, where it has one.
+type was struct {
+	entry
+	known bool
+}
+
+// lookUp finds what entries objects have before the batch. It goes along them in the order of their keys: a look
+// that begins where the last one was takes a third of the time.
+func (w *writer) lookUp(rest ...objectID) (err error) {
+	if w.it == nil {
+		if w.it, err = absent(w.v.db); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(rest, func(a, b objectID) int { return bytes.Compare(a.uuid[:], b.uuid[:]) })
+	rest = slices.DeleteFunc(rest, func(id objectID) bool {
+		w.were[id] = was{}
+		missing, _ := w.v.misses.missing(entryKey(w.c, 0, id))
+		return missing
+	})
+	var key []byte
+	for epoch := int(w.v.epoch(w.c)); epoch >= 0 && len(rest) > 0; epoch-- {
+		left := rest[:0]
+		for _, id := range rest {
+			key = appendEntryKey(key[:0], w.c, uint16(epoch), id)
+			value, found, err := at(w.it, key)
+			if err != nil {
+				return fmt.Errorf("read view: %w", err)
+			}
+			if !found {
+				left = append(left, id)
+				continue
+			}
+			e, err := decodeEntry(value)
+			if err != nil {
+				return err
+			}
+			w.were[id] = was{e, true}
+		}
+		rest = left
+	}
+	return nil
 }
 
 // absent makes an iterator for keys that are usually not there: unlike Get, it

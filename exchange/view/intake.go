@@ -53,9 +53,12 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 		if !ok {
 			return fmt.Errorf("intake %d: package object %d: %w", sequence, i, ErrDamaged) // the id itself can tell an address
 		}
-		if err := w.object(brief, place{w.first, i}, share.news.has(i)); err != nil {
+		if err := w.object(brief, i, share.news.has(i)); err != nil {
 			return fmt.Errorf("intake %d: %w", sequence, err)
 		}
+	}
+	if err := w.index(); err != nil {
+		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
 	w.locate(h.number, sequence, w.first)
 	w.store()
