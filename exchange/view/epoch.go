@@ -20,7 +20,7 @@ func entryKey(c uint32, epoch uint16, id objectID) []byte {
 
 func appendEntryKey(k []byte, c uint32, epoch uint16, id objectID) []byte {
 	k = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(append(k, 'i'), c), epoch)
-	return appendType(append(k, id.uuid[:]...), id.typ, id.spec)
+	return append(appendType(k, id.typ, id.spec), id.uuid[:]...)
 }
 
 // epochOf is the epoch of what is added to a collection that had so many objects.
