@@ -181,9 +181,7 @@ func (d *draft) lookUp(events []Event) error {
 	for i := range events {
 		list[i] = HostDay{events[i].Address, DayOf(events[i].Observed)}
 	}
-	slices.SortFunc(list, func(a, b HostDay) int {
-		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Day, b.Day))
-	})
+	slices.SortFunc(list, HostDay.Compare)
 	for _, of := range slices.Compact(list) {
 		if _, err := d.day(of); err != nil {
 			return err

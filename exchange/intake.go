@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -26,6 +27,11 @@ type Placed struct {
 type HostDay struct {
 	Address netip.Addr
 	Day     Day
+}
+
+// Compare orders hosts by address, and days of one.
+func (h HostDay) Compare(o HostDay) int {
+	return cmp.Or(h.Address.Compare(o.Address), cmp.Compare(h.Day, o.Day))
 }
 
 // Observation is all that is known of a host on a day once an intake record has

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -107,9 +108,11 @@ func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 // commit writes the batch and publishes the head and the stream's sequence.
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	keys := make([][]byte, 0, len(w.entries)+len(w.stand)) // that somebody may have looked for
-	for id, e := range w.entries {
+	ids := slices.AppendSeq(make([]objectID, 0, len(w.entries)), maps.Keys(w.entries))
+	slices.SortFunc(ids, compareIDs)
+	for _, id := range ids {
 		keys = append(keys, entryKey(w.c, 0, id)) // as it is looked for, in whatever epoch it is
-		w.set(entryKey(w.c, w.epoch, id), e.append(nil))
+		w.set(entryKey(w.c, w.epoch, id), w.entries[id].append(nil))
 	}
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))

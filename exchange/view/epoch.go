@@ -1,6 +1,8 @@
 package view
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math"
 
@@ -21,6 +23,14 @@ func entryKey(c uint32, epoch uint16, id objectID) []byte {
 func appendEntryKey(k []byte, c uint32, epoch uint16, id objectID) []byte {
 	k = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(append(k, 'i'), c), epoch)
 	return append(appendType(k, id.typ, id.spec), id.uuid[:]...)
+}
+
+// compareIDs compares objects in the order of their keys, but for those of rare types.
+func compareIDs(a, b objectID) int {
+	if a.typ != b.typ {
+		return cmp.Or(cmp.Compare(typeCodes[a.typ], typeCodes[b.typ]), cmp.Compare(a.typ, b.typ))
+	}
+	return bytes.Compare(a.uuid[:], b.uuid[:])
 }
 
 // epochOf is the epoch of what is added to a collection that had so many objects.

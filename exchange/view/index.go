@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -60,7 +59,7 @@ func (w *writer) lookUp(rest ...objectID) (err error) {
 			return err
 		}
 	}
-	slices.SortFunc(rest, func(a, b objectID) int { return bytes.Compare(a.uuid[:], b.uuid[:]) })
+	slices.SortFunc(rest, compareIDs)
 	rest = slices.DeleteFunc(rest, func(id objectID) bool {
 		w.were[id] = was{}
 		missing, _ := w.v.misses.missing(entryKey(w.c, 0, id))

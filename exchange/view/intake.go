@@ -88,7 +88,7 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 		}
 		w.set(eventKey(in.Feed, id), append(at[:8:8], 0))
 	}
-	for i := range in.Observations {
+	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
 		key := hostKey(in.Feed, o.HostDay)
 		var h hostRecord
@@ -124,6 +124,16 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 		w.set(topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
 	}
 	return nil
+}
+
+// inOrder returns the places of observations in the order of their hosts' keys.
+func inOrder(list []exchange.Observation) []int {
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return list[a].HostDay.Compare(list[b].HostDay) })
+	return order
 }
 
 // histories stores what the record adds to what is known of addresses whatever the day.
