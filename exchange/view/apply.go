@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,8 +23,9 @@ type writer struct {
 	epoch uint16
 	// indexed says that the batch reads what it writes.
 	indexed bool
-	// entries and marks are what the batch has changed already.
-	entries map[objectID]entry
+	// changed and marks are what the batch has changed already, entries where each object is in changed.
+	changed []changed
+	entries map[objectID]int
 	were    map[objectID]was // and what of it was looked up
 	older   map[olderKey]span
 	marks   map[markKey]bits
@@ -53,6 +53,12 @@ type typed struct {
 	bits
 }
 
+// changed is an object with its new entry.
+type changed struct {
+	id objectID
+	entry
+}
+
 // addition is an object of the block that is being added.
 type addition struct {
 	id    objectID
@@ -68,7 +74,7 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
-	w := &writer{v: v, r: v.db, name: collection, entries: make(map[objectID]entry), were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
+	w := &writer{v: v, r: v.db, name: collection, were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
 	if w.indexed = indexed; indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
@@ -107,19 +113,17 @@ func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 
 // commit writes the batch and publishes the head and the stream's sequence.
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
-	keys := make([][]byte, 0, len(w.entries)+len(w.stand)) // that somebody may have looked for
-	ids := slices.AppendSeq(make([]objectID, 0, len(w.entries)), maps.Keys(w.entries))
-	slices.SortFunc(ids, compareIDs)
-	for _, id := range ids {
-		keys = append(keys, entryKey(w.c, 0, id)) // as it is looked for, in whatever epoch it is
-		w.set(entryKey(w.c, w.epoch, id), w.entries[id].append(nil))
+	var key []byte
+	for i := range inKeyOrder(len(w.changed), func(i int) objectID { return w.changed[i].id }) {
+		c := &w.changed[i]
+		key = appendEntryKey(key[:0], w.c, w.epoch, c.id)
+		w.set(key, c.append(nil))
 	}
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))
 	}
 	for key, s := range w.stand {
-		keys = append(keys, []byte(key))
-		w.set(keys[len(keys)-1], s.append(nil))
+		w.set([]byte(key), s.append(nil))
 	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {
@@ -136,7 +140,7 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if w.v.opt.Tap != nil {
 		w.v.opt.Tap(w.b.Repr())
 	}
-	w.v.misses.begin(keys, w.indexed)
+	w.v.misses.begin(w.lookedFor, w.indexed)
 	w.fill()
 	err := w.b.Commit(pebble.NoSync)
 	w.v.misses.end()
@@ -163,6 +167,20 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 		}
 	})
 	return nil
+}
+
+// lookedFor are the keys in the batch that somebody may have looked for.
+func (w *writer) lookedFor(yield func(key []byte) bool) {
+	for i := range w.changed { // in whatever epoch it is, it is looked for in the first
+		if !yield(entryKey(w.c, 0, w.changed[i].id)) {
+			return
+		}
+	}
+	for key := range w.stand {
+		if !yield([]byte(key)) {
+			return
+		}
+	}
 }
 
 // ApplyBlock adds a block of the journal. A block that does not continue its
@@ -265,6 +283,7 @@ func (w *writer) block(b *exchange.Block) error {
 // open starts the block whose objects are added next.
 func (w *writer) open(first int64, record block) {
 	w.first, w.record, w.types, w.added = first, record, nil, make([]addition, 0, record.count)
+	w.changed, w.entries = make([]changed, 0, record.count), make(map[objectID]int, record.count)
 	w.names.reset()
 	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(record.count), allBits(record.count)
 }

@@ -131,9 +131,9 @@ func (w *writer) remove(id objectID, ver version) error {
 			return err
 		}
 		w.del(key.append(w.c))
-		return w.unmark('v', s.last)
+		return w.unmark('v', s)
 	}
-	if err := errors.Join(w.unmark('v', e.last), w.unmark('l', e.last)); err != nil {
+	if err := errors.Join(w.unmark('v', e.span), w.unmark('l', e.span)); err != nil {
 		return err
 	}
 	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
@@ -162,7 +162,7 @@ func (w *writer) promote(id objectID) error {
 		if !known {
 			continue
 		}
-		return w.places(e.last, func(p place) error {
+		return w.places(e.span, func(p place) error {
 			set, err := w.mark('l', p.first)
 			if err != nil {
 				return err

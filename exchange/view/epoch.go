@@ -1,10 +1,11 @@
 package view
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
+	"iter"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -25,12 +26,26 @@ func appendEntryKey(k []byte, c uint32, epoch uint16, id objectID) []byte {
 	return append(appendType(k, id.typ, id.spec), id.uuid[:]...)
 }
 
-// compareIDs compares objects in the order of their keys, but for those of rare types.
-func compareIDs(a, b objectID) int {
-	if a.typ != b.typ {
-		return cmp.Or(cmp.Compare(typeCodes[a.typ], typeCodes[b.typ]), cmp.Compare(a.typ, b.typ))
+// inKeyOrder returns the places of n objects in about the order of their keys, in which they are found and written faster
+// than in any other.
+func inKeyOrder(n int, id func(i int) objectID) iter.Seq[int] {
+	type start struct {
+		of uint64 // the key, without what all have in common
+		i  int
 	}
-	return bytes.Compare(a.uuid[:], b.uuid[:])
+	list := make([]start, n)
+	for i := range list {
+		o := id(i)
+		list[i] = start{uint64(typeCodes[o.typ])<<56 | binary.BigEndian.Uint64(o.uuid[:])>>8, i}
+	}
+	slices.SortFunc(list, func(a, b start) int { return cmp.Compare(a.of, b.of) })
+	return func(yield func(i int) bool) {
+		for _, s := range list {
+			if !yield(s.i) {
+				return
+			}
+		}
+	}
 }
 
 // epochOf is the epoch of what is added to a collection that had so many objects.

@@ -1,6 +1,9 @@
 package view
 
-import "sync"
+import (
+	"iter"
+	"sync"
+)
 
 // misses remembers keys of objects that were looked up and are not there, until they are written. What is
 // added is looked up when it is decided about, and again when its block is applied, and a look among keys
@@ -44,14 +47,17 @@ func (m *misses) note(key []byte, written uint64) {
 }
 
 // begin forgets what a batch is going to write; all where it cannot say.
-func (m *misses) begin(keys [][]byte, all bool) {
+func (m *misses) begin(keys iter.Seq[[]byte], all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.writing++
 	if all {
 		clear(m.keys)
 	}
-	for _, k := range keys {
+	if len(m.keys) == 0 {
+		return
+	}
+	for k := range keys {
 		delete(m.keys, string(k))
 	}
 }
