@@ -38,11 +38,12 @@ func openPebble(dir string, memory int64) (*pebble.DB, error) {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	o.TargetFileSizes[0] = 4 << 20
-	// Payloads and records are written once and stay where they are, whatever
-	// becomes of the keys; nothing is left to be gained from compressing keys.
+	// Payloads, records and what is known of hosts are written once and stay where they are, whatever
+	// becomes of the keys, which are near each other then; nothing is left to be gained from compressing them.
+	// The keys of hosts are random, so a file of them refers to as many others as have come since.
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
-			Enabled: true, MinimumSize: 2 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: time.Hour, TargetGarbageRatio: 0.5,
+			Enabled: true, MinimumSize: 80, MaxBlobReferenceDepth: 100, RewriteMinimumAge: time.Hour, TargetGarbageRatio: 0.5,
 		}
 	}
 	return pebble.Open(dir, o)
