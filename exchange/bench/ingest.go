@@ -14,7 +14,7 @@ import (
 // Ingest publishes the Rustock log, CSV to visible over TAXII in every
 // collection, and posts indicators over TAXII. The limit of each is the blocks
 // that it made, appended to a stream by themselves. It publishes single events
-// too, whose limit is 20 ms, and, with Full, three days of the log.
+// too, whose limit is 20 ms, and, with Full, three days of the log, and a part of it three times a day.
 func Ingest(ctx context.Context, o Options) error {
 	hosts := map[exchange.Profile]int{
 		exchange.ProfileObservation: o.size(150_000, rustock.World), exchange.ProfileInfection: o.size(60_000, 600_000),
@@ -30,7 +30,7 @@ func Ingest(ctx context.Context, o Options) error {
 	for _, c := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"post-1000", o.posts}, {"lone", o.lone}, {"days", o.days}} {
+	}{{"post-1000", o.posts}, {"lone", o.lone}, {"days", o.days}, {"again", o.again}} {
 		if o.wants(c.name) {
 			if err := c.run(ctx); err != nil {
 				return err
