@@ -104,7 +104,8 @@ func eachBatch(ctx context.Context, b *broker.Broker, stream string, each func(b
 func appendBare(ctx context.Context, js jetstream.JetStream, batch []jetstream.Msg) error {
 	futures := make([]jetstream.PubAckFuture, 0, len(batch))
 	for _, m := range batch {
-		f, err := js.PublishMsgAsync(&nats.Msg{Subject: "bare." + m.Subject()[len("tocsin.c."):], Header: m.Headers(), Data: m.Data()})
+		f, err := js.PublishMsgAsync(&nats.Msg{Subject: "bare." + m.Subject()[len("tocsin.c."):], Header: m.Headers(), Data: m.Data()},
+			jetstream.WithStallWait(time.Minute)) // a disk takes its time
 		if err != nil {
 			return fmt.Errorf("append to the bare stream: %w", err)
 		}

@@ -243,10 +243,16 @@ func (w *writer) text(b *exchange.Block) ([]byte, error) {
 	return text, nil
 }
 
+// minObject is less than what an object takes, in bytes.
+const minObject = len("a--00000000-0000-4000-8000-000000000000")
+
 func (w *writer) block(b *exchange.Block) error {
 	text, err := w.text(b)
 	if err != nil {
 		return err
+	}
+	if b.Count > len(text)/minObject {
+		return fmt.Errorf("%w: block %d does not have %d objects", errContent, b.Number, b.Count)
 	}
 	w.open(b.AddedFirst.UnixMicro(), block{number: b.Number, count: b.Count, starts: b.Starts})
 	w.locate(b.Number, b.Sequence, w.first)

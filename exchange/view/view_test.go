@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -147,11 +148,11 @@ func sameInRuns(t *rapid.T, v *view.View, c string, q view.Query, want *view.Pag
 func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 	v := open(t, t.TempDir())
 	defer func() { _ = v.Close() }()
-	seq := uint64(0)
+	seq, count := uint64(0), 1
 	add := func(c string, number uint64, payload string) {
 		t.Helper()
 		seq++
-		b := &exchange.Block{Collection: c, Number: number, Count: 1, AddedFirst: time.UnixMicro(int64(100 * seq)), Payload: []byte(payload), Sequence: seq}
+		b := &exchange.Block{Collection: c, Number: number, Count: count, AddedFirst: time.UnixMicro(int64(100 * seq)), Payload: []byte(payload), Sequence: seq}
 		if err := v.ApplyBlock(b); err != nil {
 			t.Fatal(err)
 		}
@@ -164,11 +165,13 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 	add("a", 3, bundle(3)) // 2 is missing
 	add("a", 4, bundle(4))
 	add("b", 2, bundle(2))
+	count = math.MaxInt
+	add("e", 1, bundle(1))
 	broken := v.Broken()
-	if len(broken) != 3 || broken["a"] == nil || broken["c"] == nil || broken["d"] == nil {
+	if len(broken) != 4 || broken["a"] == nil || broken["c"] == nil || broken["d"] == nil || broken["e"] == nil {
 		t.Errorf("broken: %v", broken)
 	}
-	for c, want := range map[string]int{"a": 1, "b": 2, "c": 0, "d": 0} {
+	for c, want := range map[string]int{"a": 1, "b": 2, "c": 0, "d": 0, "e": 0} {
 		page, err := v.Page(t.Context(), c, view.Query{Limit: 10})
 		if err != nil || page.Count != want {
 			t.Errorf("%s has %d objects, want %d: %v", c, page.Count, want, err)
