@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"iter"
@@ -82,7 +83,7 @@ func (v *View) inEpochs(c uint32, id objectID, look func(key []byte) ([]byte, bo
 
 // at returns the value of a key, where there is one; it is good until the iterator moves.
 func at(it *pebble.Iterator, key []byte) ([]byte, bool, error) {
-	if !it.SeekPrefixGE(key) {
+	if !it.SeekPrefixGE(key) || !bytes.Equal(it.Key(), key) {
 		return nil, false, it.Error()
 	}
 	return it.Value(), true, nil

@@ -52,12 +52,7 @@ type was struct {
 
 // lookUp finds what entries objects have before the batch. It goes along them in the order of their keys: a look
 // that begins where the last one was is faster.
-func (w *writer) lookUp(ids ...objectID) (err error) {
-	if w.it == nil {
-		if w.it, err = absent(w.v.db); err != nil {
-			return err
-		}
-	}
+func (w *writer) lookUp(ids ...objectID) error {
 	rest := make([]objectID, 0, len(ids))
 	for i := range inKeyOrder(len(ids), func(i int) objectID { return ids[i] }) {
 		w.were[ids[i]] = was{}
@@ -70,9 +65,9 @@ func (w *writer) lookUp(ids ...objectID) (err error) {
 		left := rest[:0]
 		for _, id := range rest {
 			key = appendEntryKey(key[:0], w.c, uint16(epoch), id)
-			value, found, err := at(w.it, key)
+			value, found, err := w.before(key)
 			if err != nil {
-				return fmt.Errorf("read view: %w", err)
+				return err
 			}
 			if !found {
 				left = append(left, id)
@@ -89,8 +84,21 @@ func (w *writer) lookUp(ids ...objectID) (err error) {
 	return nil
 }
 
+// before returns what a key has before the batch; it is good until the next look.
+func (w *writer) before(key []byte) (value []byte, found bool, err error) {
+	if w.it == nil {
+		if w.it, err = absent(w.v.db); err != nil {
+			return nil, false, err
+		}
+	}
+	if value, found, err = at(w.it, key); err != nil {
+		return nil, false, fmt.Errorf("read view: %w", err)
+	}
+	return value, found, nil
+}
+
 // absent makes an iterator for keys that are usually not there: unlike Get, it
-// asks the filters of the lowest level too. SeekPrefixGE finds just its key.
+// asks the filters of the lowest level too. SeekPrefixGE finds what has the key's prefix, which for most is the key.
 func absent(db *pebble.DB) (*pebble.Iterator, error) {
 	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
@@ -231,7 +239,7 @@ func (w *writer) places(s span, each func(place) error) error {
 		}
 		var ok bool
 		var err error
-		if p, ok, err = w.before(p); err != nil {
+		if p, ok, err = w.stood(p); err != nil {
 			return err
 		}
 		if !ok {
@@ -240,8 +248,8 @@ func (w *writer) places(s span, each func(place) error) error {
 	}
 }
 
-// before returns the place at which an object stood before it was added at p.
-func (w *writer) before(p place) (place, bool, error) {
+// stood returns the place at which an object stood before it was added at p.
+func (w *writer) stood(p place) (place, bool, error) {
 	b := &w.record
 	if p.first != w.first {
 		var err error

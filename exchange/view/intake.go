@@ -93,7 +93,7 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 		key := hostKey(in.Feed, o.HostDay)
 		var h hostRecord
 		if !o.New {
-			value, found, err := w.v.get(key)
+			value, found, err := w.before(key)
 			if found && err == nil {
 				h, err = decodeHost(value)
 			}
