@@ -22,7 +22,7 @@
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
 //	y c type s          which of its objects are of a type
-//	i c epoch uuid type
+//	i c epoch type uuid
 //	                    the latest version of an object and where it stands
 //	o c uuid type ver.  an older version, and where it stands: last, and
 //	                    first where that is another place
