@@ -86,5 +86,6 @@ func at(it *pebble.Iterator, key []byte) ([]byte, bool, error) {
 	if !it.SeekPrefixGE(key) || !bytes.Equal(it.Key(), key) {
 		return nil, false, it.Error()
 	}
-	return it.Value(), true, nil
+	value, err := it.ValueAndErr()
+	return value, err == nil, err
 }

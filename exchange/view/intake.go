@@ -263,8 +263,12 @@ func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
 			return h, p.it.Error()
 		}
 	}
+	value, err := p.it.ValueAndErr()
+	if err != nil {
+		return h, err
+	}
 	h.Known = true
-	r, err := decodeHost(p.it.Value())
+	r, err := decodeHost(value)
 	h.Observation = r.observation
 	for _, e := range r.events {
 		h.Events = append(h.Events, e.id)
@@ -277,8 +281,8 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 	if !p.some || !p.it.SeekPrefixGE(eventKey(p.feed, id)) {
 		return false, false, p.it.Error()
 	}
-	value := p.it.Value()
-	return true, len(value) == 9 && value[8] == 1, nil
+	value, err := p.it.ValueAndErr()
+	return err == nil, len(value) == 9 && value[8] == 1, err
 }
 
 // Histories tells whether anything is known of any address whatever the day.
@@ -289,7 +293,11 @@ func (p *past) History(a netip.Addr) (h exchange.History, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
 		return h, p.it.Error()
 	}
-	return exchange.DecodeHistory(p.it.Value())
+	value, err := p.it.ValueAndErr()
+	if err != nil {
+		return h, err
+	}
+	return exchange.DecodeHistory(value)
 }
 
 // Seen returns the last observation of an address that began by then.
@@ -302,8 +310,12 @@ func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known b
 		return o, false, fmt.Errorf("read view: %w", err)
 	}
 	for ok := it.Last(); ok && !known && err == nil; ok = it.Prev() {
+		var value []byte
 		var h hostRecord
-		if h, err = decodeHost(it.Value()); err == nil && !h.observation.First.After(by) {
+		if value, err = it.ValueAndErr(); err == nil {
+			h, err = decodeHost(value)
+		}
+		if err == nil && !h.observation.First.After(by) {
 			o, known = h.observation, true
 		}
 	}

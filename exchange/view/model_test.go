@@ -238,7 +238,7 @@ func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
 }
 
 // deletion makes b a control block that deletes some versions, some of which are
-// not there any more.
+// not there any more, or withdraws objects.
 func deletion(r *rapid.T, m *model, b *exchange.Block) {
 	var d exchange.Removal
 	for range rapid.IntRange(1, 3).Draw(r, "versions") {
@@ -246,6 +246,11 @@ func deletion(r *rapid.T, m *model, b *exchange.Block) {
 			break
 		}
 		o := rapid.SampledFrom(m.all).Draw(r, "deleted")
+		if rapid.IntRange(0, 3).Draw(r, "withdrawn") == 0 {
+			d.Objects = append(d.Objects, exchange.Withdrawn{ID: o.name()})
+			m.all = slices.DeleteFunc(m.all, func(x object) bool { return x.name() == o.name() })
+			continue
+		}
 		d.Versions = append(d.Versions, o.named())
 		if rapid.IntRange(0, 4).Draw(r, "twice") == 0 {
 			d.Versions = append(d.Versions, o.named())

@@ -30,12 +30,16 @@ func (r *reader) walk(prefix []byte, each func(first int64, set bits) error) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = cmp.Or(it.Close(), err) }() // a page that failed is not full
 	for ok := r.seek(it, prefix); ok; ok = r.next(it, prefix) {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		if err := each(firstOf(it.Key()), it.Value()); err != nil {
+		set, err := it.ValueAndErr()
+		if err == nil {
+			err = each(firstOf(it.Key()), set)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -74,7 +78,11 @@ func (r *reader) seek(it *pebble.Iterator, prefix []byte) bool {
 	case !ok:
 		return it.First()
 	}
-	for ok && firstOf(it.Key())+int64(len(it.Value())*8) <= r.after {
+	for ok {
+		set := it.LazyValue() // how long it is, is known without a look at it
+		if firstOf(it.Key())+int64(set.Len()*8) > r.after {
+			break
+		}
 		ok = r.next(it, prefix)
 	}
 	return ok
@@ -86,7 +94,7 @@ func (r *reader) ofTypes(kind byte) (err error) {
 	var prefixes [][]byte
 	defer func() {
 		for _, it := range its {
-			err = errors.Join(err, it.Close())
+			err = cmp.Or(it.Close(), err) // as in walk
 		}
 	}()
 	types := slices.Compact(slices.Sorted(slices.Values(r.q.Types)))
@@ -121,7 +129,11 @@ func (r *reader) ofTypes(kind byte) (err error) {
 				}
 				continue
 			case firstOf(it.Key()) == first:
-				of = of.union(it.Value())
+				set, err := it.ValueAndErr()
+				if err != nil {
+					return err
+				}
+				of = of.union(set)
 			}
 			nearest = min(nearest, firstOf(it.Key()))
 		}
@@ -132,7 +144,11 @@ func (r *reader) ofTypes(kind byte) (err error) {
 			r.from(all, prefixes[0], nearest)
 			continue
 		}
-		if err := r.block(first, of.intersect(all.Value())); err != nil {
+		set, err := all.ValueAndErr()
+		if err == nil {
+			err = r.block(first, of.intersect(set))
+		}
+		if err != nil {
 			return err
 		}
 		r.next(all, prefixes[0])

@@ -290,8 +290,12 @@ func (v *View) Raised(after uint64, limit int) (ids []string, last uint64, err e
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, 0, fmt.Errorf("read view: %w", err)
+		}
 		var some []string
-		if err := json.Unmarshal(it.Value(), &some); err != nil {
+		if err := json.Unmarshal(value, &some); err != nil {
 			return nil, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		ids, last, limit = append(ids, some...), binary.BigEndian.Uint64(it.Key()[1:]), limit-1
@@ -314,8 +318,12 @@ func (v *View) removals(collection string, after time.Time, limit int, of func(*
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok && len(list) < limit; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, fmt.Errorf("read view: %w", err)
+		}
 		var r exchange.Removal
-		if err := json.Unmarshal(it.Value(), &r); err != nil {
+		if err := json.Unmarshal(value, &r); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		if ids := of(&r); len(ids) > 0 {

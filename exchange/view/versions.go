@@ -169,7 +169,10 @@ func olderKeys(r pebble.Reader, c uint32, id objectID) (it *pebble.Iterator, low
 
 func olderEntry(it *pebble.Iterator, lower []byte) (e entry, err error) {
 	copy(e.version[:], it.Key()[len(lower):])
-	e.span, err = decodeSpan(it.Value())
+	value, err := it.ValueAndErr()
+	if err == nil {
+		e.span, err = decodeSpan(value)
+	}
 	return e, err
 }
 

@@ -249,7 +249,11 @@ func (v *View) each(kind byte, f func(name string, value []byte) error) (err err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		if err := f(string(it.Key()[1:]), it.Value()); err != nil {
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = f(string(it.Key()[1:]), value)
+		}
+		if err != nil {
 			return err
 		}
 	}
