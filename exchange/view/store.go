@@ -38,12 +38,13 @@ func openPebble(dir string, memory int64) (*pebble.DB, error) {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	o.TargetFileSizes[0] = 4 << 20
-	// Payloads, records and what is known of hosts are written once and stay where they are, whatever
-	// becomes of the keys, which are near each other then; nothing is left to be gained from compressing them.
-	// The keys of hosts are random, so a file of them refers to as many others as have come since.
+	// Values stay where they were written, whatever becomes of the keys. Payloads and records are near each other then;
+	// nothing is left to be gained from compressing them. What is known of hosts is replaced as they come again, under
+	// random keys: a file of these refers to as many others as have come since, and what was replaced is in the way
+	// until it is half of what there is.
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
-			Enabled: true, MinimumSize: 80, MaxBlobReferenceDepth: 100, RewriteMinimumAge: time.Hour, TargetGarbageRatio: 0.5,
+			Enabled: true, MinimumSize: 80, MaxBlobReferenceDepth: 100, RewriteMinimumAge: 10 * time.Minute, TargetGarbageRatio: 0.5,
 		}
 	}
 	return pebble.Open(dir, o)
