@@ -174,12 +174,14 @@ func (d *draft) known(id EventID, day *hostDay) (known, delivered bool, err erro
 	return d.past.Event(id)
 }
 
-// lookUp finds out what is known of the hosts of events, one behind the other as they are kept: each look begins where
+// lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept: each look begins where
 // the last one was.
 func (d *draft) lookUp(events []Event) error {
-	list := make([]HostDay, len(events))
+	list := make([]HostDay, 0, len(events))
 	for i := range events {
-		list[i] = HostDay{events[i].Address, DayOf(events[i].Observed)}
+		if e := &events[i]; e.refused(d.rules.Register, d.feed) == "" {
+			list = append(list, HostDay{e.Address, DayOf(e.Observed)})
+		}
 	}
 	slices.SortFunc(list, HostDay.Compare)
 	for _, of := range slices.Compact(list) {
