@@ -11,6 +11,8 @@ import (
 // of the register; packaging.Packager is the one there is.
 type Packager interface {
 	Shares(in *Intake) ([]Share, error)
+	// Outlines are the shares with objects that have nothing but what tells them and their versions apart.
+	Outlines(in *Intake) ([]Share, error)
 }
 
 // Packagers packages records of any feed and version. It is safe for concurrent
@@ -75,7 +77,13 @@ func (p *Packagers) Shares(ctx context.Context, in *Intake, want func(collection
 
 // Again is Shares for a record of the past: it keeps nothing of it.
 func (p *Packagers) Again(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
-	shares, err := p.all(ctx, in)
+	shares, err := p.each(ctx, in, Packager.Shares)
+	return wanted(shares, want), err
+}
+
+// Outlines is Again without the objects' texts.
+func (p *Packagers) Outlines(ctx context.Context, in *Intake, want func(collection string) bool) ([]Share, error) {
+	shares, err := p.each(ctx, in, Packager.Outlines)
 	return wanted(shares, want), err
 }
 
@@ -98,7 +106,7 @@ func (p *Packagers) fill(ctx context.Context, one *packaged, in *Intake) {
 		}
 		close(one.done)
 	}()
-	one.shares, one.err = p.all(ctx, in)
+	one.shares, one.err = p.each(ctx, in, Packager.Shares)
 }
 
 var errUnfinished = errors.New("the record was not packaged to its end")
@@ -126,12 +134,12 @@ func (p *Packagers) forget(one *packaged) {
 	p.made = slices.DeleteFunc(p.made, func(o *packaged) bool { return o == one })
 }
 
-func (p *Packagers) all(ctx context.Context, in *Intake) ([]Share, error) {
+func (p *Packagers) each(ctx context.Context, in *Intake, shares func(Packager, *Intake) ([]Share, error)) ([]Share, error) {
 	one, err := p.get(ctx, packagerKey{in.Register, in.Feed})
 	if err != nil {
 		return nil, err
 	}
-	return one.Shares(in)
+	return shares(one, in)
 }
 
 func (p *Packagers) get(ctx context.Context, key packagerKey) (Packager, error) {

@@ -12,7 +12,8 @@ import (
 // packagerFunc is a packager made of what it does.
 type packagerFunc func(in *exchange.Intake) ([]exchange.Share, error)
 
-func (f packagerFunc) Shares(in *exchange.Intake) ([]exchange.Share, error) { return f(in) }
+func (f packagerFunc) Shares(in *exchange.Intake) ([]exchange.Share, error)   { return f(in) }
+func (f packagerFunc) Outlines(in *exchange.Intake) ([]exchange.Share, error) { return f(in) }
 
 // packagersOf makes packagers of which every one does this.
 func packagersOf(f packagerFunc) *exchange.Packagers {

@@ -56,6 +56,19 @@ func EmailObject(address string) (id string, raw []byte) {
 	return id, append(appendProperty(raw, "value", address), '}')
 }
 
+// AppendOutline appends what tells an object and its version apart and nothing else: type, id, and modified where it
+// is not zero. Scan and ScanBrief read of it what they read of the object.
+func AppendOutline(b []byte, id string, modified time.Time) []byte {
+	typ, _, _ := strings.Cut(id, "--")
+	b = append(append(b, `{"type":"`...), typ...)
+	b = append(b, `","spec_version":"2.1","id":"`...)
+	b = append(append(b, id...), '"')
+	if !modified.IsZero() {
+		b = appendTimeProperty(b, "modified", modified)
+	}
+	return append(b, '}')
+}
+
 // AppendAddress appends an ipv4-addr or ipv6-addr object: type, spec_version,
 // id, value and nothing else, because its identifier is the same for everybody
 // (STIX 2.1 sections 6.4 and 6.5). id is AddressID(a).

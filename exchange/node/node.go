@@ -188,7 +188,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
-		Shares: packagers.Shares, Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
+		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
 		return err
@@ -255,6 +255,19 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
 	n.run(following, "back-fill", func() error { return n.backfill(following) })
 	return nil
+}
+
+// shares packages records for their feed's own collection. Until members may log in they are of the past, and
+// who else packages them has done so.
+func (n *Node) shares(p *exchange.Packagers) view.PackageFunc {
+	return func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error) {
+		select {
+		case <-n.open:
+			return p.Shares(ctx, in, want)
+		default:
+			return p.Outlines(ctx, in, want)
+		}
+	}
 }
 
 // catchUp waits until the view holds all that the journal does.

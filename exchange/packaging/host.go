@@ -3,6 +3,7 @@ package packaging
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -98,8 +99,9 @@ func (h *hostDay) need(o exchange.Object) string {
 	return o.ID
 }
 
-func (h *hostDay) add(id string, start int) {
-	o := h.take(id, start)
+// add adds an object of the host's day: what text appends.
+func (h *hostDay) add(id string, modified time.Time, text func([]byte) []byte) {
+	o := h.object(id, modified, text)
 	o.New = h.o.New
 	h.g.Objects = append(h.g.Objects, o)
 }
@@ -116,9 +118,8 @@ func (h *hostDay) traffic(host string) []string {
 	if n.DstRef != "" {
 		refs = append(refs, h.need(called))
 	}
-	id, start := n.ID(), len(h.buf)
-	h.buf = n.Append(h.buf, id)
-	h.add(id, start)
+	id := n.ID()
+	h.add(id, time.Time{}, func(buf []byte) []byte { return n.Append(buf, id) })
 	// Another feed may have seen the same contact: it has the same id there.
 	h.g.Objects[len(h.g.Objects)-1].Shared = true
 	return append(refs, id)
@@ -142,7 +143,6 @@ func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, 
 
 func (h *hostDay) observed(refs []string) {
 	h.observedID = h.id("observed-data")
-	start := len(h.buf)
 	od := stix.ObservedData{
 		Common: h.common(h.observedID), First: h.o.First, Last: h.o.Last, Number: min(h.o.Count, maxNumber),
 		ObjectRefs: refs, ExtensionID: exchange.HostEvidenceID,
@@ -151,8 +151,7 @@ func (h *hostDay) observed(refs []string) {
 			Malware: h.o.Malware, Provider: h.o.Provider, Extra: h.o.Extra, Contacts: h.o.Contacts,
 		},
 	}
-	h.buf = od.Append(h.buf)
-	h.add(h.observedID, start)
+	h.add(h.observedID, od.Modified, od.Append)
 }
 
 // maxNumber is the largest number_observed and count (STIX 2.1 sections 4.14.1
@@ -161,13 +160,11 @@ const maxNumber = 999_999_999
 
 func (h *hostDay) indicator() {
 	h.indicatorID = h.id("indicator")
-	start := len(h.buf)
 	in := stix.Indicator{
 		Common: h.common(h.indicatorID), Name: h.feed.Malware.Name + " infection", Address: h.o.Address, Email: h.o.Account,
 		ValidFrom: h.o.First, ValidUntil: h.o.Last.Add(Validity),
 	}
-	h.buf = in.Append(h.buf)
-	h.add(h.indicatorID, start)
+	h.add(h.indicatorID, in.Modified, in.Append)
 	h.relate("indicates", h.indicatorID, h.malware)
 }
 
@@ -177,22 +174,20 @@ func (h *hostDay) relationshipID(typ string) string {
 }
 
 func (h *hostDay) relate(typ, source, target string) {
-	id, start := h.relationshipID(typ), len(h.buf)
+	id := h.relationshipID(typ)
 	r := stix.Relationship{Common: h.common(id), Type: typ, Source: source, Target: target}
-	h.buf = r.Append(h.buf)
-	h.add(id, start)
+	h.add(id, r.Modified, r.Append)
 }
 
 func (h *hostDay) sighting() {
-	id, start := h.id("sighting"), len(h.buf)
+	id := h.id("sighting")
 	where := []string{h.publisher}
 	if h.o.Place.Country != "" {
-		where = append(where, locationID(h.feed.By(), h.o.Place.Country))
+		where = append(where, h.builder.location(h.o.Place.Country))
 	}
 	s := stix.Sighting{
 		Common: h.common(id), First: h.o.First, Last: h.o.Last, Count: min(h.o.Count, maxNumber),
 		Of: h.malware, Observed: []string{h.observedID}, Where: where,
 	}
-	h.buf = s.Append(h.buf)
-	h.add(id, start)
+	h.add(id, s.Modified, s.Append)
 }

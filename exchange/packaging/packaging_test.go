@@ -148,6 +148,44 @@ func TestSharesAreGolden(t *testing.T) {
 	}
 }
 
+// Outlines are of the same objects as shares, and scan as these do.
+func TestOutlinesTellWhatSharesDo(t *testing.T) {
+	of := func(shares []exchange.Share, err error) (told []string, size int) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range shares {
+			told = append(told, fmt.Sprint(s.Collection, s.Label))
+			for _, g := range s.Groups {
+				told = append(told, fmt.Sprint("group ", g.Withdraw))
+				for _, o := range slices.Concat(g.Needs, g.Objects) {
+					b, ok := stix.ScanBrief(bytes.TrimSpace(o.Raw))
+					if _, err := stix.ParseHead(o.Raw); err != nil || !ok {
+						t.Fatalf("%s: %v", o.Raw, err)
+					}
+					told = append(told, fmt.Sprintf("%s %t %t: %s %s %s %s", o.ID, o.New, o.Shared, b.Type, b.ID, b.Version, b.Spec()))
+					size += len(o.Raw)
+				}
+			}
+		}
+		return told, size
+	}
+	in := record()
+	in.Observations[0].New, in.Observations[0].NewAddress = true, true
+	in.Withdrawals = []exchange.Withdrawal{{Collection: "isp-one", Observation: 1}}
+	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
+		p, err := packaging.New(register(profile), "rustock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, whole := of(p.Shares(in))
+		got, outlined := of(p.Outlines(in))
+		if d := cmp.Diff(want, got); d != "" || outlined >= whole {
+			t.Errorf("%s: %d bytes instead of %d; %s", profile, outlined, whole, d)
+		}
+	}
+}
+
 func TestEveryReferenceIsInTheShare(t *testing.T) {
 	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
 		in := record()
@@ -251,11 +289,15 @@ func BenchmarkShares(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := p.Shares(in); err != nil {
-			b.Fatal(err)
-		}
+	for name, shares := range map[string]func(*exchange.Intake) ([]exchange.Share, error){"whole": p.Shares, "outlines": p.Outlines} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := shares(in); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/host")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/host")
 }

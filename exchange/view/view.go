@@ -91,7 +91,8 @@ type Options struct {
 	// EpochObjects is how many objects are added to a collection until an index of its own starts
 	// for those that come then; 0 means 1 Mi. A look for one that is not there asks each.
 	EpochObjects int64
-	// Shares packages an intake record that comes in for one collection, Again one that was applied.
+	// Shares packages an intake record that comes in for one collection, and may leave out of the objects what does not
+	// tell them and their versions apart; Again packages one that was applied.
 	Shares, Again PackageFunc
 	// Decompress undoes what the journal compressed and appends it to dst; its
 	// error is an exchange.ErrRecord when the data is at fault.
