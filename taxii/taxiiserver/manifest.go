@@ -61,8 +61,9 @@ type records struct {
 	typ              string // the last one that stands in a string as it is
 	version, written []byte // the last one, and as a string
 	second           int64
-	date             []byte // the member with a date_added of that second, and what follows it
-	micros           int    // where its microseconds are
+	date             []byte // the member with the last date_added, of that second, and what follows it
+	micros           int    // its microseconds
+	at               int    // where they are
 }
 
 // append appends a record, with a comma behind it.
@@ -93,22 +94,29 @@ func (r *records) append(b []byte, o *Fact) []byte {
 	return append(appendText(append(b, `,"media_type":`...), "application/stix+json;version="+o.SpecVersion), `},`...)
 }
 
-// added appends a date_added and the name of what follows it. Many are of the same second.
-func (r *records) added(b []byte, at time.Time) []byte {
-	if r.date == nil || at.Unix() != r.second {
-		r.second = at.Unix()
-		r.date = taxii.AppendTime(append(r.date[:0], `,"date_added":"`...), at)
-		r.micros = len(r.date) - len("000000Z")
+// added appends a date_added and the name of what follows it. Many are of the same second, and a microsecond
+// behind the last one.
+func (r *records) added(b []byte, added time.Time) []byte {
+	micros := added.Nanosecond() / 1000
+	switch {
+	case r.date == nil || added.Unix() != r.second:
+		r.second = added.Unix()
+		r.date = taxii.AppendTime(append(r.date[:0], `,"date_added":"`...), added)
+		r.at = len(r.date) - len("000000Z")
 		r.date = append(r.date, `","version":`...)
+	case micros == r.micros+1:
+		i := r.at + 5
+		for ; r.date[i] == '9'; i-- {
+			r.date[i] = '0'
+		}
+		r.date[i]++
+	default:
+		for i, n := r.at+5, micros; i >= r.at; i, n = i-1, n/10 {
+			r.date[i] = byte('0' + n%10)
+		}
 	}
-	b = append(b, r.date...)
-	digits := b[len(b)-len(r.date)+r.micros:][:6]
-	n := at.Nanosecond() / 1000
-	for i := range digits {
-		digits[len(digits)-1-i] = byte('0' + n%10)
-		n /= 10
-	}
-	return b
+	r.micros = micros
+	return append(b, r.date...)
 }
 
 // versions answers Get Object Versions (section 5.8).

@@ -59,6 +59,9 @@ func TestRecordsAreTheirFacts(t *testing.T) {
 		{ID: of(`x"\y`), Version: []byte("2026-01-01T00:00:00.000Z"), SpecVersion: "2.1", Added: at.Add(2 * time.Hour)},
 		{ID: of("indicator"), Text: []byte(`Indicator--01FE0000-"`), SpecVersion: "2.1", Added: at.Add(3 * time.Hour)},
 	}
+	for _, micros := range []time.Duration{8, 9, 10, 11, 998, 999, 1000, 99_999, 100_000, 999_998, 999_999, 1_000_000, 1_000_001, 5, 6} {
+		list = append(list, Fact{ID: of("indicator"), SpecVersion: "2.1", Added: at.Truncate(time.Second).Add(micros * time.Microsecond)})
+	}
 	var want []taxii.ManifestRecord
 	for _, f := range list {
 		r := taxii.ManifestRecord{
