@@ -88,7 +88,7 @@ func Start(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
 	auth.srv = srv
-	e := &embedded{srv: srv, log: &serverLog{log: o.Log}}
+	e := &embedded{srv: srv, auth: auth, log: &serverLog{log: o.Log}}
 	b := &Broker{embedded: e}
 	srv.SetLoggerV2(e.log, false, false, false)
 	srv.Start() // reports what goes wrong to the log only
@@ -145,6 +145,7 @@ func (b *Broker) Close() error {
 	if b.embedded != nil {
 		b.embedded.srv.Shutdown()
 		b.embedded.srv.WaitForShutdown()
+		b.embedded.auth.login = nil // what answers it goes now: timers of the server keep that for two minutes
 	}
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("drain NATS: %w", err)

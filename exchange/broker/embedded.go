@@ -10,8 +10,9 @@ import (
 
 // embedded is the server in this process.
 type embedded struct {
-	srv *server.Server
-	log *serverLog
+	srv  *server.Server
+	auth *authenticator
+	log  *serverLog
 }
 
 func (e *embedded) disconnect(changed func(member string) bool) error {

@@ -131,11 +131,12 @@ func TestSlowCallersAreCut(t *testing.T) {
 			}
 		}
 	}()
-	ends(t, body, 8*time.Second)
-	ends(t, headers, 15*time.Second)
 	large(t, e, as(t, e, "dcu"), "board")
 	in, size := halfRead(t, e, boardObjects, at.id, at.token)
-	<-time.After(4 * time.Second)
+	unread := time.After(4 * time.Second)
+	ends(t, body, 8*time.Second)
+	ends(t, headers, 15*time.Second)
+	<-unread
 	if n, _ := io.CopyN(io.Discard, in, size); n >= size {
 		t.Error("who does not read was waited for")
 	}
