@@ -21,6 +21,7 @@ import (
 
 // An exchange that is stopped while its view catches up is whole afterwards.
 func TestStoppingWhileTheViewCatchesUp(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	e.Publish(t, "rustock", rows(6000, "2026-03-19", "AT", "PL"))
 	want, _ := e.Pull(t, "cert-at", taxiiclient.Cursor{}, taxii.Filter{})

@@ -378,6 +378,7 @@ func TestGzip(t *testing.T) {
 // Nothing comes before what it refers to, whoever starts to read whenever, and a
 // page does not cut a host apart where there is room.
 func TestNothingComesBeforeWhatItRefersTo(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	for day := 19; day < 23; day++ {
 		e.Publish(t, "rustock", rows(30, "2026-03-"+strconv.Itoa(day), "AT"))

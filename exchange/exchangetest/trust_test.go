@@ -39,6 +39,7 @@ func setting(name string, otherwise uint64) uint64 {
 // Random members, collections, objects with random markings and changes of the register: what each may
 // read, by each way, is what an oracle that knows none of the code says.
 func TestNoByteLeavesAgainstItsLabel(t *testing.T) {
+	t.Parallel()
 	steps, seed := setting("TOCSIN_TRUST_STEPS", 1200), setting("TOCSIN_TRUST_SEED", uint64(time.Now().UnixNano()%1e9))
 	for n := range (steps + stepsOfWorld - 1) / stepsOfWorld {
 		t.Run(fmt.Sprintf("seed-%d", seed+n), func(t *testing.T) { newWorld(t, seed+n).run() })

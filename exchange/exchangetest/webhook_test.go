@@ -324,6 +324,7 @@ func TestWebhookGetsWhatItsLabelAllows(t *testing.T) {
 
 // A receiver that is slow, wrong, redirecting, or down loses nothing and delays nobody else.
 func TestWebhooksWaitForTheirOwnReceiverAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := ringing(t, dir, exchangetest.Register)
 	good, slow, wrong, redirecting, other := newReceiver(t), newReceiver(t), newReceiver(t), newReceiver(t), newReceiver(t)

@@ -51,6 +51,7 @@ func TestWebhookRetriesSendNothingThatWasRaised(t *testing.T) {
 
 // A refusal after an outage is one refusal, and what went away meanwhile does not count against what comes.
 func TestWebhookCountsRefusalsOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	r := newReceiver(t)
 	at := soc(t, r)
 	r.set(answers(http.StatusServiceUnavailable))
