@@ -111,7 +111,8 @@ func (p *Poster) remove(ctx context.Context, a *Addition, collection string, r *
 }
 
 // liftOwn raises what the member has added that discloses a candidate, which may be new: others have
-// not said it of what this one was to be.
+// not said it of what this one was to be. Where the candidate was raised, it raises all that does so once more: some
+// of it may have come beside it, in a version whose label was to be lower.
 func (p *Poster) liftOwn(ctx context.Context, a *Addition, c *candidate, walked map[string]tlp.Level) error {
 	if some, err := p.View.Disclosing(c.head.ID, "", 1); err != nil || len(some) == 0 {
 		return err
@@ -120,8 +121,11 @@ func (p *Poster) liftOwn(ctx context.Context, a *Addition, c *candidate, walked 
 	if err != nil || s == nil {
 		return err
 	}
+	if c.lifted {
+		return p.liftDisclosing(ctx, a, c.head.ID, s.Label, nil, walked)
+	}
 	mine := func(s *Standing) bool { return p.Seal.Is(s.By, a.By) }
-	if !mine(s) || c.standing != nil && s.Label == tlp.Unknown { // which it was raised to, or nothing is new
+	if !mine(s) || c.standing != nil && s.Label == tlp.Unknown { // nothing is new
 		return nil
 	}
 	return p.liftDisclosing(ctx, a, c.head.ID, s.Label, mine, walked)

@@ -26,6 +26,8 @@ type candidate struct {
 	known   byte   // what of its label is kept: Block.Labels
 	// standing is what was known of it before, nil for nothing.
 	standing *Standing
+	// lifted says that what disclosed it then was raised to its label.
+	lifted bool
 }
 
 // examineAll decides about each object by itself, on all processors. The outcome of what is

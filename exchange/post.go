@@ -241,6 +241,7 @@ func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidat
 	c.standing = s
 	// What a feed has made is raised by what is added, not by what is refused.
 	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
+		c.lifted = true
 		err = p.lift(ctx, a, Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
 	}
 	if err == nil && c.label == tlp.Unknown {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -122,5 +123,33 @@ func TestARelationshipAndARaisedEndCross(t *testing.T) {
 		if at.hasObject("low", id) {
 			t.Fatalf("relationship %d tells of what is AMBER", n)
 		}
+	}
+}
+
+// What has told of an object goes also where it comes in a version of a lower label beside that which raises the object.
+func TestWhatComesBesideARaisedEndGoes(t *testing.T) {
+	const of = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000aa"`
+	for name, mark := range map[string]string{"unknown": unknown, "amber": amber} {
+		t.Run(name, func(t *testing.T) {
+			e := exchangetest.Start(t, labelled)
+			at, admin := as(t, e, "cert-at"), as(t, e, exchange.Admin)
+			for n, first := range []member{at, admin} { // who adds the relationship, which is cert-at's
+				end, other := 2*n+1, 2*n+2
+				id, text := telling("relationship", n, version1, green+of, sampleID(end), sampleID(other))
+				_, newer := telling("relationship", n, version2, green+of, sampleID(other), sampleID(other))
+				for m, objects := range [][]string{{sample(end, version1, green), sample(other, version1, green)}, {text}, {newer, sample(end, version2, mark)}} {
+					who := []member{at, first, at}[m]
+					if st := post(t, e, "low", who.id, who.token, envelope(objects...)); len(st.Failures) > m/2 { // the raised end is not for it
+						t.Fatalf("step %d by %s: %+v", m, who.id, st.Failures)
+					}
+				}
+				if at.hasObject("low", id) {
+					t.Errorf("the relationship that %s added is still there", first.id)
+				}
+				if !at.hasObject("low", sampleID(other)) {
+					t.Error("its other end is gone")
+				}
+			}
+		})
 	}
 }
