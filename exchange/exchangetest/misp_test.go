@@ -408,8 +408,7 @@ func TestMISPGetsIndicatorsOfMembers(t *testing.T) {
 }
 
 // A day with more than MISP likes in one event is cut, and a change touches one part.
-func TestALargeDayIsCutIntoEvents(t *testing.T) {
-	t.Parallel()
+func TestALargeDayIsCutIntoEvents(t *testing.T) { // alone: it measures memory
 	e := exchangetest.Start(t, labelled)
 	var rows strings.Builder
 	rows.WriteString("ip,timestamp,cc,asn\n")
