@@ -79,8 +79,7 @@ func TestReadersOfOneCollectionGetTheirOwn(t *testing.T) {
 
 // Whoever asks while the view is made is told to come again, and never gets a
 // page that lacks something.
-func TestAnExchangeThatCatchesUpSaysSo(t *testing.T) {
-	t.Parallel()
+func TestAnExchangeThatCatchesUpSaysSo(t *testing.T) { // alone: another could take its port
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, exchangetest.Register)
