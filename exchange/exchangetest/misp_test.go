@@ -465,7 +465,10 @@ func TestALargeDayIsCutIntoEvents(t *testing.T) { // alone: it measures memory
 			defer func() { _ = res.Body.Close() }()
 		}
 	}
-	held := live() - was
+	held := live() - was // and what was allocated while it was measured
+	for end := time.Now().Add(10 * time.Second); held > size/4 && time.Now().Before(end); held = live() - was {
+		<-time.After(100 * time.Millisecond)
+	}
 	t.Logf("%d requests of %d MiB in all hold %d MiB", began, size>>20, held>>20)
 	if held > size/4 {
 		t.Errorf("%d MiB are held of %d", held>>20, size>>20)

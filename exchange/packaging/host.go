@@ -183,7 +183,7 @@ func (h *hostDay) sighting() {
 	id := h.id("sighting")
 	where := []string{h.publisher}
 	if h.o.Place.Country != "" {
-		where = append(where, h.builder.location(h.o.Place.Country))
+		where = append(where, h.country(h.o.Place.Country))
 	}
 	s := stix.Sighting{
 		Common: h.common(id), First: h.o.First, Last: h.o.Last, Count: min(h.o.Count, maxNumber),

@@ -107,7 +107,7 @@ type builder struct {
 	intros    map[string]*exchange.Group
 	buf       []byte
 	dsts      map[netip.Addr]exchange.Object
-	locations map[string]string // identifiers by country
+	countries map[string]string // their identifiers
 }
 
 func (b *builder) share(collection string) *exchange.Share {
@@ -189,15 +189,15 @@ func (b *builder) sinkhole(a netip.Addr) exchange.Object {
 	return o
 }
 
-// location returns the identifier of a country's object: a few, again and again.
-func (b *builder) location(country string) string {
-	id, ok := b.locations[country]
+// country returns the identifier of a country's object: a few, again and again.
+func (b *builder) country(country string) string {
+	id, ok := b.countries[country]
 	if !ok {
-		if b.locations == nil {
-			b.locations = make(map[string]string)
+		if b.countries == nil {
+			b.countries = make(map[string]string)
 		}
 		id = locationID(b.feed.By(), country)
-		b.locations[country] = id
+		b.countries[country] = id
 	}
 	return id
 }

@@ -241,9 +241,9 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.histories} {
 		prefix := feedKey(kind, feed)
 		*some = it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
-	}
-	if err := it.Error(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read view: %w", err), it.Close())
+		if err := it.Error(); err != nil { // which the next look forgets
+			return nil, errors.Join(fmt.Errorf("read view: %w", err), it.Close())
+		}
 	}
 	return p, nil
 }
