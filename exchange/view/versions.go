@@ -248,14 +248,3 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 	}
 	return list, nil
 }
-
-// Given tells whether a collection has an object, in any version.
-func (p *past) Given(collection, text string) (bool, error) {
-	c, known := p.v.number(collection)
-	id, ok := parseID([]byte(text))
-	if !known || !ok {
-		return false, nil
-	}
-	_, found, err := p.v.inEpochs(c, id, func(key []byte) ([]byte, bool, error) { return at(p.it, key) })
-	return found, err
-}

@@ -1,0 +1,128 @@
+package view
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// past implements exchange.Past.
+type past struct {
+	feed string
+	it   *pebble.Iterator
+	some bool // there are events that are not kept with their host
+	v    *View
+	// histories says that there are some.
+	histories bool
+}
+
+// Past implements exchange.Sightings, as do the methods below.
+func (v *View) Past(feed string) (exchange.Past, error) {
+	it, err := absent(v.db)
+	if err != nil {
+		return nil, err
+	}
+	p := &past{feed: feed, it: it, v: v}
+	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.histories} {
+		prefix := feedKey(kind, feed)
+		*some = it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
+		if err := it.Error(); err != nil { // which the next look forgets
+			return nil, errors.Join(fmt.Errorf("read view: %w", err), it.Close())
+		}
+	}
+	return p, nil
+}
+
+// Host returns what is known of a host's day.
+func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
+	key := hostKey(p.feed, of)
+	// The first of what is known of the address; of most, nothing is.
+	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
+		return h, p.it.Error()
+	}
+	h.Address = true
+	for n := 0; !bytes.Equal(p.it.Key(), key); n++ {
+		// There are few days, in their order.
+		ok := n < 8 && p.it.Next() || n == 8 && p.it.SeekPrefixGE(key)
+		if !ok || bytes.Compare(p.it.Key(), key) > 0 {
+			return h, p.it.Error()
+		}
+	}
+	value, err := p.it.ValueAndErr()
+	if err != nil {
+		return h, err
+	}
+	h.Known = true
+	r, err := decodeHost(value)
+	h.Observation = r.observation
+	for _, e := range r.events {
+		h.Events = append(h.Events, e.id)
+	}
+	return h, err
+}
+
+// Event tells of an event that is not kept with its host.
+func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
+	if !p.some || !p.it.SeekPrefixGE(eventKey(p.feed, id)) {
+		return false, false, p.it.Error()
+	}
+	value, err := p.it.ValueAndErr()
+	return err == nil, len(value) == 9 && value[8] == 1, err
+}
+
+// Histories tells whether anything is known of any address whatever the day.
+func (p *past) Histories() bool { return p.histories }
+
+// History returns what is known of an address whatever the day.
+func (p *past) History(a netip.Addr) (h exchange.History, err error) {
+	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
+		return h, p.it.Error()
+	}
+	value, err := p.it.ValueAndErr()
+	if err != nil {
+		return h, err
+	}
+	return exchange.DecodeHistory(value)
+}
+
+// Seen returns the last observation of an address that began by then.
+func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known bool, err error) {
+	if by.Unix() < 0 { // no day that a key has
+		return o, false, nil
+	}
+	it, err := p.v.db.NewIter(&pebble.IterOptions{LowerBound: addressKey(p.feed, a), UpperBound: hostKey(p.feed, exchange.HostDay{Address: a, Day: exchange.DayOf(by) + 1})})
+	if err != nil {
+		return o, false, fmt.Errorf("read view: %w", err)
+	}
+	for ok := it.Last(); ok && !known && err == nil; ok = it.Prev() {
+		var value []byte
+		var h hostRecord
+		if value, err = it.ValueAndErr(); err == nil {
+			h, err = decodeHost(value)
+		}
+		if err == nil && !h.observation.First.After(by) {
+			o, known = h.observation, true
+		}
+	}
+	return o, known, errors.Join(err, it.Error(), it.Close())
+}
+
+// Given tells whether a collection has an object, in any version.
+func (p *past) Given(collection, text string) (bool, error) {
+	c, known := p.v.number(collection)
+	id, ok := parseID([]byte(text))
+	if !known || !ok {
+		return false, nil
+	}
+	_, found, err := p.v.inEpochs(c, id, func(key []byte) ([]byte, bool, error) { return at(p.it, key) })
+	return found, err
+}
+
+// Close ends the look back.
+func (p *past) Close() error { return p.it.Close() }
