@@ -174,8 +174,8 @@ func (d *draft) known(id EventID, day *hostDay) (known, delivered bool, err erro
 	return d.past.Event(id)
 }
 
-// lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept: each look begins where
-// the last one was.
+// lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept:
+// each look begins where the last one was.
 func (d *draft) lookUp(events []Event) error {
 	list := make([]HostDay, 0, len(events))
 	for i := range events {

@@ -62,7 +62,7 @@ func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
 }
 
 // Outlines is Shares for those who want to know which objects there are: of a host's objects there
-// is no more than stix.AppendOutline writes, which takes half the time.
+// is no more than stix.AppendOutline writes, which takes three quarters of the time.
 func (p *Packager) Outlines(in *exchange.Intake) ([]exchange.Share, error) {
 	return p.shares(in, true)
 }
