@@ -18,7 +18,7 @@ var ErrRecord = errors.New("damaged record")
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read.
 const (
-	recordVersion = 4
+	recordVersion = 5
 	oldestVersion = 1
 )
 
@@ -179,11 +179,13 @@ func (d *decoder) done() error {
 }
 
 // What is beside an observation's label: that nothing was known before, of the
-// day or of the address; that it is a relapse.
+// day or of the address; that it is a relapse; that its place or malware is of an earlier sighting
+// than the last, so that their times follow.
 const (
 	isNew        = 0x80
 	isNewAddress = 0x40
 	isRelapse    = 0x20
+	isEarlier    = 0x10
 )
 
 func (e *encoder) observation(o *Observation) {
@@ -203,7 +205,16 @@ func (e *encoder) observation(o *Observation) {
 	if o.Relapse {
 		label |= isRelapse
 	}
+	place, malware := o.said()
+	earlier := !o.PlaceAt.Equal(place) || !o.MalwareAt.Equal(malware)
+	if earlier {
+		label |= isEarlier
+	}
 	e.b = append(e.b, label)
+	if earlier {
+		e.int(o.PlaceAt.UnixMilli())
+		e.int(o.MalwareAt.UnixMilli())
+	}
 	e.place(o.Place)
 	e.uint(uint64(len(o.Places)))
 	for _, p := range o.Places {
@@ -233,7 +244,10 @@ func (d *decoder) observation() (o Observation) {
 	o.Count = d.int()
 	label := d.byte()
 	o.New, o.NewAddress, o.Relapse = label&isNew != 0, label&isNewAddress != 0, label&isRelapse != 0
-	o.Label = d.levelOf(label &^ (isNew | isNewAddress | isRelapse))
+	o.Label = d.levelOf(label &^ (isNew | isNewAddress | isRelapse | isEarlier))
+	if label&isEarlier != 0 {
+		o.PlaceAt, o.MalwareAt = d.millis(), d.millis()
+	}
 	o.Place = d.place()
 	o.Places = make([]Placed, d.count())
 	for i := range o.Places {
@@ -251,7 +265,21 @@ func (d *decoder) observation() (o Observation) {
 		o.Account = d.text()
 	}
 	o.Decision = int(d.int())
+	if label&isEarlier == 0 {
+		o.PlaceAt, o.MalwareAt = o.said()
+	}
 	return o
+}
+
+// said returns when Place and Malware were said where it was the last sighting that did.
+func (o *Observation) said() (place, malware time.Time) {
+	if o.Place.Known() {
+		place = o.Last
+	}
+	if o.Malware != "" {
+		malware = o.Last
+	}
+	return place, malware
 }
 
 // Append writes the observation, for a store of its own; its Decision is

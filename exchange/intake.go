@@ -53,8 +53,11 @@ type Observation struct {
 	Provider string
 	Protocol string
 	Extra    string
+	// PlaceAt and MalwareAt are when the events were observed that Place and Malware are of; zero
+	// where no event of the day said.
+	PlaceAt, MalwareAt time.Time
 	// Places are where the day's events placed the host, last arrived first, at most
-	// MaxPlaces; Place is that of the last sighting. Whoever answers for one of
+	// MaxPlaces; Place is that of the last sighting that has one. Whoever answers for one of
 	// them gets the host, whichever chunk the event came in.
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
@@ -71,7 +74,8 @@ type Observation struct {
 	Decision int
 }
 
-// Merge adds an event to the observation.
+// Merge adds an event to the observation. Place and Malware are those of the latest event that says
+// them: one that says less takes nothing away. A contact's port and destination are its own.
 func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
 	o.Account = e.Account
 	if o.Count == 0 {
@@ -82,8 +86,13 @@ func (o *Observation) Merge(e *Event, label tlp.Level, p Place) {
 	}
 	if !e.Observed.Before(o.Last) {
 		o.Last = e.Observed
-		o.Place = p
-		o.Malware, o.Provider, o.Protocol, o.Extra = e.Malware, e.Provider, e.Protocol, e.Extra
+		o.Provider, o.Protocol, o.Extra = e.Provider, e.Protocol, e.Extra
+	}
+	if p.Known() && !e.Observed.Before(o.PlaceAt) {
+		o.Place, o.PlaceAt = p, e.Observed
+	}
+	if e.Malware != "" && !e.Observed.Before(o.MalwareAt) {
+		o.Malware, o.MalwareAt = e.Malware, e.Observed
 	}
 	o.Count += e.Count
 	o.Label = max(o.Label, label)

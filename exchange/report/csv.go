@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,23 +13,25 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// maxJoined is over how many lines a quoted field may run. Where the quote is
-// not closed by then, its first line alone is rejected and the others are read
-// as rows: a stray quote must not swallow what follows it.
+// maxJoined is how many lines a quoted field may add to its row. A row with a longer field is
+// rejected, up to the line on which the row ends: what stands inside a quoted field can be an
+// attacker's text, such as a banner, and must never be read as rows.
 const maxJoined = 16
 
-// record is one CSV record: its first line's number, the bytes it was read
-// from, and its fields, unquoted. Where problem is set there are no fields.
+// record is one CSV record: the numbers of its first and last line, the bytes it was read from
+// (nil where they are more than MaxRow), and its fields, unquoted. Where problem is set there are
+// no fields.
 type record struct {
 	line    int
+	last    int
 	blank   int // blank lines before it
 	raw     []byte
 	fields  [][]byte
 	problem string
 }
 
-// records reads CSV records (RFC 4180). encoding/csv is not used, because it
-// has no limit to a record and cannot go back to the line after a stray quote.
+// records reads CSV records (RFC 4180). encoding/csv is not used, because it has no limit to a
+// record.
 type records struct {
 	lines   lines
 	comma   byte
@@ -40,15 +43,15 @@ type records struct {
 // next returns the next record that is not blank; it is good until the next call.
 func (r *records) next() (*record, error) {
 	for blank := 0; ; blank++ {
-		ln, err := r.lines.next()
+		quote := quoting{comma: r.comma}
+		ln, err := r.lines.next(quote.read)
 		if err != nil {
 			return nil, err
 		}
 		rec := &r.rec
-		*rec = record{line: ln.number, blank: blank, raw: ln.raw, fields: rec.fields[:0]}
+		*rec = record{line: ln.number, last: ln.number, blank: blank, raw: ln.raw, fields: rec.fields[:0]}
 		if ln.raw == nil {
-			rec.problem = "longer than 64 KiB"
-			return rec, nil
+			return r.join(&quote)
 		}
 		body := trimEnd(ln.raw)
 		if len(bytes.TrimSpace(body)) == 0 {
@@ -57,44 +60,52 @@ func (r *records) next() (*record, error) {
 		r.scratch = append(r.scratch[:0], body...)
 		var closed bool
 		if rec.fields, closed = split(r.scratch, r.comma, rec.fields); !closed {
-			return r.join(ln)
+			quote.read(ln.raw)
+			return r.join(&quote)
 		}
 		return r.checked(rec), nil
 	}
 }
 
-// join adds the lines after ln to it until its quoted field is closed.
-func (r *records) join(ln line) (*record, error) {
+// join reads on until the record's quoted field is closed and the record ends. quote has read the
+// record's first line.
+func (r *records) join(quote *quoting) (*record, error) {
 	rec := &r.rec
-	raw := append([]byte(nil), ln.raw...)
-	var more []line
-	for len(more) < maxJoined {
-		next, err := r.lines.next()
+	raw := bytes.Clone(rec.raw)
+	for quote.open() {
+		ln, err := r.lines.next(quote.read)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		next.raw = bytes.Clone(next.raw)
-		more = append(more, next)
-		if next.raw == nil || len(raw)+len(next.raw) > MaxRow {
-			break
+		rec.last = ln.number
+		if ln.raw != nil {
+			quote.read(ln.raw)
 		}
-		raw = append(raw, next.raw...)
-		r.scratch = append(r.scratch[:0], trimEnd(raw)...)
-		fields, closed := split(r.scratch, r.comma, rec.fields[:0])
-		if !closed {
-			continue
+		if raw == nil || ln.raw == nil || len(raw)+len(ln.raw) > MaxRow {
+			raw = nil
+		} else {
+			raw = append(raw, ln.raw...)
 		}
-		if r.width != 0 && len(fields) != r.width {
-			break
-		}
-		rec.fields, rec.raw = fields, raw
-		return r.checked(rec), nil
 	}
-	r.lines.unread(more)
-	rec.raw, rec.fields, rec.problem = raw[:len(ln.raw)], rec.fields[:0], "a quote is opened and not closed"
+	rec.raw, rec.fields = raw, rec.fields[:0]
+	switch {
+	case quote.open():
+		rec.problem = "a quote is opened and not closed"
+	case raw == nil:
+		rec.problem = "longer than 64 KiB"
+	case rec.last-rec.line > maxJoined:
+		rec.problem = fmt.Sprintf("a quoted field runs over more than %d lines", maxJoined)
+	default:
+		r.scratch = append(r.scratch[:0], trimEnd(raw)...)
+		rec.fields, _ = split(r.scratch, r.comma, rec.fields)
+		r.checked(rec)
+	}
+	if rec.problem != "" && rec.last > rec.line {
+		rec.problem += fmt.Sprintf(": lines %d to %d are rejected", rec.line, rec.last)
+	}
 	return rec, nil
 }
 
@@ -106,6 +117,40 @@ func (r *records) checked(rec *record) *record {
 		rec.problem = "has " + plural(len(rec.fields), "field") + ", the header has " + plural(r.width, "field")
 	}
 	return rec
+}
+
+// quoting follows the quotes of one record, as split does, in bytes that come in parts.
+type quoting struct {
+	comma byte
+	state byte // of the constants below
+}
+
+const (
+	fieldStarts = iota // or the record does
+	unquoted
+	quoted
+	quoteInQuoted // which closes the field, or is the first of two
+)
+
+// open reports whether a quoted field goes on.
+func (q *quoting) open() bool { return q.state == quoted }
+
+// read takes the next bytes.
+func (q *quoting) read(b []byte) {
+	for _, c := range b {
+		switch {
+		case q.state == quoted:
+			if c == '"' {
+				q.state = quoteInQuoted
+			}
+		case c == '"' && (q.state == quoteInQuoted || q.state == fieldStarts):
+			q.state = quoted
+		case c == q.comma:
+			q.state = fieldStarts
+		default:
+			q.state = unquoted
+		}
+	}
 }
 
 // split cuts a record into fields and unquotes them in place. It reports false

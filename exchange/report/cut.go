@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 
@@ -108,7 +109,7 @@ func (c *Cutter) Next() (*Piece, error) {
 		}
 		if rec.raw == nil {
 			// The piece ends here: the numbers of its lines stay in step.
-			p.Rejected = append(p.Rejected, exchange.Problem{Line: rec.line, Reason: "longer than 64 KiB"})
+			p.Rejected = append(p.Rejected, exchange.Problem{Line: rec.line, Reason: cmp.Or(rec.problem, "longer than 64 KiB")})
 			break
 		}
 		c.offset += int64(len(rec.raw))
@@ -128,7 +129,7 @@ func (c *Cutter) row() (*record, error) {
 	if c.csv {
 		return c.records.next()
 	}
-	ln, err := c.records.lines.next()
+	ln, err := c.records.lines.next(nil)
 	if err != nil {
 		return nil, err
 	}

@@ -42,13 +42,23 @@ var fields = []*field{
 	{"dst_ip", []string{"destination.ip", "destination_ip", "dip"}, setDst, nil},
 	{"dst_port", []string{"destination.port", "destination_port", "dport"}, func(ev *exchange.Event, v []byte) error { return setPort(&ev.DstPort, v) }, nil},
 	{"id", []string{"event_id", "extra.event_id", "report_id"}, func(ev *exchange.Event, v []byte) error { return setText(&ev.PublisherID, v) }, nil},
-	{"tlp", []string{"TLP"}, setLabel, nil},
-	{"tlp_floor", nil, setFloor, nil},
+	{labelField, nil, setLabel, nil},
+	{floorField, nil, setFloor, nil},
 	{"count", nil, setCount, nil},
 }
 
 // emailField is an account that was compromised, where a row has no address.
 const emailField = "email"
+
+// The fields that restrict who may be shown a row. Their names are read in any case, and where a
+// row has several of them, each counts.
+const (
+	labelField = "tlp"
+	floorField = "tlp_floor"
+)
+
+// restricts reports whether the field is one of those.
+func (f *field) restricts() bool { return f != nil && (f.name == labelField || f.name == floorField) }
 
 var fieldByName = func() map[string]*field {
 	m := make(map[string]*field)
@@ -92,7 +102,7 @@ func mapped(rename map[string]string) map[string]named {
 }
 
 // assign gives each column its field, so that a field is filled by one column
-// only. Sources whose address is not an infected host's are refused.
+// only, but for those that restrict. Sources whose address is not an infected host's are refused.
 func assign(columns []string, rename map[string]string) ([]*field, error) {
 	names := mappedLower(rename)
 	best := make(map[*field]int)
@@ -101,7 +111,7 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 			return nil, fmt.Errorf("column %.60q stands twice", c)
 		}
 		n := names[c]
-		if n.field == nil {
+		if n.field == nil || n.restricts() {
 			continue
 		}
 		if j, taken := best[n.field]; !taken || n.rank < names[columns[j]].rank {
@@ -123,6 +133,11 @@ func assign(columns []string, rename map[string]string) ([]*field, error) {
 	list := make([]*field, len(columns))
 	for f, i := range best {
 		list[i] = f
+	}
+	for i, c := range columns {
+		if f := names[c].field; f.restricts() {
+			list[i] = f
+		}
 	}
 	return list, nil
 }

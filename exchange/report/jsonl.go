@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -81,16 +82,24 @@ func (s *jsonSource) next(ev *exchange.Event) error {
 // IntelMQ's.
 type keyed struct {
 	names map[string]named
-	in    bytes.Reader
-	dec   *jsontext.Decoder
-	picks picks
+	// restricting are the names of fields that restrict, in lower case; marks is what a row has of them.
+	restricting map[string]*field
+	in          bytes.Reader
+	dec         *jsontext.Decoder
+	picks       picks
+	marks       []mark
 	// resolver is set when the row is one of a sinkhole DNS report.
 	resolver bool
 	extra    extra
 }
 
 func newKeyed(opt Options) *keyed {
-	k := &keyed{names: mapped(opt.Map), picks: make(picks), extra: extra{keep: opt.Keep}}
+	k := &keyed{names: mapped(opt.Map), restricting: make(map[string]*field), picks: make(picks), extra: extra{keep: opt.Keep}}
+	for name, n := range k.names {
+		if n.restricts() {
+			k.restricting[strings.ToLower(name)] = n.field
+		}
+	}
 	k.dec = jsontext.NewDecoder(&k.in)
 	return k
 }
@@ -101,6 +110,7 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 	k.in.Reset(raw)
 	k.dec.Reset(&k.in)
 	clear(k.picks)
+	k.marks = k.marks[:0]
 	k.resolver = false
 	k.extra.text = k.extra.text[:0]
 	if err := k.object(""); err != nil {
@@ -130,6 +140,12 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 			return
 		}
 	}
+	for _, m := range k.marks {
+		if err := m.set(&ev, m.value); err != nil {
+			to.problem(rowError(line, m.name, "%v", err))
+			return
+		}
+	}
 	ev.Extra = k.extra.String()
 	to.event(&ev)
 }
@@ -140,6 +156,13 @@ type picks map[*field]pick
 type pick struct {
 	name  string
 	rank  int
+	value []byte
+}
+
+// mark is a value of a field that restricts.
+type mark struct {
+	*field
+	name  string
 	value []byte
 }
 
@@ -154,7 +177,11 @@ func (k *keyed) object(prefix string) error {
 			return err
 		}
 		name := prefix + t.String()
-		if f := k.names[name].field; f == fieldByName["tlp"] || f == fieldByName["tlp_floor"] {
+		n := k.names[name]
+		if n.field == nil {
+			n.field = k.restricting[strings.ToLower(name)]
+		}
+		if n.restricts() {
 			if kind := k.dec.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNull && kind != jsontext.KindInvalid {
 				return errNoLabel
 			}
@@ -170,7 +197,6 @@ func (k *keyed) object(prefix string) error {
 			return err
 		}
 		k.resolver = k.resolver || name == "query_type"
-		n := k.names[name]
 		if n.field == nil {
 			if k.extra.keep {
 				k.extra.add(name, scalarText(value))
@@ -187,6 +213,12 @@ func (k *keyed) object(prefix string) error {
 			text = bytes.Clone(value)
 		default:
 			continue // null, true, false, lists and deep objects say nothing we read
+		}
+		if n.restricts() {
+			if len(bytes.TrimSpace(text)) > 0 {
+				k.marks = append(k.marks, mark{n.field, name, text})
+			}
+			continue
 		}
 		if have, ok := k.picks[n.field]; len(text) > 0 && (!ok || n.rank < have.rank) {
 			k.picks[n.field] = pick{name: name, rank: n.rank, value: text}

@@ -13,25 +13,25 @@ type line struct {
 	raw    []byte
 }
 
-// lines reads lines, each at most MaxRow bytes long, and takes some back.
+// lines reads lines, each at most MaxRow bytes long.
 type lines struct {
 	in     *bufio.Reader // its buffer is MaxRow bytes
 	number int
-	back   []line // taken back, first one next
 }
 
-// next returns the next line; its bytes are good until the next call.
-func (l *lines) next() (line, error) {
-	if len(l.back) > 0 {
-		first := l.back[0]
-		l.back = l.back[1:]
-		return first, nil
-	}
+// next returns the next line; its bytes are good until the next call. Those of a line that is too
+// long go to skipped, in parts, unless that is nil.
+func (l *lines) next(skipped func([]byte)) (line, error) {
 	raw, err := l.in.ReadSlice('\n')
-	long := false
+	long := errors.Is(err, bufio.ErrBufferFull)
+	if long && skipped != nil {
+		skipped(raw)
+	}
 	for errors.Is(err, bufio.ErrBufferFull) {
-		long = true
-		_, err = l.in.ReadSlice('\n')
+		raw, err = l.in.ReadSlice('\n')
+		if skipped != nil {
+			skipped(raw)
+		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return line{}, err
@@ -44,12 +44,6 @@ func (l *lines) next() (line, error) {
 		raw = nil
 	}
 	return line{number: l.number, raw: raw}, nil
-}
-
-// unread puts lines back, to be read again in their order. Their bytes must be
-// copies.
-func (l *lines) unread(list []line) {
-	l.back = append(append([]line(nil), list...), l.back...)
 }
 
 // trimEnd drops the end-of-line bytes.

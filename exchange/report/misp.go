@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // misp is a MISP event. A host is an ip-src, alone or in an object that says how
@@ -132,12 +130,15 @@ func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, see
 		b := &beside[i]
 		if field := mispRelations[string(b.Relation)]; field != "" && !bool(b.Deleted) {
 			d.set(field, string(b.Relation), b.Value)
+			d.labels(b.Tags)
 		}
 	}
 	d.set("provider", "Orgc.name", e.Orgc.Name)
 	d.set("id", "uuid", a.UUID)
-	e.tags(d, a.Tags)
-	e.tags(d, e.Tags)
+	for _, tags := range [][]mispTag{a.Tags, e.Tags} {
+		d.labels(tags)
+		d.family(tags)
+	}
 	d.end(to)
 }
 
@@ -147,18 +148,19 @@ var mispRelations = map[string]string{
 	"hostname-src": "hostname", "asn": "asn", "country-code": "cc", "first-packet-seen": "timestamp",
 }
 
-// tags reads the label, the highest of all, and the family.
-func (e *mispEvent) tags(d *draft, tags []mispTag) {
+// labels raises the label to the highest of the tags: what a value was taken from restricts it.
+func (d *draft) labels(tags []mispTag) {
 	for _, t := range tags {
-		name := string(t.Name)
-		if strings.HasPrefix(strings.ToLower(name), "tlp:") {
-			l, err := tlp.Parse(name)
-			if err != nil && d.err == nil {
-				d.err = rowError(d.Line, "Tag", "%v", err)
-			}
-			d.Label = max(d.Label, l)
+		if strings.HasPrefix(strings.ToLower(string(t.Name)), "tlp:") {
+			d.set(labelField, "Tag", t.Name)
 		}
-		galaxy, family, ok := strings.Cut(strings.TrimSuffix(name, `"`), `="`)
+	}
+}
+
+// family reads the malware from the tags of galaxies, the first that names one.
+func (d *draft) family(tags []mispTag) {
+	for _, t := range tags {
+		galaxy, family, ok := strings.Cut(strings.TrimSuffix(string(t.Name), `"`), `="`)
 		if ok && d.Malware == "" && strings.HasPrefix(galaxy, "misp-galaxy:") && mispFamilies[strings.TrimPrefix(galaxy, "misp-galaxy:")] {
 			d.set("malware", "Tag", scalar(family))
 		}

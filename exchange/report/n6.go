@@ -11,22 +11,27 @@ import (
 type n6 struct{ keep bool }
 
 // n6Known are the keys that are read.
-const n6Known = " id source restriction category time type name proto sport dip dport count address "
+const n6Known = " id source restriction category time type name proto sport dip dport count address tlp "
+
+// n6Named are the categories whose fqdn is the address's own name. In all others, such as bots and
+// scanning, it can be that of the destination.
+var n6Named = map[string]bool{"phish": true, "malurl": true, "cnc": true, "deface": true, "backdoor": true, "spam-url": true}
 
 type n6Event struct {
-	ID          scalar `json:"id"`
-	Source      scalar `json:"source"`
-	Restriction scalar `json:"restriction"`
-	Category    scalar `json:"category"`
-	Time        scalar `json:"time"`
-	Type        scalar `json:"type"`
-	Name        scalar `json:"name"`
-	Proto       scalar `json:"proto"`
-	SrcPort     scalar `json:"sport"`
-	Dst         scalar `json:"dip"`
-	DstPort     scalar `json:"dport"`
-	FQDN        scalar `json:"fqdn"`
-	Count       scalar `json:"count"`
+	ID          scalar  `json:"id"`
+	Source      scalar  `json:"source"`
+	Restriction scalar  `json:"restriction"`
+	Category    scalar  `json:"category"`
+	Time        scalar  `json:"time"`
+	Type        scalar  `json:"type"`
+	Name        scalar  `json:"name"`
+	Proto       scalar  `json:"proto"`
+	SrcPort     scalar  `json:"sport"`
+	Dst         scalar  `json:"dip"`
+	DstPort     scalar  `json:"dport"`
+	FQDN        scalar  `json:"fqdn"`
+	Count       scalar  `json:"count"`
+	TLP         marking `json:"tlp,case:ignore"`
 	Address     []struct {
 		IP      scalar `json:"ip"`
 		Country scalar `json:"cc"`
@@ -83,9 +88,10 @@ func (n n6) value(line int, raw []byte, to *found) {
 		d.set("dst_port", "dport", e.DstPort)
 		d.set("id", "id", e.ID)
 		d.set("count", "count", e.Count)
-		if e.Category != "bots" { // of a bot it is the destination's name
+		if n6Named[string(e.Category)] {
 			d.set("hostname", "fqdn", e.FQDN)
 		}
+		d.set(labelField, labelField, scalar(e.TLP))
 		d.end(to)
 	}
 }

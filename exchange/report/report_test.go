@@ -23,7 +23,7 @@ import (
 )
 
 // read returns the events of a source, and what was rejected as text.
-func read(t testing.TB, r io.Reader, opt report.Options) (events []exchange.Event, rejected []string, err error) {
+func read(t interface{ Helper() }, r io.Reader, opt report.Options) (events []exchange.Event, rejected []string, err error) {
 	t.Helper()
 	rd, err := report.NewReader(r, opt)
 	if err != nil {
@@ -158,13 +158,14 @@ func TestBadRowsAreNamedAndGoodRowsKept(t *testing.T) {
 		"",
 		`240.0.0.4,2026-03-19 00:00:00,1,"two`,
 		`lines"`,
-		`240.0.0.2,2026-03-19 00:00:00,1,"stray`,
-		"240.0.0.5,2026-03-19 00:00:00,1,after the stray quote",
+		"240.0.0.5,2026-03-19 00:00:00,1,after the two lines",
 		"240.0.0.0/24,2026-03-19 00:00:00,1,a prefix",
 		",2026-03-19 00:00:00,1,no address",
 		"240.0.0.6,,1,no time",
 		"fe80::1%eth0,2026-03-19 00:00:00,1,a zone",
 		"::ffff:240.0.0.7,2026-03-19 00:00:00,1,mapped",
+		`240.0.0.2,2026-03-19 00:00:00,1,"stray`,
+		"240.0.0.8,2026-03-19 00:00:00,1,behind the stray quote",
 	}, "\n")
 	events, rejected, err := read(t, strings.NewReader(source), report.Options{})
 	if err != nil {
@@ -174,7 +175,7 @@ func TestBadRowsAreNamedAndGoodRowsKept(t *testing.T) {
 	for _, e := range events {
 		got = append(got, fmt.Sprint(e.Line, " ", e.Address))
 	}
-	if d := cmp.Diff([]string{"2 240.0.0.1", "8 240.0.0.3", "12 240.0.0.4", "15 240.0.0.5", "20 240.0.0.7"}, got); d != "" {
+	if d := cmp.Diff([]string{"2 240.0.0.1", "8 240.0.0.3", "12 240.0.0.4", "14 240.0.0.5", "19 240.0.0.7"}, got); d != "" {
 		t.Error(d)
 	}
 	want := []string{
@@ -185,11 +186,11 @@ func TestBadRowsAreNamedAndGoodRowsKept(t *testing.T) {
 		`line 7: longer than 64 KiB`,
 		`line 9: holds a NUL byte`,
 		`line 10: has 2 fields, the header has 4 fields`,
-		`line 14: a quote is opened and not closed`,
-		`line 16, ip: "240.0.0.0/24" is not an IP address`,
-		`line 17, ip: no address`,
-		`line 18, timestamp: no time`,
-		`line 19, ip: "fe80::1%eth0" is not an IP address`,
+		`line 15, ip: "240.0.0.0/24" is not an IP address`,
+		`line 16, ip: no address`,
+		`line 17, timestamp: no time`,
+		`line 18, ip: "fe80::1%eth0" is not an IP address`,
+		`line 20: a quote is opened and not closed: lines 20 to 21 are rejected`,
 	}
 	if d := cmp.Diff(want, rejected); d != "" {
 		t.Error(d)
@@ -276,7 +277,9 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 		case i%50 == 9:
 			fmt.Fprintf(&csv, "240.0.0.%d,2026-03-19 00:00:00,%s\n", i%256, strings.Repeat("x", 1<<17))
 		case i%50 == 11:
-			fmt.Fprintf(&csv, "240.0.0.%d,never,\"\n", i%256)
+			fmt.Fprintf(&csv, "240.0.0.%d,2026-03-19 00:00:00,\"%s\"\n", i%256, strings.Repeat("\n240.60.9.9,2026-03-19 00:00:00,", 18))
+		case i%50 == 13:
+			fmt.Fprintf(&csv, "240.0.0.%d,2026-03-19 00:00:00,\"%s\n240.60.9.9,2026-03-19 00:00:00,\"\n", i%256, strings.Repeat("x", 1<<17))
 		default:
 			fmt.Fprintf(&csv, "240.0.0.%d,2026-03-19 00:00:%02d,\n", i%256, i%60)
 		}
@@ -285,6 +288,7 @@ func TestPiecesEqualTheWhole(t *testing.T) {
 			jsonl.WriteString("\n" + strings.Repeat("y", 1<<17) + "\nnothing\n")
 		}
 	}
+	csv.WriteString("240.0.0.1,2026-03-19 00:00:00,\"open\n240.60.9.9,2026-03-19 00:00:00,\n")
 	for _, source := range []string{csv.String(), jsonl.String()} {
 		want, wantRejected, err := read(t, strings.NewReader(source), report.Options{})
 		if err != nil || len(want) < 250 {

@@ -210,13 +210,14 @@ func protocolName(v []byte) (name string, err error) {
 	return strings.ToLower(name), err
 }
 
-func setLabel(ev *exchange.Event, v []byte) (err error) {
-	ev.Label, err = tlp.Parse(string(v))
-	return err
-}
+// setLabel and setFloor keep the highest of several: a source may say it under more than one name.
+func setLabel(ev *exchange.Event, v []byte) error { return raise(&ev.Label, v) }
 
-func setFloor(ev *exchange.Event, v []byte) (err error) {
-	ev.Floor, err = tlp.Parse(string(v))
+func setFloor(ev *exchange.Event, v []byte) error { return raise(&ev.Floor, v) }
+
+func raise(to *tlp.Level, v []byte) error {
+	l, err := tlp.Parse(string(v))
+	*to = max(*to, l)
 	return err
 }
 

@@ -28,7 +28,7 @@ type jsonLines struct{ lines lines }
 
 func (j *jsonLines) next() (int, []byte, error) {
 	for {
-		ln, err := j.lines.next()
+		ln, err := j.lines.next(nil)
 		if err != nil {
 			return 0, nil, err
 		}

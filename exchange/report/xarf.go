@@ -11,7 +11,7 @@ import (
 type xarf struct{ keep bool }
 
 // xarfKnown are the keys that are read.
-const xarfKnown = " xarf_version report_id timestamp category type source_identifier source_port protocol destination_ip destination_port malware_family "
+const xarfKnown = " xarf_version report_id timestamp category type source_identifier source_port protocol destination_ip destination_port malware_family tlp "
 
 type xarfReport struct {
 	Version  scalar `json:"xarf_version"`
@@ -30,6 +30,7 @@ type xarfReport struct {
 	Malware  scalar  `json:"malware_family"`
 	C2       scalar  `json:"c2_server"`
 	Tags     scalars `json:"tags"`
+	TLP      marking `json:"tlp,case:ignore"` // XARF has none; some senders add it
 }
 
 func (xarf) end(*found) {}
@@ -67,5 +68,6 @@ func (x xarf) value(line int, raw []byte, to *found) {
 	}
 	d.set("dst_port", "destination_port", r.DstPort)
 	d.set("id", "report_id", r.ID)
+	d.set(labelField, labelField, scalar(r.TLP))
 	d.end(to)
 }

@@ -1,0 +1,122 @@
+package report_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-exchange/tocsin/exchange/report"
+)
+
+// A label is found under its key in any case; of several, the highest counts; one that nobody
+// understands rejects its row. None of them becomes the feed's default.
+func TestLabelKeysAreReadInAnyCaseAndTheHighestCounts(t *testing.T) {
+	line := func(keys string) string {
+		return `{"ip":"240.0.0.1","timestamp":"2026-03-19T00:00:00Z",` + keys + "}\n"
+	}
+	n6 := func(keys string) string {
+		return `{"id":"0","source":"s","restriction":"need-to-know","confidence":"low","category":"bots","time":"2026-03-19T00:00:00Z","address":[{"ip":"240.0.0.1"}],` + keys + "}\n"
+	}
+	xarf := func(keys string) string {
+		return `{"xarf_version":"4.0.0","report_id":"r","timestamp":"2026-03-19T00:00:00Z","category":"connection","type":"infected_host","source_identifier":"240.0.0.1",` + keys + "}\n"
+	}
+	idea := func(keys string) string {
+		return `{"Format":"IDEA0","ID":"1","DetectTime":"2026-03-19T00:00:00Z","Category":["Malware"],"Source":[{"IP4":["240.0.0.1"]}],` + keys + "}\n"
+	}
+	type check struct {
+		source, format string
+		opt            map[string]string
+		want           string // label and floor, or "rejected"
+	}
+	list := []check{
+		{line(`"note":"x"`), report.JSONLines, nil, " "},
+		{line(`"tlp_floor":"green","TLP_Floor":"AMBER"`), report.JSONLines, nil, " amber"},
+		{line(`"marking":"green","tlp":"red"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
+		{line(`"marking":"red","TLp":"green"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
+		{line(`"Marking":"red"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
+		{line(`"tlp":"","TLP":"green"`), report.JSONLines, nil, "green "},
+		{`{"source.ip":"240.0.0.1","time.source":"2026-03-19T00:00:00Z","Tlp":"red"}`, report.IntelMQ, nil, "red "},
+		{"ip,timestamp,Tlp\n240.0.0.1,2026-03-19 00:00:00,Red\n", report.CSV, nil, "red "},
+		{"ip,timestamp,tlp,marking\n240.0.0.1,2026-03-19 00:00:00,red,green\n", report.CSV, map[string]string{"marking": "tlp"}, "red "},
+		{"ip,timestamp,tlp,marking\n240.0.0.1,2026-03-19 00:00:00,green,red\n", report.CSV, map[string]string{"marking": "tlp"}, "red "},
+		{"ip,timestamp,tlp,marking\n240.0.0.1,2026-03-19 00:00:00,green,?\n", report.CSV, map[string]string{"marking": "tlp"}, "rejected"},
+	}
+	for _, f := range []struct {
+		format string
+		row    func(string) string
+		floor  string
+		twice  string // what becomes of two keys that differ in case
+	}{{report.JSONLines, line, "", "red "}, {report.N6, n6, "green", "rejected"}, {report.XARF, xarf, "", "rejected"}, {report.IDEA, idea, "", "rejected"}} {
+		for _, key := range []string{"tlp", "TLP", "Tlp", "tLp"} {
+			list = append(list, check{f.row(fmt.Sprintf("%q:%q", key, "red")), f.format, nil, "red " + f.floor}, check{f.row(fmt.Sprintf("%q:%q", key, "rouge")), f.format, nil, "rejected"}, check{f.row(fmt.Sprintf("%q:[%q]", key, "red")), f.format, nil, "rejected"})
+		}
+		list = append(list, check{f.row(`"tlp":"red","TLP":"CLEAR"`), f.format, nil, f.twice}, check{f.row(`"TLP":"CLEAR","tlp":"red"`), f.format, nil, f.twice})
+	}
+	for _, c := range list {
+		events, rejected, err := read(t, strings.NewReader(c.source), report.Options{Format: c.format, Map: c.opt})
+		if err != nil || len(events)+len(rejected) != 1 {
+			t.Fatalf("%s: %v %v %v", c.source, events, rejected, err)
+		}
+		got := "rejected"
+		if len(events) == 1 {
+			got = events[0].Label.String() + " " + events[0].Floor.String()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q %v", c.source, got, c.want, rejected)
+		}
+	}
+}
+
+// Of a MISP object, every attribute that an event takes a value from counts for its label.
+func TestMISPAttributesThatAreUsedCountForTheLabel(t *testing.T) {
+	event := func(attributes ...string) string {
+		return `{"Event":{"info":"x","timestamp":"1773878400","Object":[{"name":"network-connection","Attribute":[` + strings.Join(attributes, ",") + `]}]}}`
+	}
+	attribute := func(typ, relation, value, tag string) string {
+		return fmt.Sprintf(`{"type":%q,"object_relation":%q,"value":%q,"Tag":[{"name":%q}]}`, typ, relation, value, tag)
+	}
+	host := attribute("ip-src", "ip-src", "240.0.0.1", "tlp:green")
+	for name, c := range map[string]struct{ source, want string }{
+		"what was called":           {event(host, attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp:red")), "240.0.0.9 red"},
+		"what was called, first":    {event(attribute("ip-dst", "ip-dst", "240.0.0.9", "TLP:Red"), host), "240.0.0.9 red"},
+		"its port":                  {event(host, attribute("port", "dst-port", "80", "tlp:amber")), "invalid IP amber"},
+		"what is not used":          {event(host, attribute("text", "comment", "x", "tlp:red")), "invalid IP green"},
+		"what was deleted":          {event(host, strings.Replace(attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp:red"), "{", `{"deleted":true,`, 1)), "invalid IP green"},
+		"a label that nobody knows": {event(host, attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp:rouge")), "rejected"},
+	} {
+		events, rejected, err := read(t, strings.NewReader(c.source), report.Options{Format: report.MISP})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got := "rejected"
+		if len(events) == 1 {
+			got = events[0].Dst.String() + " " + events[0].Label.String()
+		}
+		if got != c.want || len(events)+len(rejected) != 1 {
+			t.Errorf("%s: %s, want %s %v", name, got, c.want, rejected)
+		}
+	}
+}
+
+// An n6 event's fqdn is the address's own name in some categories only; in the others it may be the
+// destination's, which says nothing of who is responsible for the address.
+func TestTheFQDNOfN6IsTheHostsNameOnlyInSomeCategories(t *testing.T) {
+	own := " phish malurl cnc deface backdoor spam-url "
+	// n6 REST API, the categories of an event.
+	for _, category := range strings.Fields("amplifier bots backdoor cnc deface dns-query dos-attacker dos-victim flow flow-anomaly fraud leak malurl malware-action other phish proxy sandbox-url scam scanning server-exploit spam spam-url tor vulnerable webinject") {
+		source := fmt.Sprintf(`{"id":"0","source":"s","restriction":"public","confidence":"low","category":%q,"time":"2026-03-19T00:00:00Z","address":[{"ip":"240.200.0.9","cc":"GB"}],"fqdn":"honeypot.example.at"}`, category)
+		events, rejected, err := read(t, strings.NewReader(source), report.Options{})
+		if err != nil || len(events) != 1 {
+			t.Fatal(category, rejected, err)
+		}
+		want := ""
+		if strings.Contains(own, " "+category+" ") {
+			want = "honeypot.example.at"
+		}
+		if d := cmp.Diff(want, events[0].Hostname); d != "" {
+			t.Errorf("%s: %s", category, d)
+		}
+	}
+}
