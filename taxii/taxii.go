@@ -81,7 +81,7 @@ type ManifestRecord struct {
 
 // Versions is the resource of section 5.8.
 type Versions struct {
-	More     bool     `json:"more,omitempty"`
+	More     bool     `json:"more"`
 	Next     string   `json:"next,omitempty"`
 	Versions []string `json:"versions,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -71,31 +72,39 @@ func (c cursors) seal(p *position) string {
 	return base64.RawURLEncoding.EncodeToString(append(c.sum(text), text...))
 }
 
-// open reads a cursor into p, which says where it has to be for, and returns the
-// filter that it began with. The cursor's own state wins over what the request
+// errElsewhere means that a cursor is the caller's own, of another collection. Some clients send one
+// collection's cursor to the next (OpenCTI's connector does): it counts as absent.
+var errElsewhere = errors.New("the cursor is of another collection")
+
+// open reads the cursor that a request's filter names into p, which says where it has to be for, and
+// the filter that it began with into f. The cursor's own state wins over what the request
 // says beside it, but for the limit, where the request names one.
-func (c cursors) open(next string, p *position, limit int) (taxii.Filter, error) {
+func (c cursors) open(p *position, f *taxii.Filter) error {
 	bad := taxii.NewError(http.StatusBadRequest, "Bad cursor", "next is not a value that this server gave you for this resource; start without it, with added_after")
-	raw, err := base64.RawURLEncoding.DecodeString(next)
-	if err != nil || len(raw) < sumSize || base64.RawURLEncoding.EncodeToString(raw) != next || !hmac.Equal(raw[:sumSize], c.sum(raw[sumSize:])) {
-		return taxii.Filter{}, bad
+	raw, err := base64.RawURLEncoding.DecodeString(f.Next)
+	if err != nil || len(raw) < sumSize || base64.RawURLEncoding.EncodeToString(raw) != f.Next || !hmac.Equal(raw[:sumSize], c.sum(raw[sumSize:])) {
+		return bad
 	}
 	var got position
-	if json.Unmarshal(raw[sumSize:], &got) != nil || got.Generation != generation || got.Caller != p.Caller ||
-		got.Root != p.Root || got.Collection != p.Collection || got.Object != p.Object || got.Endpoint != p.Endpoint {
-		return taxii.Filter{}, bad
+	switch {
+	case json.Unmarshal(raw[sumSize:], &got) != nil || got.Caller != p.Caller:
+		return bad
+	case got.Collection != p.Collection:
+		return errElsewhere
+	case got.Generation != generation || got.Root != p.Root || got.Object != p.Object || got.Endpoint != p.Endpoint:
+		return bad
 	}
 	query, err := url.ParseQuery(got.Query)
 	if err != nil {
-		return taxii.Filter{}, bad
+		return bad
 	}
-	f, err := taxii.ParseFilter(query)
+	began, err := taxii.ParseFilter(query)
 	if err != nil {
-		return taxii.Filter{}, bad // what is a filter has changed since
+		return bad // what is a filter has changed since
 	}
-	if limit > 0 {
-		f.Limit = limit
+	if f.Limit > 0 {
+		began.Limit = f.Limit
 	}
-	*p = got
-	return f, nil
+	*p, *f = got, began
+	return nil
 }

@@ -34,10 +34,14 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 	if len(c.path) > 5 {
 		at.Endpoint, f.Versions = c.path[5], []taxii.VersionFilter{{Keyword: "all"}}
 	}
-	next := f.Next
-	if next == "" {
+	err = errElsewhere
+	if f.Next != "" {
+		err = c.s.cursors.open(at, &f)
+	}
+	if errors.Is(err, errElsewhere) {
+		f.Next = ""
 		at.begin(&f)
-	} else if f, err = c.s.cursors.open(next, at, f.Limit); err != nil {
+	} else if err != nil {
 		return nil, nil, err
 	}
 	state, err := c.session.State(c.r.Context(), c.root, col.ID)
@@ -166,15 +170,19 @@ func (a *answer) Write(b []byte) (n int, err error) {
 	return n, a.err
 }
 
-// paging appends the start of a page: whether there is more, and a comma where
-// objects follow.
+// paging appends the start of a page, and a comma where objects follow. A page with objects says
+// whether there is more either way, since some clients look for it; an empty one is {}.
 func (c *call) paging(b []byte, p *Page, at *position) []byte {
 	b = append(b, '{')
-	if next := c.next(p, at); next != "" {
-		b = append(appendText(append(b, `"more":true,"next":`...), next), ',')
-		if p.Count == 0 {
-			b = b[:len(b)-1]
-		}
+	next := c.next(p, at)
+	switch {
+	case next != "":
+		b = appendText(append(b, `"more":true,"next":`...), next)
+	case p.Count > 0:
+		b = append(b, `"more":false`...)
+	}
+	if p.Count > 0 {
+		b = append(b, ',')
 	}
 	return b
 }
