@@ -49,6 +49,18 @@ func (in *Intake) Append(b []byte) []byte {
 	return e.b
 }
 
+// DecidedUnder reads of what Append wrote only the version of the register that it was decided under.
+func DecidedUnder(b []byte) (register uint64, err error) {
+	d := decoder{b: b}
+	d.begin()
+	d.text() // feed
+	d.text() // key
+	d.take(32)
+	d.int() // at
+	register = d.uint()
+	return register, d.err
+}
+
 // DecodeIntake reads what Append wrote. Every index in the result is in range.
 func DecodeIntake(b []byte) (*Intake, error) {
 	d := decoder{b: b}

@@ -28,9 +28,9 @@ func verifyCommand() *cobra.Command {
 stamps that grow, contents that are what the blocks say. Without arguments all
 that you may read. Where no exchange runs on --data, it is read directly.`,
 		RunE: func(c *cobra.Command, names []string) error {
-			chains, err := verify(c, &a, names)
-			if err != nil {
-				return err
+			chains, damage := verify(c, &a, names)
+			if damage != nil && len(chains) == 0 {
+				return damage
 			}
 			bad := 0
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -48,6 +48,9 @@ that you may read. Where no exchange runs on --data, it is read directly.`,
 			}
 			if err := w.Flush(); err != nil {
 				return err
+			}
+			if damage != nil {
+				return damage
 			}
 			if bad > 0 {
 				return &hinted{fmt.Errorf("%d of %d chains do not hold", bad, len(chains)), "restore the journal from a backup; the publisher can also send again"}
@@ -111,7 +114,7 @@ func rebuildCommand() *cobra.Command {
 		Use: "rebuild", Short: "Delete the view of a stopped exchange and make it anew from the journal", Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			start := time.Now()
-			if err := node.Rebuild(data); err != nil {
+			if err := node.Rebuild(c.Context(), data); err != nil {
 				return err
 			}
 			n, err := node.Open(c.Context(), node.Options{Dir: data})

@@ -185,7 +185,7 @@ func (b *scale) rebuild(ctx context.Context) error {
 	if err := b.record(ctx, path); err != nil {
 		return err
 	}
-	if err := node.Rebuild(filepath.Join(b.large, "exchange")); err != nil {
+	if err := node.Rebuild(ctx, filepath.Join(b.large, "exchange")); err != nil {
 		return err
 	}
 	m := start()
@@ -214,7 +214,7 @@ func (b *scale) rebuild(ctx context.Context) error {
 
 // record makes the view anew and keeps what is written to it.
 func (b *scale) record(ctx context.Context, path string) (err error) {
-	if err := node.Rebuild(filepath.Join(b.large, "exchange")); err != nil {
+	if err := node.Rebuild(ctx, filepath.Join(b.large, "exchange")); err != nil {
 		return err
 	}
 	file, err := os.Create(path)

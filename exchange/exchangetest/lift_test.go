@@ -296,7 +296,7 @@ func rebuilt(t *testing.T, e *exchangetest.Exchange) *exchangetest.Exchange {
 	t.Helper()
 	dir := e.Dir
 	e.Stop(t)
-	if err := node.Rebuild(dir); err != nil {
+	if err := node.Rebuild(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	return exchangetest.Open(t, dir)

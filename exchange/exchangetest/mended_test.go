@@ -28,7 +28,7 @@ func TestStoppingWhileTheViewCatchesUp(t *testing.T) {
 	dir := e.Dir
 	e.Stop(t)
 	for range 4 {
-		if err := node.Rebuild(dir); err != nil {
+		if err := node.Rebuild(t.Context(), dir); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -395,7 +395,7 @@ func TestRebuildGivesTheSameAnswers(t *testing.T) {
 	before := ask()
 	dir := e.Dir
 	e.Stop(t)
-	if err := node.Rebuild(dir); err != nil {
+	if err := node.Rebuild(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	e = exchangetest.Open(t, dir)

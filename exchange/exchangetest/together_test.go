@@ -87,7 +87,7 @@ func TestAnExchangeThatCatchesUpSaysSo(t *testing.T) { // alone: another could t
 	want, _ := e.Pull(t, "cert-at", taxiiclient.Cursor{}, taxii.Filter{})
 	token := e.AdminToken()
 	e.Stop(t)
-	if err := node.Rebuild(dir); err != nil {
+	if err := node.Rebuild(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -38,6 +38,7 @@ const (
 	blocksPrefix   = "tocsin.c."
 	stateBucket    = "TOCSIN_STATE"
 	backfilledKey  = "backfilled"
+	carriedPrefix  = "carried."
 	usedPrefix     = "used."
 	statusBucket   = "TOCSIN_STATUS"
 	receiptsBucket = "TOCSIN_RECEIPTS"
@@ -244,16 +245,9 @@ func (j *Journal) decodeIntake(data []byte) (*exchange.Intake, error) {
 
 // Feeds lists the feeds that have intake records.
 func (j *Journal) Feeds(ctx context.Context) ([]string, error) {
-	info, err := j.intake.Info(ctx, jetstream.WithSubjectFilter(intakePrefix+"*"))
-	if err != nil {
-		return nil, fmt.Errorf("list feeds: %w", err)
-	}
-	var list []string
-	for subject := range info.State.Subjects {
-		list = append(list, subject[len(intakePrefix):])
-	}
+	list, err := subjectsOf(ctx, j.intake, intakePrefix)
 	slices.Sort(list)
-	return list, nil
+	return list, err
 }
 
 var errDone = errors.New("done")
@@ -293,7 +287,7 @@ func follow(ctx context.Context, js jetstream.JetStream, stream string, subjects
 // CarriedTo returns up to which intake record the feed has been carried into
 // all collections. It may lag behind: carrying a record again does no harm.
 func (j *Journal) CarriedTo(ctx context.Context, feed string) (uint64, error) {
-	e, err := j.state.Get(ctx, "carried."+feed)
+	e, err := j.state.Get(ctx, carriedPrefix+feed)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil
 	}
@@ -309,7 +303,7 @@ func (j *Journal) CarriedTo(ctx context.Context, feed string) (uint64, error) {
 
 // SetCarriedTo records that the feed has been carried up to an intake record.
 func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64) error {
-	if _, err := j.state.Put(ctx, "carried."+feed, strconv.AppendUint(nil, sequence, 10)); err != nil {
+	if _, err := j.state.Put(ctx, carriedPrefix+feed, strconv.AppendUint(nil, sequence, 10)); err != nil {
 		return fmt.Errorf("write position of feed %s: %w", feed, err)
 	}
 	return nil

@@ -16,12 +16,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
-	"github.com/tocsin-exchange/tocsin/exchange/broker"
-	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -238,60 +235,4 @@ func (n *Node) gauges() []api.Gauge {
 		{Name: "tocsin_view_blocks_sequence", Help: "Last block that the view holds.", Read: func() float64 { return float64(n.View.AppliedBlocks()) }},
 		{Name: "tocsin_chains_broken", Help: "Collections whose chain does not hold; anything but 0 is an alarm.", Read: func() float64 { return float64(len(n.View.Broken())) }},
 	}
-}
-
-// Rebuild deletes the view of an exchange that does not run, so that the next
-// Open makes it from the journal.
-func Rebuild(dir string) error {
-	return locked(dir, func() error {
-		if err := os.RemoveAll(filepath.Join(dir, "view")); err != nil {
-			return fmt.Errorf("delete the view: %w", err)
-		}
-		return nil
-	})
-}
-
-// Journal is what WithJournal gives.
-type Journal = *journal.Journal
-
-// WithJournal opens nothing but the journal of an exchange that does not run.
-func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
-	return locked(dir, func() error {
-		b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = b.Close() }()
-		j, err := journal.Open(ctx, b.Conn(), 0)
-		if err != nil {
-			return err
-		}
-		defer j.Close()
-		return f(j)
-	})
-}
-
-// locked runs f with the lock on a data directory that is there.
-func locked(dir string, f func() error) error {
-	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
-		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
-	}
-	lock, err := takeLock(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Unlock() }()
-	return f()
-}
-
-// takeLock makes sure that no other process has the directory open.
-func takeLock(dir string) (*flock.Flock, error) {
-	lock := flock.New(filepath.Join(dir, "lock"))
-	switch ok, err := lock.TryLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("lock data directory: %w", err)
-	case !ok:
-		return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
-	}
-	return lock, nil
 }

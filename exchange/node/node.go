@@ -193,6 +193,10 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known := journal.Known{Intake: n.View.Applied(), Blocks: n.View.AppliedBlocks(), Register: n.Register.Current().Version}
+	if err := n.Journal.Whole(ctx, known); err != nil {
+		return err
+	}
 	n.admission = &exchange.Admission{
 		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
 		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter}, Tell: n.Journal.Audit,

@@ -196,8 +196,30 @@ func directory(dir, name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// load reads what is kept in memory.
-func (v *View) load() (err error) {
+// Ends returns the last sequences of intake and blocks that the view in a directory has applied, 0
+// where there is no view of this format. It changes nothing; no View is open there.
+func Ends(dir string) (intake, blocks uint64, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), format+".") {
+			continue
+		}
+		db, err := pebble.Open(filepath.Join(dir, e.Name()), &pebble.Options{ReadOnly: true, ErrorIfNotExists: true, Logger: quiet{}, Comparer: comparer})
+		if err != nil {
+			return 0, 0, fmt.Errorf("open view: %w", err)
+		}
+		v := &View{db: db}
+		err = errors.Join(v.applied(), db.Close())
+		return v.intake, v.blocks, err
+	}
+	return 0, 0, err
+}
+
+// applied reads the sequences that are applied.
+func (v *View) applied() error {
 	for name, to := range map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake} {
 		value, found, err := v.get(metaKey(name))
 		if err != nil {
@@ -206,6 +228,14 @@ func (v *View) load() (err error) {
 		if found && len(value) == 8 {
 			*to = binary.BigEndian.Uint64(value)
 		}
+	}
+	return nil
+}
+
+// load reads what is kept in memory.
+func (v *View) load() (err error) {
+	if err := v.applied(); err != nil {
+		return err
 	}
 	err = v.each('z', func(name string, value []byte) error {
 		v.broken[name] = errors.New(string(value))

@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+)
+
+// What is done with the data directory of an exchange that does not run.
+
+// Rebuild deletes the view, so that the next Open makes it from the journal. It refuses where the
+// journal has less than the view: then the view is what shows it.
+func Rebuild(ctx context.Context, dir string) error {
+	return locked(dir, func() error {
+		if err := withJournal(ctx, dir, func(Journal) error { return nil }); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "view")); err != nil {
+			return fmt.Errorf("delete the view: %w", err)
+		}
+		return nil
+	})
+}
+
+// Journal is what WithJournal gives.
+type Journal = *journal.Journal
+
+// WithJournal opens the journal alone for f, and returns what is wrong with it as a whole as well.
+func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
+	return locked(dir, func() error { return withJournal(ctx, dir, f) })
+}
+
+func withJournal(ctx context.Context, dir string, f func(Journal) error) (err error) {
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	r, err := register.Open(ctx, b.Conn())
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(ctx, b.Conn(), 0)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	known := journal.Known{Register: r.Current().Version}
+	// A view that cannot be read says nothing: it can be made anew.
+	known.Intake, known.Blocks, _ = view.Ends(filepath.Join(dir, "view"))
+	return errors.Join(f(j), j.Whole(ctx, known))
+}
+
+// locked runs f with the lock on a data directory that is there.
+func locked(dir string, f func() error) error {
+	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
+		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
+	}
+	lock, err := takeLock(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Unlock() }()
+	return f()
+}
+
+// takeLock makes sure that no other process has the directory open.
+func takeLock(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "lock"))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+	}
+	return lock, nil
+}
