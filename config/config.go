@@ -37,8 +37,9 @@ type Config struct {
 type HTTP struct {
 	// Address to listen on; port 0 picks a free one.
 	Listen string `yaml:"listen"`
-	// A proxy in front speaks TLS: plain HTTP beyond loopback is meant.
-	BehindProxy bool `yaml:"behind_proxy"`
+	// Proxies in front that speak TLS, as prefixes, such as [192.0.2.10/32]: plain HTTP beyond
+	// loopback is meant. What they say in X-Forwarded-For is believed, and nobody else.
+	BehindProxy Proxies `yaml:"behind_proxy"`
 	// Where callers reach the exchange, if not where it listens:
 	// https://exchange.example.org
 	PublicURL string `yaml:"public_url"`
@@ -116,7 +117,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Data:   "./tocsin-data",
-		HTTP:   HTTP{Listen: "127.0.0.1:6120"},
+		HTTP:   HTTP{Listen: "127.0.0.1:6120", BehindProxy: Proxies{}},
 		NATS:   NATS{Listen: "127.0.0.1:6122", URLs: []string{}},
 		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
 		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1},

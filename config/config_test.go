@@ -17,7 +17,7 @@ func TestAllErrorsComeAtOnceWithTheirLines(t *testing.T) {
 		"colour: blue",
 		"http:",
 		"  listen: 0.0.0.0:80",
-		"  behind_proxy: perhaps",
+		"  behind_proxy: true",
 		"  port: 80",
 		"memory:",
 		"  cache: lots",
@@ -30,7 +30,7 @@ func TestAllErrorsComeAtOnceWithTheirLines(t *testing.T) {
 		t.Fatal("taken")
 	}
 	for _, want := range []string{
-		"tocsin.yaml:2: unknown key colour", "tocsin.yaml:4: http.listen: 0.0.0.0:80 is beyond loopback", `tocsin.yaml:5: http.behind_proxy: "perhaps" is not true or false`,
+		"tocsin.yaml:2: unknown key colour", "tocsin.yaml:4: http.listen: 0.0.0.0:80 is beyond loopback", `tocsin.yaml:5: http.behind_proxy: "true" is not a list: name the trusted proxies`,
 		"tocsin.yaml:6: unknown key http.port: there are http.listen", "tocsin.yaml:8: memory.cache:", "tocsin.yaml:9: memory.budget: 10MiB is less than 192MiB", "tocsin.yaml:10: log.level:",
 		`tocsin.yaml:10: log.format: "xml"`, "tocsin.yaml:11: nats wants keys", "tocsin.yaml:12: data stands twice, first on line 1",
 	} {
@@ -60,7 +60,7 @@ func TestDescribeIsAFileThatSaysTheDefaults(t *testing.T) {
 func TestNothingListensBeyondLoopbackWithoutTLS(t *testing.T) {
 	for text, want := range map[string]bool{
 		"": true, "http: {listen: '[::1]:0'}": true, "http: {listen: 'localhost:80'}": true, "http: {listen: ':80'}": false,
-		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: true}": true, "nats: {listen: ':4222'}": false,
+		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: [192.0.2.10/32, '2001:db8::/64']}": true, "http: {listen: ':80', behind_proxy: [192.0.2.10]}": false, "http: {listen: ':80', behind_proxy: []}": false, "nats: {listen: ':4222'}": false,
 		"{nats: {listen: ':4222'}, http: {listen: ':80'}, tls: {cert: a, key: b}}": true, "nats: {listen: none}": true,
 		"tls: {cert: a}": false, "tls: {client_ca: a}": false, "tls: {cert: a, key: b, client_ca: c}": true,
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -45,6 +46,14 @@ func (s Size) String() string {
 		}
 	}
 	return strconv.FormatInt(int64(s), 10)
+}
+
+// Proxies are the addresses of trusted proxies.
+type Proxies []netip.Prefix
+
+// UnmarshalScalar refuses what is no list.
+func (*Proxies) UnmarshalScalar(text string) error {
+	return fmt.Errorf("%.60q is not a list: name the trusted proxies by their prefixes, such as [127.0.0.1/32]", text)
 }
 
 // Load reads a file over the defaults. Its error lists all that is wrong, a line
@@ -125,8 +134,8 @@ func (c *Config) Exposed() (errs []error) {
 	if c.TLS.Cert != "" {
 		return nil
 	}
-	if !c.HTTP.BehindProxy && !loopback(c.HTTP.Listen) {
-		errs = append(errs, fmt.Errorf("http.listen: %s is beyond loopback and there is no TLS: set tls.cert and tls.key, or http.behind_proxy where a proxy speaks TLS", c.HTTP.Listen))
+	if len(c.HTTP.BehindProxy) == 0 && !loopback(c.HTTP.Listen) {
+		errs = append(errs, fmt.Errorf("http.listen: %s is beyond loopback and there is no TLS: set tls.cert and tls.key, or name the proxies that speak TLS in http.behind_proxy", c.HTTP.Listen))
 	}
 	if c.NATS.Listen != NoListen && !loopback(c.NATS.Listen) {
 		errs = append(errs, fmt.Errorf("nats.listen: %s is beyond loopback and there is no TLS: set tls.cert and tls.key", c.NATS.Listen))

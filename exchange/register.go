@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -313,6 +314,9 @@ const (
 func Consumer(member, collection string) (stream, durable string) {
 	return BlocksStream, member + "_" + collection
 }
+
+// ErrTooManySubscribers means that a member has as many consumers of its own as it may have.
+var ErrTooManySubscribers = errors.New("too many subscribers at a time")
 
 // HashToken returns what is kept of a token.
 func HashToken(token string) string {

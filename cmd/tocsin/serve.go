@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,6 +91,8 @@ func serve(c *cobra.Command, conf *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// An exchange outlives the terminal that it was started from, and there is nothing to read anew.
+	signal.Ignore(syscall.SIGHUP)
 	n, err := openNode(c.Context(), opt)
 	if err != nil {
 		return err

@@ -23,9 +23,11 @@ func subscribeCommand() *cobra.Command {
 		Long: `Receive a collection as it grows, one object a line, until Ctrl-C: over NATS
 where it goes out that way to you, else as server-sent events.
 
-Over NATS the exchange remembers how far you are; --from start, now or a block's
-number moves you first. For server-sent events --cursor names a file that
-remembers it.`,
+Each subscriber gets everything: --from says from where on, the start of the
+collection where nothing else is said. With --cursor it receives server-sent
+events and goes on where the last run stopped.`,
+		Example: `  tocsin subscribe cert-at --from now
+  tocsin subscribe cert-at --cursor cert-at.event`,
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.resolve()
 			if err != nil {
@@ -66,7 +68,7 @@ remembers it.`,
 		},
 	}
 	a.flags(c)
-	c.Flags().StringVar(&from, "from", "", "start, now, or the number of a block (default: where you stopped)")
+	c.Flags().StringVar(&from, "from", "", "start, now, or the number of a block (default: start, or where --cursor stopped)")
 	c.Flags().StringVar(&cursorFile, "cursor", "", "receive server-sent events, and keep how far you are in this file")
 	return c
 }

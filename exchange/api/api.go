@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ type Journal interface {
 	Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, member, collection string, sequence uint64) error
+	// OwnConsumer makes a NATS consumer for one subscriber of a member.
+	OwnConsumer(ctx context.Context, member, collection string, sequence uint64) (name string, err error)
 	// SetStatus keeps a text under an id for two days, on all nodes.
 	SetStatus(ctx context.Context, id string, text []byte) error
 	Status(ctx context.Context, id string) (text []byte, found bool, err error)
@@ -65,8 +68,8 @@ type Parts struct {
 	PublicURL string
 	// Limits bound what callers are given.
 	Limits Limits
-	// BehindProxy says that X-Forwarded-For tells where requests come from.
-	BehindProxy bool
+	// BehindProxy are the proxies whose X-Forwarded-For tells where requests come from.
+	BehindProxy []netip.Prefix
 	// NATS is where members connect, "" where they cannot.
 	NATS    func() string
 	Metrics *Metrics

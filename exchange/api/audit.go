@@ -3,8 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,20 +16,23 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// from is the address that a request comes from: the one before the trusted proxy, where there
-// is one.
+// from is the address that a request comes from: the last one that no trusted proxy has.
 func (a *API) from(r *http.Request) string {
-	if a.BehindProxy {
-		list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		if ip := net.ParseIP(strings.TrimSpace(list[len(list)-1])); ip != nil {
-			return ip.String()
-		}
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return ""
 	}
-	return host
+	at := peer.Addr().Unmap()
+	trusted := func(p netip.Prefix) bool { return p.Contains(at.WithZone("")) }
+	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, text := range slices.Backward(forwarded) {
+		before, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil || !slices.ContainsFunc(a.BehindProxy, trusted) {
+			break
+		}
+		at = before.Unmap()
+	}
+	return at.String()
 }
 
 // tell adds what a caller did to the audit.

@@ -13,9 +13,10 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
-// Login checks a member id and token for NATS. It is the same credential as
-// everywhere, and has to be good for reading.
-func (a *API) Login(user, token string) (exchange.Caller, bool) {
+// Login checks a member id and token that come over NATS from an address. It is the same credential
+// as everywhere, and has to be good for reading. Failed log-ins are held to the same limit: what is
+// above it is told so, later.
+func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	x := a.access.Load()
 	if x == nil {
 		return exchange.Caller{}, false
@@ -23,9 +24,31 @@ func (a *API) Login(user, token string) (exchange.Caller, bool) {
 	who, err := x.token(user, token)
 	if err == nil {
 		a.uses.note(context.Background(), &who)
+		if who.Member != exchange.Admin && who.May(exchange.ScopeRead) { // the operator reads all over HTTP
+			a.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditConnected, Way: exchange.WayNATS, From: from}.By(&who))
+			return who, true
+		}
 	}
-	return who, err == nil && who.May(exchange.ScopeRead)
+	e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, Way: exchange.WayNATS, From: from}
+	if x.register.Member(user) != nil {
+		e.Member = user // any other name could be a token in the wrong place
+	}
+	much := a.limits.guesses(network(from))
+	if much != nil {
+		e.Action, e.Detail = exchange.AuditLimited, "failed log-ins"
+	}
+	a.Journal.Audit(e)
+	if much != nil {
+		<-time.After(guessWait)
+		return exchange.Caller{}, false
+	}
+	a.limits.guessed(network(from))
+	return exchange.Caller{}, false
 }
+
+// guessWait is how long a failed log-in over NATS waits for its answer where its address has had too
+// many.
+const guessWait = time.Second
 
 // token returns whose credential a token is; user is "" where it was not said. What is looked up
 // is the hash of a long random token, so the time that it takes tells nothing about tokens.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -132,7 +133,8 @@ func (a *API) verify(r *request) (any, error) {
 	return chains[0], nil
 }
 
-// Subscription names the consumer to pull a collection from over NATS.
+// Subscription names the consumer to pull a collection from over NATS: the member's durable one, or
+// one of the subscriber's own.
 type Subscription struct {
 	NATS       string `json:"nats"`
 	Stream     string `json:"stream"`
@@ -141,8 +143,10 @@ type Subscription struct {
 }
 
 // subscription tells a member where to pull a collection from over NATS, and
-// with from moves its consumer first: "start", "now", or a block's number.
-// POST /v1/collections/{id}/subscription?from=…
+// with from moves its consumer first: "start", "now", or a block's number. With ephemeral it makes a
+// consumer for this subscriber alone, which starts there ("start" where from is not said); a
+// connection that is made from now on may pull from it.
+// POST /v1/collections/{id}/subscription?from=…&ephemeral=true
 func (a *API) subscription(r *request) (any, error) {
 	c, err := r.readable()
 	if err != nil {
@@ -151,18 +155,29 @@ func (a *API) subscription(r *request) (any, error) {
 	if !r.x.register.OnNATS(r.caller.Member, c) {
 		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
-	if from := r.URL.Query().Get("from"); from != "" {
+	from, ephemeral := r.URL.Query().Get("from"), r.URL.Query().Get("ephemeral") == "true"
+	if from == "" && ephemeral {
+		from = "start"
+	}
+	stream, consumer := exchange.Consumer(r.caller.Member, c.ID)
+	if from != "" {
 		sequence, err := a.start(c.ID, from)
 		if err != nil {
 			return nil, err
+		}
+		if ephemeral {
+			consumer, err = a.Journal.OwnConsumer(r.Context(), r.caller.Member, c.ID, sequence)
+			if errors.Is(err, exchange.ErrTooManySubscribers) {
+				err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+			}
+			return &Subscription{NATS: a.NATS(), Stream: stream, Durable: consumer, Collection: c.ID}, err
 		}
 		a.AuditDeliveries(r.Context()) // the consumer forgets it
 		if err := a.Journal.Reposition(r.Context(), r.caller.Member, c.ID, sequence); err != nil {
 			return nil, err
 		}
 	}
-	stream, durable := exchange.Consumer(r.caller.Member, c.ID)
-	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: durable, Collection: c.ID}, nil
+	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: consumer, Collection: c.ID}, nil
 }
 
 // start is the journal's sequence that a subscription's from stands for.

@@ -261,8 +261,8 @@ func bareFanout(ctx context.Context, dir string, n int) (*arrivals, error) {
 	}
 	b, err := broker.Start(broker.Options{
 		Dir: filepath.Join(dir, "bare-fanout"), Listen: "127.0.0.1:0",
-		Login: func(user, _ string) (broker.Login, bool) {
-			return broker.Login{Member: user, Durables: []string{durable(user)}}, true
+		Login: func(user, _, _ string) (broker.Login, bool) {
+			return broker.Login{Member: user, Consumers: []string{durable(user)}}, true
 		},
 	})
 	if err != nil {

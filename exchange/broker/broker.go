@@ -34,11 +34,15 @@ const (
 	systemUser = "tocsin-system"
 )
 
-// Login says what a member may do: which durables it may pull from.
+// Login says what a member may do: which consumers it may pull from.
 type Login struct {
-	Member   string
-	Durables []string
+	Member    string
+	Consumers []string
 }
+
+// LoginFunc checks a member id and its token, which come from an address: an IP, "" where that is
+// not known.
+type LoginFunc func(user, token, from string) (l Login, ok bool)
 
 // Options configure a Broker.
 type Options struct {
@@ -50,7 +54,7 @@ type Options struct {
 	// CertFile and KeyFile turn on TLS.
 	CertFile, KeyFile string
 	// Login checks a member id and its token. It is called for each connection.
-	Login func(user, token string) (Login, bool)
+	Login LoginFunc
 	Log   *slog.Logger
 }
 

@@ -21,9 +21,9 @@ type server struct {
 	address string
 }
 
-func login(user, token string) (broker.Login, bool) {
+func login(user, token, _ string) (broker.Login, bool) {
 	_, own := exchange.Consumer(user, user)
-	return broker.Login{Member: user, Durables: []string{own}}, token == "token-of-"+user
+	return broker.Login{Member: user, Consumers: []string{own}}, token == "token-of-"+user
 }
 
 // both runs a test on the embedded server and on one in a process of its own.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 
@@ -31,7 +32,7 @@ func (e *embedded) disconnect(changed func(member string) bool) error {
 // authenticator lets in our own connection and the members.
 type authenticator struct {
 	secret string
-	login  func(user, token string) (Login, bool)
+	login  LoginFunc
 	srv    *server.Server
 	mu     sync.Mutex // one account is made at a time
 }
@@ -50,7 +51,11 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	if a.login == nil || o.Username == "" || o.Password == "" {
 		return false
 	}
-	l, ok := a.login(o.Username, o.Password)
+	from := ""
+	if at := c.RemoteAddress(); at != nil {
+		from, _, _ = net.SplitHostPort(at.String())
+	}
+	l, ok := a.login(o.Username, o.Password, from)
 	if !ok {
 		return false
 	}

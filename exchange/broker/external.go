@@ -58,7 +58,7 @@ func (k *Keys) issuer() (string, error) {
 type External struct {
 	URLs  []string
 	Keys  *Keys
-	Login func(user, token string) (Login, bool)
+	Login LoginFunc
 	Log   *slog.Logger
 }
 
@@ -66,7 +66,7 @@ type External struct {
 type external struct {
 	system *nats.Conn
 	pair   nkeys.KeyPair
-	login  func(user, token string) (Login, bool)
+	login  LoginFunc
 	log    *slog.Logger
 }
 
@@ -121,7 +121,7 @@ func (e *external) answer(m *nats.Msg) {
 	o := req.ConnectOptions
 	l, ok := Login{}, false
 	if o.Username != "" && o.Password != "" && o.Username != ownUser && o.Username != systemUser && e.login != nil {
-		l, ok = e.login(o.Username, o.Password)
+		l, ok = e.login(o.Username, o.Password, req.ClientInformation.Host)
 	}
 	if ok {
 		user := jwt.NewUserClaims(req.UserNkey)

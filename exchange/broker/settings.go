@@ -71,7 +71,7 @@ var services = []string{
 
 // permissions are the subjects that a member may publish to and subscribe to.
 func permissions(l *Login) (publish, subscribe []string) {
-	for _, d := range l.Durables {
+	for _, d := range l.Consumers {
 		publish = append(publish,
 			"$JS.API.CONSUMER.INFO."+exchange.BlocksStream+"."+d,
 			"$JS.API.CONSUMER.MSG.NEXT."+exchange.BlocksStream+"."+d,

@@ -258,13 +258,13 @@ func (j *Journal) auditFrom(ctx context.Context, since time.Time, first, last ui
 	return low, nil
 }
 
-// Deliveries tells how far members' consumers have been given blocks, by member and collection.
-func (j *Journal) Deliveries(ctx context.Context) (map[Durable]uint64, error) {
-	list := make(map[Durable]uint64)
+// Deliveries tells how far members' consumers have been given blocks.
+func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
+	list := make(map[Consumer]uint64)
 	lister := j.blocks.ListConsumers(ctx)
 	for info := range lister.Info() {
-		if d, ok := parseDurable(info.Config.Durable); ok && info.Delivered.Stream > 0 {
-			list[d] = info.Delivered.Stream
+		if c, ok := parseConsumer(info.Name); ok && info.Config.FilterSubject == blocksPrefix+c.Collection && info.Delivered.Stream > 0 {
+			list[c] = info.Delivered.Stream
 		}
 	}
 	if err := lister.Err(); err != nil {

@@ -18,7 +18,7 @@ const deliveriesEvery = 20 * time.Second
 // every now and then, and before a consumer goes.
 type deliveries struct {
 	mu   sync.Mutex
-	seen map[journal.Durable]uint64
+	seen map[journal.Consumer]uint64
 }
 
 // watchDeliveries looks every now and then.
@@ -41,12 +41,13 @@ func (n *Node) auditDeliveries(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		n.log.Warn("deliveries over NATS cannot be read", "error", err)
 	}
-	if n.delivered.seen == nil {
-		n.delivered.seen = make(map[journal.Durable]uint64)
+	seen := n.delivered.seen
+	if err == nil { // else a consumer that is not listed would be audited from its start again
+		n.delivered.seen = now
 	}
 	for d, sequence := range now {
-		before := n.delivered.seen[d]
-		if n.delivered.seen[d] = sequence; sequence == before {
+		before := seen[d]
+		if sequence == before {
 			continue
 		}
 		b, found, err := n.Journal.BlockAt(ctx, d.Collection, sequence)

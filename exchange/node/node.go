@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,9 +71,9 @@ type Options struct {
 	KeepAudit time.Duration
 	// Limits bound what callers are given over HTTP.
 	Limits api.Limits
-	// BehindProxy says that a proxy in front tells where requests come from, in
+	// BehindProxy are the proxies in front that tell where requests come from, in
 	// X-Forwarded-For.
-	BehindProxy bool
+	BehindProxy []netip.Prefix
 	// Webhooks is how often webhooks' receivers are asked; the zero value is webhook.DefaultPace.
 	Webhooks webhook.Pace
 	// Tap is given what is written to the view, for measuring.
@@ -115,7 +116,7 @@ type Node struct {
 	expires  time.Time // when the next credential ends, zero for none
 
 	mu       sync.Mutex // guards what is below
-	wanted   []journal.Durable
+	wanted   []journal.Consumer
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string

@@ -102,11 +102,11 @@ func (n *Node) disconnect(changed func(member string) bool) error {
 // setConsumers makes the consumers that members pull from, and has those who were given one while it
 // was not there yet log in anew. The caller holds mu.
 func (n *Node) setConsumers(r *exchange.Register) error {
-	var want []journal.Durable
+	var want []journal.Consumer
 	logins := *n.logins.Load()
 	for _, m := range r.Members {
 		for _, c := range logins[m.ID].collections {
-			want = append(want, journal.Durable{Member: m.ID, Collection: c})
+			want = append(want, journal.Consumer{Member: m.ID, Collection: c})
 		}
 	}
 	if n.wanted != nil && slices.Equal(want, n.wanted) {
@@ -125,7 +125,7 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 		return nil
 	}
 	return n.disconnect(func(member string) bool {
-		return slices.ContainsFunc(want, func(d journal.Durable) bool { return d.Member == member && !slices.Contains(had, d) })
+		return slices.ContainsFunc(want, func(d journal.Consumer) bool { return d.Member == member && !slices.Contains(had, d) })
 	})
 }
 
@@ -251,7 +251,7 @@ func newLogins(r *exchange.Register, now time.Time) logins {
 const loginWait = 25 * time.Second
 
 // login lets a member in over NATS.
-func (n *Node) login(user, token string) (broker.Login, bool) {
+func (n *Node) login(user, token, from string) (broker.Login, bool) {
 	// The port opens before the exchange does. To be refused twice makes a client
 	// give up, so it waits.
 	select {
@@ -259,20 +259,26 @@ func (n *Node) login(user, token string) (broker.Login, bool) {
 	case <-time.After(loginWait):
 		return broker.Login{}, false
 	}
-	who, ok := n.api.Login(user, token)
-	if !ok || who.Member == exchange.Admin {
-		e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, Way: exchange.WayNATS}
-		if n.Register.Current().Member(user) != nil {
-			e.Member = user
-		}
-		n.Journal.Audit(e)
+	if _, ok := n.api.Login(user, token, from); !ok {
 		return broker.Login{}, false
 	}
-	n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditConnected, Way: exchange.WayNATS}.By(&who))
 	l := broker.Login{Member: user}
-	for _, c := range (*n.logins.Load())[user].collections {
+	collections := (*n.logins.Load())[user].collections
+	for _, c := range collections {
 		_, durable := exchange.Consumer(user, c)
-		l.Durables = append(l.Durables, durable)
+		l.Consumers = append(l.Consumers, durable)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), loginWait)
+	defer cancel()
+	own, err := n.Journal.OwnConsumers(ctx, user)
+	if err != nil {
+		n.log.Error("a member's subscribers cannot be listed", "error", err)
+		return l, true // without them it still has its durable consumers
+	}
+	for _, c := range own {
+		if slices.Contains(collections, c.Collection) {
+			l.Consumers = append(l.Consumers, c.Name())
+		}
 	}
 	return l, true
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // LabelIn is the label of an object in a collection: of what members have added the one that it has on the
-// whole exchange, of the rest the one that it carries, None where that carries none. It is Unknown where it
+// whole exchange, but at least what these bytes carry themselves: a newer version may have lowered it.
+// Of the rest it is the one that the object carries, None where that carries none. It is Unknown where it
 // cannot be told: of what members add, addresses and other objects without versions keep no label.
 func (v *View) LabelIn(c *exchange.Collection, raw []byte) (tlp.Level, error) {
 	h, err := stix.ParseHead(raw)
@@ -19,7 +20,7 @@ func (v *View) LabelIn(c *exchange.Collection, raw []byte) (tlp.Level, error) {
 		case err != nil:
 			return tlp.Unknown, err
 		case s != nil:
-			return s.Label, nil
+			return max(s.Label, h.KnownLabel()), nil // the operator has released what is not known here
 		case h.Modified == "":
 			return tlp.Unknown, nil
 		}

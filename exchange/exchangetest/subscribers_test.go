@@ -1,0 +1,173 @@
+package exchangetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
+)
+
+// subscribed starts to receive cert-at's collection, and returns the numbers of the blocks that come.
+func subscribed(t *testing.T, e *exchangetest.Exchange, token, from string) <-chan uint64 {
+	t.Helper()
+	blocks := make(chan uint64, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		err := client(e, "cert-at", token).Subscribe(ctx, "cert-at", from, func(b *apiclient.Block) error {
+			blocks <- b.Number
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
+	return blocks
+}
+
+func receives(t *testing.T, who string, blocks <-chan uint64, want ...uint64) {
+	t.Helper()
+	for _, n := range want {
+		select {
+		case got := <-blocks:
+			if got != n {
+				t.Fatalf("%s has got block %d, not %d", who, got, n)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s does not get block %d", who, n)
+		}
+	}
+}
+
+// Each subscriber of a member gets everything, and none ends or moves another, nor the member's
+// durable consumer.
+func TestSubscribersDoNotDisturbEachOther(t *testing.T) {
+	e := exchangetest.Start(t, exchangetest.Register)
+	token := e.Token(t, "cert-at")
+	publish := func(i int) {
+		e.Publish(t, "rustock", fmt.Sprintf("ip,timestamp,cc\n240.0.0.%d,2026-03-19T00:00:00Z,AT\n", i))
+	}
+	publish(1)
+	first := subscribed(t, e, token, "start")
+	receives(t, "the first", first, 1)
+	second := subscribed(t, e, token, "start")
+	receives(t, "the second", second, 1)
+	publish(2)
+	third := subscribed(t, e, token, "2")
+	receives(t, "the first", first, 2)
+	receives(t, "the second", second, 2)
+	receives(t, "the third", third, 2)
+	durable, err := e.Journal.Deliveries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := range durable {
+		if c.Own == "" {
+			t.Errorf("%s was used", c.Name())
+		}
+	}
+	// What went out to them is on record.
+	audited(t, e, func(a *exchange.AuditEntry) bool {
+		return a.Action == exchange.AuditConnected && a.Member == "cert-at" && a.From == "127.0.0.1"
+	})
+	own, err := e.Journal.OwnConsumers(t.Context(), "cert-at")
+	if err != nil || len(own) != 3 {
+		t.Fatal(own, err)
+	}
+	// Nobody else may pull from them.
+	nc, err := nats.Connect(e.NATSURL(), nats.UserInfo("cert-pl", e.Token(t, "cert-pl")), nats.CustomInboxPrefix("_INBOX.cert-pl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, c := range own {
+		if m, err := nc.Request("$JS.API.CONSUMER.MSG.NEXT.TOCSIN_BLOCKS."+c.Name(), []byte(`{"batch":1,"no_wait":true}`), time.Second); err == nil {
+			t.Errorf("cert-pl has got an answer of %s: %s", c.Name(), m.Data)
+		}
+	}
+	// One member's subscribers are bounded.
+	codes := make(map[int]int)
+	for range 40 {
+		code, _, _ := e.Do(t, "POST", "/v1/collections/cert-at/subscription?ephemeral=true", "cert-at", token, "")
+		codes[code]++
+	}
+	if codes[http.StatusOK] != 32-3 || codes[http.StatusTooManyRequests] != 40-29 {
+		t.Error(codes)
+	}
+}
+
+// A subscriber goes on where it was when the exchange comes back without its consumer.
+func TestASubscriberSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := exchangetest.Open(t, dir)
+	e.Apply(t, exchangetest.Register)
+	token := e.Token(t, "cert-at")
+	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T00:00:00Z,AT\n")
+	blocks := subscribed(t, e, token, "start")
+	receives(t, "it", blocks, 1)
+	httpAt, natsAt := strings.TrimPrefix(e.HTTPURL(), "http://"), strings.TrimPrefix(e.NATSURL(), "nats://")
+	e.Stop(t)
+	e = exchangetest.OpenWith(t, node.Options{Dir: dir, HTTP: httpAt, NATS: natsAt})
+	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.2,2026-03-19T00:00:00Z,AT\n")
+	receives(t, "it", blocks, 2)
+}
+
+// Failed log-ins over NATS are held to the same limit as over HTTP, and the audit has their address.
+func TestGuessesOverNATSAreLimited(t *testing.T) {
+	t.Parallel()
+	e := limited(t, api.Limits{Logins: 0.01})
+	token := e.Token(t, "cert-at")
+	connect := func(token string) error {
+		nc, err := nats.Connect(e.NATSURL(), nats.UserInfo("cert-at", token), nats.NoReconnect())
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	}
+	const burst = 20
+	for i := range burst + 2 {
+		began := time.Now()
+		if err := connect("guess"); err == nil {
+			t.Fatal("a wrong token was taken")
+		}
+		if late := time.Since(began) >= time.Second; late != (i >= burst) {
+			t.Errorf("guess %d is answered after %v", i, time.Since(began))
+		}
+	}
+	if err := connect(token); err != nil {
+		t.Error("the member is locked out:", err)
+	}
+	if code, _, _ := e.Do(t, "GET", "/v1/self", "cert-at", "guess", ""); code != http.StatusTooManyRequests {
+		t.Error("over HTTP guessing goes on:", code)
+	}
+	for _, action := range []exchange.AuditAction{exchange.AuditFailedLogin, exchange.AuditLimited} {
+		audited(t, e, func(a *exchange.AuditEntry) bool {
+			return a.Action == action && a.Way == exchange.WayNATS && a.From == "127.0.0.1"
+		})
+	}
+	var failed int64
+	err := e.Journal.EachAudit(t.Context(), time.Time{}, func(a *exchange.AuditEntry) bool {
+		if a.Action == exchange.AuditFailedLogin && slices.Contains([]exchange.Way{exchange.WayNATS}, a.Way) {
+			failed += max(a.Times, 1)
+		}
+		return true
+	})
+	if err != nil || failed != burst {
+		t.Errorf("%d failed log-ins on record, %d before the limit: %v", failed, burst, err)
+	}
+}

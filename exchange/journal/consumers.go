@@ -1,0 +1,147 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// Consumer is a member's consumer of one collection: the durable one that each member has, or one of
+// a subscriber's own, which the server removes once nobody has used it for a while.
+type Consumer struct {
+	Member, Collection string
+	// Own tells a subscriber's consumer from others; "" is the durable one.
+	Own string
+}
+
+// Name is the consumer's name.
+func (c Consumer) Name() string {
+	_, name := exchange.Consumer(c.Member, c.Collection)
+	if c.Own != "" {
+		name += "_" + c.Own
+	}
+	return name
+}
+
+// parseConsumer reads such a name.
+func parseConsumer(name string) (c Consumer, ok bool) {
+	c.Member, c.Collection, ok = strings.Cut(name, "_")
+	c.Collection, c.Own, _ = strings.Cut(c.Collection, "_")
+	return c, ok
+}
+
+// ownUnused is how long a subscriber's own consumer stays without a subscriber; maxOwn is how many one
+// member has of a collection.
+const (
+	ownUnused = 5 * time.Minute
+	maxOwn    = 32
+)
+
+// config is of a consumer that starts at a sequence of the journal; 0 means behind what is there now.
+func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
+	config := jetstream.ConsumerConfig{
+		Name: c.Name(), Description: "blocks of " + c.Collection + " for " + c.Member,
+		FilterSubject: blocksPrefix + c.Collection, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, MaxAckPending: 256, MaxWaiting: 16,
+	}
+	if start == 0 {
+		config.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
+	if c.Own == "" {
+		config.Durable = config.Name
+	} else {
+		config.InactiveThreshold, config.MemoryStorage = ownUnused, true
+	}
+	return config
+}
+
+// OwnConsumer makes a consumer for one subscriber, which starts at a sequence of the journal, 0 for
+// behind what is there now.
+func (j *Journal) OwnConsumer(ctx context.Context, member, collection string, start uint64) (name string, err error) {
+	have, err := j.OwnConsumers(ctx, member)
+	if err != nil {
+		return "", err
+	}
+	c := Consumer{member, collection, strings.ToLower(rand.Text())}
+	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != collection })
+	if len(have) >= maxOwn {
+		return "", fmt.Errorf("%w: %d of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), collection, ownUnused)
+	}
+	if _, err := j.blocks.CreateConsumer(ctx, c.config(start)); err != nil {
+		return "", fmt.Errorf("make consumer %s: %w", c.Name(), err)
+	}
+	return c.Name(), nil
+}
+
+// OwnConsumers lists those that OwnConsumer has made for a member and that are there still.
+func (j *Journal) OwnConsumers(ctx context.Context, member string) (list []Consumer, err error) {
+	names := j.blocks.ConsumerNames(ctx)
+	for name := range names.Name() {
+		if c, ok := parseConsumer(name); ok && c.Member == member && c.Own != "" {
+			list = append(list, c)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	return list, nil
+}
+
+// SyncDurables makes the consumers that are wanted and removes all others that
+// are members'. Those that stay keep their place.
+func (j *Journal) SyncDurables(ctx context.Context, want []Consumer) error {
+	keep := make(map[string]Consumer, len(want))
+	for _, d := range want {
+		keep[d.Name()] = d
+	}
+	list := j.blocks.ConsumerNames(ctx)
+	for name := range list.Name() {
+		if _, ok := keep[name]; ok {
+			delete(keep, name)
+			continue
+		}
+		c, err := j.blocks.Consumer(ctx, name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at consumer %s: %w", name, err)
+		}
+		if c.CachedInfo().Config.Durable == "" {
+			continue // the view's own, or a subscriber's
+		}
+		if err := j.blocks.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("remove consumer %s: %w", name, err)
+		}
+	}
+	if err := list.Err(); err != nil {
+		return fmt.Errorf("list consumers: %w", err)
+	}
+	for _, d := range keep {
+		if _, err := j.blocks.CreateOrUpdateConsumer(ctx, d.config(1)); err != nil {
+			return fmt.Errorf("make consumer %s: %w", d.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Reposition makes a member's consumer anew, so that it starts at a sequence of
+// the journal; 0 means behind what is there now.
+func (j *Journal) Reposition(ctx context.Context, member, collection string, sequence uint64) error {
+	d := Consumer{Member: member, Collection: collection}
+	if err := j.blocks.DeleteConsumer(ctx, d.Name()); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("reposition %s: %w", d.Name(), err)
+	}
+	if _, err := j.blocks.CreateOrUpdateConsumer(ctx, d.config(sequence)); err != nil {
+		return fmt.Errorf("reposition %s: %w", d.Name(), err)
+	}
+	return nil
+}
