@@ -17,6 +17,9 @@ import (
 // ErrKeyReused means that an idempotency key came again with other rows.
 var ErrKeyReused = errors.New("the idempotency key was used for other rows")
 
+// ErrFull means that the disk has no room for more than what is on its way already.
+var ErrFull = errors.New("the exchange's disk is full")
+
 // ErrFenced means that somebody else has written to a log that this process
 // believed to own, or that an append's outcome cannot be known. The node must
 // stop: its next start recovers.

@@ -345,7 +345,7 @@ func (p *Poster) write(ctx context.Context, post *Post) (uint64, error) {
 	}
 	sequence, err := p.Log.Post(post)
 	if err != nil {
-		if !errors.Is(err, ErrClosed) {
+		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrFull) {
 			p.Fatal(err)
 		}
 		return 0, err

@@ -17,8 +17,12 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 )
 
-// stopTime is how long a stop waits for what is under way.
-const stopTime = 30 * time.Second
+// stopTime is how long a stop waits for what is under way. Where it is not over by stopEnd, as on a
+// full or broken disk, the process ends all the same: what was acknowledged is on disk.
+const (
+	stopTime = 20 * time.Second
+	stopEnd  = 28 * time.Second
+)
 
 func serveCommand() *cobra.Command {
 	var file, data, httpAddr, natsAddr string
@@ -109,7 +113,15 @@ func serve(c *cobra.Command, conf *config.Config) error {
 func closeNode(c *cobra.Command, n *node.Node) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), stopTime)
 	defer cancel()
-	if err := n.Close(ctx); err != nil {
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close(ctx) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-time.After(stopEnd):
+		err = fmt.Errorf("not all had ended after %v", stopEnd)
+	}
+	if err != nil {
 		return errors.Join(n.Err(), fmt.Errorf("stop: %w", err))
 	}
 	return n.Err()

@@ -53,6 +53,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusUnauthorized, "Unauthorized", "Send your member id and token by HTTP Basic, or the token as Bearer")
 	case errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, exchange.ErrNoFeed):
 		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
+	case errors.Is(err, exchange.ErrFull):
+		e = fail(http.StatusInsufficientStorage, "The disk is full", "%v", a.full(err))
 	case errors.Is(err, exchange.ErrKeyReused):
 		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable), errors.Is(err, misp.ErrBusy):
@@ -62,10 +64,24 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "2")
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 	default:
+		if full := a.full(err); full != nil {
+			e = fail(http.StatusInsufficientStorage, "The disk is full", "%v", full)
+			break
+		}
 		a.Log.Error("request failed", "method", r.Method, "route", r.Pattern, "error", err)
 		e = fail(http.StatusInternalServerError, "Internal error", "The server's log says more")
 	}
 	writeJSON(w, e.status, e)
+}
+
+// full returns the exchange.ErrFull that an error is or, since a full disk shows in many ways, is
+// taken to come from; nil where it is something else.
+func (a *API) full(err error) error {
+	full := a.Room()
+	if full == nil && errors.Is(err, exchange.ErrFull) { // there is room again
+		full = exchange.ErrFull
+	}
+	return full
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

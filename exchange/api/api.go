@@ -60,6 +60,8 @@ type Parts struct {
 	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]exchange.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
+	// Room reports, as an exchange.ErrFull, that the disk is full, nil while it is not.
+	Room func() error
 	// Open is closed when there is something to be read; until then all but
 	// /healthz answers 503. nil is open.
 	Open <-chan struct{}

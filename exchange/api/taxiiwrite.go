@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, Ceiling: s.a.ceiling, SpecVersions: c.STIX, Objects: objects,
 	})
 	if err != nil {
-		return nil, closing(err)
+		return nil, s.a.closing(err)
 	}
 	sub.Block = last
 	for i, o := range outcomes {
@@ -95,9 +96,14 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 func clip(s string) string { return s[:min(len(s), 300)] }
 
 // closing makes an exchange that stops, or whose view does not keep up, a server
-// that is unavailable.
-func closing(err error) error {
-	if errors.Is(err, exchange.ErrClosed) || errors.Is(err, view.ErrBroken) || errors.Is(err, context.DeadlineExceeded) {
+// that is unavailable, and a full disk one that has no room.
+func (a *API) closing(err error) error {
+	switch {
+	case err == nil, errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, taxiiserver.ErrForbidden), errors.Is(err, taxiiserver.ErrUnauthorized):
+		return err
+	case a.full(err) != nil:
+		return taxii.NewError(http.StatusInsufficientStorage, "The disk is full", "%v", a.full(err))
+	case errors.Is(err, exchange.ErrClosed), errors.Is(err, view.ErrBroken), errors.Is(err, context.DeadlineExceeded):
 		return taxiiserver.ErrUnavailable
 	}
 	return err
@@ -157,7 +163,7 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address
 		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: typ})
 	}
-	return closing(err)
+	return s.a.closing(err)
 }
 
 // selected lists the versions that a deletion is after: all of them, or those

@@ -70,7 +70,7 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 	for {
 		select {
 		case e := <-j.entries:
-			if err := j.writeAudit(j.gather(ctx, e)); err != nil {
+			if err := j.keepAudit(ctx, j.gather(ctx, e)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -80,6 +80,21 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 				}
 			}
 			return nil
+		}
+	}
+}
+
+// keepAudit writes entries; on a full disk it waits for room.
+func (j *Journal) keepAudit(ctx context.Context, list []*exchange.AuditEntry) error {
+	for {
+		err := j.writeAudit(list)
+		if err == nil || j.room() == nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
 		}
 	}
 }
@@ -145,6 +160,9 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 		cancel()
 		if err == nil {
 			return nil
+		}
+		if j.room() != nil {
+			break
 		}
 		<-time.After(time.Duration(try) * 50 * time.Millisecond)
 	}

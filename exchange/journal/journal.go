@@ -60,6 +60,7 @@ type Journal struct {
 	entries          chan exchange.AuditEntry
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
+	room             func() error
 
 	mu      sync.Mutex
 	packers map[string]*packer
@@ -77,7 +78,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &Journal{js: js, packers: make(map[string]*packer)}
+	j := &Journal{js: js, packers: make(map[string]*packer), room: func() error { return nil }}
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
@@ -127,6 +128,10 @@ func openStream(ctx context.Context, js jetstream.JetStream, name, subject, what
 	return s, nil
 }
 
+// SetRoom sets what says, as an exchange.ErrFull, that there is no room for more. It is asked before
+// anything is taken in; what was taken in is delivered all the same. It is set before the first append.
+func (j *Journal) SetRoom(room func() error) { j.room = room }
+
 // Close stops the packers, which finish the append under way and refuse the
 // rest. Whoever decompresses has stopped by now.
 func (j *Journal) Close() {
@@ -160,6 +165,9 @@ func (j *Journal) LastIntake(ctx context.Context, feed string) (uint64, error) {
 // sequence in its feed, and returns its sequence once it is on disk. After an
 // error that is exchange.ErrFenced nothing more may be appended.
 func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error) {
+	if err := j.room(); err != nil {
+		return 0, fmt.Errorf("append intake of feed %s: %w", feed, err)
+	}
 	msg := nats.NewMsg(intakePrefix + feed)
 	msg.Header.Set("Content-Encoding", "zstd")
 	msg.Data = j.enc.EncodeAll(record, make([]byte, 0, len(record)/4))

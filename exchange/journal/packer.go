@@ -74,8 +74,11 @@ func (j *Journal) Carry(share exchange.Share, feed string, sequence uint64, done
 
 // Post appends what a member adds to a collection, or takes out of it, and
 // returns the sequence of the last block once it is on disk. After an error
-// that is not exchange.ErrClosed nothing more may be appended.
+// that is neither exchange.ErrClosed nor exchange.ErrFull nothing more may be appended.
 func (j *Journal) Post(post *exchange.Post) (last uint64, err error) {
+	if err := j.room(); err != nil {
+		return 0, fmt.Errorf("append to collection %s: %w", post.Share.Collection, err)
+	}
 	wait := make(chan struct{})
 	j.enqueue(&parcel{share: post.Share, post: post, done: func(sequence uint64, e error) {
 		last, err = sequence, e
@@ -305,6 +308,10 @@ func (p *packer) publish(b *exchange.Block) error {
 			return nil
 		case now.sequence != p.head.sequence:
 			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, exchange.ErrFenced, err)
+		}
+		if full := p.j.room(); full != nil {
+			err = errors.Join(full, err)
+			break
 		}
 		<-time.After(time.Duration(try) * 100 * time.Millisecond)
 	}

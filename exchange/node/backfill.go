@@ -27,7 +27,17 @@ func (n *Node) backfill(ctx context.Context) error {
 			p.Target = n.inForce()
 		}
 		if p.Done < p.Target {
-			if err = n.backfillTo(ctx, p); err == nil {
+			err = n.backfillTo(ctx, p)
+			if errors.Is(err, exchange.ErrFull) { // what is done is not done again
+				select {
+				case <-time.After(fullWait):
+					err = nil
+					continue
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			if err == nil {
 				p.Done = p.Target
 				err = n.Journal.SetBackfilled(ctx, p)
 			}
@@ -44,6 +54,9 @@ func (n *Node) backfill(ctx context.Context) error {
 	}
 	return err
 }
+
+// fullWait is after how long back-filling looks whether a full disk has room again.
+const fullWait = 10 * time.Second
 
 // backfillTo gives what the versions after one, up to another, give.
 func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) error {

@@ -67,6 +67,9 @@ type Options struct {
 	// Memory is what the process aims to stay within, in bytes; 0 means 768 MiB.
 	// Open sets the runtime's limit by it, which is one for all nodes of a process.
 	Memory int64
+	// Reserve is how many bytes of the disk have to be free for more to be taken in; 0 means 64 MiB, or
+	// half of a smaller disk.
+	Reserve uint64
 	// KeepAudit is how long the audit is kept; 0 for ever.
 	KeepAudit time.Duration
 	// Limits bound what callers are given over HTTP.
@@ -108,6 +111,7 @@ type Node struct {
 	gate sync.RWMutex
 
 	logins atomic.Pointer[logins] // of the register in force
+	full   atomic.Bool            // the disk, when it was looked at last
 
 	delivered deliveries
 
@@ -194,6 +198,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.Journal.SetRoom(n.room)
 	known := journal.Known{Intake: n.View.Applied(), Blocks: n.View.AppliedBlocks(), Register: n.Register.Current().Version}
 	if err := n.Journal.Whole(ctx, known); err != nil {
 		return err
@@ -212,7 +217,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Webhooks: n.webhooks,
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:   &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
-		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})
 	// Who asks before the view has caught up is told to come again.
@@ -339,7 +344,7 @@ func (n *Node) Close(ctx context.Context) error {
 		n.Journal.Close() // after the followers, who decompress
 	}
 	if n.View != nil {
-		errs = append(errs, n.View.Close())
+		errs = append(errs, n.View.Close(ctx))
 	}
 	if n.broker != nil {
 		errs = append(errs, n.broker.Close())

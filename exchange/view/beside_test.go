@@ -1,6 +1,7 @@
 package view_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -18,7 +19,7 @@ import (
 func TestPagesBesideAWriter(t *testing.T) {
 	const ids, blocks, readers = 60, 1500, 4
 	v := (&world{cache: 1 << 16, epoch: 200}).open(t, t.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	w := &besideWriter{v: v, r: rand.New(rand.NewPCG(1, 2)), versions: make([][]int, ids), added: 1}
 	for id := range ids {
 		if err := w.add(id); err != nil {

@@ -27,7 +27,7 @@ func openPlain(t *testing.T) *View {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = v.Close() })
+	t.Cleanup(func() { _ = v.Close(context.Background()) })
 	return v
 }
 

@@ -43,14 +43,24 @@ func (v *View) settle(ctx context.Context) error {
 	if v.unwritten.Load() < settleBytes {
 		return nil
 	}
-	v.unwritten.Store(0)
+	if err := v.write(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("write view: %w", err)
+	}
+	return nil
+}
+
+// write writes out what is only in memory, while ctx lasts: on a full disk Pebble tries for ever.
+func (v *View) write(ctx context.Context) error {
+	size := v.unwritten.Load()
 	written, err := v.db.AsyncFlush()
 	if err != nil {
-		return fmt.Errorf("write view: %w", err)
+		return err
 	}
 	select {
 	case <-written:
+		v.unwritten.Add(-size)
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
 }

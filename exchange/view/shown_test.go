@@ -15,7 +15,7 @@ import (
 // An object has its label as soon as it is shown, also where somebody had looked for it just before.
 func TestWhatIsShownHasItsLabel(t *testing.T) {
 	v := open(t, t.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var latest, looks atomic.Int64

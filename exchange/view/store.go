@@ -12,6 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
+// maxMemTable is how many bytes Pebble collects in memory at most before it writes them.
+const maxMemTable = 64 << 20
+
 // openPebble opens the files of a view; memory bounds what is kept of them, and
 // what is not written yet, in bytes.
 func openPebble(dir string, memory int64) (*pebble.DB, error) {
@@ -26,7 +29,7 @@ func openPebble(dir string, memory int64) (*pebble.DB, error) {
 	blocks := pebble.NewCache(memory)
 	defer blocks.Unref()
 	o := &pebble.Options{
-		Cache: blocks, MemTableSize: uint64(min(memory/4, 64<<20)), DisableWAL: true, Logger: quiet{}, Comparer: comparer,
+		Cache: blocks, MemTableSize: uint64(min(memory/4, maxMemTable)), DisableWAL: true, Logger: quiet{}, Comparer: comparer,
 		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 8, LBaseMaxBytes: 512 << 20,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}

@@ -41,7 +41,7 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	if err := v.db.Set(typeKey(c, typeNames[0]), make([]byte, 100<<10), pebble.NoSync); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Close(); err != nil {
+	if err := v.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	damaged := 0
@@ -68,7 +68,7 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	if v, err = Open(opt); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	if p, err := v.Page(t.Context(), own, Query{Limit: 10, Types: []string{"x-own"}}); err != nil || p.Count != 10 {
 		t.Errorf("the other type's page: %v, %+v", err, p)
 	}

@@ -291,9 +291,11 @@ func (v *View) each(kind byte, f func(name string, value []byte) error) (err err
 	return it.Error()
 }
 
-// Close writes everything out and closes the view.
-func (v *View) Close() error {
-	if err := errors.Join(v.db.Flush(), v.db.Close()); err != nil {
+// Close writes everything out, while ctx lasts, and closes the view. What could not be written is made
+// anew from the journal at the next start.
+func (v *View) Close(ctx context.Context) error {
+	err := v.write(ctx)
+	if err = errors.Join(err, v.db.Close()); err != nil {
 		return fmt.Errorf("close view: %w", err)
 	}
 	return nil

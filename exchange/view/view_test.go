@@ -25,7 +25,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 		dir := t.TempDir()
 		w := &world{rapid.SampledFrom([]int64{1, 1 << 14, 1 << 22}).Draw(r, "cache"), 12, map[string][]exchange.Share{}}
 		v := w.open(t, dir)
-		defer func() { _ = v.Close() }()
+		defer func() { _ = v.Close(context.Background()) }()
 		collections := []string{"a", "b", "feed-f"}
 		models := map[string]*model{}
 		for _, c := range collections {
@@ -57,7 +57,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 			}
 			end += int64(b.Count)
 			if rapid.IntRange(0, 5).Draw(r, "reopen") == 0 {
-				if err := v.Close(); err != nil {
+				if err := v.Close(context.Background()); err != nil {
 					t.Fatal(err)
 				}
 				v = w.open(t, dir)
@@ -147,7 +147,7 @@ func sameInRuns(t *rapid.T, v *view.View, c string, q view.Query, want *view.Pag
 
 func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 	v := open(t, t.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	seq, count := uint64(0), 1
 	add := func(c string, number uint64, payload string) {
 		t.Helper()
@@ -202,7 +202,7 @@ func blockOf(n int) *exchange.Block {
 // BenchmarkApplyBlock adds blocks of 500 new objects.
 func BenchmarkApplyBlock(b *testing.B) {
 	v := open(b, b.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	blocks := make([]*exchange.Block, 200)
 	for n := range blocks {
 		blocks[n] = blockOf(n)
@@ -222,7 +222,7 @@ func BenchmarkApplyBlock(b *testing.B) {
 // BenchmarkPage reads random pages of 1000 of a collection of 100,000 objects.
 func BenchmarkPage(b *testing.B) {
 	v := open(b, b.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	const blocks, size = 200, 500
 	for n := range blocks {
 		if err := v.ApplyBlock(blockOf(n)); err != nil {
@@ -242,7 +242,7 @@ func BenchmarkPage(b *testing.B) {
 // BenchmarkFacts goes over what tells the objects of such a page apart.
 func BenchmarkFacts(b *testing.B) {
 	v := open(b, b.TempDir())
-	defer func() { _ = v.Close() }()
+	defer func() { _ = v.Close(context.Background()) }()
 	for n := range 4 {
 		if err := v.ApplyBlock(blockOf(n)); err != nil {
 			b.Fatal(err)

@@ -47,12 +47,19 @@ type Client struct {
 }
 
 // NewHTTP returns an HTTP client that tries a request five times within some
-// three seconds, or as the server's Retry-After says.
+// three seconds, or as the server's Retry-After says. A server whose disk is full is not asked again:
+// somebody has to make room first.
 func NewHTTP() *retryablehttp.Client {
 	h := retryablehttp.NewClient()
 	h.Logger = nil
 	h.RetryMax = 4
 	h.RetryWaitMin, h.RetryWaitMax = 200*time.Millisecond, 30*time.Second
+	h.CheckRetry = func(ctx context.Context, res *http.Response, err error) (bool, error) {
+		if res != nil && res.StatusCode == http.StatusInsufficientStorage {
+			return false, nil
+		}
+		return retryablehttp.DefaultRetryPolicy(ctx, res, err)
+	}
 	h.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	if t, ok := h.HTTPClient.Transport.(*http.Transport); ok {
 		t.TLSClientConfig = taxii.TLS()

@@ -1,0 +1,32 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+)
+
+// reserve is how many bytes of the disk are left for what was acknowledged and is to be delivered,
+// for the audit, and for a stop in order; on a small disk it is half.
+const reserve = 64 << 20
+
+// room returns an exchange.ErrFull where nothing more is to be taken in. JetStream and Pebble do not
+// recover from a write that a full disk refused: it must not come to that.
+func (n *Node) room() error {
+	r, err := n.View.Room()
+	if err != nil {
+		return err
+	}
+	need := cmp.Or(n.opt.Reserve, min(reserve, r.All/2)) + r.Unwritten
+	full := r.Free < need
+	if full && !n.full.Swap(true) {
+		n.log.Error("the disk is full: nothing more is taken in", "directory", n.opt.Dir, "free_bytes", r.Free, "needed_bytes", need)
+	} else if !full && n.full.Swap(false) {
+		n.log.Info("the disk has room again", "directory", n.opt.Dir, "free_bytes", r.Free)
+	}
+	if !full {
+		return nil
+	}
+	return fmt.Errorf("%w: %d MiB are free, and %d have to be; the operator has to make room", exchange.ErrFull, r.Free>>20, need>>20+1)
+}
