@@ -157,6 +157,9 @@ func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last
 	}
 	outcomes = make([]Outcome, len(a.Objects))
 	list := examineAll(a.Objects, a.SpecVersions, outcomes)
+	if err := p.ignoreStatements(ctx, a, list, outcomes); err != nil {
+		return nil, 0, err
+	}
 	for i, c := range list {
 		if c != nil && outcomes[i].Problem == "" {
 			outcomes[i].Problem = a.refuses(c)

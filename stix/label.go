@@ -1,7 +1,9 @@
 package stix
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -50,6 +52,42 @@ func (h *Head) labels() (known tlp.Level, err error) {
 		known = max(known, l)
 	}
 	return known, err
+}
+
+// IsStatement reports whether an object defines a statement marking, such as a copyright, and nothing
+// else (section 7.2.1.3). It says nothing about who may read.
+func IsStatement(raw []byte) bool {
+	var o struct {
+		Type       string                     `json:"type"`
+		Kind       string                     `json:"definition_type"`
+		Definition map[string]json.RawMessage `json:"definition"`
+		Extensions json.RawMessage            `json:"extensions"`
+	}
+	if json.Unmarshal(raw, &o) != nil || o.Type != "marking-definition" || o.Kind != "statement" || o.Extensions != nil || len(o.Definition) != 1 {
+		return false
+	}
+	var text *string
+	return json.Unmarshal(o.Definition["statement"], &text) == nil && text != nil
+}
+
+// Unknown lists the markings that the object refers to and that are no TLP markings, in lower case.
+func (h *Head) Unknown() (ids []string) {
+	for _, refs := range [][]string{h.ObjectMarkingRefs, h.GranularMarkingRefs} {
+		for _, id := range refs {
+			if _, ok := tlp.FromMarking(id); !ok && id != "" {
+				ids = append(ids, strings.ToLower(id))
+			}
+		}
+	}
+	return ids
+}
+
+// Ignore takes references to markings out of the head, by their ids in lower case: they say nothing
+// about its label.
+func (h *Head) Ignore(markings map[string]bool) {
+	ignored := func(id string) bool { return markings[strings.ToLower(id)] }
+	h.ObjectMarkingRefs = slices.DeleteFunc(h.ObjectMarkingRefs, ignored)
+	h.GranularMarkingRefs = slices.DeleteFunc(h.GranularMarkingRefs, ignored)
 }
 
 // separators stand between a TLP label and what is before or behind it.

@@ -120,3 +120,36 @@ func TestTheFQDNOfN6IsTheHostsNameOnlyInSomeCategories(t *testing.T) {
 		}
 	}
 }
+
+// A statement marking says nothing of a label, wherever its definition stands; one that nobody has
+// defined here is none.
+func TestStatementMarkingsDoNotReject(t *testing.T) {
+	const copyright = "marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168"
+	definition := fmt.Sprintf(`{"type":"marking-definition","spec_version":"2.1","id":%q,"created":"2017-06-01T00:00:00.000Z","definition_type":"statement","definition":{"statement":"Copyright"}}`, copyright)
+	acs := strings.Replace(definition, `"statement":"Copyright"`, `"statement":"Copyright","read":"nobody"`, 1)
+	marked := observed(2, `,"object_marking_refs":["`+copyright+`","marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"]`, stixID("ipv4-addr", 1))
+	host := addressObject(1, "240.0.0.1", "")
+	for name, c := range map[string]struct {
+		source string
+		want   string
+	}{
+		"before it":           {bundle(definition, host, marked), "green"},
+		"behind it":           {bundle(host, marked, definition), "green"},
+		"not there":           {bundle(host, marked), "rejected"},
+		"no statement":        {bundle(host, marked, acs), "rejected"},
+		"one of each":         {bundle(definition, host, marked, acs), "rejected"},
+		"one of each, turned": {bundle(acs, host, marked, definition), "rejected"},
+	} {
+		events, rejected, err := read(t, strings.NewReader(c.source), report.Options{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got := "rejected"
+		if len(events) == 1 && rejected == nil {
+			got = events[0].Label.String()
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s: %v", name, got, c.want, rejected)
+		}
+	}
+}

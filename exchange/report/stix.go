@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -26,7 +27,10 @@ type stixObjects struct {
 	byID   map[string]*stixObject
 	order  []*stixObject // each once, as they came
 	heads  []*stix.Head
+	lines  []int                // of the heads
 	labels map[string]tlp.Level // by id: the highest of all versions
+	// statements are markings that say nothing about who may read, by id in lower case.
+	statements map[string]bool
 	seen   map[netip.Addr]bool
 
 	spread map[string]tlp.Level   // with what refers to each
@@ -72,7 +76,7 @@ type stixObject struct {
 }
 
 func newSTIX() *stixObjects {
-	return &stixObjects{byID: make(map[string]*stixObject), labels: make(map[string]tlp.Level), seen: make(map[netip.Addr]bool)}
+	return &stixObjects{statements: make(map[string]bool), byID: make(map[string]*stixObject), labels: make(map[string]tlp.Level), seen: make(map[netip.Addr]bool)}
 }
 
 func (s *stixObjects) value(line int, raw []byte, to *found) {
@@ -90,18 +94,17 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
 	}
-	label, err := head.Label()
-	if err != nil {
-		to.problem(rowError(line, "object_marking_refs", "%v", err))
-		o.refused = true
-	}
 	if len(s.heads) >= maxRemembered {
 		to.problem(fileError(line, "more than %d STIX objects: send them in parts", maxRemembered))
 		return
 	}
-	s.heads = append(s.heads, &head)
-	s.labels[o.ID] = max(s.labels[o.ID], label)
-	if !o.refused && head.Spec() == "2.1" {
+	s.heads, s.lines = append(s.heads, &head), append(s.lines, line)
+	if head.Type == "marking-definition" {
+		id, statement := strings.ToLower(o.ID), stix.IsStatement(raw)
+		was, again := s.statements[id]
+		s.statements[id] = statement && (was || !again)
+	}
+	if head.Spec() == "2.1" {
 		if err := lint.Refusal(raw); err != nil {
 			to.problem(rowError(line, "", "%v", err))
 			return
@@ -113,11 +116,24 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		s.order = append(s.order, o)
 		return
 	}
-	refused := have.refused || o.refused
 	if have.version().Before(o.version()) {
 		*have = *o
 	}
-	have.refused = refused
+}
+
+// label works out the label of each object, once it is known which markings are statements.
+func (s *stixObjects) label(to *found) {
+	for i, h := range s.heads {
+		h.Ignore(s.statements)
+		label, err := h.Label()
+		if err != nil {
+			to.problem(rowError(s.lines[i], "object_marking_refs", "%v", err))
+			if o := s.byID[h.ID]; o != nil {
+				o.refused = true
+			}
+		}
+		s.labels[h.ID] = max(s.labels[h.ID], label)
+	}
 }
 
 // version is when the object was modified, zero where it does not say.
@@ -127,6 +143,7 @@ func (o *stixObject) version() time.Time {
 }
 
 func (s *stixObjects) end(to *found) {
+	s.label(to)
 	s.traffic()
 	// An address is in many an observation: what is said of one does not mark the others.
 	s.spread = maps.Clone(s.labels)
