@@ -92,9 +92,13 @@ const (
 	ControlWithdraw ControlKind = "withdraw"
 )
 
-// Relayed is a bit of Block.Labels: the object was added by one whose word says nothing about
-// its label.
-const Relayed = 0x80
+// The bits of Block.Labels besides the label. Relayed: the object was added by one whose word says
+// nothing about its label. Apart: what is known of it is of this collection alone, since the exchange
+// knows another object of this id that the member may not see.
+const (
+	Relayed = 0x80
+	Apart   = 0x40
+)
 
 // Removal lists what leaves a collection, and in Raised what may stay there, under the label
 // that it has from then on.

@@ -160,7 +160,7 @@ func (p *Poster) label(ctx context.Context, a *Addition, col *Collection, list [
 	}
 	known := func(id string) (tlp.Level, error) {
 		e, _ := before.of(id)
-		l, err := p.labelOf(id)
+		l, err := p.labelOf(a, col.ID, id)
 		return max(e.label, l), err
 	}
 	labels, reasons, err := p.Label(append(heads, before.remembered(heads)...), col.Floor, known)
@@ -184,9 +184,10 @@ func (p *Poster) label(ctx context.Context, a *Addition, col *Collection, list [
 	return come, p.announce(ctx, key, announcedBy(heads, labels), nil)
 }
 
-// labelOf is the label that the exchange knows of an object, none where it knows none.
-func (p *Poster) labelOf(id string) (tlp.Level, error) {
-	s, err := p.View.Standing(id)
+// labelOf is the label that the exchange knows of an object, none where it knows none that who adds to a
+// collection may see.
+func (p *Poster) labelOf(a *Addition, collection, id string) (tlp.Level, error) {
+	s, _, err := p.sight(a, collection, id)
 	if err != nil || s == nil {
 		return tlp.None, err
 	}

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,55 +16,74 @@ import (
 // tells that the object is there, as a relationship or a sighting does of its ends, goes with it.
 
 // lift raises an object's label, and those of what discloses it: before it, since whoever is stopped
-// between the two is asked again, and after it, for what has come meanwhile.
-func (p *Poster) lift(ctx context.Context, a *Addition, o Withdrawn) error {
-	if err := p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), nil, nil); err != nil {
+// between the two is asked again, and after it, for what has come meanwhile. Of an object that stands
+// apart, only what its own member has added discloses it.
+func (p *Poster) lift(ctx context.Context, a *Addition, s *sight, o Withdrawn) error {
+	which := p.ofWhoAdds(a, s)
+	if err := p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), which, nil); err != nil {
 		return err
 	}
-	if err := p.raise(ctx, a, o); err != nil {
+	blocks := make(removals)
+	for _, l := range s.lines {
+		if err := p.raise(a, blocks, s.all, l, o); err != nil {
+			return err
+		}
+	}
+	if err := p.removeAll(ctx, a, blocks, tlp.Level(o.Label)); err != nil {
 		return err
 	}
-	return p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), nil, nil)
+	return p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), which, nil)
 }
 
-// raise keeps the label that objects have from now on, all the same one, and takes them out of the
-// collections whose ceiling is below.
+// ofWhoAdds tells what the member has added itself; nil, for everything, of an object that does not
+// stand apart.
+func (p *Poster) ofWhoAdds(a *Addition, s *sight) func(*Standing) bool {
+	if slices.ContainsFunc(s.lines, func(l *Standing) bool { return l.Apart == "" }) {
+		return nil
+	}
+	return func(l *Standing) bool { return p.added(a, l) }
+}
+
+// removals are what control blocks are to say, by collection.
+type removals map[string]*Removal
+
+func (r removals) in(collection string) *Removal {
+	if r[collection] == nil {
+		r[collection] = new(Removal)
+	}
+	return r[collection]
+}
+
+// raise has the label kept that an object, one of all of its id, has from now on, and the object taken
+// out of the collections whose ceiling is below.
 //
 // Of the blocks about an object, the last alone keeps its label: whoever is stopped before that is
 // asked to do it all again, and finds the label that it had.
-func (p *Poster) raise(ctx context.Context, a *Addition, list ...Withdrawn) error {
-	blocks := make(map[string]*Removal)
-	in := func(collection string) *Removal {
-		if blocks[collection] == nil {
-			blocks[collection] = new(Removal)
-		}
-		return blocks[collection]
+func (p *Poster) raise(a *Addition, blocks removals, all []*Standing, s *Standing, o Withdrawn) error {
+	if len(s.Collections) == 0 {
+		return nil // nobody has added it
 	}
-	for _, o := range list {
-		s, err := p.View.Standing(o.ID)
-		if err != nil {
-			return err
-		}
-		if s == nil || len(s.Collections) == 0 {
-			continue // nobody has added it
-		}
-		low, high, err := p.where(a, o, s.Collections)
-		if err != nil {
-			return err
-		}
-		for i, c := range low {
-			one := o
-			if i+1 < len(low) {
-				one = Withdrawn{ID: o.ID}
-			}
-			in(c).Objects = append(in(c).Objects, one)
-		}
-		if len(low) == 0 && tlp.Level(o.Label) > s.Label {
-			in(high).Raised = append(in(high).Raised, o)
-		}
+	low, high, err := p.where(a, all, s, o)
+	if err != nil {
+		return err
 	}
+	for i, c := range low {
+		one := o
+		if i+1 < len(low) {
+			one = Withdrawn{ID: o.ID}
+		}
+		blocks.in(c).Objects = append(blocks.in(c).Objects, one)
+	}
+	if len(low) == 0 && high != "" && tlp.Level(o.Label) > s.Label {
+		blocks.in(high).Raised = append(blocks.in(high).Raised, o)
+	}
+	return nil
+}
+
+// removeAll writes the control blocks of what was raised to a label.
+func (p *Poster) removeAll(ctx context.Context, a *Addition, blocks removals, label tlp.Level) error {
 	for _, c := range slices.Sorted(maps.Keys(blocks)) {
-		if err := p.remove(ctx, a, c, blocks[c], tlp.Level(list[0].Label)); err != nil {
+		if err := p.remove(ctx, a, c, blocks[c], label); err != nil {
 			return err
 		}
 	}
@@ -71,15 +91,19 @@ func (p *Poster) raise(ctx context.Context, a *Addition, list ...Withdrawn) erro
 }
 
 // where tells which of its collections an object has to leave, in their order; and one to keep its
-// label in where there are none, which has it if any does.
-func (p *Poster) where(a *Addition, o Withdrawn, collections []string) (low []string, high string, err error) {
-	high = collections[0]
-	for _, c := range slices.Sorted(slices.Values(collections)) {
+// label in where there are none, which has it if any does. A collection where another's object of the id
+// stands apart is neither.
+func (p *Poster) where(a *Addition, all []*Standing, s *Standing, o Withdrawn) (low []string, high string, err error) {
+	for _, c := range slices.Sorted(slices.Values(s.Collections)) {
+		if slices.ContainsFunc(all, func(l *Standing) bool { return l.Apart == c && s.Apart != c }) {
+			continue
+		}
 		versions, err := p.View.Versions(c, o.ID)
 		switch {
 		case err != nil:
 			return nil, "", err
 		case len(versions) == 0:
+			high = cmp.Or(high, c)
 		case c == Quarantine || a.Ceiling(c) >= tlp.Level(o.Label):
 			high = c
 		default:
@@ -113,19 +137,19 @@ func (p *Poster) remove(ctx context.Context, a *Addition, collection string, r *
 // liftOwn raises what the member has added that discloses a candidate, which may be new: others have
 // not said it of what this one was to be. Where the candidate was raised, it raises all that does so once more: some
 // of it may have come beside it, in a version whose label was to be lower.
-func (p *Poster) liftOwn(ctx context.Context, a *Addition, c *candidate, walked map[string]tlp.Level) error {
+func (p *Poster) liftOwn(ctx context.Context, a *Addition, collection string, c *candidate, walked map[string]tlp.Level) error {
 	if some, err := p.View.Disclosing(c.head.ID, "", 1); err != nil || len(some) == 0 {
 		return err
 	}
-	s, err := p.View.Standing(c.head.ID)
+	s, _, err := p.sight(a, collection, c.head.ID)
 	if err != nil || s == nil {
 		return err
 	}
 	if c.lifted {
-		return p.liftDisclosing(ctx, a, c.head.ID, s.Label, nil, walked)
+		return p.liftDisclosing(ctx, a, c.head.ID, s.Label, p.ofWhoAdds(a, s), walked)
 	}
-	mine := func(s *Standing) bool { return p.Seal.Is(s.By, a.By) }
-	if !mine(s) || c.standing != nil && s.Label == tlp.Unknown { // nothing is new
+	mine := func(l *Standing) bool { return p.added(a, l) }
+	if !mine(&s.Standing) || c.standing != nil && s.Label == tlp.Unknown { // nothing is new
 		return nil
 	}
 	return p.liftDisclosing(ctx, a, c.head.ID, s.Label, mine, walked)
@@ -133,10 +157,10 @@ func (p *Poster) liftOwn(ctx context.Context, a *Addition, c *candidate, walked 
 
 // liftCrossed raises a candidate that was stored, where what it discloses was raised meanwhile: of two
 // that cross, one sees the other.
-func (p *Poster) liftCrossed(ctx context.Context, a *Addition, c *candidate) error {
+func (p *Poster) liftCrossed(ctx context.Context, a *Addition, collection string, c *candidate) error {
 	label := c.label
 	for _, end := range c.head.Refs {
-		l, err := p.labelOf(end)
+		l, err := p.labelOf(a, collection, end)
 		if err != nil {
 			return err
 		}
@@ -145,7 +169,11 @@ func (p *Poster) liftCrossed(ctx context.Context, a *Addition, c *candidate) err
 	if label == c.label {
 		return nil
 	}
-	return p.lift(ctx, a, Withdrawn{ID: c.head.ID, Label: uint8(label)})
+	s, _, err := p.sight(a, collection, c.head.ID)
+	if err != nil || s == nil {
+		return err
+	}
+	return p.lift(ctx, a, s, Withdrawn{ID: c.head.ID, Label: uint8(label)})
 }
 
 // maxDisclosing is how many objects are raised at a time.
@@ -167,21 +195,25 @@ func (p *Poster) liftDisclosing(ctx context.Context, a *Addition, id string, lab
 			if len(list) == 0 {
 				break
 			}
-			var those []Withdrawn
+			blocks := make(removals)
 			for _, next := range list {
-				s, err := p.View.Standing(next)
+				all, err := p.View.Standings(next)
 				if err != nil {
 					return err
 				}
-				if s == nil || next == id || which != nil && !which(s) {
-					continue
-				}
-				those = append(those, Withdrawn{ID: next, Label: uint8(label)})
-				if walked[next] < label {
-					walked[next], queue = label, append(queue, next)
+				for _, s := range all {
+					if next == id || which != nil && !which(s) {
+						continue
+					}
+					if err := p.raise(a, blocks, all, s, Withdrawn{ID: next, Label: uint8(label)}); err != nil {
+						return err
+					}
+					if walked[next] < label {
+						walked[next], queue = label, append(queue, next)
+					}
 				}
 			}
-			if err := p.raise(ctx, a, those...); err != nil {
+			if err := p.removeAll(ctx, a, blocks, label); err != nil {
 				return err
 			}
 		}

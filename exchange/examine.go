@@ -25,7 +25,9 @@ type candidate struct {
 	reason  string // why the label is tlp.Unknown, where it is
 	known   byte   // what of its label is kept: Block.Labels
 	// standing is what was known of it before, nil for nothing.
-	standing *Standing
+	standing *sight
+	// dropped says that it is not stored, and answered as if it were: see Poster.taken.
+	dropped bool
 	// lifted says that what disclosed it then was raised to its label.
 	lifted bool
 }

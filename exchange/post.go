@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,8 @@ type Post struct {
 type PostLog interface {
 	// Post returns the sequence of the block once it is on disk.
 	Post(p *Post) (sequence uint64, err error)
+	// PostedBy returns who added the objects of a block, as Block.By has it.
+	PostedBy(ctx context.Context, collection string, sequence uint64) (string, error)
 }
 
 // Known is what has to be known of a collection to write to it. view.View is
@@ -55,8 +58,11 @@ type Known interface {
 	Versions(collection, id string) ([]Version, error)
 	// Sound reports why a collection takes nothing more.
 	Sound(collection string) error
-	// Standing returns what is known of an object that members have added, nil for nothing.
-	Standing(id string) (*Standing, error)
+	// Standings returns what is known of an object that members have added, or a feed has made: of all
+	// collections together, and of single ones.
+	Standings(id string) ([]*Standing, error)
+	// PostedIn lists the sequences of the blocks that gave a collection what it has of an object.
+	PostedIn(collection, id string) ([]uint64, error)
 	// Disclosing lists, in some order, the objects behind after that members have added and
 	// that disclose one: stix.Head.Discloses.
 	Disclosing(id, after string, limit int) ([]string, error)
@@ -115,6 +121,9 @@ type Addition struct {
 	Others func(identity string) bool
 	// Relays lets it add what says that it is of others: the operator.
 	Relays bool
+	// Reads tells whether the member may read a collection; Readable lists those that it may read.
+	Reads    func(collection string) bool
+	Readable func() []string
 	// Hidden are the identities of hidden members, who are named to nobody.
 	Hidden []string
 	// Ceiling returns the ceiling of any collection, none of one that is no more.
@@ -223,14 +232,14 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 	}
 	walked := make(map[string]tlp.Level)
 	for i, c := range all {
-		if c == nil || c.head.Modified == "" {
+		if c == nil || c.head.Modified == "" || c.dropped {
 			continue
 		}
-		if err := p.liftOwn(ctx, a, c, walked); err != nil {
+		if err := p.liftOwn(ctx, a, id, c, walked); err != nil {
 			return 0, err
 		}
 		if c.head.Discloses() && outcomes[i].Problem == "" {
-			if err := p.liftCrossed(ctx, a, c); err != nil {
+			if err := p.liftCrossed(ctx, a, id, c); err != nil {
 				return 0, err
 			}
 		}
@@ -240,12 +249,12 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 
 // settle decides about a candidate for a collection beside what is known of it.
 func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
-	s, raised, err := p.revise(a, c)
+	s, raised, err := p.revise(a, id, c)
 	c.standing = s
 	// What a feed has made is raised by what is added, not by what is refused.
 	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
 		c.lifted = true
-		err = p.lift(ctx, a, Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
+		err = p.lift(ctx, a, s, Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
 	}
 	if err == nil && c.label == tlp.Unknown {
 		err = p.hold(ctx, a, id, c)
@@ -275,9 +284,11 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 			outcomes[i].Problem = aboveCeiling(c.label, col.Ceiling)
 			continue
 		}
-		had, err := p.View.Has(id, c.version)
-		if err != nil {
-			return 0, err
+		had := c.dropped
+		if !had {
+			if had, err = p.View.Has(id, c.version); err != nil {
+				return 0, err
+			}
 		}
 		if had || seen[c.version] {
 			outcomes[i].Already = true
@@ -306,10 +317,13 @@ var ErrNoVersion = errors.New("no such object or version")
 // maxDeleted is how many versions one control block takes out.
 const maxDeleted = 5000
 
+// ErrNotOwn means that somebody deletes what others have added.
+var ErrNotOwn = errors.New("another member has added it")
+
 // Delete takes the versions of an object that wants names, of all that there
-// are, out of a collection.
-func (p *Poster) Delete(ctx context.Context, collection func() (*Collection, error), id string, wants func(all []Version) []Version) (last uint64, err error) {
-	c, err := collection()
+// are, out of a's collection: for the member that has added it or is its creator, and for the operator.
+func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(all []Version) []Version) (last uint64, err error) {
+	c, err := a.Collection()
 	if err != nil {
 		return 0, err
 	}
@@ -318,7 +332,7 @@ func (p *Poster) Delete(ctx context.Context, collection func() (*Collection, err
 		return 0, err
 	}
 	defer done()
-	if c, err = collection(); err != nil {
+	if c, err = a.Collection(); err != nil {
 		return 0, err
 	}
 	all, err := p.View.Versions(c.ID, id)
@@ -328,6 +342,9 @@ func (p *Poster) Delete(ctx context.Context, collection func() (*Collection, err
 	list := wants(all)
 	if len(list) == 0 {
 		return 0, ErrNoVersion
+	}
+	if own, err := p.owns(ctx, a, c.ID, id); err != nil || !own {
+		return 0, cmp.Or(err, ErrNotOwn)
 	}
 	for part := range slices.Chunk(list, maxDeleted) {
 		payload, err := json.Marshal(Removal{Versions: part})

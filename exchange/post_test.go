@@ -22,7 +22,9 @@ func (*nothing) Sound(string) error                                        { ret
 func (*nothing) Wait(context.Context, uint64, uint64) error                { return nil }
 func (*nothing) Has(string, exchange.Version) (bool, error)                { return false, nil }
 func (*nothing) Versions(string, string) ([]exchange.Version, error)       { return nil, nil }
-func (*nothing) Standing(string) (*exchange.Standing, error)               { return nil, nil }
+func (*nothing) PostedIn(string, string) ([]uint64, error)                 { return nil, nil }
+func (*nothing) PostedBy(context.Context, string, uint64) (string, error)  { return "", nil }
+func (*nothing) Standings(string) ([]*exchange.Standing, error)            { return nil, nil }
 func (*nothing) Disclosing(string, string, int) ([]string, error)          { return nil, nil }
 func (*nothing) SetStatus(context.Context, string, []byte) error           { return nil }
 func (*nothing) Status(context.Context, string) ([]byte, bool, error)      { return nil, false, nil }

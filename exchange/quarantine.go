@@ -168,8 +168,8 @@ func (p *Poster) HeldContent(ctx context.Context, id string) ([]byte, error) {
 
 // Decide releases what is in quarantine to the collection that it was meant for, under a
 // label that is at least the highest that is known of it, or with tlp.None rejects it.
-// collection returns it while it is there.
-func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, collection func(id string) (*Collection, error)) (*Held, error) {
+// collection returns one while it is there, as what its member would add to it with.
+func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, collection func(id string) (*Collection, error), as func(member, collection string) *Addition) (*Held, error) {
 	release, err := p.claim(ctx, []string{contentKey(id)}) // one decision at a time
 	if err != nil {
 		return nil, err
@@ -185,14 +185,15 @@ func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why
 	h.Decision, h.Label, h.DecidedBy, h.DecidedAt, h.Why = Rejected, label, by, time.Now().UTC().Truncate(time.Millisecond), why
 	if label != tlp.None {
 		h.Decision = Released
-		if err := p.release(ctx, h, collection); err != nil {
+		if err := p.release(ctx, as(h.By, h.Collection), h); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.setHeld(ctx, h); err != nil {
 		return nil, err
 	}
-	_, err = p.Delete(ctx, func() (*Collection, error) { return collection(Quarantine) }, h.Object, func(all []Version) (list []Version) {
+	operator := &Addition{Relays: true, Collection: func() (*Collection, error) { return collection(Quarantine) }}
+	_, err = p.Delete(ctx, operator, h.Object, func(all []Version) (list []Version) {
 		for _, v := range all {
 			if v.Version.Equal(h.Version) {
 				list = append(list, v)
@@ -209,7 +210,7 @@ func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why
 // ErrLabel means that something can't be released under the label that was said.
 var ErrLabel = errors.New("not under this label")
 
-func (p *Poster) release(ctx context.Context, h *Held, collection func(id string) (*Collection, error)) error {
+func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
 	if h.Label < h.Least {
 		return fmt.Errorf("%w: it is marked TLP:%s besides, and only its creator can lower that", ErrLabel, h.Least)
 	}
@@ -225,34 +226,40 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 	if c.label = h.Label; c.head.Modified != "" {
 		c.known = byte(h.Label)
 	}
-	to, err := collection(h.Collection)
+	to, err := a.Collection()
 	if err != nil {
 		return err
 	}
 	if h.Label > to.Ceiling {
 		return fmt.Errorf("%w: %s", ErrLabel, aboveCeiling(h.Label, to.Ceiling))
 	}
-	a := &Addition{By: h.By, Collection: func() (*Collection, error) { return collection(h.Collection) }, Ceiling: func(id string) tlp.Level {
-		if c, err := collection(id); err == nil {
-			return c.Ceiling
-		}
-		return tlp.None
-	}}
 	release, err := p.claim(ctx, []string{c.head.ID})
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := p.View.Standing(h.Object)
+	s, others, err := p.sight(a, h.Collection, h.Object)
 	if err != nil {
 		return err
+	}
+	if others && c.head.Modified != "" {
+		if taken, err := p.taken(a, h.Collection, c, s); err != nil {
+			return err
+		} else if taken {
+			return fmt.Errorf("%w: another member's object of this id stands there: reject this one", ErrLabel)
+		}
+	}
+	if c.head.Modified != "" && (s == nil && others || s != nil && s.Apart != "") {
+		c.known |= Apart
 	}
 	if c.head.Modified != "" && s != nil && (s.Newest.After(h.Version) || s.Label != tlp.Unknown && h.Label < s.Label) {
 		return fmt.Errorf("%w: a newer version, or a higher label, is known of it by now: reject this one", ErrLabel)
 	}
 	if c.head.Discloses() {
+		operator := *a
+		operator.Relays = true // who decides sees everything
 		for _, end := range c.head.Refs {
-			l, err := p.labelOf(end)
+			l, err := p.labelOf(&operator, h.Collection, end)
 			if err != nil {
 				return err
 			}
@@ -262,7 +269,7 @@ func (p *Poster) release(ctx context.Context, h *Held, collection func(id string
 		}
 	}
 	if s != nil && h.Label > s.Label {
-		if err := p.lift(ctx, a, Withdrawn{ID: h.Object, Label: uint8(h.Label), Version: h.Version}); err != nil {
+		if err := p.lift(ctx, a, s, Withdrawn{ID: h.Object, Label: uint8(h.Label), Version: h.Version}); err != nil {
 			return err
 		}
 	}

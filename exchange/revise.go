@@ -17,9 +17,11 @@ import (
 )
 
 // Standing is what the exchange knows of an object that members have added, in all
-// collections together. Objects without versions, such as addresses, have none: their ids are
-// everybody's.
+// collections together; or in one, where whoever added it there may not see the other. Objects without
+// versions, such as addresses, have none: their ids are everybody's.
 type Standing struct {
+	// Apart is the collection that it is of alone, "" for all together.
+	Apart string
 	// By is who added its first version, as Seal writes it; "" where a feed has made it.
 	By string
 	// Creator is the created_by_ref of that version.
@@ -63,13 +65,22 @@ func (s Seal) Is(text, id string) bool {
 //
 // Only who added the first version of an object, or its creator, adds others; only its creator
 // lowers a label, with a newer version; what the operator relays again keeps the label that it has.
-func (p *Poster) revise(a *Addition, c *candidate) (s *Standing, raised bool, err error) {
+func (p *Poster) revise(a *Addition, collection string, c *candidate) (s *sight, raised bool, err error) {
 	if c.head.Modified == "" {
 		return nil, false, nil
 	}
 	c.known = byte(c.label)
-	if s, err = p.View.Standing(c.head.ID); err != nil {
+	var others bool
+	if s, others, err = p.sight(a, collection, c.head.ID); err != nil {
 		return nil, false, err
+	}
+	if others {
+		if c.dropped, err = p.taken(a, collection, c, s); err != nil {
+			return nil, false, err
+		}
+	}
+	if s == nil && others || s != nil && s.Apart != "" {
+		defer func() { c.known |= Apart }()
 	}
 	if s == nil {
 		if c.head.CreatedByRef == "" && a.Identity != "" && c.head.ID != a.Identity {

@@ -44,12 +44,18 @@ func (a *API) decide(r *request) (any, error) {
 	if err := decode(text, &want); err != nil || strings.TrimSpace(want.Reason) == "" || len(want.Reason) > maxReason {
 		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason of at most %d bytes is wanted: %v`, maxReason, err)
 	}
-	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, func(id string) (*exchange.Collection, error) {
+	collection := func(id string) (*exchange.Collection, error) {
 		if c := a.access.Load().byName[id]; c != nil {
 			return c, nil
 		}
 		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
-	})
+	}
+	as := func(member, id string) *exchange.Addition {
+		add := a.addition(exchange.As(member))
+		add.Collection = func() (*exchange.Collection, error) { return collection(id) }
+		return add
+	}
+	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, collection, as)
 	switch {
 	case errors.Is(err, exchange.ErrNotHeld):
 		return nil, taxiiserver.ErrNotFound

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,29 @@ func (a *API) ceiling(collection string) tlp.Level {
 	return tlp.None
 }
 
+// addition is what a caller adds to a collection with, but for the collection and the objects. What it may
+// see is what its member may, whatever the credential, and of what is RED the person.
+func (a *API) addition(by exchange.Caller) *exchange.Addition {
+	x, who := a.access.Load(), by.Member
+	reg, reader := x.register, exchange.Caller{Member: who, Person: by.Person}
+	reads := func(c *exchange.Collection) bool { return c != nil && reg.MayRead(reader, c, exchange.WayTAXII) }
+	return &exchange.Addition{
+		By: who, Relays: who == exchange.Admin, Hidden: reg.HiddenIdentities(), Ceiling: a.ceiling, Identity: reg.Signature(who),
+		Speaks: func(identity string) bool { return reg.Speaks(who, identity) },
+		Others: func(identity string) bool { return reg.SpokenByOthers(who, identity) },
+		Sign:   func(label tlp.Level) (exchange.Object, error) { return a.Identity(reg.Member(who), label) },
+		Reads:  func(collection string) bool { return reads(x.byName[collection]) },
+		Readable: sync.OnceValue(func() (list []string) {
+			for i := range x.collections {
+				if c := &x.collections[i]; reads(c) {
+					list = append(list, c.ID)
+				}
+			}
+			return list
+		}),
+	}
+}
+
 // submission is what is kept of a request that added objects.
 type submission struct {
 	By     string       `json:"by"`
@@ -54,12 +78,10 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	sub := submission{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
-	reg, who := s.a.access.Load().register, s.who.Member
-	outcomes, last, err := s.a.Poster.Add(ctx, &exchange.Addition{
-		By: who, Relays: who == exchange.Admin, Speaks: func(identity string) bool { return reg.Speaks(who, identity) }, Hidden: reg.HiddenIdentities(), Others: func(identity string) bool { return reg.SpokenByOthers(who, identity) },
-		Identity: reg.Signature(who), Sign: func(label tlp.Level) (exchange.Object, error) { return s.a.Identity(reg.Member(who), label) },
-		Collection: func() (*exchange.Collection, error) { return s.writable(root, id) }, Ceiling: s.a.ceiling, SpecVersions: c.STIX, Objects: objects,
-	})
+	add := s.a.addition(s.who)
+	add.Collection = func() (*exchange.Collection, error) { return s.writable(root, id) }
+	add.SpecVersions, add.Objects = c.STIX, objects
+	outcomes, last, err := s.a.Poster.Add(ctx, add)
 	if err != nil {
 		return nil, s.a.closing(err)
 	}
@@ -146,7 +168,8 @@ func (s *session) status(sub *submission) *taxii.Status {
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
 	name := ""
-	_, err := s.a.Poster.Delete(ctx, func() (*exchange.Collection, error) {
+	del := s.a.addition(s.who)
+	del.Collection = func() (*exchange.Collection, error) {
 		c, r, err := s.now(root, id)
 		if c != nil {
 			name = c.ID
@@ -155,9 +178,14 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 			err = taxiiserver.ErrForbidden
 		}
 		return c, err
-	}, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
-	if errors.Is(err, exchange.ErrNoVersion) {
+	}
+	_, err := s.a.Poster.Delete(ctx, del, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	switch {
+	case errors.Is(err, exchange.ErrNoVersion):
 		return taxiiserver.ErrNotFound
+	case errors.Is(err, exchange.ErrNotOwn):
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Way: exchange.WayTAXII, Collection: name, Detail: "delete what others have added"})
+		return taxii.NewError(http.StatusForbidden, "Forbidden", "Another member has added this object: that member, its creator and the operator delete it")
 	}
 	if err == nil {
 		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address

@@ -47,7 +47,7 @@ func TestARelationshipOfAnnouncedObservables(t *testing.T) {
 			t.Fatal(why)
 		}
 	}
-	if s, err := e.View.Standing(id); err != nil || s == nil || s.Label != tlp.AmberStrict {
+	if s, err := known(e.View, id); err != nil || s == nil || s.Label != tlp.AmberStrict {
 		t.Error(s, err)
 	}
 }

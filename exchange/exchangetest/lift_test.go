@@ -34,7 +34,7 @@ type steps struct {
 	exchange.Known
 	posts  int                                               // so far
 	post   func(n int) error                                 // before the nth
-	looked func(id string) (*exchange.Standing, error, bool) // in place of Standing, where true
+	looked func(id string) (*exchange.Standing, error, bool) // in place of Standings, where true
 	walks  int                                               // calls of Disclosing
 }
 
@@ -48,18 +48,27 @@ func (s *steps) Post(p *exchange.Post) (uint64, error) {
 	return s.PostLog.Post(p)
 }
 
-func (s *steps) Standing(id string) (*exchange.Standing, error) {
+func (s *steps) Standings(id string) ([]*exchange.Standing, error) {
 	if s.looked != nil {
 		if out, err, instead := s.looked(id); instead {
-			return out, err
+			return []*exchange.Standing{out}, err
 		}
 	}
-	return s.Known.Standing(id)
+	return s.Known.Standings(id)
 }
 
 func (s *steps) Disclosing(id, after string, limit int) ([]string, error) {
 	s.walks++
 	return s.Known.Disclosing(id, after, limit)
+}
+
+// known is what is known of an object in all collections together.
+func known(v exchange.Known, id string) (*exchange.Standing, error) {
+	list, err := v.Standings(id)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 func newDesk(t *testing.T, e *exchangetest.Exchange) (desk, *steps) {
@@ -76,12 +85,17 @@ func shelf(id string) (*exchange.Collection, error) {
 	return &exchange.Collection{ID: id, Ceiling: shelves[id], Floor: tlp.Clear}, nil
 }
 
-// add adds objects and returns why the last was refused, "" where it was not.
-func (d desk) add(by, collection string, objects ...string) (string, error) {
-	a := &exchange.Addition{
+func (d desk) addition(by, collection string) *exchange.Addition {
+	return &exchange.Addition{
 		By: by, Speaks: func(id string) bool { return id == d.speaks && id != "" }, Ceiling: func(c string) tlp.Level { return shelves[c] },
 		Collection: func() (*exchange.Collection, error) { return shelf(collection) }, SpecVersions: []string{"2.0", "2.1"},
+		Reads: func(c string) bool { return c == "low" || c == "mid" }, Readable: func() []string { return []string{"low", "mid"} },
 	}
+}
+
+// add adds objects and returns why the last was refused, "" where it was not.
+func (d desk) add(by, collection string, objects ...string) (string, error) {
+	a := d.addition(by, collection)
 	for _, o := range objects {
 		a.Objects = append(a.Objects, []byte(o))
 	}
@@ -153,14 +167,14 @@ func TestASlowRaiseLowersNothing(t *testing.T) {
 		if id != rel {
 			return nil, nil, false
 		}
-		out, err := view.Standing(id)
+		out, err := known(view, id)
 		if looks++; looks == 2 { // by then it is about to be raised to AMBER
 			good.must("cert-at", "room", sample(2, version2, red))
 		}
 		return out, err, true
 	}
 	slow.must("cert-at", "mid", sample(1, version2, amber))
-	if got, err := view.Standing(rel); err != nil || got.Label != tlp.Red {
+	if got, err := known(view, rel); err != nil || got.Label != tlp.Red {
 		t.Errorf("the relationship of what is RED is %+v: %v", got, err)
 	}
 }
@@ -179,7 +193,7 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 		if i < 0 {
 			t.Fatal(object, "is not held")
 		}
-		_, err = d.Decide(context.Background(), list[i].ID, label, "admin", "because", shelf)
+		_, err = d.Decide(context.Background(), list[i].ID, label, "admin", "because", shelf, d.addition)
 		return err
 	}
 	sighting, text := telling("sighting", 1, version1, acs, sampleID(1))
@@ -319,7 +333,7 @@ func TestARebuildKnowsTheSameLabels(t *testing.T) {
 	}
 	known := func() (out []string) {
 		for n := range objects {
-			s, err := e.View.Standing(id(n))
+			s, err := known(e.View, id(n))
 			list, err2 := e.View.Disclosing(id(n), "", 1000)
 			if err := errors.Join(err, err2); err != nil {
 				t.Fatal(err)

@@ -135,7 +135,7 @@ func TestMISPPushesAnEvent(t *testing.T) {
 					t.Errorf("%s: %+v", word, st.Failures)
 				}
 				for _, id := range ids { // what is there by now
-					s, err := e.View.Standing(id)
+					s, err := known(e.View, id)
 					if err != nil {
 						t.Fatal(err)
 					}

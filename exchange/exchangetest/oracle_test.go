@@ -15,8 +15,9 @@ type oracle struct {
 	ceiling    map[string]int
 	readers    map[string][]string // of declared collections; "all" is every member
 	persons    map[string][]string
-	objects    map[string]*known            // what members have added, by id
+	objects    map[string]*record           // what members have added, by id; by id@collection what stands apart there
 	has        map[string]map[string]string // collection to id and version, to created_by_ref
+	own        map[string]int               // what an object says of itself, by collection, id and version
 	highest    map[string]int               // label that ever entered a collection
 	hosts      map[string]*host
 	identities map[string]string // identity to the member that speaks for it
@@ -24,12 +25,15 @@ type oracle struct {
 	waiting    map[string]int    // by member, collection and object: what an earlier report has said of it
 }
 
-type known struct {
+type record struct {
 	by      string
 	creator string
 	label   int
 	newest  time.Time
 	refs    []string // of a relationship, in all its versions
+	id      string
+	apart   bool
+	given   []string // collections that were ever given it
 }
 
 // host is what is given of a host's day.
@@ -71,17 +75,79 @@ func (o *oracle) mayRead(member, person, collection, way string) bool {
 	return c <= o.clearance[member] && (slices.Contains(list, "all") || slices.Contains(list, member))
 }
 
+// line is what there is of an object in a collection, whoever may know of it.
+func (o *oracle) line(collection, id string) *record {
+	if k := o.objects[id+"@"+collection]; k != nil {
+		return k
+	}
+	return o.objects[id]
+}
+
+// seen is what a member may know of an object: of several lines, what it has added itself, else the highest
+// of all. apart says that what it adds to the collection stands apart; others that there is a line that it
+// may not know of, or that does not count.
+func (o *oracle) seen(member, collection, id string) (k *record, lines []*record, apart, others bool) {
+	var all, own []*record
+	for _, key := range slices.Sorted(maps.Keys(o.objects)) {
+		if l := o.objects[key]; l.id == id {
+			all = append(all, l)
+		}
+	}
+	for _, l := range all {
+		if member == "admin" || l.by == member || l.creator != "" && o.identities[l.creator] == member ||
+			slices.ContainsFunc(l.given, func(c string) bool { return o.mayRead(member, "", c, "taxii") }) {
+			lines = append(lines, l)
+		}
+		if l.by == member {
+			own = append(own, l)
+		}
+	}
+	if len(own) > 0 && member != "admin" {
+		lines = own
+	}
+	others = len(all) > len(lines)
+	if len(lines) == 0 {
+		return nil, nil, others, others
+	}
+	first := lines[0]
+	for _, l := range lines {
+		if l.apart && l.given[0] == collection {
+			first = l
+		}
+	}
+	merged := *first
+	merged.given = nil
+	for _, l := range lines {
+		merged.label, merged.newest = max(merged.label, l.label), later(merged.newest, l.newest)
+		merged.given = append(merged.given, l.given...)
+	}
+	return &merged, lines, first.apart, others
+}
+
+// taken tells whether another's object of an id stands in a collection that the member may only write to.
+func (o *oracle) taken(member, collection, id string, k *record) bool {
+	if o.mayRead(member, "", collection, "taxii") || k != nil && slices.Contains(k.given, collection) {
+		return false
+	}
+	for name := range o.has[collection] {
+		if strings.HasPrefix(name, id+" ") {
+			return true
+		}
+	}
+	return false
+}
+
 // labels of a submission: the highest of what an object says, of what refers to it, there or in a report
 // that the member has sent before, and for a relationship of both its ends; else the floor.
-func (o *oracle) labels(list []*thing, floor int, sender string) map[string]int {
-	l := make(map[string]int)
+func (o *oracle) labels(list []*thing, floor int, member, collection string) map[string]int {
+	l, sender := make(map[string]int), member+" to "+collection+" "
 	for _, x := range list {
 		l[x.id] = o.waiting[sender+x.id]
 		for _, m := range x.marks {
 			l[x.id] = max(l[x.id], words[m])
 		}
 		for _, end := range x.refs {
-			if k := o.objects[end]; x.typ == "relationship" && k != nil {
+			if k, _, _, _ := o.seen(member, collection, end); x.typ == "relationship" && k != nil {
 				l[x.id] = max(l[x.id], k.label)
 			}
 			if x.typ == "relationship" {
@@ -114,7 +180,7 @@ func (o *oracle) labels(list []*thing, floor int, sender string) map[string]int 
 func (o *oracle) add(member, collection string, list []*thing, floor int) (out []string) {
 	out = make([]string, len(list))
 	for i, x := range list {
-		switch k := o.objects[x.id]; {
+		switch k, _, _, _ := o.seen(member, collection, x.id); {
 		case member == "admin": // the operator relays
 		case x.creator != "" && o.identities[x.creator] != member: // somebody else's, it says
 			out[i] = "out"
@@ -126,7 +192,7 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		}
 	}
 	sender := member + " to " + collection + " "
-	labels := o.labels(list, floor, sender)
+	labels := o.labels(list, floor, member, collection)
 	for _, x := range list {
 		for _, ref := range x.refs {
 			beside := slices.ContainsFunc(list, func(y *thing) bool { return y.id == ref })
@@ -135,16 +201,24 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 			}
 		}
 	}
-	before, raised, foreign := maps.Clone(o.objects), make(map[string]bool), make(map[string]bool)
-	for i, x := range list {
-		foreign[x.id] = out[i] != "" // and not looked at
+	foreign, dropped, apart, raised, isNew := make([]bool, len(list)), make([]bool, len(list)), make([]bool, len(list)), make([]bool, len(list)), make([]bool, len(list))
+	for i := range list {
+		foreign[i] = out[i] != "" // and not looked at
 	}
 	for i, x := range list {
 		if out[i] != "" {
 			continue
 		}
-		label, k := labels[x.id], o.objects[x.id]
-		if versioned := x.typ != "ipv4-addr"; versioned && k != nil {
+		label := labels[x.id]
+		var k *record
+		var lines []*record
+		if x.typ != "ipv4-addr" {
+			var others bool
+			k, lines, apart[i], others = o.seen(member, collection, x.id)
+			isNew[i] = k == nil
+			dropped[i] = others && o.taken(member, collection, x.id, k)
+		}
+		if k != nil {
 			mine, newer, creator := k.by == member, x.at().After(k.newest), o.speaks(member, k, x)
 			if k.creator != x.creator && (k.creator != "" || !creator) || !mine && !creator && (newer || member != "admin") {
 				out[i] = "out"
@@ -154,16 +228,20 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 				label = max(label, k.label)
 			}
 			if (mine || creator) && label > k.label && (label < 6 || newer) {
-				o.disclosed(x.id, label, "")
-				o.raise(x.id, label, x.at())
-				raised[x.id] = true
+				o.disclosed(x.id, label, whose(lines, member))
+				for _, l := range lines {
+					o.raise(l, label, x.at())
+				}
+				raised[i] = true
 			}
 		}
 		labels[x.id] = label
-		if label == 6 && o.decided[member+collection+x.text] {
-			out[i] = "held" // it stays as it was decided
-		} else if label == 6 {
-			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !o.speaks(member, k, x) || !x.at().After(k.newest) && o.released(x)))
+		switch {
+		case label != 6:
+		case o.decided[member+collection+x.text]: // it stays as it was decided
+			out[i] = "held"
+		default:
+			o.put("quarantine", member, x, 6, k != nil && (k.by != member && !o.speaks(member, k, x) || !x.at().After(k.newest) && o.released(k, x)), apart[i])
 			out[i] = "held"
 		}
 	}
@@ -173,50 +251,66 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		}
 		out[i] = "out"
 		if label := labels[x.id]; label <= o.ceiling[collection] {
-			k := o.objects[x.id]
-			mine := k == nil || k.by == member || o.speaks(member, k, x)
-			o.put(collection, member, x, label, !mine)
+			if !dropped[i] {
+				k, _, _, _ := o.seen(member, collection, x.id)
+				mine := k == nil || k.by == member || o.speaks(member, k, x)
+				o.put(collection, member, x, label, !mine, apart[i])
+			}
 			out[i] = "in"
 			if x.typ != "ipv4-addr" { // nothing else keeps its label
 				delete(o.waiting, sender+x.id)
 			}
 		}
 	}
-	for _, x := range list {
-		switch k := o.objects[x.id]; {
-		case k == nil, foreign[x.id]:
-		case raised[x.id]:
-			o.disclosed(x.id, k.label, "")
-		case before[x.id] == nil || k.by == member && k.label < 6:
+	for i, x := range list {
+		if foreign[i] || dropped[i] {
+			continue
+		}
+		switch k, lines, _, _ := o.seen(member, collection, x.id); {
+		case k == nil:
+		case raised[i]:
+			o.disclosed(x.id, k.label, whose(lines, member))
+		case k.by == member && (isNew[i] || k.label < 6):
 			o.disclosed(x.id, k.label, member)
 		}
 	}
 	return out
 }
 
+// whose relationships a raise takes along: everybody's, but of what stands apart the member's own.
+func whose(lines []*record, member string) string {
+	if slices.ContainsFunc(lines, func(l *record) bool { return !l.apart }) {
+		return ""
+	}
+	return member
+}
+
 // disclosed raises the relationships that tell of an object, all or those of one member, and what
 // tells of them.
 func (o *oracle) disclosed(id string, label int, by string) {
-	for other, k := range o.objects {
-		if slices.Contains(k.refs, id) && (by == "" || k.by == by) {
-			o.raise(other, label, k.newest)
-			o.disclosed(other, label, "")
+	for _, other := range slices.Sorted(maps.Keys(o.objects)) {
+		k := o.objects[other]
+		tells := false // in any version of anybody
+		for _, same := range o.objects {
+			tells = tells || same.id == k.id && slices.Contains(same.refs, id)
+		}
+		if tells && (by == "" || k.by == by) {
+			o.raise(k, label, k.newest)
+			o.disclosed(k.id, label, "")
 		}
 	}
 }
 
-// released tells whether a version is in any collection.
-func (o *oracle) released(x *thing) bool {
-	for c, has := range o.has {
-		if _, there := has[x.id+" "+x.version]; there && c != "quarantine" {
-			return true
-		}
-	}
-	return false
+// released tells whether a version is in any collection that was given the object.
+func (o *oracle) released(k *record, x *thing) bool {
+	return slices.ContainsFunc(k.given, func(c string) bool {
+		_, there := o.has[c][x.id+" "+x.version]
+		return there && c != "quarantine"
+	})
 }
 
 // speaks tells whether a member is an object's creator: who it says, or who was first where it says nobody.
-func (o *oracle) speaks(member string, k *known, x *thing) bool {
+func (o *oracle) speaks(member string, k *record, x *thing) bool {
 	if k.creator != "" {
 		return o.identities[k.creator] == member
 	}
@@ -224,15 +318,17 @@ func (o *oracle) speaks(member string, k *known, x *thing) bool {
 }
 
 // raise takes an object out of every collection that its label is above now.
-func (o *oracle) raise(id string, label int, at time.Time) {
-	for c, has := range o.has {
-		for name := range has {
-			if c != "quarantine" && o.ceiling[c] < label && strings.HasPrefix(name, id+" ") {
-				delete(has, name)
+func (o *oracle) raise(k *record, label int, at time.Time) {
+	for _, c := range k.given {
+		if c == "quarantine" || o.ceiling[c] >= label || o.line(c, k.id) != k {
+			continue
+		}
+		for name := range o.has[c] {
+			if strings.HasPrefix(name, k.id+" ") {
+				delete(o.has[c], name)
 			}
 		}
 	}
-	k := o.objects[id]
 	k.label, k.newest = max(k.label, label), later(k.newest, at)
 }
 
@@ -243,26 +339,40 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// put adds a version to a collection; relayed says that whose word does not count has added it.
-func (o *oracle) put(collection, member string, x *thing, label int, relayed bool) {
-	if _, there := o.has[collection][x.id+" "+x.version]; there {
+// put adds a version to a collection; relayed says that whose word does not count has added it, apart
+// that it is of this collection alone.
+func (o *oracle) put(collection, member string, x *thing, label int, relayed, apart bool) {
+	name := x.id + " " + x.version
+	if _, there := o.has[collection][name]; there {
 		return
 	}
-	o.has[collection][x.id+" "+x.version] = x.creator
+	o.has[collection][name] = x.creator
 	o.highest[collection] = max(o.highest[collection], min(label, 5))
 	if x.typ == "ipv4-addr" {
 		return
 	}
-	k := o.objects[x.id]
+	for _, m := range x.marks {
+		if m != "?" {
+			o.own[collection+" "+name] = max(o.own[collection+" "+name], words[m])
+		}
+	}
+	key := x.id
+	if apart {
+		key += "@" + collection
+	}
+	k := o.objects[key]
 	if k == nil {
-		k = &known{by: member, creator: x.creator}
-		o.objects[x.id] = k
+		k = &record{by: member, creator: x.creator, id: x.id, apart: apart}
+		o.objects[key] = k
 	}
 	if !relayed {
 		k.label = label
 	}
 	if x.typ == "relationship" {
 		k.refs = append(k.refs, x.refs...)
+	}
+	if !slices.Contains(k.given, collection) {
+		k.given = append(k.given, collection)
 	}
 	k.newest = later(k.newest, x.at())
 }

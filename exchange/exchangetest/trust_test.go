@@ -86,8 +86,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), held: make(map[string]*thing), //nolint:gosec // not for secrets
 		o: &oracle{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
-			persons: make(map[string][]string), objects: make(map[string]*known), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
-			hosts: make(map[string]*host), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
+			persons: make(map[string][]string), objects: make(map[string]*record), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
+			hosts: make(map[string]*host), own: make(map[string]int), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
 		},
 	}
 	w.e = exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Webhooks: hasty})
@@ -264,12 +264,16 @@ func (w *world) decide() {
 	w.note("operator decides %s about %s of %s for %s: %d", levels[label], h.Object, h.Version, h.Collection, code)
 	x := *w.held[h.ID]
 	fine := label == 0 || label >= int(h.Least) && label <= w.o.ceiling[h.Collection]
-	if k := w.o.objects[x.id]; label > 0 && k != nil && (k.newest.After(x.at()) || k.label < 6 && label < k.label) {
+	k, lines, apart, others := w.o.seen(h.By, h.Collection, x.id)
+	if label > 0 && k != nil && (k.newest.After(x.at()) || k.label < 6 && label < k.label) {
 		fine = false // more is known of it by now
+	}
+	if label > 0 && x.typ != "ipv4-addr" && others && w.o.taken(h.By, h.Collection, x.id, k) {
+		fine = false // another's stands there
 	}
 	if x.typ == "relationship" && label > 0 {
 		for _, end := range x.refs {
-			if k := w.o.objects[end]; k != nil && k.label > label && k.label < 6 {
+			if k, _, _, _ := w.o.seen("admin", h.Collection, end); k != nil && k.label > label && k.label < 6 {
 				fine = false // it would tell of what is higher
 			}
 		}
@@ -282,12 +286,14 @@ func (w *world) decide() {
 	}
 	w.o.decided[h.By+h.Collection+x.text] = true
 	x.creator = w.o.has["quarantine"][x.id+" "+x.version]
-	if k := w.o.objects[x.id]; label > 0 && k != nil && label > k.label {
-		w.o.disclosed(x.id, label, "")
-		w.o.raise(x.id, label, x.at())
+	if label > 0 && k != nil && label > k.label {
+		w.o.disclosed(x.id, label, whose(lines, h.By))
+		for _, l := range lines {
+			w.o.raise(l, label, x.at())
+		}
 	}
 	if label > 0 {
-		w.o.put(h.Collection, h.By, &x, label, false)
+		w.o.put(h.Collection, h.By, &x, label, false, x.typ != "ipv4-addr" && apart)
 	}
 	delete(w.o.has["quarantine"], x.id+" "+x.version)
 }

@@ -40,8 +40,8 @@ func (w *world) hook(c, member string, want []string) {
 	if w.o.ceiling[c] > 3 {
 		want = slices.DeleteFunc(slices.Clone(want), func(v string) bool {
 			id, _, _ := strings.Cut(v, " ")
-			k := w.o.objects[id]
-			return k == nil || k.label > 3
+			k := w.o.line(c, id)
+			return k == nil || max(k.label, w.o.own[c+" "+v]) > 3
 		})
 	}
 	w.same(c+" by webhook for "+member, newest(slices.Compact(got)), want)

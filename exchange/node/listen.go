@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/taxii"

@@ -31,7 +31,7 @@ type stixObjects struct {
 	labels map[string]tlp.Level // by id: the highest of all versions
 	// statements are markings that say nothing about who may read, by id in lower case.
 	statements map[string]bool
-	seen   map[netip.Addr]bool
+	seen       map[netip.Addr]bool
 
 	spread map[string]tlp.Level   // with what refers to each
 	calls  map[string]*stixObject // network-traffic, by who called

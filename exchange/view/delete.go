@@ -108,12 +108,20 @@ func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
 
 // raise keeps the label that an object has from now on.
 func (w *writer) raise(id objectID, o exchange.Withdrawn) error {
-	s, err := w.standing(id)
+	key := apartKey(id, w.c)
+	_, apart, err := w.find(key)
+	if err != nil {
+		return err
+	}
+	if !apart {
+		key = standingKey(id)
+	}
+	s, err := w.standing(key)
 	if err != nil {
 		return err
 	}
 	s.label, s.newest = max(s.label, tlp.Level(o.Label)), later(s.newest, versionOf(o.Version))
-	w.set(standingKey(id), s.append(nil))
+	w.set(key, s.append(nil))
 	return nil
 }
 

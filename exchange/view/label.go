@@ -16,7 +16,7 @@ func (v *View) LabelIn(c *exchange.Collection, raw []byte) (tlp.Level, error) {
 		return tlp.Unknown, nil //nolint:nilerr // it says nothing that could be told
 	}
 	if c.OfMembers() {
-		switch s, err := v.Standing(h.ID); {
+		switch s, err := v.standingIn(c.ID, h.ID); {
 		case err != nil:
 			return tlp.Unknown, err
 		case s != nil:

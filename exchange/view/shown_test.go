@@ -43,7 +43,7 @@ func TestWhatIsShownHasItsLabel(t *testing.T) {
 	}
 	for n := range 8000 {
 		o := object{id: n + 1, version: 1}
-		if s, err := v.Standing(o.name()); s != nil || err != nil { // as before each post
+		if s, err := v.Standings(o.name()); s != nil || err != nil { // as before each post
 			t.Fatal(s, err)
 		}
 		latest.Store(int64(n + 1))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ type standing struct {
 
 func standingKey(id objectID) []byte {
 	return appendType(append([]byte{'g'}, id.uuid[:]...), id.typ, "")
+}
+
+// apartKey is that of what is known of an object in one collection alone.
+func apartKey(id objectID, c uint32) []byte {
+	return binary.BigEndian.AppendUint32(standingKey(id), c)
 }
 
 // disclosedKey starts the keys of the objects that disclose one, by their ids.
@@ -81,8 +87,8 @@ func later(a, b version) version {
 	return a
 }
 
-func readStanding(find func(key []byte) ([]byte, bool, error), id objectID) (*standing, bool, error) {
-	value, found, err := find(standingKey(id))
+func readStanding(find func(key []byte) ([]byte, bool, error), key []byte) (*standing, bool, error) {
+	value, found, err := find(key)
 	if err != nil || !found {
 		return nil, false, err
 	}
@@ -98,9 +104,9 @@ func (w *writer) find(key []byte) ([]byte, bool, error) {
 	return w.v.find(key)
 }
 
-// standing returns an object's standing as it is before the block; a new one where it has none.
-func (w *writer) standing(id objectID) (*standing, error) {
-	s, known, err := readStanding(w.find, id)
+// standing returns what is kept under a key as it is before the block; a new one where nothing is.
+func (w *writer) standing(key []byte) (*standing, error) {
+	s, known, err := readStanding(w.find, key)
 	if err != nil || known {
 		return s, err
 	}
@@ -112,10 +118,13 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 	id, _ := scannedID(b) // both were read before
 	ver, _ := scannedVersion(b)
 	key := standingKey(id)
+	if label&exchange.Apart != 0 {
+		key = apartKey(id, w.c)
+	}
 	s := w.stand[string(key)]
 	if s == nil {
 		var err error
-		if s, err = w.standing(id); err != nil {
+		if s, err = w.standing(key); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		w.stand[string(key)] = s
@@ -137,7 +146,7 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 		}
 	}
 	if label&exchange.Relayed == 0 {
-		s.label = tlp.Level(label)
+		s.label = tlp.Level(label &^ exchange.Apart)
 	}
 	s.newest = later(s.newest, ver)
 	if !slices.Contains(s.collections, w.c) {
@@ -155,28 +164,69 @@ func (w *writer) discloses(id objectID, refs []string) {
 	}
 }
 
-// Standing returns what the exchange knows of an object that members have added, or a feed has
-// made, nil where neither has.
-func (v *View) Standing(text string) (*exchange.Standing, error) {
+// Standings implements exchange.Known, as does Disclosing.
+func (v *View) Standings(text string) (list []*exchange.Standing, err error) {
 	id, ok := parseID([]byte(text))
 	if !ok || id.String() != text {
 		return nil, nil
 	}
-	s, known, err := readStanding(v.find, id)
+	first := standingKey(id)
+	of, known, err := readStanding(v.find, first)
 	if err != nil {
 		return nil, err
 	}
-	if !known {
-		return v.published(id)
+	if known {
+		list = append(list, v.known(of, ""))
+	} else if s, err := v.published(id); err != nil || s == nil {
+		return nil, err // nothing stands apart from nothing
+	} else {
+		list = append(list, s)
 	}
-	out := &exchange.Standing{By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: append(first, 0), UpperBound: append(apartKey(id, math.MaxUint32), 0)})
+	if err != nil {
+		return nil, fmt.Errorf("read view: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, fmt.Errorf("read view: %w", err)
+		}
+		if of, err = decodeStanding(value); err != nil {
+			return nil, err
+		}
+		v.mu.Lock()
+		apart := v.names[binary.BigEndian.Uint32(it.Key()[len(first):])]
+		v.mu.Unlock()
+		list = append(list, v.known(of, apart))
+	}
+	return list, it.Error()
+}
+
+// standingIn returns what is known of an object in a collection, nil for nothing.
+func (v *View) standingIn(collection, text string) (*exchange.Standing, error) {
+	list, err := v.Standings(text)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	for _, s := range list {
+		if s.Apart == collection {
+			return s, nil
+		}
+	}
+	return list[0], nil
+}
+
+// known is a standing as the exchange has it; apart is the collection that it is of alone.
+func (v *View) known(s *standing, apart string) *exchange.Standing {
+	out := &exchange.Standing{Apart: apart, By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, c := range s.collections {
 		out.Collections = append(out.Collections, v.names[c])
 	}
 	slices.Sort(out.Collections)
-	return out, nil
+	return out
 }
 
 // Disclosing lists objects that members have added and that disclose one, behind the one that is

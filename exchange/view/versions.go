@@ -227,6 +227,46 @@ func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, er
 	return at, found, err
 }
 
+// PostedIn implements exchange.Known.
+func (v *View) PostedIn(collection, text string) (list []uint64, err error) {
+	id, ok := parseID([]byte(text))
+	c, known := v.number(collection)
+	if !ok || !known || id.String() != text {
+		return nil, nil
+	}
+	snapshot := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	for _, id.spec = range append([]string{""}, otherSpecs...) {
+		entries, err := v.versions(snapshot, c, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			for p := e.last; ; {
+				b, err := readBlock(snapshot, c, p.first)
+				if err != nil {
+					return nil, err
+				}
+				at, found, err := v.Block(collection, b.number)
+				if err != nil {
+					return nil, err
+				}
+				if !found {
+					return nil, ErrDamaged
+				}
+				list = append(list, at.Sequence)
+				if p == e.first {
+					break
+				}
+				if p, found = b.before(p.i); !found {
+					return nil, ErrDamaged
+				}
+			}
+		}
+	}
+	return list, nil
+}
+
 // Versions lists the versions of an object that a collection has, in every
 // version of STIX.
 func (v *View) Versions(collection, text string) (list []exchange.Version, err error) {

@@ -36,6 +36,7 @@
 //	t f collection topic  when it was introduced last
 //	z name              why a collection's chain does not hold
 //	g uuid type         the standing of an object that members have added
+//	g uuid type c       the same of one collection alone: Standing.Apart
 //	d uuid type o       that the object o, which members have added, discloses it
 //	w c s, r sequence   what a control block took out, and whose label it raised
 //	M shelf key         what others make of all that: Shelf
