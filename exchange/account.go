@@ -11,9 +11,9 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// accounts is where the keys of accounts are: 100::/8 is reserved by the IETF (RFC 4291,
+// Accounts is where the keys of accounts are: 100::/8 is reserved by the IETF (RFC 4291,
 // IANA's registry of IPv6 address space), so that nobody has an address of it.
-var accounts = netip.MustParsePrefix("100::/8")
+var Accounts = netip.MustParsePrefix("100::/8")
 
 // AccountKey is what stands for an account, which has no address, wherever a host is known
 // by its own: 120 bits of the account's SHA-256 in 100::/8. account is as ParseAccount
@@ -26,7 +26,7 @@ func AccountKey(account string) netip.Addr {
 }
 
 // IsAccount tells whether an address is the key of an account.
-func IsAccount(a netip.Addr) bool { return accounts.Contains(a) }
+func IsAccount(a netip.Addr) bool { return Accounts.Contains(a) }
 
 // domains maps names as browsers do, and takes those with underscores and hyphens anywhere,
 // which mail servers have.

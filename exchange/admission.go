@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,20 +12,6 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
-
-// ErrKeyReused means that an idempotency key came again with other rows.
-var ErrKeyReused = errors.New("the idempotency key was used for other rows")
-
-// ErrFull means that the disk has no room for more than what is on its way already.
-var ErrFull = errors.New("the exchange's disk is full")
-
-// ErrFenced means that somebody else has written to a log that this process
-// believed to own, or that an append's outcome cannot be known. The node must
-// stop: its next start recovers.
-var ErrFenced = errors.New("the log has another writer, or its state is unknown")
-
-// ErrNoFeed means that the register has no such feed.
-var ErrNoFeed = errors.New("no such feed")
 
 // MaxEvents and MaxText bound one intake record: its events, and the bytes of
 // their texts. A record has to fit one message of the journal, 8 MB: an event
@@ -54,37 +39,6 @@ type Sightings interface {
 	IntakeByKey(feed, key string) (in *Intake, sequence uint64, found bool, err error)
 }
 
-// Past is one state of what Sightings knows of a feed's hosts. It is for one
-// goroutine.
-type Past interface {
-	// Host returns what is known of a host's day.
-	Host(of HostDay) (HostPast, error)
-	// Histories tells whether anything is known of any address whatever the day;
-	// History returns what is.
-	Histories() bool
-	History(a netip.Addr) (History, error)
-	// Seen returns the last observation of an address that began by then.
-	Seen(a netip.Addr, by time.Time) (o Observation, known bool, err error)
-	// Event tells whether an event is known that Host does not name, and whether
-	// any collection took it.
-	Event(id EventID) (known, delivered bool, err error)
-	// Given tells whether a collection has an object, in any version.
-	Given(collection, id string) (bool, error)
-	Close() error
-}
-
-// HostPast is what is known of a host's day.
-type HostPast struct {
-	// Known says that a collection took something of it; Observation is that, and
-	// Events are some of it.
-	Known       bool
-	Observation Observation
-	Events      []EventID
-	// Address says that a collection took something of the address, on any day, or
-	// of a host that called it.
-	Address bool
-}
-
 // Log is where admission writes. journal.Journal is the one there is.
 type Log interface {
 	LastIntake(ctx context.Context, feed string) (uint64, error)
@@ -94,12 +48,6 @@ type Log interface {
 	SetCarriedTo(ctx context.Context, feed string, sequence uint64) error
 	// EachIntake calls each with the decoded records of a feed after a sequence.
 	EachIntake(ctx context.Context, feed string, after uint64, each func(in *Intake, sequence uint64) error) error
-}
-
-// Policy decides by label; package sharing has the one there is.
-type Policy struct {
-	Effective func(row, submission, feed tlp.Level) tlp.Level
-	Enter     func(label, ceiling tlp.Level, kind Kind, beside bool) Verdict
 }
 
 // Rules are everything that decides, in one version; they are swapped as a whole.

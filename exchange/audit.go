@@ -98,31 +98,3 @@ type Auditor interface {
 	// EachAudit calls each with the entries from an instant on, in order, until it returns false.
 	EachAudit(ctx context.Context, since time.Time, each func(e *AuditEntry) bool) error
 }
-
-// audit tells what a record withholds and withdraws, by collection and rule. The events are in
-// the record.
-func (in *Intake) audit(tell func(AuditEntry)) {
-	events := make([]int64, len(in.Decisions))
-	for i := range in.Events {
-		events[in.Events[i].Decision]++
-	}
-	type why struct{ collection, rule string }
-	withheld := make(map[why]int64)
-	for i, n := range events {
-		for _, g := range in.Decisions[i].Grants {
-			if n > 0 && !g.Allow && g.Rule != RuleRepeat && g.Rule != RuleTakenByOwner {
-				withheld[why{g.Collection, g.Rule}] += n
-			}
-		}
-	}
-	for w, n := range withheld {
-		tell(AuditEntry{Action: AuditWithheld, Feed: in.Feed, Collection: w.collection, Count: n, Detail: w.rule})
-	}
-	withdrawn := make(map[string]int64)
-	for _, w := range in.Withdrawals {
-		withdrawn[w.Collection]++
-	}
-	for c, n := range withdrawn {
-		tell(AuditEntry{Action: AuditWithdrawn, Feed: in.Feed, Collection: c, Count: n, Detail: "hosts whose label was raised"})
-	}
-}

@@ -30,10 +30,6 @@ func Gained(base, next *Register) (list []string) {
 	return list
 }
 
-// BackfillPosition says up to which version of the register members were given what was
-// there already, and up to which they are being given it.
-type BackfillPosition struct{ Done, Target uint64 }
-
 // Backfill is what members are to get of a feed's past because they answer for more of
 // it: hosts that were seen since an instant, were decided before a version of the register, and
 // that they do not have.
@@ -206,7 +202,7 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *Intake) (d *draft, 
 		}
 		// What the record gave may be on its way; what back-filling gave before is there.
 		had := old.Decisions[o.Decision].Grants
-		version := d.feed.version(&now)
+		version := versionOf(d.feed, &now)
 		v := Decision{Label: now.Label}
 		for _, g := range f.a.Policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
 			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h Grant) bool { return h.Collection == g.Collection && (h.Allow || h.Rule == RuleRepeat) }) {

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -10,10 +9,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
-
-// ErrRecord is in the chain of every error about bytes that are not an intake
-// record or observation of ours.
-var ErrRecord = errors.New("damaged record")
 
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read.
@@ -288,38 +283,6 @@ func (o *Observation) Append(b []byte) []byte {
 	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, 8)}
 	e.observation(o)
 	return e.b
-}
-
-// Append writes the history, for a store of its own.
-func (h *History) Append(b []byte) []byte {
-	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, len(h.Sent))}
-	at := int64(0)
-	if !h.Cleaned.IsZero() {
-		at = h.Cleaned.UnixMilli()
-	}
-	e.int(at)
-	e.bool(h.Relapsed)
-	e.uint(uint64(len(h.Sent)))
-	for _, s := range h.Sent {
-		e.text(s.Collection)
-		e.int(s.Last.UnixMilli())
-	}
-	return e.b
-}
-
-// DecodeHistory reads what Append wrote.
-func DecodeHistory(b []byte) (h History, err error) {
-	d := decoder{b: b}
-	d.begin()
-	if at := d.int(); at != 0 {
-		h.Cleaned = time.UnixMilli(at).UTC()
-	}
-	h.Relapsed = d.byte() != 0
-	h.Sent = make([]Sent, d.count())
-	for i := range h.Sent {
-		h.Sent[i] = Sent{Collection: d.text(), Last: d.millis()}
-	}
-	return h, d.done()
 }
 
 // DecodeObservation reads what Append wrote.

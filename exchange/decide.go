@@ -100,7 +100,7 @@ func (f *feedWriter) draft(rules *Rules, past Past, n int) *draft {
 // event decides about one event and merges it into its host's day.
 func (d *draft) event(e *Event, submission tlp.Level) error {
 	r := &d.in.Receipt
-	if why := e.refused(d.rules.Register, d.feed); why != "" {
+	if why := RefusedEvent(e, d.rules.Register, d.feed); why != "" {
 		r.Rejected++
 		r.AddProblem(Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
 		return nil
@@ -179,7 +179,7 @@ func (d *draft) known(id EventID, day *hostDay) (known, delivered bool, err erro
 func (d *draft) lookUp(events []Event) error {
 	list := make([]HostDay, 0, len(events))
 	for i := range events {
-		if e := &events[i]; e.refused(d.rules.Register, d.feed) == "" {
+		if e := &events[i]; RefusedEvent(e, d.rules.Register, d.feed) == "" {
 			list = append(list, HostDay{e.Address, DayOf(e.Observed)})
 		}
 	}

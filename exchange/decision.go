@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -91,29 +90,28 @@ type Router interface {
 	Route(a netip.Addr, p Place, hostname string) []Match
 }
 
-// Decide is the decision for a label and claims: who gets it, and under which rule
-// each does or does not.
-func (p *Policy) Decide(r *Register, label tlp.Level, matches []Match) Decision {
-	v := Decision{Label: label}
-	if len(matches) == 0 {
-		v.Grants = []Grant{{Collection: Unclaimed, Verdict: p.Enter(label, tlp.AmberStrict, "", false)}}
-		return v
-	}
-	beside := slices.ContainsFunc(matches, func(m Match) bool { return r.Member(m.Member).Kind == CSIRT })
-	taken := false
-	for _, m := range matches {
-		who := r.Member(m.Member)
-		g := Grant{Collection: m.Member, Key: m.Key, Verdict: p.Enter(label, who.Clearance, who.Kind, beside)}
-		taken = taken || g.Allow && who.Kind == NetworkOwner
-		v.Grants = append(v.Grants, g)
-	}
-	for i := range v.Grants {
-		if g := &v.Grants[i]; taken && g.Allow && r.Member(g.Collection).Receives == Fallback {
-			g.Verdict = Verdict{Rule: RuleTakenByOwner}
-		}
-	}
-	return v
-}
-
 // FormatASN writes an AS number as people do.
 func FormatASN(n uint32) string { return "AS" + strconv.FormatUint(uint64(n), 10) }
+
+// RuleRepeat keeps a host back from a collection that was given it a while ago.
+const RuleRepeat = "repeat"
+
+// Claim is a key of a member that fits an address, and why it does not count.
+type Claim struct {
+	Member string `json:"member"`
+	Key    Key    `json:"key"`
+	// Reason says why. Where a more specific key counts, By has it and ByKey is it: that
+	// member's business, and the operator's.
+	Reason string `json:"reason"`
+	By     string `json:"by,omitempty"`
+	ByKey  Key    `json:"by_key,omitzero"`
+}
+
+// Tables are what routes a feed; constituency has them.
+type Tables interface {
+	Router
+	// Look is what the networks table says of an address.
+	Look(a netip.Addr) Place
+	// PassedOver lists the keys that fit an address and do not count for the feed.
+	PassedOver(a netip.Addr, p Place, hostname string) []Claim
+}

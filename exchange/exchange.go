@@ -12,11 +12,10 @@
 package exchange
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -211,4 +210,14 @@ func (r *Receipt) Add(o *Receipt) {
 	}
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+// HostDay names what one observation is about: a host on a UTC day, within a
+// feed.
+type HostDay struct {
+	Address netip.Addr
+	Day     Day
+}
+
+// Compare orders hosts by address, and days of one.
+func (h HostDay) Compare(o HostDay) int {
+	return cmp.Or(h.Address.Compare(o.Address), cmp.Compare(h.Day, o.Day))
+}

@@ -12,17 +12,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Claim is a key of a member that fits an address, and why it does not count.
-type Claim struct {
-	Member string `json:"member"`
-	Key    Key    `json:"key"`
-	// Reason says why. Where a more specific key counts, By has it and ByKey is it: that
-	// member's business, and the operator's.
-	Reason string `json:"reason"`
-	By     string `json:"by,omitempty"`
-	ByKey  Key    `json:"by_key,omitzero"`
-}
-
 // Explanation says what would happen to a row on a feed, or what did happen to an
 // event of it, and why.
 type Explanation struct {
@@ -69,15 +58,6 @@ type Where struct {
 	Evidence string `json:"evidence,omitempty"`
 }
 
-// Tables are what routes a feed; constituency has them.
-type Tables interface {
-	Router
-	// Look is what the networks table says of an address.
-	Look(a netip.Addr) Place
-	// PassedOver lists the keys that fit an address and do not count for the feed.
-	PassedOver(a netip.Addr, p Place, hostname string) []Claim
-}
-
 // Explain says what would happen now to a row of a feed: ErrNoFeed where there is
 // no such feed.
 func (a *Admission) Explain(feed string, e *Event) (*Explanation, error) {
@@ -88,7 +68,7 @@ func (a *Admission) Explain(feed string, e *Event) (*Explanation, error) {
 	f := rules.Register.Feed(feed)
 	x := &Explanation{
 		Feed: feed, Address: e.Address, Account: e.Account, Hostname: e.Hostname, Register: rules.Register.Version, Networks: rules.Networks,
-		Refused: e.refused(rules.Register, f), Label: max(e.Floor, a.Policy.Effective(e.Label, tlp.None, f.DefaultTLP)), Grants: []Grant{},
+		Refused: RefusedEvent(e, rules.Register, f), Label: max(e.Floor, a.Policy.Effective(e.Label, tlp.None, f.DefaultTLP)), Grants: []Grant{},
 	}
 	route := rules.Router(f)
 	x.place(route, e)
@@ -117,7 +97,7 @@ func (a *Admission) holdBack(f *Feed, address netip.Addr, v *Decision) error {
 	now := time.Now()
 	h, err := past.History(address)
 	if relapse := !h.Cleaned.IsZero() && !h.Relapsed; err == nil && !relapse {
-		h.holdBack(v, now, time.Duration(f.Repeat))
+		holdBack(&h, v, now, time.Duration(f.Repeat))
 	}
 	return errors.Join(err, past.Close())
 }
@@ -134,7 +114,7 @@ func (x *Explanation) place(t Tables, e *Event) {
 
 // Happened lists what did happen to a host's events of a record, by its number in the
 // journal.
-func (in *Intake) Happened(of HostDay, sequence uint64) (list []Explanation) {
+func Happened(in *Intake, of HostDay, sequence uint64) (list []Explanation) {
 	for i := range in.Observations {
 		if o := &in.Observations[i]; in.Backfill && o.HostDay == of {
 			at, d := in.At, &in.Decisions[o.Decision]

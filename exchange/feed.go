@@ -86,11 +86,6 @@ func (f *Feed) ObjectID(typ string, of HostDay) string {
 	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.By())
 }
 
-// version is that of the objects that an observation is packaged as.
-func (f *Feed) version(o *Observation) Version {
-	return Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
-}
-
 // HostEvidenceID names the property extension of observed-data that holds how a host was placed and
 // how it called.
 const HostEvidenceID = "extension-definition--c5d9f5a7-0f0c-5a6e-9d42-6f0b6d0f3c11"

@@ -103,9 +103,6 @@ func (f *feedWriter) lock(ctx context.Context) error {
 
 func (f *feedWriter) unlock() { <-f.turn }
 
-// ErrClosed is what an exchange that is stopping answers.
-var ErrClosed = errors.New("the exchange is stopping")
-
 // close carries what is under way and writes the position. What it cannot
 // finish in time is for the next start.
 func (f *feedWriter) close(ctx context.Context) error {
@@ -246,7 +243,7 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	}
 	f.last = sequence
 	if f.a.Tell != nil {
-		d.in.audit(f.a.Tell)
+		auditIntake(d.in, f.a.Tell)
 	}
 	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
 	for _, list := range []map[netip.Addr]bool{d.addresses, d.called} {

@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -20,18 +18,6 @@ const MaxPlaces = 4
 type Placed struct {
 	Place
 	Hostname string
-}
-
-// HostDay names what one observation is about: a host on a UTC day, within a
-// feed.
-type HostDay struct {
-	Address netip.Addr
-	Day     Day
-}
-
-// Compare orders hosts by address, and days of one.
-func (h HostDay) Compare(o HostDay) int {
-	return cmp.Or(h.Address.Compare(o.Address), cmp.Compare(h.Day, o.Day))
 }
 
 // Observation is all that is known of a host on a day once an intake record has

@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -126,7 +128,7 @@ func (e *encoder) receipt(r *Receipt) {
 	e.int(r.Disagreements)
 	e.int(r.Held)
 	e.uint(uint64(len(r.Collections)))
-	for _, c := range sortedKeys(r.Collections) {
+	for _, c := range slices.Sorted(maps.Keys(r.Collections)) {
 		e.text(c)
 		e.int(r.Collections[c])
 	}

@@ -25,20 +25,6 @@ const (
 // takes longer it has stopped.
 const postWait = time.Minute
 
-// Post is what one append gives a collection on a member's behalf: the objects
-// of Share, or a control block.
-type Post struct {
-	Share Share
-	// Control and Payload make it a control block.
-	Control ControlKind
-	Payload []byte
-	// By and Labels are the block's.
-	By     string
-	Labels []byte
-	// Added is the date_added that the first object is to have; zero for now.
-	Added time.Time
-}
-
 // PostLog is where members' objects are written. journal.Journal is the one
 // there is.
 type PostLog interface {

@@ -13,10 +13,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Quarantine is the collection of what is marked in a way that is not known here. The
-// operator releases or rejects it; its content is for the persons named for it.
-const Quarantine = "quarantine"
-
 // Held is an object in quarantine, without its content.
 type Held struct {
 	// ID names it: of the hash of its bytes, its collection and who added it.

@@ -58,9 +58,9 @@ func Public(a netip.Addr) bool {
 }
 
 // refused says why the event's address cannot be an infected host's on a feed, or "".
-func (e *Event) refused(r *Register, f *Feed) string {
+func RefusedEvent(e *Event, r *Register, f *Feed) string {
 	if IsAccount(e.Address) && e.Account == "" {
-		return "is in " + accounts.String() + ", which is reserved"
+		return "is in " + Accounts.String() + ", which is reserved"
 	}
 	return Refused(e.Address, r, f)
 }

@@ -40,7 +40,7 @@ func TestWebhooksReachWhatTheyMay(t *testing.T) {
 		{"https://a.example/", "193.171.255.2", nil, false},
 	} {
 		w := &Webhook{URL: c.url, Send: SendBundle, Allow: c.allow}
-		if err := w.Reachable(netip.MustParseAddr(c.address), r); (err == nil) != c.may {
+		if err := Reachable(w, netip.MustParseAddr(c.address), r); (err == nil) != c.may {
 			t.Error(c.url, c.address, c.allow, err)
 		}
 	}

@@ -356,3 +356,7 @@ func ValidID(s string) error {
 	}
 	return nil
 }
+
+// Quarantine is the collection of what is marked in a way that is not known here. The
+// operator releases or rejects it; its content is for the persons named for it.
+const Quarantine = "quarantine"

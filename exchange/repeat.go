@@ -8,74 +8,12 @@ import (
 	"time"
 )
 
-// RuleRepeat keeps a host back from a collection that was given it a while ago.
-const RuleRepeat = "repeat"
-
-// MaxRepeat is the longest time that repeats are held back.
-const MaxRepeat = Window(30 * 24 * time.Hour)
-
-// Cleaned is a member's word that a host is clean: what is seen of it after At is a
-// relapse.
-type Cleaned struct {
-	Address netip.Addr
-	Member  string
-	At      time.Time
-}
-
-// Sent says up to which sighting of an address a collection was given it.
-type Sent struct {
-	Collection string
-	Last       time.Time
-}
-
-// History is what is known of an address on a feed whatever the day: when it was last
-// reported clean, whether it was marked as a relapse since, and on a feed that holds
-// repeats back, who was given it when.
-type History struct {
-	Cleaned  time.Time
-	Relapsed bool
-	Sent     []Sent
-}
-
-// Give adds who is given the address by grants, as it was last seen then. It forgets what
-// no repeat can be held back for.
-func (h *History) Give(grants []Grant, last time.Time) {
-	for _, g := range grants {
-		if !g.Allow {
-			continue
-		}
-		if i := h.sent(g.Collection); i < 0 {
-			h.Sent = append(h.Sent, Sent{g.Collection, last})
-		} else if last.After(h.Sent[i].Last) {
-			h.Sent[i].Last = last
-		}
-	}
-	var newest time.Time
-	for _, s := range h.Sent {
-		if s.Last.After(newest) {
-			newest = s.Last
-		}
-	}
-	h.Sent = slices.DeleteFunc(h.Sent, func(s Sent) bool { return newest.Sub(s.Last) > time.Duration(MaxRepeat) })
-}
-
-// Clean adds that the address was reported clean.
-func (h *History) Clean(at time.Time) {
-	if at.After(h.Cleaned) {
-		h.Cleaned, h.Relapsed = at, false
-	}
-}
-
-func (h *History) sent(collection string) int {
-	return slices.IndexFunc(h.Sent, func(s Sent) bool { return s.Collection == collection })
-}
-
 // holdBack withdraws what was granted of a host, last seen then, to those who were given it
 // less than a window before or after.
-func (h *History) holdBack(v *Decision, last time.Time, window time.Duration) (held bool) {
+func holdBack(h *History, v *Decision, last time.Time, window time.Duration) (held bool) {
 	for i := range v.Grants {
 		g := &v.Grants[i]
-		if j := h.sent(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
+		if j := h.SentTo(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
 			g.Verdict, held = Verdict{Rule: RuleRepeat}, true
 		}
 	}
@@ -133,7 +71,7 @@ func (d *draft) repeated(day *hostDay, o *Observation, matches []Match) error {
 	}
 	v := d.in.Decisions[o.Decision]
 	v.Grants = slices.Clone(v.Grants)
-	if h.holdBack(&v, o.Last, window) {
+	if holdBack(h, &v, o.Last, window) {
 		o.Decision = d.keep(v)
 	}
 	h.Give(v.Grants, o.Last)
@@ -208,8 +146,13 @@ func (d *draft) has(member string, c *Cleaned, h *History) (bool, error) {
 	mine := slices.ContainsFunc(d.f.a.Policy.Decide(d.rules.Register, o.Label, placed(d.route, &o)).Grants, func(g Grant) bool {
 		return g.Collection == member && g.Allow
 	})
-	if !mine || h.sent(member) >= 0 {
+	if !mine || h.SentTo(member) >= 0 {
 		return mine, nil
 	}
-	return d.f.a.Sightings.Has(member, d.feed.version(&o))
+	return d.f.a.Sightings.Has(member, versionOf(d.feed, &o))
+}
+
+// version is that of the objects that an observation is packaged as.
+func versionOf(f *Feed, o *Observation) Version {
+	return Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
 }

@@ -10,28 +10,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
-
-// Standing is what the exchange knows of an object that members have added, in all
-// collections together; or in one, where whoever added it there may not see the other. Objects without
-// versions, such as addresses, have none: their ids are everybody's.
-type Standing struct {
-	// Apart is the collection that it is of alone, "" for all together.
-	Apart string
-	// By is who added its first version, as Seal writes it; "" where a feed has made it.
-	By string
-	// Creator is the created_by_ref of that version.
-	Creator string
-	// Label is that of the newest version that was added by whoever may say so.
-	Label  tlp.Level
-	Newest time.Time
-	// Collections are those that were ever given it.
-	Collections []string
-}
 
 // Seal hides members' ids from the readers of blocks: only who has the key can tell whether a
 // text stands for a member, and two texts never tell that they stand for the same one.

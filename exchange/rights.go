@@ -10,7 +10,7 @@ import (
 // MayRead reports whether the caller may read the collection by a way: its credential is good
 // for it, it is one of the collection's readers, and all that can be in there may leave to it
 // in this way.
-func (r *Register) MayRead(who Caller, c *Collection, by Way) bool {
+func MayRead(r *Register, who Caller, c *Collection, by Way) bool {
 	to := Recipient{Named: slices.Contains(c.Persons, who.Name()) && who.Person != ""}
 	reader := c.Everybody || c.Owner == who.Member || slices.Contains(c.Readers, who.Member)
 	switch m := r.Member(who.Member); {
@@ -29,12 +29,12 @@ func (r *Register) MayRead(who Caller, c *Collection, by Way) bool {
 // MayTake reports whether the caller may be given what is in the collection, object by object as far as
 // each label allows, by a way that does not take all that could be in there. What is RED there is for
 // persons alone.
-func (r *Register) MayTake(who Caller, c *Collection) bool {
-	return c.Ceiling < tlp.Red && r.MayRead(who, c, WayTAXII)
+func MayTake(r *Register, who Caller, c *Collection) bool {
+	return c.Ceiling < tlp.Red && MayRead(r, who, c, WayTAXII)
 }
 
 // MayWrite reports whether the caller may add objects to the collection.
-func (r *Register) MayWrite(who Caller, c *Collection) bool {
+func MayWrite(r *Register, who Caller, c *Collection) bool {
 	switch {
 	case len(c.Writers) == 0 || !who.May(ScopePublish):
 		return false
@@ -45,15 +45,15 @@ func (r *Register) MayWrite(who Caller, c *Collection) bool {
 }
 
 // MayPublish reports whether the caller may publish on the feed.
-func (r *Register) MayPublish(who Caller, f *Feed) bool {
+func MayPublish(r *Register, who Caller, f *Feed) bool {
 	return who.May(ScopePublish) && (who.Member == Admin || who.Member == f.Publisher)
 }
 
 // OnNATS reports whether the collection goes out over NATS to the member: feed
 // collections have no blocks of their own, and network owners get live push another way.
-func (r *Register) OnNATS(member string, c *Collection) bool {
+func OnNATS(r *Register, member string, c *Collection) bool {
 	m := r.Member(member)
-	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && r.MayRead(As(member), c, WayNATS)
+	return m != nil && m.Kind != NetworkOwner && c.Feed == "" && MayRead(r, As(member), c, WayNATS)
 }
 
 // IdentityID is the id of the identity object that stands for a member.
@@ -63,13 +63,13 @@ func IdentityID(member string) string { return stix.DerivedID("identity", "membe
 const HiddenName = "hidden"
 
 // Hides tells whether a member's name is kept from another.
-func (r *Register) Hides(member, from string) bool {
+func Hides(r *Register, member, from string) bool {
 	m := r.Member(member)
 	return m != nil && m.Hidden && from != member && from != Admin
 }
 
 // HiddenIdentities lists the identities of hidden members.
-func (r *Register) HiddenIdentities() (list []string) {
+func HiddenIdentities(r *Register) (list []string) {
 	for i := range r.Members {
 		if m := &r.Members[i]; m.Hidden {
 			list = append(append(list, IdentityID(m.ID)), m.Identities...)
@@ -79,11 +79,11 @@ func (r *Register) HiddenIdentities() (list []string) {
 }
 
 // Shown is a receipt as somebody may see it: what hidden members got has no name.
-func (r *Register) Shown(x *Receipt, to string) *Receipt {
+func Shown(r *Register, x *Receipt, to string) *Receipt {
 	out := *x
 	out.Collections = make(map[string]int64, len(x.Collections))
 	for c, n := range x.Collections {
-		if r.Hides(c, to) {
+		if Hides(r, c, to) {
 			c = HiddenName
 		}
 		out.Collections[c] += n
@@ -93,7 +93,7 @@ func (r *Register) Shown(x *Receipt, to string) *Receipt {
 
 // Signature is the identity that a member's objects are of where they do not say so: none for the operator and for
 // hidden members, whom it would name.
-func (r *Register) Signature(member string) string {
+func Signature(r *Register, member string) string {
 	if m := r.Member(member); m == nil || m.Hidden {
 		return ""
 	}
@@ -101,13 +101,13 @@ func (r *Register) Signature(member string) string {
 }
 
 // SpokenByOthers reports whether an identity is of other members who are not hidden, and not of this one.
-func (r *Register) SpokenByOthers(member, identity string) bool {
-	return !r.Speaks(member, identity) && slices.ContainsFunc(r.Members, func(m Member) bool { return !m.Hidden && r.Speaks(m.ID, identity) })
+func SpokenByOthers(r *Register, member, identity string) bool {
+	return !Speaks(r, member, identity) && slices.ContainsFunc(r.Members, func(m Member) bool { return !m.Hidden && Speaks(r, m.ID, identity) })
 }
 
 // Speaks reports whether a member speaks for an identity: its own, or one that the register
 // names. The operator speaks for nobody.
-func (r *Register) Speaks(member, identity string) bool {
+func Speaks(r *Register, member, identity string) bool {
 	m := r.Member(member)
 	return m != nil && (identity == IdentityID(member) || slices.Contains(m.Identities, identity))
 }

@@ -43,3 +43,6 @@ func (w Window) String() string {
 	text, _ := w.MarshalText() // never fails
 	return string(text)
 }
+
+// MaxRepeat is the longest time that repeats are held back.
+const MaxRepeat = Window(30 * 24 * time.Hour)

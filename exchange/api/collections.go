@@ -31,7 +31,7 @@ func (a *API) self(r *request) (any, error) {
 func (a *API) feeds(r *request) (any, error) {
 	list := []exchange.Feed{}
 	for _, f := range r.x.register.Feeds {
-		if r.x.register.MayPublish(r.caller, &f) {
+		if exchange.MayPublish(r.x.register, r.caller, &f) {
 			list = append(list, f)
 		}
 	}
@@ -40,7 +40,7 @@ func (a *API) feeds(r *request) (any, error) {
 
 func (a *API) feed(r *request) (any, error) {
 	f := r.x.register.Feed(r.PathValue("feed"))
-	if f == nil || !r.x.register.MayPublish(r.caller, f) {
+	if f == nil || !exchange.MayPublish(r.x.register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return f, nil
@@ -66,7 +66,7 @@ func (r *request) readable() (*exchange.Collection, error) {
 // readable returns a collection by its id or UUID, if a caller may read it.
 func (x *access) readable(who exchange.Caller, name string, by exchange.Way) (*exchange.Collection, error) {
 	c := x.byName[name]
-	if c == nil || !x.register.MayRead(who, c, by) {
+	if c == nil || !exchange.MayRead(x.register, who, c, by) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return c, nil
@@ -79,7 +79,7 @@ func (a *API) describe(c *exchange.Collection) Collection {
 func (a *API) listCollections(r *request) (any, error) {
 	list := []Collection{}
 	for i := range r.x.collections {
-		if c := &r.x.collections[i]; r.x.register.MayRead(r.caller, c, exchange.WayTAXII) {
+		if c := &r.x.collections[i]; exchange.MayRead(r.x.register, r.caller, c, exchange.WayTAXII) {
 			list = append(list, a.describe(c))
 		}
 	}
@@ -152,7 +152,7 @@ func (a *API) subscription(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.x.register.OnNATS(r.caller.Member, c) {
+	if !exchange.OnNATS(r.x.register, r.caller.Member, c) {
 		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
 	from, ephemeral := r.URL.Query().Get("from"), r.URL.Query().Get("ephemeral") == "true"

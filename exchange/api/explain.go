@@ -57,7 +57,7 @@ func (r *request) unname(x *exchange.Explanation) {
 	for _, grants := range []*[]exchange.Grant{&x.Grants, &x.Host} {
 		list := slices.Clone(*grants) // they are the record's
 		for i := range list {
-			if r.x.register.Hides(list[i].Collection, r.caller.Member) {
+			if exchange.Hides(r.x.register, list[i].Collection, r.caller.Member) {
 				list[i].Collection, list[i].Key = exchange.HiddenName, exchange.Key{}
 			}
 		}
@@ -143,7 +143,7 @@ func (a *API) happened(of exchange.HostDay, sequence uint64) ([]exchange.Explana
 	if err != nil {
 		return nil, err
 	}
-	return in.Happened(of, sequence), nil
+	return exchange.Happened(in, of, sequence), nil
 }
 
 // ofHost reads what did happen to a host's events, on one feed or all.
@@ -172,7 +172,7 @@ func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []excha
 func (a *API) aboutObject(r *request, id string) ([]exchange.Explanation, error) {
 	for i := range r.x.collections {
 		c := &r.x.collections[i]
-		if !r.x.register.MayRead(r.caller, c, exchange.WayExplain) {
+		if !exchange.MayRead(r.x.register, r.caller, c, exchange.WayExplain) {
 			continue
 		}
 		of, found, err := a.hostOf(r, c.ID, id)

@@ -22,13 +22,13 @@ func (x *access) describe(m *exchange.Member) Member {
 	who := exchange.As(m.ID)
 	for i := range x.collections {
 		c := &x.collections[i]
-		if x.register.MayRead(who, c, exchange.WayTAXII) {
+		if exchange.MayRead(x.register, who, c, exchange.WayTAXII) {
 			out.Collections = append(out.Collections, c.ID)
 		}
-		if x.register.MayTake(who, c) {
+		if exchange.MayTake(x.register, who, c) {
 			out.MISP = append(out.MISP, c.ID)
 		}
-		if x.register.MayWrite(who, c) {
+		if exchange.MayWrite(x.register, who, c) {
 			out.Writes = append(out.Writes, c.ID)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // RED there is none.
 func (a *API) misp(r *request) (any, error) {
 	c := r.x.byName[r.PathValue("collection")]
-	if c == nil || !r.x.register.MayTake(r.caller, c) {
+	if c == nil || !exchange.MayTake(r.x.register, r.caller, c) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	h := r.w.Header()

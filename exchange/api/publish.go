@@ -43,7 +43,7 @@ func (a *API) visible(ctx context.Context, intake, blocks uint64) {
 // is durable, can be read on this node.
 func (a *API) publish(r *request) (any, error) {
 	feed := r.x.register.Feed(r.PathValue("feed"))
-	if feed == nil || !r.x.register.MayPublish(r.caller, feed) {
+	if feed == nil || !exchange.MayPublish(r.x.register, r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	in, err := newIngest(a, r, feed)
@@ -70,7 +70,7 @@ func (a *API) publish(r *request) (any, error) {
 	if err := in.keep(r.Context()); err != nil {
 		return nil, err
 	}
-	writeJSON(r.w, status, r.x.register.Shown(&in.receipt, r.caller.Member))
+	writeJSON(r.w, status, exchange.Shown(r.x.register, &in.receipt, r.caller.Member))
 	return nil, nil
 }
 
@@ -108,10 +108,10 @@ func (a *API) readReceipt(r *request) (any, error) {
 	if err != nil || !found {
 		return nil, orMissing(err)
 	}
-	if f := r.x.register.Feed(receipt.Feed); f == nil || !r.x.register.MayPublish(r.caller, f) {
+	if f := r.x.register.Feed(receipt.Feed); f == nil || !exchange.MayPublish(r.x.register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return r.x.register.Shown(receipt, r.caller.Member), nil
+	return exchange.Shown(r.x.register, receipt, r.caller.Member), nil
 }
 
 func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Receipt, found bool, err error) {
@@ -267,7 +267,7 @@ func (a *API) stillMayPublish(r *request, feed string) bool {
 	x := a.access.Load()
 	f := x.register.Feed(feed)
 	who, err := x.caller(r.Request)
-	return err == nil && who.Is(&r.caller) && f != nil && x.register.MayPublish(who, f)
+	return err == nil && who.Is(&r.caller) && f != nil && exchange.MayPublish(x.register, who, f)
 }
 
 // settle waits for the oldest chunk and adds its receipt.

@@ -71,7 +71,7 @@ func (a *API) decide(r *request) (any, error) {
 // GET /v1/quarantine/{id}/object.
 func (a *API) heldContent(r *request) (any, error) {
 	c := r.x.byName[exchange.Quarantine]
-	if c == nil || !r.x.register.MayRead(r.caller, c, exchange.WayWeb) {
+	if c == nil || !exchange.MayRead(r.x.register, r.caller, c, exchange.WayWeb) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	id := r.PathValue("held")

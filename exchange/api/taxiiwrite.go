@@ -44,11 +44,13 @@ func (a *API) ceiling(collection string) tlp.Level {
 func (a *API) addition(by exchange.Caller) *exchange.Addition {
 	x, who := a.access.Load(), by.Member
 	reg, reader := x.register, exchange.Caller{Member: who, Person: by.Person}
-	reads := func(c *exchange.Collection) bool { return c != nil && reg.MayRead(reader, c, exchange.WayTAXII) }
+	reads := func(c *exchange.Collection) bool {
+		return c != nil && exchange.MayRead(reg, reader, c, exchange.WayTAXII)
+	}
 	return &exchange.Addition{
-		By: who, Relays: who == exchange.Admin, Hidden: reg.HiddenIdentities(), Ceiling: a.ceiling, Identity: reg.Signature(who),
-		Speaks: func(identity string) bool { return reg.Speaks(who, identity) },
-		Others: func(identity string) bool { return reg.SpokenByOthers(who, identity) },
+		By: who, Relays: who == exchange.Admin, Hidden: exchange.HiddenIdentities(reg), Ceiling: a.ceiling, Identity: exchange.Signature(reg, who),
+		Speaks: func(identity string) bool { return exchange.Speaks(reg, who, identity) },
+		Others: func(identity string) bool { return exchange.SpokenByOthers(reg, who, identity) },
 		Sign:   func(label tlp.Level) (exchange.Object, error) { return a.Identity(reg.Member(who), label) },
 		Reads:  func(collection string) bool { return reads(x.byName[collection]) },
 		Readable: sync.OnceValue(func() (list []string) {

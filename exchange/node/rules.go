@@ -233,7 +233,7 @@ func newLogins(r *exchange.Register, now time.Time) logins {
 		}
 		slices.Sort(may)
 		for _, id := range slices.Compact(may) {
-			if r.OnNATS(id, &c) {
+			if exchange.OnNATS(r, id, &c) {
 				l := all[id]
 				l.collections = append(l.collections, c.ID)
 				all[id] = l

@@ -40,7 +40,7 @@ func (c *checker) webhooks(r *exchange.Register) {
 			c.add("webhook %s: there is no member %.60q", w.ID, w.Member)
 		case to == nil:
 			c.add("webhook %s: there is no collection %.60q", w.ID, w.Collection)
-		case !r.MayTake(exchange.As(w.Member), to):
+		case !exchange.MayTake(r, exchange.As(w.Member), to):
 			c.add("webhook %s: %s may not read the collection %s, or nothing of it may leave so", w.ID, w.Member, w.Collection)
 		}
 	}

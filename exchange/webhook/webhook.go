@@ -96,7 +96,7 @@ func (s *Sender) SetRegister(r *exchange.Register) {
 // may returns the collection that a webhook is of, nil where its member may not be given anything of it.
 func (r *inForce) may(w *exchange.Webhook) *exchange.Collection {
 	c := r.collections[w.Collection]
-	if c == nil || !r.MayTake(exchange.As(w.Member), c) {
+	if c == nil || !exchange.MayTake(r.Register, exchange.As(w.Member), c) {
 		return nil
 	}
 	return c
