@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -360,3 +361,9 @@ func ValidID(s string) error {
 // Quarantine is the collection of what is marked in a way that is not known here. The
 // operator releases or rejects it; its content is for the persons named for it.
 const Quarantine = "quarantine"
+
+// IdentityID is the id of the identity object that stands for a member.
+func IdentityID(member string) string { return stix.DerivedID("identity", "member", member) }
+
+// HiddenName is what hidden members are called where others see that there is somebody.
+const HiddenName = "hidden"

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 )
 
 func explainCommand() *cobra.Command {
@@ -45,7 +46,7 @@ A member is told what is its own, a publisher who gets what is on its feeds.`,
 			if err != nil {
 				return err
 			}
-			var list []exchange.Explanation
+			var list []admission.Explanation
 			if err := client.Do(c.Context(), "GET", "/v1/explain", query, nil, &list); err != nil {
 				return err
 			}
@@ -79,7 +80,7 @@ A member is told what is its own, a publisher who gets what is on its feeds.`,
 	return c
 }
 
-func showExplanation(out io.Writer, x *exchange.Explanation) error {
+func showExplanation(out io.Writer, x *admission.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	host := cmp.Or(x.Account, x.Address.String())
 	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
@@ -93,7 +94,7 @@ func showExplanation(out io.Writer, x *exchange.Explanation) error {
 	} else {
 		row("address", "%s on feed %s, now", host, x.Feed)
 	}
-	place := func(p *exchange.Where) string {
+	place := func(p *admission.Where) string {
 		s := cmp.Or(p.Country, "no country") + ", no AS number"
 		if p.ASN != 0 {
 			s = cmp.Or(p.Country, "no country") + ", " + exchange.FormatASN(p.ASN)

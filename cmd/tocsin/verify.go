@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tocsin-exchange/tocsin/config"
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 func verifyCommand() *cobra.Command {
@@ -63,7 +63,7 @@ that you may read. Where no exchange runs on --data, it is read directly.`,
 	return c
 }
 
-func verify(c *cobra.Command, a *access, names []string) ([]exchange.Chain, error) {
+func verify(c *cobra.Command, a *access, names []string) ([]record.Chain, error) {
 	if a.server == "" && os.Getenv("TOCSIN_SERVER") == "" {
 		if chains, err := verifyOffline(c, a.data, names); !errors.Is(err, node.ErrLocked) {
 			return chains, err
@@ -76,7 +76,7 @@ func verify(c *cobra.Command, a *access, names []string) ([]exchange.Chain, erro
 	return verifyOnline(c, client, names)
 }
 
-func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (chains []exchange.Chain, err error) {
+func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (chains []record.Chain, err error) {
 	if len(names) == 0 {
 		var list []api.Collection
 		if err := client.Do(c.Context(), "GET", "/v1/collections", nil, nil, &list); err != nil {
@@ -89,7 +89,7 @@ func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (c
 		}
 	}
 	for _, name := range names {
-		var x exchange.Chain
+		var x record.Chain
 		if err := client.Do(c.Context(), "GET", "/v1/collections/"+url.PathEscape(name)+"/verify", nil, nil, &x); err != nil {
 			return nil, err
 		}
@@ -99,8 +99,8 @@ func verifyOnline(c *cobra.Command, client *apiclient.Client, names []string) (c
 }
 
 // verifyOffline reads the journal of an exchange that does not run.
-func verifyOffline(c *cobra.Command, dir string, names []string) ([]exchange.Chain, error) {
-	var chains []exchange.Chain
+func verifyOffline(c *cobra.Command, dir string, names []string) ([]record.Chain, error) {
+	var chains []record.Chain
 	err := node.WithJournal(c.Context(), dir, func(j node.Journal) (err error) {
 		chains, err = j.Verify(c.Context(), names...)
 		return err

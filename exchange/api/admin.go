@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 )
 
@@ -17,7 +18,7 @@ type Applied struct {
 	Diff     []string `json:"diff"`
 	Warnings []string `json:"warnings,omitempty"`
 	// Backfill is what members are given of what is there already.
-	Backfill []exchange.Planned `json:"backfill,omitempty"`
+	Backfill []admission.Planned `json:"backfill,omitempty"`
 }
 
 // apply takes a register file: POST /v1/register?dry_run&prune.

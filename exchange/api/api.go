@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -23,7 +26,7 @@ import (
 // Journal is what the API asks of the journal.
 type Journal interface {
 	// Verify walks the chains of the collections.
-	Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error)
+	Verify(ctx context.Context, collections ...string) ([]record.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, member, collection string, sequence uint64) error
 	// OwnConsumer makes a NATS consumer for one subscriber of a member.
@@ -47,17 +50,17 @@ type Parts struct {
 	Register  *register.Store
 	View      *view.View
 	Journal   Journal
-	Admission *exchange.Admission
+	Admission *admission.Admission
 	Webhooks  *webhook.Sender
-	Poster    *exchange.Poster
+	Poster    *submission.Poster
 	// Identity makes the object that stands for a member, under a label.
-	Identity func(m *exchange.Member, label tlp.Level) (exchange.Object, error)
+	Identity func(m *exchange.Member, label tlp.Level) (record.Object, error)
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// AuditDeliveries tells the audit what has gone out over NATS.
 	AuditDeliveries func(ctx context.Context)
 	// PlanBackfill counts what a change of the register would give members of the past.
-	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]exchange.Planned, error)
+	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]admission.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
 	// Room reports, as an exchange.ErrFull, that the disk is full, nil while it is not.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -210,7 +211,7 @@ func (a *API) readers(ctx context.Context, list []*Given) error {
 			if g.Collection != e.Collection || e.Last.Before(g.Decided) || e.First.After(g.Decided.Add(visibleWait)) {
 				continue
 			}
-			if !exchange.Leaves(g.label, e.Way, exchange.Recipient{Clearance: tlp.Red, Named: true}) {
+			if !policy.Leaves(g.label, e.Way, policy.Recipient{Clearance: tlp.Red, Named: true}) {
 				continue
 			}
 			who := Reader{Member: e.Member, Person: e.Person, Way: e.Way, At: e.At}

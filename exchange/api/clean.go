@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // maxCleaned is how many hosts one request reports clean.
@@ -52,7 +53,7 @@ func (a *API) clean(r *request) (any, error) {
 		return nil, bad("It has %d hosts; 1 to %d are taken at a time", n, maxCleaned)
 	}
 	now := time.Now()
-	hosts, wrong := make([]exchange.Cleaned, len(report.Hosts)), make([]string, len(report.Hosts))
+	hosts, wrong := make([]record.Cleaned, len(report.Hosts)), make([]string, len(report.Hosts))
 	for i, h := range report.Hosts {
 		if h.At.IsZero() {
 			h.At = now
@@ -63,7 +64,7 @@ func (a *API) clean(r *request) (any, error) {
 		} else if h.At.After(now.Add(time.Minute)) {
 			wrong[i] = h.At.Format(time.RFC3339) + " is in the future"
 		} else { // else it stays an address that nobody has
-			hosts[i] = exchange.Cleaned{Address: e.Address, At: h.At}
+			hosts[i] = record.Cleaned{Address: e.Address, At: h.At}
 		}
 	}
 	feeds := []string{report.Feed}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -31,7 +33,7 @@ func (a *API) self(r *request) (any, error) {
 func (a *API) feeds(r *request) (any, error) {
 	list := []exchange.Feed{}
 	for _, f := range r.x.register.Feeds {
-		if exchange.MayPublish(r.x.register, r.caller, &f) {
+		if policy.MayPublish(r.x.register, r.caller, &f) {
 			list = append(list, f)
 		}
 	}
@@ -40,7 +42,7 @@ func (a *API) feeds(r *request) (any, error) {
 
 func (a *API) feed(r *request) (any, error) {
 	f := r.x.register.Feed(r.PathValue("feed"))
-	if f == nil || !exchange.MayPublish(r.x.register, r.caller, f) {
+	if f == nil || !policy.MayPublish(r.x.register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return f, nil
@@ -66,7 +68,7 @@ func (r *request) readable() (*exchange.Collection, error) {
 // readable returns a collection by its id or UUID, if a caller may read it.
 func (x *access) readable(who exchange.Caller, name string, by exchange.Way) (*exchange.Collection, error) {
 	c := x.byName[name]
-	if c == nil || !exchange.MayRead(x.register, who, c, by) {
+	if c == nil || !policy.MayRead(x.register, who, c, by) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return c, nil
@@ -79,7 +81,7 @@ func (a *API) describe(c *exchange.Collection) Collection {
 func (a *API) listCollections(r *request) (any, error) {
 	list := []Collection{}
 	for i := range r.x.collections {
-		if c := &r.x.collections[i]; exchange.MayRead(r.x.register, r.caller, c, exchange.WayTAXII) {
+		if c := &r.x.collections[i]; policy.MayRead(r.x.register, r.caller, c, exchange.WayTAXII) {
 			list = append(list, a.describe(c))
 		}
 	}
@@ -128,7 +130,7 @@ func (a *API) verify(r *request) (any, error) {
 		return nil, err
 	}
 	if len(chains) == 0 {
-		return &exchange.Chain{Collection: c.ID}, nil
+		return &record.Chain{Collection: c.ID}, nil
 	}
 	return chains[0], nil
 }
@@ -152,7 +154,7 @@ func (a *API) subscription(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !exchange.OnNATS(r.x.register, r.caller.Member, c) {
+	if !policy.OnNATS(r.x.register, r.caller.Member, c) {
 		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
 	from, ephemeral := r.URL.Query().Get("from"), r.URL.Query().Get("ephemeral") == "true"

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -26,7 +28,7 @@ import (
 // member what is its own.
 func (a *API) explain(r *request) (any, error) {
 	q := r.URL.Query()
-	list := []*exchange.Explanation{}
+	list := []*admission.Explanation{}
 	all, err := a.explanations(r, q)
 	// Whether there is a feed or an event that is not theirs, members do not learn.
 	missing := errors.Is(err, exchange.ErrNoFeed) || errors.Is(err, taxiiserver.ErrNotFound)
@@ -53,11 +55,11 @@ func (a *API) explain(r *request) (any, error) {
 }
 
 // unname takes the names of hidden members out of an explanation.
-func (r *request) unname(x *exchange.Explanation) {
+func (r *request) unname(x *admission.Explanation) {
 	for _, grants := range []*[]exchange.Grant{&x.Grants, &x.Host} {
 		list := slices.Clone(*grants) // they are the record's
 		for i := range list {
-			if exchange.Hides(r.x.register, list[i].Collection, r.caller.Member) {
+			if policy.Hides(r.x.register, list[i].Collection, r.caller.Member) {
 				list[i].Collection, list[i].Key = exchange.HiddenName, exchange.Key{}
 			}
 		}
@@ -65,7 +67,7 @@ func (r *request) unname(x *exchange.Explanation) {
 	}
 }
 
-func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, error) {
+func (a *API) explanations(r *request, q url.Values) ([]admission.Explanation, error) {
 	bad := func(format string, args ...any) error {
 		return fail(http.StatusBadRequest, "Bad parameter", format, args...)
 	}
@@ -73,7 +75,7 @@ func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, er
 		if _, _, isID := strings.Cut(event, "--"); isID {
 			return a.aboutObject(r, event)
 		}
-		feed, of, id, err := exchange.ParseEventName(event)
+		feed, of, id, err := admission.ParseEventName(event)
 		if err != nil {
 			return nil, bad("event: %v", err)
 		}
@@ -113,7 +115,7 @@ func (a *API) explanations(r *request, q url.Values) ([]exchange.Explanation, er
 		}
 		return a.ofHost(r, exchange.HostDay{Address: e.Address, Day: exchange.DayOf(day)}, q.Get("feed"))
 	}
-	var list []exchange.Explanation
+	var list []admission.Explanation
 	for _, f := range r.x.register.Feeds {
 		if want := q.Get("feed"); want != "" && want != f.ID {
 			continue
@@ -138,16 +140,16 @@ func orMissing(err error) error {
 }
 
 // happened reads what did happen to a host's events from one record.
-func (a *API) happened(of exchange.HostDay, sequence uint64) ([]exchange.Explanation, error) {
+func (a *API) happened(of exchange.HostDay, sequence uint64) ([]admission.Explanation, error) {
 	in, err := a.View.Intake(sequence)
 	if err != nil {
 		return nil, err
 	}
-	return exchange.Happened(in, of, sequence), nil
+	return admission.Happened(in, of, sequence), nil
 }
 
 // ofHost reads what did happen to a host's events, on one feed or all.
-func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []exchange.Explanation, err error) {
+func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []admission.Explanation, err error) {
 	for _, f := range r.x.register.Feeds {
 		if feed != "" && feed != f.ID {
 			continue
@@ -169,10 +171,10 @@ func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []excha
 
 // aboutObject reads what did happen to the host that an object is about: one that the
 // caller may read, and that we made.
-func (a *API) aboutObject(r *request, id string) ([]exchange.Explanation, error) {
+func (a *API) aboutObject(r *request, id string) ([]admission.Explanation, error) {
 	for i := range r.x.collections {
 		c := &r.x.collections[i]
-		if !exchange.MayRead(r.x.register, r.caller, c, exchange.WayExplain) {
+		if !policy.MayRead(r.x.register, r.caller, c, exchange.WayExplain) {
 			continue
 		}
 		of, found, err := a.hostOf(r, c.ID, id)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -22,13 +23,13 @@ func (x *access) describe(m *exchange.Member) Member {
 	who := exchange.As(m.ID)
 	for i := range x.collections {
 		c := &x.collections[i]
-		if exchange.MayRead(x.register, who, c, exchange.WayTAXII) {
+		if policy.MayRead(x.register, who, c, exchange.WayTAXII) {
 			out.Collections = append(out.Collections, c.ID)
 		}
-		if exchange.MayTake(x.register, who, c) {
+		if policy.MayTake(x.register, who, c) {
 			out.MISP = append(out.MISP, c.ID)
 		}
-		if exchange.MayWrite(x.register, who, c) {
+		if policy.MayWrite(x.register, who, c) {
 			out.Writes = append(out.Writes, c.ID)
 		}
 	}

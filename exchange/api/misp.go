@@ -8,6 +8,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
@@ -17,7 +18,7 @@ import (
 // RED there is none.
 func (a *API) misp(r *request) (any, error) {
 	c := r.x.byName[r.PathValue("collection")]
-	if c == nil || !exchange.MayTake(r.x.register, r.caller, c) {
+	if c == nil || !policy.MayTake(r.x.register, r.caller, c) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	h := r.w.Header()

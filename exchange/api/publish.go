@@ -17,6 +17,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -43,7 +45,7 @@ func (a *API) visible(ctx context.Context, intake, blocks uint64) {
 // is durable, can be read on this node.
 func (a *API) publish(r *request) (any, error) {
 	feed := r.x.register.Feed(r.PathValue("feed"))
-	if feed == nil || !exchange.MayPublish(r.x.register, r.caller, feed) {
+	if feed == nil || !policy.MayPublish(r.x.register, r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	in, err := newIngest(a, r, feed)
@@ -70,7 +72,7 @@ func (a *API) publish(r *request) (any, error) {
 	if err := in.keep(r.Context()); err != nil {
 		return nil, err
 	}
-	writeJSON(r.w, status, exchange.Shown(r.x.register, &in.receipt, r.caller.Member))
+	writeJSON(r.w, status, policy.Shown(r.x.register, &in.receipt, r.caller.Member))
 	return nil, nil
 }
 
@@ -108,10 +110,10 @@ func (a *API) readReceipt(r *request) (any, error) {
 	if err != nil || !found {
 		return nil, orMissing(err)
 	}
-	if f := r.x.register.Feed(receipt.Feed); f == nil || !exchange.MayPublish(r.x.register, r.caller, f) {
+	if f := r.x.register.Feed(receipt.Feed); f == nil || !policy.MayPublish(r.x.register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return exchange.Shown(r.x.register, receipt, r.caller.Member), nil
+	return policy.Shown(r.x.register, receipt, r.caller.Member), nil
 }
 
 func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Receipt, found bool, err error) {
@@ -152,7 +154,7 @@ type ingest struct {
 	visible bool
 
 	receipt           exchange.Receipt
-	pending           []*exchange.Pending
+	pending           []*admission.Pending
 	settled, replayed int    // chunks
 	intake, blocks    uint64 // the highest sequences
 }
@@ -208,7 +210,7 @@ func newIngest(a *API, r *request, feed *exchange.Feed) (*ingest, error) {
 func (in *ingest) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	chunks := make(chan *exchange.Submission, 1)
+	chunks := make(chan *admission.Submission, 1)
 	parsed := make(chan error, 1)
 	// Whatever ends the request also ends a read from the publisher's socket.
 	control := http.NewResponseController(in.r.w)
@@ -244,7 +246,7 @@ func (in *ingest) run(ctx context.Context) error {
 	return parseErr
 }
 
-func (in *ingest) admit(ctx context.Context, s *exchange.Submission) error {
+func (in *ingest) admit(ctx context.Context, s *admission.Submission) error {
 	// A request can go on for hours: the right to publish is looked at each time.
 	if !in.a.stillMayPublish(in.r, in.feed) {
 		return taxiiserver.ErrNotFound
@@ -267,7 +269,7 @@ func (a *API) stillMayPublish(r *request, feed string) bool {
 	x := a.access.Load()
 	f := x.register.Feed(feed)
 	who, err := x.caller(r.Request)
-	return err == nil && who.Is(&r.caller) && f != nil && exchange.MayPublish(x.register, who, f)
+	return err == nil && who.Is(&r.caller) && f != nil && policy.MayPublish(x.register, who, f)
 }
 
 // settle waits for the oldest chunk and adds its receipt.
@@ -288,7 +290,7 @@ func (in *ingest) settle(ctx context.Context) error {
 
 // parse cuts the rows into chunks: at a number of events, of bytes of text, or
 // of problems.
-func (in *ingest) parse(ctx context.Context, out chan<- *exchange.Submission) error {
+func (in *ingest) parse(ctx context.Context, out chan<- *admission.Submission) error {
 	rd, err := report.NewReader(&in.body, in.opt)
 	if in.body.err != nil {
 		return in.body.err
@@ -319,8 +321,8 @@ func (in *ingest) parse(ctx context.Context, out chan<- *exchange.Submission) er
 }
 
 // chunk reads one chunk; its key is the request's and its number in it.
-func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, error) {
-	s := &exchange.Submission{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, exchange.MaxEvents)}
+func (in *ingest) chunk(rd *report.Reader, number int) (*admission.Submission, error) {
+	s := &admission.Submission{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, admission.MaxEvents)}
 	if in.key != "" && !in.dry {
 		s.Key = in.key + "/" + strconv.Itoa(number)
 	}
@@ -328,7 +330,7 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*exchange.Submission, er
 	defer func() { sum.Sum(s.Hash[:0]) }()
 	text := 0
 	var row *report.RowError
-	for len(s.Events) < exchange.MaxEvents && text < exchange.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
+	for len(s.Events) < admission.MaxEvents && text < admission.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {
 		n := len(s.Events)
 		ev := &s.Events[:n+1][n]
 		err := rd.Next(ev)

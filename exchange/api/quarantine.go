@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
@@ -28,7 +30,7 @@ func (a *API) quarantine(r *request) (any, error) {
 
 func (a *API) held(r *request) (any, error) {
 	h, err := a.Poster.Held(r.Context(), r.PathValue("held"))
-	if errors.Is(err, exchange.ErrNotHeld) {
+	if errors.Is(err, submission.ErrNotHeld) {
 		err = taxiiserver.ErrNotFound
 	}
 	return h, err
@@ -50,16 +52,16 @@ func (a *API) decide(r *request) (any, error) {
 		}
 		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
 	}
-	as := func(member, id string) *exchange.Addition {
+	as := func(member, id string) *submission.Addition {
 		add := a.addition(exchange.As(member))
 		add.Collection = func() (*exchange.Collection, error) { return collection(id) }
 		return add
 	}
 	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, collection, as)
 	switch {
-	case errors.Is(err, exchange.ErrNotHeld):
+	case errors.Is(err, submission.ErrNotHeld):
 		return nil, taxiiserver.ErrNotFound
-	case errors.Is(err, exchange.ErrLabel):
+	case errors.Is(err, submission.ErrLabel):
 		return nil, fail(http.StatusConflict, "Refused", "%v", err)
 	case err == nil:
 		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditAction(h.Decision), Collection: h.Collection, Count: 1, Detail: h.ID + ": " + h.Why})
@@ -71,12 +73,12 @@ func (a *API) decide(r *request) (any, error) {
 // GET /v1/quarantine/{id}/object.
 func (a *API) heldContent(r *request) (any, error) {
 	c := r.x.byName[exchange.Quarantine]
-	if c == nil || !exchange.MayRead(r.x.register, r.caller, c, exchange.WayWeb) {
+	if c == nil || !policy.MayRead(r.x.register, r.caller, c, exchange.WayWeb) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	id := r.PathValue("held")
 	raw, err := a.Poster.HeldContent(r.Context(), id)
-	if errors.Is(err, exchange.ErrNotHeld) {
+	if errors.Is(err, submission.ErrNotHeld) {
 		err = taxiiserver.ErrNotFound
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -105,9 +106,9 @@ func (s *session) APIRoot(_ context.Context, root string) (*taxii.APIRoot, error
 func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
 	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
 	if root == PublicRoot {
-		r.CanRead = exchange.MayRead(s.x.register, exchange.Caller{}, c, exchange.WayTAXII)
+		r.CanRead = policy.MayRead(s.x.register, exchange.Caller{}, c, exchange.WayTAXII)
 	} else {
-		r.CanRead, r.CanWrite = exchange.MayRead(s.x.register, s.who, c, exchange.WayTAXII), exchange.MayWrite(s.x.register, s.who, c)
+		r.CanRead, r.CanWrite = policy.MayRead(s.x.register, s.who, c, exchange.WayTAXII), policy.MayWrite(s.x.register, s.who, c)
 	}
 	for _, v := range c.STIX {
 		r.MediaTypes = append(r.MediaTypes, "application/stix+json;version="+v)
@@ -189,7 +190,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	}
 	needs(s.r, func(x *access) bool {
 		now := x.byName[c.ID]
-		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || exchange.MayRead(x.register, s.who, now, exchange.WayTAXII))
+		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || policy.MayRead(x.register, s.who, now, exchange.WayTAXII))
 	})
 	if got.Count > 0 && s.r.Method != http.MethodHead {
 		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))

@@ -16,6 +16,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -41,17 +44,17 @@ func (a *API) ceiling(collection string) tlp.Level {
 
 // addition is what a caller adds to a collection with, but for the collection and the objects. What it may
 // see is what its member may, whatever the credential, and of what is RED the person.
-func (a *API) addition(by exchange.Caller) *exchange.Addition {
+func (a *API) addition(by exchange.Caller) *submission.Addition {
 	x, who := a.access.Load(), by.Member
 	reg, reader := x.register, exchange.Caller{Member: who, Person: by.Person}
 	reads := func(c *exchange.Collection) bool {
-		return c != nil && exchange.MayRead(reg, reader, c, exchange.WayTAXII)
+		return c != nil && policy.MayRead(reg, reader, c, exchange.WayTAXII)
 	}
-	return &exchange.Addition{
-		By: who, Relays: who == exchange.Admin, Hidden: exchange.HiddenIdentities(reg), Ceiling: a.ceiling, Identity: exchange.Signature(reg, who),
-		Speaks: func(identity string) bool { return exchange.Speaks(reg, who, identity) },
-		Others: func(identity string) bool { return exchange.SpokenByOthers(reg, who, identity) },
-		Sign:   func(label tlp.Level) (exchange.Object, error) { return a.Identity(reg.Member(who), label) },
+	return &submission.Addition{
+		By: who, Relays: who == exchange.Admin, Hidden: policy.HiddenIdentities(reg), Ceiling: a.ceiling, Identity: policy.Signature(reg, who),
+		Speaks: func(identity string) bool { return policy.Speaks(reg, who, identity) },
+		Others: func(identity string) bool { return policy.SpokenByOthers(reg, who, identity) },
+		Sign:   func(label tlp.Level) (record.Object, error) { return a.Identity(reg.Member(who), label) },
 		Reads:  func(collection string) bool { return reads(x.byName[collection]) },
 		Readable: sync.OnceValue(func() (list []string) {
 			for i := range x.collections {
@@ -64,8 +67,8 @@ func (a *API) addition(by exchange.Caller) *exchange.Addition {
 	}
 }
 
-// submission is what is kept of a request that added objects.
-type submission struct {
+// posted is what is kept of a request that added objects.
+type posted struct {
 	By     string       `json:"by"`
 	Status taxii.Status `json:"status"`
 	// Block is the sequence of the last block with objects of it.
@@ -77,7 +80,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	if err != nil {
 		return nil, err
 	}
-	sub := submission{By: s.who.Name(), Status: taxii.Status{
+	sub := posted{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
 	add := s.a.addition(s.who)
@@ -144,7 +147,7 @@ func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, e
 	if err != nil {
 		return nil, err
 	}
-	var sub submission
+	var sub posted
 	if found {
 		if err := json.Unmarshal(text, &sub); err != nil {
 			return nil, err
@@ -157,7 +160,7 @@ func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, e
 }
 
 // status is complete once everything of the submission can be read here.
-func (s *session) status(sub *submission) *taxii.Status {
+func (s *session) status(sub *posted) *taxii.Status {
 	st := sub.Status
 	st.Status = taxii.StatusComplete
 	if s.a.View.AppliedBlocks() < sub.Block {
@@ -181,11 +184,11 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 		}
 		return c, err
 	}
-	_, err := s.a.Poster.Delete(ctx, del, object, func(all []exchange.Version) []exchange.Version { return selected(all, &sel) })
+	_, err := s.a.Poster.Delete(ctx, del, object, func(all []record.Version) []record.Version { return selected(all, &sel) })
 	switch {
-	case errors.Is(err, exchange.ErrNoVersion):
+	case errors.Is(err, submission.ErrNoVersion):
 		return taxiiserver.ErrNotFound
-	case errors.Is(err, exchange.ErrNotOwn):
+	case errors.Is(err, submission.ErrNotOwn):
 		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Way: exchange.WayTAXII, Collection: name, Detail: "delete what others have added"})
 		return taxii.NewError(http.StatusForbidden, "Forbidden", "Another member has added this object: that member, its creator and the operator delete it")
 	}
@@ -198,8 +201,8 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 
 // selected lists the versions that a deletion is after: all of them, or those
 // that it names.
-func selected(all []exchange.Version, sel *taxiiserver.Selection) (list []exchange.Version) {
-	var of []exchange.Version
+func selected(all []record.Version, sel *taxiiserver.Selection) (list []record.Version) {
+	var of []record.Version
 	for _, v := range all {
 		if len(sel.SpecVersions) == 0 || slices.Contains(sel.SpecVersions, v.SpecVersion) {
 			of = append(of, v)

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // maxBundle bounds a decompressed block, in bytes.
@@ -27,7 +28,7 @@ type Block struct {
 	Number     uint64
 	Count      int
 	Bundle     []byte
-	Deleted    []exchange.Version
+	Deleted    []record.Version
 	Withdrawn  []string
 }
 
@@ -158,7 +159,7 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 			return fmt.Errorf("block %d of %s: %w", b.Number, s.collection, err)
 		}
 		if control := msg.Headers().Get("Tocsin-Control"); control != "" {
-			d, err := (&exchange.Block{Number: b.Number, Control: exchange.ControlKind(control)}).Removal(b.Bundle)
+			d, err := (&record.Block{Number: b.Number, Control: record.ControlKind(control)}).Removal(b.Bundle)
 			if err != nil {
 				return fmt.Errorf("subscribe to %s: %w", s.collection, err)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
@@ -197,10 +198,10 @@ func (s *system) fanout(ctx context.Context, n int) (*arrivals, error) {
 			}
 		})
 	}
-	shares := make([]exchange.Share, n) // made before: making them is no part of the way
+	shares := make([]record.Share, n) // made before: making them is no part of the way
 	for k := range shares {
 		i, number := k%members, uint64(k/members+1)
-		shares[k] = exchange.Share{Collection: memberID(i), Label: tlp.Amber, Groups: []*exchange.Group{group(i, number)}}
+		shares[k] = record.Share{Collection: memberID(i), Label: tlp.Amber, Groups: []*record.Group{group(i, number)}}
 	}
 	settle()
 	errs := make(chan error, n)
@@ -224,11 +225,11 @@ func (s *system) fanout(ctx context.Context, n int) (*arrivals, error) {
 const perGroup = 20
 
 // group is some objects that belong together.
-func group(member int, number uint64) *exchange.Group {
-	g := new(exchange.Group)
+func group(member int, number uint64) *record.Group {
+	g := new(record.Group)
 	for i := range perGroup {
 		id := stix.DerivedID("indicator", "block", strconv.FormatUint(number, 10), "member", strconv.Itoa(member), "object", strconv.Itoa(i))
-		g.Objects = append(g.Objects, exchange.Object{ID: id, Raw: indicator(id, i)})
+		g.Objects = append(g.Objects, record.Object{ID: id, Raw: indicator(id, i)})
 	}
 	return g
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -114,9 +115,9 @@ func resident() int64 {
 func (s *system) carry(n int) error {
 	g := group(0, uint64(n))
 	a := netip.AddrFrom4([4]byte{240, 0, 0, 1})
-	g.Needs = []exchange.Object{{ID: stix.AddressID(a), Raw: stix.AppendAddress(nil, a, stix.AddressID(a))}}
+	g.Needs = []record.Object{{ID: stix.AddressID(a), Raw: stix.AppendAddress(nil, a, stix.AddressID(a))}}
 	done := make(chan error, 1)
-	share := exchange.Share{Collection: "team", Label: tlp.Amber, Groups: []*exchange.Group{g}}
+	share := record.Share{Collection: "team", Label: tlp.Amber, Groups: []*record.Group{g}}
 	s.Journal.Carry(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
 	return <-done
 }

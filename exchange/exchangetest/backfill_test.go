@@ -9,6 +9,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
@@ -135,7 +136,7 @@ func TestAMemberThatJoinsGetsWhatIsThere(t *testing.T) {
 func grantsIn(t *testing.T, e *exchangetest.Exchange, member string) (hosts, twice int) {
 	t.Helper()
 	count := make(map[string]int)
-	err := e.Journal.EachIntake(t.Context(), "rustock", 0, func(in *exchange.Intake, _ uint64) error {
+	err := e.Journal.EachIntake(t.Context(), "rustock", 0, func(in *record.Intake, _ uint64) error {
 		for i := range in.Observations {
 			o := &in.Observations[i]
 			for _, g := range in.Decisions[o.Decision].Grants {

@@ -9,9 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // While events stream in, the register changes again and again: each record was decided
@@ -42,7 +42,7 @@ func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
 	var last time.Time
 	var pause time.Duration
 	routers := make(map[uint64]*constituency.Router)
-	err := e.Journal.EachIntake(t.Context(), "rustock", 0, func(in *exchange.Intake, _ uint64) error {
+	err := e.Journal.EachIntake(t.Context(), "rustock", 0, func(in *record.Intake, _ uint64) error {
 		if in.Backfill {
 			return nil
 		}

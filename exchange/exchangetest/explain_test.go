@@ -15,13 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
 // explained asks what happened, as a member.
-func explained(t *testing.T, e *exchangetest.Exchange, member, token string, query url.Values) (list []exchange.Explanation) {
+func explained(t *testing.T, e *exchangetest.Exchange, member, token string, query url.Values) (list []admission.Explanation) {
 	t.Helper()
 	status, _, text := e.Do(t, "GET", "/v1/explain?"+query.Encode(), member, token, "")
 	if status != http.StatusOK {
@@ -101,7 +102,7 @@ func TestExplainAgreesWithAnIndependentRecomputation(t *testing.T) {
 	}
 	admin := e.AdminToken()
 	for i := range rows {
-		list := explained(t, e, exchange.Admin, admin, url.Values{"event": {exchange.EventName("rustock", &rows[i].Event)}})
+		list := explained(t, e, exchange.Admin, admin, url.Values{"event": {admission.EventName("rustock", &rows[i].Event)}})
 		if len(list) != 1 || list[0].Observed == nil || !list[0].Observed.Equal(rows[i].Observed) {
 			t.Fatalf("event %d: %+v", i, list)
 		}
@@ -152,10 +153,10 @@ func TestAMemberIsToldWhyItGotAnObject(t *testing.T) {
 	if err := red.Label.UnmarshalText([]byte("red")); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, text := e.Do(t, "GET", "/v1/explain?"+url.Values{"event": {exchange.EventName("rustock", &red)}}.Encode(), "isp-one", token, ""); status != http.StatusNotFound {
+	if status, _, text := e.Do(t, "GET", "/v1/explain?"+url.Values{"event": {admission.EventName("rustock", &red)}}.Encode(), "isp-one", token, ""); status != http.StatusNotFound {
 		t.Errorf("isp-one is told of what is red: %d %s", status, text)
 	}
-	if list := explained(t, e, exchange.Admin, e.AdminToken(), url.Values{"event": {exchange.EventName("rustock", &red)}}); len(list) != 1 || list[0].Grants[0].Allow {
+	if list := explained(t, e, exchange.Admin, e.AdminToken(), url.Values{"event": {admission.EventName("rustock", &red)}}); len(list) != 1 || list[0].Grants[0].Allow {
 		t.Errorf("the operator is told %+v", list)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -327,12 +328,12 @@ func TestQuarantine(t *testing.T) {
 	if st.FailureCount != 2 {
 		t.Errorf("what a report with an unknown marking refers to was taken: %+v", st)
 	}
-	held := func(query string) (list []exchange.Held) {
+	held := func(query string) (list []submission.Held) {
 		_, _, text := e.Do(t, "GET", "/v1/quarantine"+query, admin.id, admin.token, "")
 		if err := json.Unmarshal([]byte(text), &list); err != nil {
 			t.Fatal(text)
 		}
-		slices.SortFunc(list, func(a, b exchange.Held) int { return strings.Compare(a.Object, b.Object) })
+		slices.SortFunc(list, func(a, b submission.Held) int { return strings.Compare(a.Object, b.Object) })
 		return list
 	}
 	list := held("")

@@ -15,7 +15,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
-	"github.com/tocsin-exchange/tocsin/exchange/sharing"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
@@ -24,21 +25,21 @@ import (
 // desk posts by itself to an exchange's journal, so that something can happen between two of its steps.
 type desk struct {
 	t *testing.T
-	*exchange.Poster
+	*submission.Poster
 	speaks string // an identity that whoever adds speaks for
 }
 
 // steps goes between a desk and what it writes to and reads from.
 type steps struct {
-	exchange.PostLog
-	exchange.Known
-	posts  int                                               // so far
-	post   func(n int) error                                 // before the nth
-	looked func(id string) (*exchange.Standing, error, bool) // in place of Standings, where true
-	walks  int                                               // calls of Disclosing
+	submission.PostLog
+	submission.Known
+	posts  int                                             // so far
+	post   func(n int) error                               // before the nth
+	looked func(id string) (*record.Standing, error, bool) // in place of Standings, where true
+	walks  int                                             // calls of Disclosing
 }
 
-func (s *steps) Post(p *exchange.Post) (uint64, error) {
+func (s *steps) Post(p *record.Post) (uint64, error) {
 	s.posts++
 	if s.post != nil {
 		if err := s.post(s.posts); err != nil {
@@ -48,10 +49,10 @@ func (s *steps) Post(p *exchange.Post) (uint64, error) {
 	return s.PostLog.Post(p)
 }
 
-func (s *steps) Standings(id string) ([]*exchange.Standing, error) {
+func (s *steps) Standings(id string) ([]*record.Standing, error) {
 	if s.looked != nil {
 		if out, err, instead := s.looked(id); instead {
-			return []*exchange.Standing{out}, err
+			return []*record.Standing{out}, err
 		}
 	}
 	return s.Known.Standings(id)
@@ -63,7 +64,7 @@ func (s *steps) Disclosing(id, after string, limit int) ([]string, error) {
 }
 
 // known is what is known of an object in all collections together.
-func known(v exchange.Known, id string) (*exchange.Standing, error) {
+func known(v submission.Known, id string) (*record.Standing, error) {
 	list, err := v.Standings(id)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -73,8 +74,8 @@ func known(v exchange.Known, id string) (*exchange.Standing, error) {
 
 func newDesk(t *testing.T, e *exchangetest.Exchange) (desk, *steps) {
 	s := &steps{PostLog: e.Journal, Known: e.View}
-	return desk{t: t, Poster: &exchange.Poster{
-		Log: s, View: s, Label: sharing.Submission, Seal: exchange.Seal{Key: e.Register.Secret()}, Quarantine: e.Journal, Contexts: e.Journal, Fatal: func(error) {}, Gate: new(sync.RWMutex),
+	return desk{t: t, Poster: &submission.Poster{
+		Log: s, View: s, Seal: submission.Seal{Key: e.Register.Secret()}, Quarantine: e.Journal, Contexts: e.Journal, Fatal: func(error) {}, Gate: new(sync.RWMutex),
 	}}, s
 }
 
@@ -85,8 +86,8 @@ func shelf(id string) (*exchange.Collection, error) {
 	return &exchange.Collection{ID: id, Ceiling: shelves[id], Floor: tlp.Clear}, nil
 }
 
-func (d desk) addition(by, collection string) *exchange.Addition {
-	return &exchange.Addition{
+func (d desk) addition(by, collection string) *submission.Addition {
+	return &submission.Addition{
 		By: by, Speaks: func(id string) bool { return id == d.speaks && id != "" }, Ceiling: func(c string) tlp.Level { return shelves[c] },
 		Collection: func() (*exchange.Collection, error) { return shelf(collection) }, SpecVersions: []string{"2.0", "2.1"},
 		Reads: func(c string) bool { return c == "low" || c == "mid" }, Readable: func() []string { return []string{"low", "mid"} },
@@ -163,7 +164,7 @@ func TestASlowRaiseLowersNothing(t *testing.T) {
 	good.must("cert-at", "low", sample(1, version1, green), sample(2, version1, green), text)
 	slow, s := newDesk(t, e)
 	looks := 0
-	s.looked = func(id string) (*exchange.Standing, error, bool) {
+	s.looked = func(id string) (*record.Standing, error, bool) {
 		if id != rel {
 			return nil, nil, false
 		}
@@ -189,7 +190,7 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(list, func(h *exchange.Held) bool { return h.Object == object })
+		i := slices.IndexFunc(list, func(h *submission.Held) bool { return h.Object == object })
 		if i < 0 {
 			t.Fatal(object, "is not held")
 		}
@@ -202,7 +203,7 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 		t.Fatal(why, err)
 	}
 	good.must("cert-at", "mid", sample(1, version2, amber))
-	if err := decide(good, sighting, tlp.Green); !errors.Is(err, exchange.ErrLabel) {
+	if err := decide(good, sighting, tlp.Green); !errors.Is(err, submission.ErrLabel) {
 		t.Error(err)
 	}
 	// A relationship that comes in while the operator raises its end.

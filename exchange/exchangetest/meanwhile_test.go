@@ -10,6 +10,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -145,7 +146,7 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 func TestABrokenCollectionTakesNothing(t *testing.T) {
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
-	broken := &exchange.Block{Collection: "board", Number: 99, Count: 1, AddedFirst: time.Now(), Sequence: e.View.AppliedBlocks() + 1}
+	broken := &record.Block{Collection: "board", Number: 99, Count: 1, AddedFirst: time.Now(), Sequence: e.View.AppliedBlocks() + 1}
 	if err := e.View.ApplyBlock(broken); err != nil {
 		t.Fatal(err)
 	}

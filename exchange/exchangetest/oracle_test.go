@@ -15,7 +15,7 @@ type oracle struct {
 	ceiling    map[string]int
 	readers    map[string][]string // of declared collections; "all" is every member
 	persons    map[string][]string
-	objects    map[string]*record           // what members have added, by id; by id@collection what stands apart there
+	objects    map[string]*line             // what members have added, by id; by id@collection what stands apart there
 	has        map[string]map[string]string // collection to id and version, to created_by_ref
 	own        map[string]int               // what an object says of itself, by collection, id and version
 	highest    map[string]int               // label that ever entered a collection
@@ -25,7 +25,7 @@ type oracle struct {
 	waiting    map[string]int    // by member, collection and object: what an earlier report has said of it
 }
 
-type record struct {
+type line struct {
 	by      string
 	creator string
 	label   int
@@ -76,7 +76,7 @@ func (o *oracle) mayRead(member, person, collection, way string) bool {
 }
 
 // line is what there is of an object in a collection, whoever may know of it.
-func (o *oracle) line(collection, id string) *record {
+func (o *oracle) line(collection, id string) *line {
 	if k := o.objects[id+"@"+collection]; k != nil {
 		return k
 	}
@@ -86,8 +86,8 @@ func (o *oracle) line(collection, id string) *record {
 // seen is what a member may know of an object: of several lines, what it has added itself, else the highest
 // of all. apart says that what it adds to the collection stands apart; others that there is a line that it
 // may not know of, or that does not count.
-func (o *oracle) seen(member, collection, id string) (k *record, lines []*record, apart, others bool) {
-	var all, own []*record
+func (o *oracle) seen(member, collection, id string) (k *line, lines []*line, apart, others bool) {
+	var all, own []*line
 	for _, key := range slices.Sorted(maps.Keys(o.objects)) {
 		if l := o.objects[key]; l.id == id {
 			all = append(all, l)
@@ -125,7 +125,7 @@ func (o *oracle) seen(member, collection, id string) (k *record, lines []*record
 }
 
 // taken tells whether another's object of an id stands in a collection that the member may only write to.
-func (o *oracle) taken(member, collection, id string, k *record) bool {
+func (o *oracle) taken(member, collection, id string, k *line) bool {
 	if o.mayRead(member, "", collection, "taxii") || k != nil && slices.Contains(k.given, collection) {
 		return false
 	}
@@ -210,8 +210,8 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 			continue
 		}
 		label := labels[x.id]
-		var k *record
-		var lines []*record
+		var k *line
+		var lines []*line
 		if x.typ != "ipv4-addr" {
 			var others bool
 			k, lines, apart[i], others = o.seen(member, collection, x.id)
@@ -278,8 +278,8 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 }
 
 // whose relationships a raise takes along: everybody's, but of what stands apart the member's own.
-func whose(lines []*record, member string) string {
-	if slices.ContainsFunc(lines, func(l *record) bool { return !l.apart }) {
+func whose(lines []*line, member string) string {
+	if slices.ContainsFunc(lines, func(l *line) bool { return !l.apart }) {
 		return ""
 	}
 	return member
@@ -302,7 +302,7 @@ func (o *oracle) disclosed(id string, label int, by string) {
 }
 
 // released tells whether a version is in any collection that was given the object.
-func (o *oracle) released(k *record, x *thing) bool {
+func (o *oracle) released(k *line, x *thing) bool {
 	return slices.ContainsFunc(k.given, func(c string) bool {
 		_, there := o.has[c][x.id+" "+x.version]
 		return there && c != "quarantine"
@@ -310,7 +310,7 @@ func (o *oracle) released(k *record, x *thing) bool {
 }
 
 // speaks tells whether a member is an object's creator: who it says, or who was first where it says nobody.
-func (o *oracle) speaks(member string, k *record, x *thing) bool {
+func (o *oracle) speaks(member string, k *line, x *thing) bool {
 	if k.creator != "" {
 		return o.identities[k.creator] == member
 	}
@@ -318,7 +318,7 @@ func (o *oracle) speaks(member string, k *record, x *thing) bool {
 }
 
 // raise takes an object out of every collection that its label is above now.
-func (o *oracle) raise(k *record, label int, at time.Time) {
+func (o *oracle) raise(k *line, label int, at time.Time) {
 	for _, c := range k.given {
 		if c == "quarantine" || o.ceiling[c] >= label || o.line(c, k.id) != k {
 			continue
@@ -351,6 +351,7 @@ func (o *oracle) put(collection, member string, x *thing, label int, relayed, ap
 	if x.typ == "ipv4-addr" {
 		return
 	}
+	delete(o.own, collection+" "+name) // of a text that has gone
 	for _, m := range x.marks {
 		if m != "?" {
 			o.own[collection+" "+name] = max(o.own[collection+" "+name], words[m])
@@ -362,7 +363,7 @@ func (o *oracle) put(collection, member string, x *thing, label int, relayed, ap
 	}
 	k := o.objects[key]
 	if k == nil {
-		k = &record{by: member, creator: x.creator, id: x.id, apart: apart}
+		k = &line{by: member, creator: x.creator, id: x.id, apart: apart}
 		o.objects[key] = k
 	}
 	if !relayed {

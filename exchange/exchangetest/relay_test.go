@@ -11,6 +11,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -87,7 +88,7 @@ func TestReleaseLowersNothing(t *testing.T) {
 		t.Fatal(why)
 	}
 	_, _, text := e.Do(t, "GET", "/v1/quarantine", exchange.Admin, e.AdminToken(), "")
-	var list []exchange.Held
+	var list []submission.Held
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 {
 		t.Fatal(text)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -86,7 +87,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), held: make(map[string]*thing), //nolint:gosec // not for secrets
 		o: &oracle{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
-			persons: make(map[string][]string), objects: make(map[string]*record), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
+			persons: make(map[string][]string), objects: make(map[string]*line), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
 			hosts: make(map[string]*host), own: make(map[string]int), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
 		},
 	}
@@ -253,7 +254,7 @@ func (w *world) submit() {
 // decide decides about something that is in quarantine.
 func (w *world) decide() {
 	_, text := w.do("GET", "/v1/quarantine", exchange.Admin, "")
-	var list []exchange.Held
+	var list []submission.Held
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) == 0 {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // The audit is a stream of its own, chained as blocks are: each record has the number and the
@@ -305,7 +306,7 @@ func (j *Journal) PostedBy(ctx context.Context, collection string, sequence uint
 
 // BlockAt returns the block of a collection at a sequence of the journal, false where there is
 // none.
-func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*exchange.Block, bool, error) {
+func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*record.Block, bool, error) {
 	msg, err := j.blocks.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, false, nil

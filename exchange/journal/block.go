@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -23,7 +23,7 @@ import (
 const MediaType = "application/stix+json;version=2.1"
 
 // encodeHeader writes a block's facts as message headers.
-func encodeHeader(b *exchange.Block) nats.Header {
+func encodeHeader(b *record.Block) nats.Header {
 	h := nats.Header{}
 	h.Set("Content-Type", MediaType)
 	if b.Control != "" {
@@ -47,22 +47,22 @@ func encodeHeader(b *exchange.Block) nats.Header {
 	h.Set("Tocsin-Count", strconv.Itoa(b.Count))
 	h.Set("Tocsin-Added-First", b.AddedFirst.UTC().Format("2006-01-02T15:04:05.000000Z"))
 	h.Set("Tocsin-Label", b.Label.String())
-	h.Set("Tocsin-Carried", exchange.FormatCarried(b.Carried))
+	h.Set("Tocsin-Carried", record.FormatCarried(b.Carried))
 	return h
 }
 
 // decodeBlock reads a block from a message.
-func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*exchange.Block, error) {
-	b := &exchange.Block{
+func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*record.Block, error) {
+	b := &record.Block{
 		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
-		Control: exchange.ControlKind(h.Get("Tocsin-Control")),
+		Control: record.ControlKind(h.Get("Tocsin-Control")),
 	}
 	var errs [8]error
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
 	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
 	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
 	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
-	b.Carried, errs[4] = exchange.ParseCarried(h.Get("Tocsin-Carried"))
+	b.Carried, errs[4] = record.ParseCarried(h.Get("Tocsin-Carried"))
 	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
 	b.New, errs[6] = base64.StdEncoding.DecodeString(h.Get("Tocsin-New"))
 	b.By = h.Get("Tocsin-By")
@@ -82,7 +82,7 @@ func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*
 
 // FollowBlocks calls each with every block from the sequence on, in order, until
 // ctx ends or each fails. pending is how many more there are.
-func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *exchange.Block, pending uint64) error) error {
+func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *record.Block, pending uint64) error) error {
 	return follow(ctx, j.js, BlocksStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
 		b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
 		if err != nil {
@@ -98,7 +98,7 @@ type head struct {
 	number   uint64
 	hash     string
 	added    time.Time // date_added of the last object
-	carried  []exchange.Carried
+	carried  []record.Carried
 }
 
 func (j *Journal) head(ctx context.Context, collection string) (head, error) {
@@ -116,7 +116,7 @@ func (j *Journal) head(ctx context.Context, collection string) (head, error) {
 	return headOf(b), nil
 }
 
-func headOf(b *exchange.Block) head {
+func headOf(b *record.Block) head {
 	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), carried: b.Carried}
 }
 
@@ -124,7 +124,7 @@ func headOf(b *exchange.Block) head {
 // from their first block to the last there is now: numbers without a gap,
 // hashes that fit, stamps that grow, payloads that hold as many objects as they
 // say. Chains come back sorted by collection, each that has blocks.
-func (j *Journal) Verify(ctx context.Context, collections ...string) ([]exchange.Chain, error) {
+func (j *Journal) Verify(ctx context.Context, collections ...string) ([]record.Chain, error) {
 	var subjects []string
 	last := uint64(0)
 	for _, c := range collections {
@@ -143,12 +143,12 @@ func (j *Journal) Verify(ctx context.Context, collections ...string) ([]exchange
 	if last == 0 {
 		return nil, nil
 	}
-	chains := make(map[string]*exchange.Chain)
+	chains := make(map[string]*record.Chain)
 	err := follow(ctx, j.js, BlocksStream, subjects, 1, func(msg jetstream.Msg, seq, _ uint64) error {
 		name := strings.TrimPrefix(msg.Subject(), blocksPrefix)
 		c := chains[name]
 		if c == nil {
-			c = &exchange.Chain{Collection: name}
+			c = &record.Chain{Collection: name}
 			chains[name] = c
 		}
 		if c.Problem == "" {
@@ -172,7 +172,7 @@ func (j *Journal) Verify(ctx context.Context, collections ...string) ([]exchange
 }
 
 // link checks that b continues the chain, and adds it.
-func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
+func (j *Journal) link(c *record.Chain, b *record.Block) error {
 	if err := Continues(b, c.Blocks, c.Head, c.Last); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (j *Journal) link(c *exchange.Chain, b *exchange.Block) error {
 
 // Continues reports why a block does not continue a chain that ends with the
 // block of the number and hash, and the date_added of its last object.
-func Continues(b *exchange.Block, number uint64, hash string, added time.Time) error {
+func Continues(b *record.Block, number uint64, hash string, added time.Time) error {
 	switch {
 	case b.Number != number+1:
 		return fmt.Errorf("block %d follows block %d: %w", b.Number, number, ErrDamaged)
@@ -213,11 +213,11 @@ func Continues(b *exchange.Block, number uint64, hash string, added time.Time) e
 	return nil
 }
 
-func sortedChains(m map[string]*exchange.Chain) []exchange.Chain {
-	list := make([]exchange.Chain, 0, len(m))
+func sortedChains(m map[string]*record.Chain) []record.Chain {
+	list := make([]record.Chain, 0, len(m))
 	for _, c := range m {
 		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b exchange.Chain) int { return cmp.Compare(a.Collection, b.Collection) })
+	slices.SortFunc(list, func(a, b record.Chain) int { return cmp.Compare(a.Collection, b.Collection) })
 	return list
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // The streams, and the subjects' prefixes.
@@ -222,7 +223,7 @@ func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Mes
 
 // EachIntake calls each with every intake record of one feed after a sequence,
 // up to the last there is now.
-func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, each func(in *exchange.Intake, sequence uint64) error) error {
+func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, each func(in *record.Intake, sequence uint64) error) error {
 	last, err := j.LastIntake(ctx, feed)
 	if err != nil || last <= after {
 		return err
@@ -243,12 +244,12 @@ func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, eac
 	return err
 }
 
-func (j *Journal) decodeIntake(data []byte) (*exchange.Intake, error) {
-	record, err := j.Decompress(nil, data)
+func (j *Journal) decodeIntake(data []byte) (*record.Intake, error) {
+	text, err := j.Decompress(nil, data)
 	if err != nil {
 		return nil, err
 	}
-	return exchange.DecodeIntake(record)
+	return record.DecodeIntake(text)
 }
 
 // Feeds lists the feeds that have intake records.
@@ -318,7 +319,7 @@ func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64
 }
 
 // Backfilled returns how far back-filling is, and false where that was never set.
-func (j *Journal) Backfilled(ctx context.Context) (p exchange.BackfillPosition, known bool, err error) {
+func (j *Journal) Backfilled(ctx context.Context) (p record.BackfillPosition, known bool, err error) {
 	e, err := j.state.Get(ctx, backfilledKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return p, false, nil
@@ -333,7 +334,7 @@ func (j *Journal) Backfilled(ctx context.Context) (p exchange.BackfillPosition, 
 }
 
 // SetBackfilled records how far back-filling is.
-func (j *Journal) SetBackfilled(ctx context.Context, p exchange.BackfillPosition) error {
+func (j *Journal) SetBackfilled(ctx context.Context, p record.BackfillPosition) error {
 	if _, err := j.state.Put(ctx, backfilledKey, fmt.Appendf(nil, "%d %d", p.Done, p.Target)); err != nil {
 		return fmt.Errorf("write position of back-filling: %w", err)
 	}

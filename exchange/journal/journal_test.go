@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -37,22 +38,22 @@ func open(t testing.TB, nc *nats.Conn) *journal.Journal {
 }
 
 // share makes n groups of three objects that all need one address.
-func share(collection string, from, n int) exchange.Share {
-	need := exchange.Object{ID: stix.DerivedID("ipv4-addr", "n", "0")}
+func share(collection string, from, n int) record.Share {
+	need := record.Object{ID: stix.DerivedID("ipv4-addr", "n", "0")}
 	need.Raw = fmt.Appendf(nil, `{"type":"ipv4-addr","id":"%s"}`, need.ID)
-	s := exchange.Share{Collection: collection, Label: tlp.Amber}
+	s := record.Share{Collection: collection, Label: tlp.Amber}
 	for i := range n {
-		g := &exchange.Group{Needs: []exchange.Object{need}}
+		g := &record.Group{Needs: []record.Object{need}}
 		for k := range 3 {
 			id := stix.DerivedID("sighting", "n", fmt.Sprint(from+i, "/", k))
-			g.Objects = append(g.Objects, exchange.Object{ID: id, Raw: fmt.Appendf(nil, `{"type":"sighting","id":"%s"}`, id)})
+			g.Objects = append(g.Objects, record.Object{ID: id, Raw: fmt.Appendf(nil, `{"type":"sighting","id":"%s"}`, id)})
 		}
 		s.Groups = append(s.Groups, g)
 	}
 	return s
 }
 
-func carry(t testing.TB, j *journal.Journal, s exchange.Share, feed string, sequence uint64) error {
+func carry(t testing.TB, j *journal.Journal, s record.Share, feed string, sequence uint64) error {
 	t.Helper()
 	done := make(chan error, 1)
 	j.Carry(s, feed, sequence, func(_ uint64, err error) { done <- err })
@@ -68,7 +69,7 @@ func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
 		t.Fatal(err)
 	}
 	stop := errors.New("stop")
-	err = j.FollowBlocks(t.Context(), 1, func(b *exchange.Block, _ uint64) error {
+	err = j.FollowBlocks(t.Context(), 1, func(b *record.Block, _ uint64) error {
 		text, err := j.Decompress(nil, b.Payload)
 		if err != nil {
 			t.Fatal(err)

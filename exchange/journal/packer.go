@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -56,11 +57,11 @@ var bundles = sync.Pool{New: func() any { return &bundle{in: make(map[string]boo
 // parcel is something on its way into blocks: one share of a feed's intake, or
 // what a member adds or changes.
 type parcel struct {
-	share    exchange.Share
+	share    record.Share
 	feed     string // "" for what a member adds
 	sequence uint64
 	next     int // group
-	post     *exchange.Post
+	post     *record.Post
 	done     func(last uint64, err error)
 }
 
@@ -68,14 +69,14 @@ type parcel struct {
 // blocks, or what is still missing of it. done is called once, when it is all
 // on disk, with the sequence of the last block that was needed, or with what
 // went wrong. Shares of one feed must come in order.
-func (j *Journal) Carry(share exchange.Share, feed string, sequence uint64, done func(last uint64, err error)) {
+func (j *Journal) Carry(share record.Share, feed string, sequence uint64, done func(last uint64, err error)) {
 	j.enqueue(&parcel{share: share, feed: feed, sequence: sequence, done: done})
 }
 
 // Post appends what a member adds to a collection, or takes out of it, and
 // returns the sequence of the last block once it is on disk. After an error
 // that is neither exchange.ErrClosed nor exchange.ErrFull nothing more may be appended.
-func (j *Journal) Post(post *exchange.Post) (last uint64, err error) {
+func (j *Journal) Post(post *record.Post) (last uint64, err error) {
 	if err := j.room(); err != nil {
 		return 0, fmt.Errorf("append to collection %s: %w", post.Share.Collection, err)
 	}
@@ -157,7 +158,7 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		p.loaded = true
 	}
-	b := &exchange.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear}
+	b := &record.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear}
 	b.Carried = slices.Clone(p.head.carried)
 	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
 	clear(p.in)
@@ -167,7 +168,7 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		return 1, nil
 	}
-	var out exchange.Removal
+	var out record.Removal
 	for _, x := range batch {
 		if b.Count >= maxObjects || len(p.raw) >= maxRaw || x.post != nil {
 			break
@@ -179,10 +180,10 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 				break // a control block holds nothing else
 			}
 			x.next++
-			b.Carried = setCarried(b.Carried, exchange.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
+			b.Carried = setCarried(b.Carried, record.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
 			if len(g.Withdraw) > 0 {
 				for _, id := range g.Withdraw {
-					out.Objects = append(out.Objects, exchange.Withdrawn{ID: id})
+					out.Objects = append(out.Objects, record.Withdrawn{ID: id})
 				}
 				continue
 			}
@@ -198,7 +199,7 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		finished++
 	}
 	if len(out.Objects) > 0 {
-		b.Control = exchange.ControlWithdraw
+		b.Control = record.ControlWithdraw
 		if p.raw, err = json.Marshal(out); err != nil {
 			return 0, err
 		}
@@ -213,7 +214,7 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 
 // post makes a block of what a member adds or changes, all of it and nothing
 // else.
-func (p *packer) post(b *exchange.Block, x *parcel) error {
+func (p *packer) post(b *record.Block, x *parcel) error {
 	b.Control, b.Label = x.post.Control, max(b.Label, x.share.Label)
 	b.By, b.Labels = x.post.By, x.post.Labels
 	if b.Control != "" {
@@ -227,7 +228,7 @@ func (p *packer) post(b *exchange.Block, x *parcel) error {
 
 // close appends the block that p.raw holds. added is the date_added that its
 // first object is to have, zero for now.
-func (p *packer) close(b *exchange.Block, added time.Time) error {
+func (p *packer) close(b *record.Block, added time.Time) error {
 	if b.Control == "" {
 		p.raw = stix.AppendBundleClose(p.raw)
 	}
@@ -248,7 +249,7 @@ func (p *packer) close(b *exchange.Block, added time.Time) error {
 
 // add appends a group to the bundle: what it needs and is not there, then its
 // own objects.
-func (p *packer) add(b *exchange.Block, g *exchange.Group) {
+func (p *packer) add(b *record.Block, g *record.Group) {
 	b.Starts = setBit(b.Starts, b.Count)
 	for _, o := range g.Needs {
 		if !p.in[o.ID] {
@@ -261,7 +262,7 @@ func (p *packer) add(b *exchange.Block, g *exchange.Group) {
 	}
 }
 
-func (p *packer) object(b *exchange.Block, o exchange.Object) {
+func (p *packer) object(b *record.Block, o record.Object) {
 	if b.Count > 0 {
 		p.raw = append(p.raw, ',')
 	}
@@ -283,7 +284,7 @@ func setBit(b []byte, i int) []byte {
 
 // publish appends the block after the one before it. A failure that leaves the
 // outcome open is settled by looking at the log; one append is tried three times.
-func (p *packer) publish(b *exchange.Block) error {
+func (p *packer) publish(b *record.Block) error {
 	msg := &nats.Msg{Subject: blocksPrefix + p.collection, Header: encodeHeader(b), Data: b.Payload}
 	var err error
 	for try := range 3 {
@@ -319,7 +320,7 @@ func (p *packer) publish(b *exchange.Block) error {
 }
 
 // carriedGroups returns how many groups of the parcel are in the chain already.
-func carriedGroups(list []exchange.Carried, x *parcel) int {
+func carriedGroups(list []record.Carried, x *parcel) int {
 	i, ok := slices.BinarySearchFunc(list, x.feed, byFeed)
 	switch {
 	case !ok || list[i].Sequence < x.sequence:
@@ -330,7 +331,7 @@ func carriedGroups(list []exchange.Carried, x *parcel) int {
 	return list[i].Groups
 }
 
-func setCarried(list []exchange.Carried, c exchange.Carried) []exchange.Carried {
+func setCarried(list []record.Carried, c record.Carried) []record.Carried {
 	i, ok := slices.BinarySearchFunc(list, c.Feed, byFeed)
 	if !ok {
 		return slices.Insert(list, i, c)
@@ -339,4 +340,4 @@ func setCarried(list []exchange.Carried, c exchange.Carried) []exchange.Carried 
 	return list
 }
 
-func byFeed(c exchange.Carried, feed string) int { return cmp.Compare(c.Feed, feed) }
+func byFeed(c record.Carried, feed string) int { return cmp.Compare(c.Feed, feed) }

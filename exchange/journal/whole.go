@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // Known is what others know of the journal: JetStream itself does not notice when a stream has lost
@@ -100,11 +100,11 @@ func (j *Journal) decided(ctx context.Context, version uint64) error {
 		if err != nil {
 			return fmt.Errorf("read the end of feed %s: %w", feed, err)
 		}
-		record, err := j.Decompress(nil, msg.Data)
+		text, err := j.Decompress(nil, msg.Data)
 		if err != nil {
 			return fmt.Errorf("read the end of feed %s: %w", feed, err)
 		}
-		decided, err := exchange.DecidedUnder(record)
+		decided, err := record.DecidedUnder(text)
 		if err != nil {
 			return fmt.Errorf("read the end of feed %s: %w", feed, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
 )
@@ -155,7 +156,7 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 		return nil, feed, day, nil
 	}
 	label, err := x.View.LabelIn(x.collection, o.raw)
-	if err != nil || !exchange.Leaves(label, exchange.WayMISP, exchange.Recipient{Clearance: x.collection.Ceiling}) {
+	if err != nil || !policy.Leaves(label, exchange.WayMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
 		return nil, feed, day, err
 	}
 	s = &slot{Label: uint8(label)}

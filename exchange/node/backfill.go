@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // backfill gives members that join, or answer for more, what is there already: for all
@@ -59,7 +61,7 @@ func (n *Node) backfill(ctx context.Context) error {
 const fullWait = 10 * time.Second
 
 // backfillTo gives what the versions after one, up to another, give.
-func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) error {
+func (n *Node) backfillTo(ctx context.Context, p record.BackfillPosition) error {
 	last, err := n.version(ctx, p.Done)
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func (n *Node) backfillTo(ctx context.Context, p exchange.BackfillPosition) erro
 		if err != nil {
 			return err
 		}
-		members = append(members, exchange.Gained(last, next)...)
+		members = append(members, admission.Gained(last, next)...)
 		last = next
 	}
 	slices.Sort(members)
@@ -102,10 +104,10 @@ func (n *Node) version(ctx context.Context, v uint64) (*exchange.Register, error
 }
 
 // backfills lists what members are to get of feeds' pasts.
-func backfills(r *exchange.Register, members []string) (list []*exchange.Backfill) {
+func backfills(r *exchange.Register, members []string) (list []*admission.Backfill) {
 	for i := range r.Feeds {
 		if f := &r.Feeds[i]; f.Backfill != 0 && len(members) > 0 {
-			list = append(list, &exchange.Backfill{
+			list = append(list, &admission.Backfill{
 				Feed: f.ID, Members: members, Version: r.Version, Since: time.Now().Add(-time.Duration(f.Backfill)),
 			})
 		}
@@ -121,8 +123,8 @@ func (n *Node) inForce() uint64 {
 }
 
 // planBackfill counts what a change of the register would give.
-func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) (list []exchange.Planned, err error) {
-	jobs := backfills(next, exchange.Gained(base, next))
+func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) (list []admission.Planned, err error) {
+	jobs := backfills(next, admission.Gained(base, next))
 	if len(jobs) == 0 {
 		return nil, nil
 	}
@@ -136,16 +138,16 @@ func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) 
 			return nil, err
 		}
 		for member, count := range hosts {
-			list = append(list, exchange.Planned{Member: member, Feed: job.Feed, Hosts: count})
+			list = append(list, admission.Planned{Member: member, Feed: job.Feed, Hosts: count})
 		}
 	}
-	slices.SortFunc(list, func(a, b exchange.Planned) int {
+	slices.SortFunc(list, func(a, b admission.Planned) int {
 		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Feed, b.Feed))
 	})
 	return list, nil
 }
 
 // newRules are everything that decides under a version of the register.
-func newRules(r *exchange.Register, networks *constituency.Networks) *exchange.Rules {
-	return &exchange.Rules{Register: r, Router: routers(r, networks), Networks: r.NetworksKey}
+func newRules(r *exchange.Register, networks *constituency.Networks) *admission.Rules {
+	return &admission.Rules{Register: r, Router: routers(r, networks), Networks: r.NetworksKey}
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
 
@@ -20,7 +21,7 @@ func (n *Node) follow(ctx context.Context) {
 		})
 	})
 	n.run(ctx, "follow blocks", func() error {
-		return n.Journal.FollowBlocks(ctx, n.View.AppliedBlocks()+1, func(b *exchange.Block, _ uint64) error {
+		return n.Journal.FollowBlocks(ctx, n.View.AppliedBlocks()+1, func(b *record.Block, _ uint64) error {
 			return n.View.ApplyBlock(b)
 		})
 	})
@@ -33,8 +34,8 @@ func (n *Node) follow(ctx context.Context) {
 
 // shares packages records for their feed's own collection. Until members may log in they are of the past, and
 // who else packages them has done so.
-func (n *Node) shares(p *exchange.Packagers) view.PackageFunc {
-	return func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error) {
+func (n *Node) shares(p *admission.Packagers) view.PackageFunc {
+	return func(ctx context.Context, in *record.Intake, want func(collection string) bool) ([]record.Share, error) {
 		select {
 		case <-n.open:
 			return p.Shares(ctx, in, want)

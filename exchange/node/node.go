@@ -27,13 +27,14 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
-	"github.com/tocsin-exchange/tocsin/exchange/sharing"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -97,7 +98,7 @@ type Node struct {
 	log       *slog.Logger
 	lock      *flock.Flock
 	broker    *broker.Broker
-	admission *exchange.Admission
+	admission *admission.Admission
 	api       *api.API
 	webhooks  *webhook.Sender
 	token     string
@@ -187,9 +188,9 @@ func (n *Node) openStores(ctx context.Context) error {
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit); err != nil {
 		return err
 	}
-	packagers := &exchange.Packagers{
+	packagers := &admission.Packagers{
 		Register: n.Register.At,
-		New:      func(r *exchange.Register, feed string) (exchange.Packager, error) { return packaging.New(r, feed) },
+		New:      func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
@@ -203,9 +204,9 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := n.Journal.Whole(ctx, known); err != nil {
 		return err
 	}
-	n.admission = &exchange.Admission{
+	n.admission = &admission.Admission{
 		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Policy: exchange.Policy{Effective: sharing.Effective, Enter: sharing.Enter}, Tell: n.Journal.Audit,
+		Tell: n.Journal.Audit,
 	}
 	return nil
 }
@@ -216,7 +217,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:   &exchange.Poster{Log: n.Journal, View: n.View, Label: sharing.Submission, Seal: exchange.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
+		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: submission.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})

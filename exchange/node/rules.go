@@ -12,9 +12,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -47,7 +49,7 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	if n.applied == nil || n.routing.networks != n.networks || !constituency.SameMembers(n.applied.Members, r.Members) || !slices.EqualFunc(n.applied.Feeds, r.Feeds, sameRouting) {
 		n.routing = routing{n.networks, routers(r, n.networks)}
 	}
-	n.admission.SetRules(&exchange.Rules{Register: r, Router: n.routing.of, Networks: r.NetworksKey})
+	n.admission.SetRules(&admission.Rules{Register: r, Router: n.routing.of, Networks: r.NetworksKey})
 	n.applied = r
 	select {
 	case n.changed <- struct{}{}:
@@ -233,7 +235,7 @@ func newLogins(r *exchange.Register, now time.Time) logins {
 		}
 		slices.Sort(may)
 		for _, id := range slices.Compact(may) {
-			if exchange.OnNATS(r, id, &c) {
+			if policy.OnNATS(r, id, &c) {
 				l := all[id]
 				l.collections = append(l.collections, c.ID)
 				all[id] = l

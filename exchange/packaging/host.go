@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
@@ -14,11 +15,11 @@ import (
 const bufferSize = 256 << 10
 
 // group packages one host's day as the feed's profile says.
-func (b *builder) group(o *exchange.Observation) *exchange.Group {
+func (b *builder) group(o *record.Observation) *record.Group {
 	if cap(b.buf)-len(b.buf) < 16<<10 {
 		b.buf = make([]byte, 0, bufferSize)
 	}
-	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String(), g: new(exchange.Group)}
+	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String(), g: new(record.Group)}
 	switch b.feed.Profile {
 	case exchange.ProfileIndicator:
 		h.indicator()
@@ -37,7 +38,7 @@ func (b *builder) group(o *exchange.Observation) *exchange.Group {
 
 // hostObjects lists the objects that a host's day is packaged as, in any profile and version,
 // but for those that are everybody's.
-func (b *builder) hostObjects(o *exchange.Observation) []string {
+func (b *builder) hostObjects(o *record.Observation) []string {
 	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String()}
 	ids := []string{
 		h.id("observed-data"), h.id("indicator"), h.id("sighting"),
@@ -60,8 +61,8 @@ const RelapseLabel = "relapse"
 // hostDay packages one host's day.
 type hostDay struct {
 	*builder
-	o                       *exchange.Observation
-	g                       *exchange.Group
+	o                       *record.Observation
+	g                       *record.Group
 	day, address            string
 	observedID, indicatorID string
 }
@@ -82,8 +83,8 @@ func (h *hostDay) common(id string) stix.Common {
 }
 
 // host is the address that is infected, or the account that is compromised.
-func (h *hostDay) host() exchange.Object {
-	var o exchange.Object
+func (h *hostDay) host() record.Object {
+	var o record.Object
 	if h.o.Account != "" {
 		o.ID, o.Raw = stix.EmailObject(h.o.Account)
 	} else {
@@ -94,7 +95,7 @@ func (h *hostDay) host() exchange.Object {
 }
 
 // need adds an object that must be in the same block; it returns its id.
-func (h *hostDay) need(o exchange.Object) string {
+func (h *hostDay) need(o record.Object) string {
 	h.g.Needs = append(h.g.Needs, o)
 	return o.ID
 }
@@ -126,7 +127,7 @@ func (h *hostDay) traffic(host string) []string {
 }
 
 // contact is a contact of the host, and the address that it called.
-func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, called exchange.Object) {
+func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, called record.Object) {
 	n = stix.NetworkTraffic{
 		SrcRef: host, SrcPort: c.SrcPort, DstPort: c.DstPort, Start: c.Time,
 		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(),

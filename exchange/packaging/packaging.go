@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -29,7 +30,7 @@ type Packager struct {
 	feed      *exchange.Feed
 	publisher string // identity id
 	malware   string // id
-	standing  []exchange.Object
+	standing  []record.Object
 	register  *exchange.Register
 	owners    map[string]string // collection to the member it is derived from
 	ceilings  map[string]tlp.Level
@@ -57,18 +58,18 @@ func New(reg *exchange.Register, feed string) (*Packager, error) {
 
 // Shares packages the record for all of its collections, sorted by collection.
 // The feed's own is one of them: it takes every observation up to its ceiling.
-func (p *Packager) Shares(in *exchange.Intake) ([]exchange.Share, error) {
+func (p *Packager) Shares(in *record.Intake) ([]record.Share, error) {
 	return p.shares(in, false)
 }
 
 // Outlines is Shares for those who want to know which objects there are: of a host's objects there
 // is no more than stix.AppendOutline writes, which takes three quarters of the time.
-func (p *Packager) Outlines(in *exchange.Intake) ([]exchange.Share, error) {
+func (p *Packager) Outlines(in *record.Intake) ([]record.Share, error) {
 	return p.shares(in, true)
 }
 
-func (p *Packager) shares(in *exchange.Intake, outlines bool) ([]exchange.Share, error) {
-	b := builder{Packager: p, outlines: outlines, shares: make(map[string]*exchange.Share)}
+func (p *Packager) shares(in *record.Intake, outlines bool) ([]record.Share, error) {
+	b := builder{Packager: p, outlines: outlines, shares: make(map[string]*record.Share)}
 	for _, x := range in.Introductions {
 		if err := b.introduce(x); err != nil {
 			return nil, err
@@ -79,18 +80,18 @@ func (p *Packager) shares(in *exchange.Intake, outlines bool) ([]exchange.Share,
 	}
 	for _, x := range in.Withdrawals {
 		s := b.share(x.Collection)
-		s.Groups = append(s.Groups, &exchange.Group{Withdraw: b.hostObjects(&in.Observations[x.Observation])})
+		s.Groups = append(s.Groups, &record.Group{Withdraw: b.hostObjects(&in.Observations[x.Observation])})
 	}
-	list := make([]exchange.Share, 0, len(b.shares))
+	list := make([]record.Share, 0, len(b.shares))
 	for _, s := range b.shares {
 		// What only takes out may be for a collection that its member has no more.
-		takesOut := !slices.ContainsFunc(s.Groups, func(g *exchange.Group) bool { return len(g.Withdraw) == 0 })
+		takesOut := !slices.ContainsFunc(s.Groups, func(g *record.Group) bool { return len(g.Withdraw) == 0 })
 		if ceiling := p.ceilings[s.Collection]; s.Label > ceiling && !takesOut {
 			return nil, fmt.Errorf("a record of feed %s gives collection %s TLP:%s, above its ceiling %s", p.feed.ID, s.Collection, s.Label, ceiling)
 		}
 		list = append(list, *s)
 	}
-	slices.SortFunc(list, func(x, y exchange.Share) int {
+	slices.SortFunc(list, func(x, y record.Share) int {
 		if x.Collection < y.Collection {
 			return -1
 		}
@@ -103,30 +104,30 @@ func (p *Packager) shares(in *exchange.Intake, outlines bool) ([]exchange.Share,
 type builder struct {
 	*Packager
 	outlines  bool
-	shares    map[string]*exchange.Share
-	intros    map[string]*exchange.Group
+	shares    map[string]*record.Share
+	intros    map[string]*record.Group
 	buf       []byte
-	dsts      map[netip.Addr]exchange.Object
+	dsts      map[netip.Addr]record.Object
 	countries map[string]string // their identifiers
 }
 
-func (b *builder) share(collection string) *exchange.Share {
+func (b *builder) share(collection string) *record.Share {
 	s := b.shares[collection]
 	if s == nil {
-		s = &exchange.Share{Collection: collection, Label: tlp.Clear}
+		s = &record.Share{Collection: collection, Label: tlp.Clear}
 		b.shares[collection] = s
 	}
 	return s
 }
 
 // introduce adds a topic's standing objects to the collection's first group.
-func (b *builder) introduce(x exchange.Introduction) error {
+func (b *builder) introduce(x record.Introduction) error {
 	if b.intros == nil {
-		b.intros = make(map[string]*exchange.Group)
+		b.intros = make(map[string]*record.Group)
 	}
 	g := b.intros[x.Collection]
 	if g == nil {
-		g = new(exchange.Group)
+		g = new(record.Group)
 		b.intros[x.Collection] = g
 		s := b.share(x.Collection)
 		s.Groups = append(s.Groups, g)
@@ -138,8 +139,8 @@ func (b *builder) introduce(x exchange.Introduction) error {
 
 // host packages one observation and adds it to every collection that takes it. The
 // feed's own has what is back-filled.
-func (b *builder) host(o *exchange.Observation, d *exchange.Decision, backfill bool) {
-	var g *exchange.Group
+func (b *builder) host(o *record.Observation, d *exchange.Decision, backfill bool) {
+	var g *record.Group
 	add := func(collection string) {
 		if g == nil {
 			g = b.group(o)
@@ -159,29 +160,29 @@ func (b *builder) host(o *exchange.Observation, d *exchange.Decision, backfill b
 }
 
 // object makes an object of what text appends. modified is zero where it has no such property.
-func (b *builder) object(id string, modified time.Time, text func([]byte) []byte) exchange.Object {
+func (b *builder) object(id string, modified time.Time, text func([]byte) []byte) record.Object {
 	start := len(b.buf)
 	if b.outlines {
 		b.buf = stix.AppendOutline(b.buf, id, modified)
 	} else {
 		b.buf = text(b.buf)
 	}
-	return exchange.Object{ID: id, Raw: b.buf[start:len(b.buf):len(b.buf)]}
+	return record.Object{ID: id, Raw: b.buf[start:len(b.buf):len(b.buf)]}
 }
 
 // address makes an address object.
-func (b *builder) address(a netip.Addr) exchange.Object {
+func (b *builder) address(a netip.Addr) record.Object {
 	id := stix.AddressID(a)
 	return b.object(id, time.Time{}, func(buf []byte) []byte { return stix.AppendAddress(buf, a, id) })
 }
 
 // sinkhole returns the object of an address that hosts called: a few, again and
 // again.
-func (b *builder) sinkhole(a netip.Addr) exchange.Object {
+func (b *builder) sinkhole(a netip.Addr) record.Object {
 	o, ok := b.dsts[a]
 	if !ok {
 		if b.dsts == nil {
-			b.dsts = make(map[netip.Addr]exchange.Object)
+			b.dsts = make(map[netip.Addr]record.Object)
 		}
 		o = b.address(a)
 		b.dsts[a] = o

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/stixtest"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -41,8 +42,8 @@ func register(profile exchange.Profile) *exchange.Register {
 	}
 }
 
-func observation(addr string, events ...exchange.Event) exchange.Observation {
-	var o exchange.Observation
+func observation(addr string, events ...exchange.Event) record.Observation {
+	var o record.Observation
 	o.Address = netip.MustParseAddr(addr)
 	for i := range events {
 		e := &events[i]
@@ -53,10 +54,10 @@ func observation(addr string, events ...exchange.Event) exchange.Observation {
 	return o
 }
 
-func record() *exchange.Intake {
+func sampleIntake() *record.Intake {
 	at := time.Date(2026, 3, 19, 0, 4, 7, 0, time.UTC)
 	dst := netip.MustParseAddr("198.51.100.7")
-	in := &exchange.Intake{
+	in := &record.Intake{
 		Feed: "rustock", Register: 3,
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{
@@ -68,14 +69,14 @@ func record() *exchange.Intake {
 				{Collection: "isp-one", Verdict: exchange.Verdict{Allow: false}},
 			}},
 		},
-		Observations: []exchange.Observation{
+		Observations: []record.Observation{
 			observation("203.0.113.45",
 				exchange.Event{Observed: at, Port: 49217, Count: 1, Malware: "rustock", Protocol: "tcp http", Provider: "Example \"Sink\"", Dst: dst, DstPort: 80},
 				exchange.Event{Observed: at.Add(time.Hour), Port: 50000, Count: 3, Malware: "rustock", Protocol: "tcp", Dst: dst, DstPort: 80}),
 			observation("2001:db8::1", exchange.Event{Observed: at, Count: 1}),
 			observation(exchange.AccountKey("o'neil@example.org").String(), exchange.Event{Account: "o'neil@example.org", Observed: at, Count: 1, Port: 7}),
 		},
-		Introductions: []exchange.Introduction{{Collection: "cert-at"}, {Collection: "cert-at", Topic: "AT"}, {Collection: "feed-rustock"}},
+		Introductions: []record.Introduction{{Collection: "cert-at"}, {Collection: "cert-at", Topic: "AT"}, {Collection: "feed-rustock"}},
 	}
 	in.Observations[1].Decision = 1
 	in.Observations[1].Label = tlp.AmberStrict
@@ -85,12 +86,12 @@ func record() *exchange.Intake {
 
 // lines returns a share as text, an object a line, needs before objects, a
 // blank line between groups.
-func lines(s exchange.Share) []byte {
+func lines(s record.Share) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %v\n", s.Collection, s.Label)
 	for _, g := range s.Groups {
 		b.WriteByte('\n')
-		for _, list := range [][]exchange.Object{g.Needs, g.Objects} {
+		for _, list := range [][]record.Object{g.Needs, g.Objects} {
 			for _, o := range list {
 				b.Write(append(o.Raw, '\n'))
 			}
@@ -106,7 +107,7 @@ func TestSharesAreGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shares, err := p.Shares(record())
+		shares, err := p.Shares(sampleIntake())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +137,7 @@ func TestSharesAreGolden(t *testing.T) {
 		if d := cmp.Diff(string(want), string(all)); d != "" {
 			t.Errorf("%s: %s", profile, d)
 		}
-		again, err := p.Shares(record())
+		again, err := p.Shares(sampleIntake())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +151,7 @@ func TestSharesAreGolden(t *testing.T) {
 
 // Outlines are of the same objects as shares, and scan as these do.
 func TestOutlinesTellWhatSharesDo(t *testing.T) {
-	of := func(shares []exchange.Share, err error) (told []string, size int) {
+	of := func(shares []record.Share, err error) (told []string, size int) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,9 +171,9 @@ func TestOutlinesTellWhatSharesDo(t *testing.T) {
 		}
 		return told, size
 	}
-	in := record()
+	in := sampleIntake()
 	in.Observations[0].New, in.Observations[0].NewAddress = true, true
-	in.Withdrawals = []exchange.Withdrawal{{Collection: "isp-one", Observation: 1}}
+	in.Withdrawals = []record.Withdrawal{{Collection: "isp-one", Observation: 1}}
 	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
 		p, err := packaging.New(register(profile), "rustock")
 		if err != nil {
@@ -188,9 +189,9 @@ func TestOutlinesTellWhatSharesDo(t *testing.T) {
 
 func TestEveryReferenceIsInTheShare(t *testing.T) {
 	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
-		in := record()
+		in := sampleIntake()
 		for _, c := range []string{"cert-at", "isp-one", "feed-rustock"} {
-			in.Introductions = append(in.Introductions, exchange.Introduction{Collection: c}, exchange.Introduction{Collection: c, Topic: "AT"})
+			in.Introductions = append(in.Introductions, record.Introduction{Collection: c}, record.Introduction{Collection: c, Topic: "AT"})
 		}
 		p, err := packaging.New(register(profile), "rustock")
 		if err != nil {
@@ -228,8 +229,8 @@ func TestOnlyAllowedCollectionsGetAHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares, err := p.Shares(record())
-	at := slices.IndexFunc(shares, func(s exchange.Share) bool { return s.Collection == "isp-one" })
+	shares, err := p.Shares(sampleIntake())
+	at := slices.IndexFunc(shares, func(s record.Share) bool { return s.Collection == "isp-one" })
 	if err != nil || at < 0 {
 		t.Fatal(shares, err)
 	}
@@ -248,7 +249,7 @@ func TestExtensionFitsItsSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares, err := p.Shares(record())
+	shares, err := p.Shares(sampleIntake())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func TestExtensionFitsItsSchema(t *testing.T) {
 }
 
 func BenchmarkShares(b *testing.B) {
-	in := record()
+	in := sampleIntake()
 	one := in.Observations[0]
 	in.Observations = in.Observations[:0]
 	for i := range 2000 {
@@ -289,7 +290,7 @@ func BenchmarkShares(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, shares := range map[string]func(*exchange.Intake) ([]exchange.Share, error){"whole": p.Shares, "outlines": p.Outlines} {
+	for name, shares := range map[string]func(*record.Intake) ([]record.Share, error){"whole": p.Shares, "outlines": p.Outlines} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -8,6 +8,7 @@ import (
 	"github.com/TcM1911/stix2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -20,7 +21,7 @@ import (
 var project = stix.DerivedID("identity", "project", "tocsin")
 
 // projectObjects define the extension; they never change.
-var projectObjects = []exchange.Object{
+var projectObjects = []record.Object{
 	{ID: project, Raw: []byte(`{"type":"identity","spec_version":"2.1","id":"` + project + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Tocsin","identity_class":"system","object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 	{ID: exchange.HostEvidenceID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + exchange.HostEvidenceID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 }
@@ -40,22 +41,22 @@ func common(by string, created, changed time.Time, label tlp.Level) []stix2.STIX
 }
 
 // set serialises an object of the library under our identifier.
-func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, id string) (exchange.Object, error) {
+func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, id string) (record.Object, error) {
 	*to = stix2.Identifier(id)
 	raw, err := obj.MarshalJSON()
 	if err != nil {
-		return exchange.Object{}, fmt.Errorf("package %s: %w", id, err)
+		return record.Object{}, fmt.Errorf("package %s: %w", id, err)
 	}
-	return exchange.Object{ID: id, Raw: raw}, nil
+	return record.Object{ID: id, Raw: raw}, nil
 }
 
 // Identity makes the object that stands for a member (STIX 2.1 section 4.5), under a label.
-func Identity(m *exchange.Member, label tlp.Level) (exchange.Object, error) {
+func Identity(m *exchange.Member, label tlp.Level) (record.Object, error) {
 	id := exchange.IdentityID(m.ID)
 	o, err := stix2.NewIdentity(m.Name, append(common(id, m.Created, m.Changed, label),
 		stix2.OptionClass(stix2.IdentityClassOrganization))...)
 	if err != nil {
-		return exchange.Object{}, fmt.Errorf("identity of member %s: %w", m.ID, err)
+		return record.Object{}, fmt.Errorf("identity of member %s: %w", m.ID, err)
 	}
 	return set(o, &o.ID, id)
 }
@@ -129,10 +130,10 @@ func (p *Packager) buildGuidance() error {
 // topic returns what an introduction brings: the standing objects, the member's
 // own identity, and the marking that the standard does not predefine; or the
 // location of a country.
-func (p *Packager) topic(x exchange.Introduction) ([]exchange.Object, error) {
+func (p *Packager) topic(x record.Introduction) ([]record.Object, error) {
 	if x.Topic != "" {
 		o, err := p.location(x.Topic)
-		return []exchange.Object{o}, err
+		return []record.Object{o}, err
 	}
 	list := p.standing
 	owner := p.owners[x.Collection]
@@ -144,16 +145,16 @@ func (p *Packager) topic(x exchange.Introduction) ([]exchange.Object, error) {
 		list = append(list[:len(list):len(list)], o)
 	}
 	if p.ceilings[x.Collection] >= tlp.AmberStrict {
-		list = append(list[:len(list):len(list)], exchange.Object{ID: tlp.AmberStrict.MarkingID(), Raw: tlp.AmberStrict.Definition()})
+		list = append(list[:len(list):len(list)], record.Object{ID: tlp.AmberStrict.MarkingID(), Raw: tlp.AmberStrict.Definition()})
 	}
 	return list, nil
 }
 
-func (p *Packager) location(country string) (exchange.Object, error) {
+func (p *Packager) location(country string) (record.Object, error) {
 	l, err := stix2.NewLocation("", country, 0, 0, append(common(p.publisher, p.feed.Created, p.feed.Created, tlp.Clear),
 		stix2.OptionName(country))...)
 	if err != nil {
-		return exchange.Object{}, fmt.Errorf("location %s: %w", country, err)
+		return record.Object{}, fmt.Errorf("location %s: %w", country, err)
 	}
 	return set(l, &l.ID, locationID(p.feed.By(), country))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 )
 
 // maxWebhooks bounds what is under way at a time, each of which may hold a bundle.
@@ -40,7 +41,7 @@ func (c *checker) webhooks(r *exchange.Register) {
 			c.add("webhook %s: there is no member %.60q", w.ID, w.Member)
 		case to == nil:
 			c.add("webhook %s: there is no collection %.60q", w.ID, w.Collection)
-		case !exchange.MayTake(r, exchange.As(w.Member), to):
+		case !policy.MayTake(r, exchange.As(w.Member), to):
 			c.add("webhook %s: %s may not read the collection %s, or nothing of it may leave so", w.ID, w.Member, w.Collection)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 )
@@ -91,7 +92,7 @@ func BenchmarkSinkhole(b *testing.B) {
 			const pipe = 4
 			batches, free := make(chan []exchange.Event, pipe), make(chan []exchange.Event, pipe)
 			for range pipe {
-				free <- make([]exchange.Event, 0, exchange.MaxEvents)
+				free <- make([]exchange.Event, 0, admission.MaxEvents)
 			}
 			routed := make(chan int)
 			go func() {

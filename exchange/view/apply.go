@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
@@ -186,7 +187,7 @@ func (w *writer) lookedFor(yield func(key []byte) bool) {
 // ApplyBlock adds a block of the journal. A block that does not continue its
 // collection's chain marks the collection as broken: it is served as it was,
 // and takes nothing more until the view is built from a journal that is whole.
-func (v *View) ApplyBlock(b *exchange.Block) error {
+func (v *View) ApplyBlock(b *record.Block) error {
 	if b.Sequence <= v.AppliedBlocks() {
 		return nil
 	}
@@ -231,7 +232,7 @@ var (
 )
 
 // text decompresses a block's payload; it is good until the next block.
-func (w *writer) text(b *exchange.Block) ([]byte, error) {
+func (w *writer) text(b *record.Block) ([]byte, error) {
 	text, err := w.v.opt.Decompress(w.v.text[:0], b.Payload)
 	w.v.text = text[:0]
 	switch {
@@ -246,7 +247,7 @@ func (w *writer) text(b *exchange.Block) ([]byte, error) {
 // minObject is less than what an object takes, in bytes.
 const minObject = len("a--00000000-0000-4000-8000-000000000000")
 
-func (w *writer) block(b *exchange.Block) error {
+func (w *writer) block(b *record.Block) error {
 	text, err := w.text(b)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -74,7 +74,7 @@ type besideWriter struct {
 	added    int64
 }
 
-func (w *besideWriter) apply(b *exchange.Block) error {
+func (w *besideWriter) apply(b *record.Block) error {
 	w.blocks++
 	b.Collection, b.Number, b.Sequence, b.AddedFirst = "a", w.blocks, w.blocks, time.UnixMicro(w.added)
 	w.added += int64(b.Count) + w.r.Int64N(3)
@@ -90,18 +90,18 @@ func (w *besideWriter) add(list ...int) error {
 		texts = append(texts, fmt.Sprintf(`{"type":"%s","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s","y":"%s"}`,
 			o.typ(), o.name(), o.at().Format("2006-01-02T15:04:05.000Z"), strings.Repeat("y", w.r.IntN(9000))))
 	}
-	return w.apply(&exchange.Block{Count: len(list), Payload: []byte(`{"objects":[` + strings.Join(texts, ",") + `]}`), Feeds: []string{"f"}})
+	return w.apply(&record.Block{Count: len(list), Payload: []byte(`{"objects":[` + strings.Join(texts, ",") + `]}`), Feeds: []string{"f"}})
 }
 
 // remove deletes one of the versions of an object that has others.
 func (w *besideWriter) remove(id int) error {
 	i := w.r.IntN(len(w.versions[id]))
-	text, err := json.Marshal(exchange.Removal{Versions: []exchange.Version{object{id: id, version: w.versions[id][i]}.named()}})
+	text, err := json.Marshal(record.Removal{Versions: []record.Version{object{id: id, version: w.versions[id][i]}.named()}})
 	if err != nil {
 		return err
 	}
 	w.versions[id] = append(w.versions[id][:i:i], w.versions[id][i+1:]...)
-	return w.apply(&exchange.Block{Count: 1, Control: exchange.ControlDelete, Payload: text})
+	return w.apply(&record.Block{Count: 1, Control: record.ControlDelete, Payload: text})
 }
 
 // besideQuery is a query for latest versions, and of how many objects of so many there are some.

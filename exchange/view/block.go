@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -118,12 +119,12 @@ func (a *along) Close() error {
 
 // ownShare is what an intake record stands for in the feed's own collection.
 type ownShare struct {
-	objects      []exchange.Object // each address once
-	starts, news bits              // where groups start, and what the collection cannot have had before
-	label        tlp.Level         // the highest
+	objects      []record.Object // each address once
+	starts, news bits            // where groups start, and what the collection cannot have had before
+	label        tlp.Level       // the highest
 }
 
-func packaged(ctx context.Context, in *exchange.Intake, pack PackageFunc) (p ownShare, err error) {
+func packaged(ctx context.Context, in *record.Intake, pack PackageFunc) (p ownShare, err error) {
 	own := exchange.FeedCollection(in.Feed)
 	shares, err := pack(ctx, in, func(collection string) bool { return collection == own })
 	if err != nil || len(shares) == 0 {
@@ -131,7 +132,7 @@ func packaged(ctx context.Context, in *exchange.Intake, pack PackageFunc) (p own
 	}
 	p.label = shares[0].Label
 	seen := make(map[string]bool)
-	add := func(o exchange.Object) {
+	add := func(o record.Object) {
 		if o.New {
 			p.news = p.news.grown(len(p.objects))
 			p.news.set(len(p.objects))

@@ -9,12 +9,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // Cleaned returns the first record behind one that tells of hosts that are clean, and its sequence, 0 where
 // there is none.
-func (v *View) Cleaned(after uint64) (in *exchange.Intake, sequence uint64, err error) {
+func (v *View) Cleaned(after uint64) (in *record.Intake, sequence uint64, err error) {
 	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: cleanedKey(after + 1), UpperBound: []byte{'j' + 1}})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read view: %w", err)
@@ -34,6 +34,6 @@ func (v *View) CleanSince(feed string, a netip.Addr) (at time.Time, err error) {
 	if err != nil || !found {
 		return at, err
 	}
-	h, err := exchange.DecodeHistory(value)
+	h, err := record.DecodeHistory(value)
 	return h.Cleaned, err
 }

@@ -8,13 +8,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // control does what a control block says.
-func (w *writer) control(b *exchange.Block) error {
+func (w *writer) control(b *record.Block) error {
 	text, err := w.text(b)
 	if err != nil {
 		return err
@@ -71,8 +71,8 @@ func (w *writer) control(b *exchange.Block) error {
 }
 
 // raised lists the objects that a control block raises, in whatever collections they are.
-func raised(d *exchange.Removal) (ids []string) {
-	for _, list := range [][]exchange.Withdrawn{d.Objects, d.Raised} {
+func raised(d *record.Removal) (ids []string) {
+	for _, list := range [][]record.Withdrawn{d.Objects, d.Raised} {
 		for _, o := range list {
 			if o.Label != 0 {
 				ids = append(ids, o.ID)
@@ -83,7 +83,7 @@ func raised(d *exchange.Removal) (ids []string) {
 }
 
 // withdraw takes an object out in all its versions, and keeps its label.
-func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
+func (w *writer) withdraw(id objectID, o record.Withdrawn) error {
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
 		list, err := w.v.versions(w.r, w.c, id)
 		if err != nil {
@@ -107,7 +107,7 @@ func (w *writer) withdraw(id objectID, o exchange.Withdrawn) error {
 }
 
 // raise keeps the label that an object has from now on.
-func (w *writer) raise(id objectID, o exchange.Withdrawn) error {
+func (w *writer) raise(id objectID, o record.Withdrawn) error {
 	key := apartKey(id, w.c)
 	_, apart, err := w.find(key)
 	if err != nil {
@@ -213,7 +213,7 @@ func (w *writer) withdrawTraffic(at place) error {
 		if !ok || traffic.typ != "network-traffic" {
 			continue
 		}
-		if err := w.withdraw(traffic, exchange.Withdrawn{ID: ref}); err != nil {
+		if err := w.withdraw(traffic, record.Withdrawn{ID: ref}); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // openPlain opens a view whose blocks' payloads are their own text, which ends with the test.
@@ -22,7 +22,7 @@ func openPlain(t *testing.T) *View {
 	v, err := Open(Options{
 		Dir:        t.TempDir(),
 		Decompress: func(dst, b []byte) ([]byte, error) { return append(dst, b...), nil },
-		Continues:  func(*exchange.Block, uint64, string, time.Time) error { return nil },
+		Continues:  func(*record.Block, uint64, string, time.Time) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestPagesSkipWhatHasBeenReplaced(t *testing.T) {
 			latest[id] = first + int64(i)
 		}
 		text := `{"objects":[` + strings.Join(objects, ",") + `]}`
-		b := &exchange.Block{Collection: "a", Number: sequence, Count: len(ids), AddedFirst: time.UnixMicro(first), Payload: []byte(text), Sequence: sequence}
+		b := &record.Block{Collection: "a", Number: sequence, Count: len(ids), AddedFirst: time.UnixMicro(first), Payload: []byte(text), Sequence: sequence}
 		if err := v.ApplyBlock(b); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestADamagedBlockIsInNoGap(t *testing.T) {
 	v := openPlain(t)
 	for n := range int64(4) {
 		text := fmt.Sprintf(`{"objects":[{"type":"ipv4-addr","spec_version":"2.1","id":"ipv4-addr--00000000-0000-4000-8000-%012d","value":"198.51.100.%d"}]}`, n, n)
-		if err := v.ApplyBlock(&exchange.Block{Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(10 * n), Payload: []byte(text), Sequence: uint64(n + 1)}); err != nil {
+		if err := v.ApplyBlock(&record.Block{Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(10 * n), Payload: []byte(text), Sequence: uint64(n + 1)}); err != nil {
 			t.Fatal(err)
 		}
 	}

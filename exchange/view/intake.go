@@ -13,27 +13,28 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // ApplyIntake adds an intake record: what admission asks of the past, and the
 // feed's own collection, which refers to the record.
-func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) error {
+func (v *View) ApplyIntake(ctx context.Context, sequence uint64, data []byte) error {
 	if sequence <= v.Applied() {
 		return nil
 	}
-	text, err := v.opt.Decompress(nil, record)
+	text, err := v.opt.Decompress(nil, data)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
-	in, err := exchange.DecodeIntake(text)
+	in, err := record.DecodeIntake(text)
 	if err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
 	own := exchange.FeedCollection(in.Feed)
 	w := v.begin(own, false)
 	defer w.close()
-	if err := w.intake(in, sequence, record); err != nil {
+	if err := w.intake(in, sequence, data); err != nil {
 		return fmt.Errorf("intake %d: %w", sequence, err)
 	}
 	share, err := packaged(ctx, in, v.opt.Shares)
@@ -69,7 +70,7 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, record []byte) 
 }
 
 // intake stores the record and what is looked up of it.
-func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) error {
+func (w *writer) intake(in *record.Intake, sequence uint64, record []byte) error {
 	w.set(intakeKey(sequence), record)
 	if len(in.Cleaned) > 0 {
 		w.set(cleanedKey(sequence), nil)
@@ -127,7 +128,7 @@ func (w *writer) intake(in *exchange.Intake, sequence uint64, record []byte) err
 }
 
 // inOrder returns the places of observations in the order of their hosts' keys.
-func inOrder(list []exchange.Observation) []int {
+func inOrder(list []record.Observation) []int {
 	order := make([]int, len(list))
 	for i := range order {
 		order[i] = i
@@ -137,16 +138,16 @@ func inOrder(list []exchange.Observation) []int {
 }
 
 // histories stores what the record adds to what is known of addresses whatever the day.
-func (w *writer) histories(in *exchange.Intake) error {
-	changed := make(map[netip.Addr]*exchange.History)
-	of := func(a netip.Addr) (*exchange.History, error) {
+func (w *writer) histories(in *record.Intake) error {
+	changed := make(map[netip.Addr]*record.History)
+	of := func(a netip.Addr) (*record.History, error) {
 		if h := changed[a]; h != nil {
 			return h, nil
 		}
 		value, found, err := w.v.get(historyKey(in.Feed, a))
-		h := new(exchange.History)
+		h := new(record.History)
 		if found && err == nil {
-			*h, err = exchange.DecodeHistory(value)
+			*h, err = record.DecodeHistory(value)
 		}
 		changed[a] = h
 		return h, err
@@ -189,7 +190,7 @@ const maxBackfills = 16
 // hostRecord is the value of an 'a' key.
 type hostRecord struct {
 	events      []hostEvent
-	observation exchange.Observation
+	observation record.Observation
 }
 
 // hostEvent is an event and the record that it is in.
@@ -217,7 +218,7 @@ func decodeHost(b []byte) (h hostRecord, err error) {
 		}
 		h.events = append(h.events, e)
 	}
-	h.observation, err = exchange.DecodeObservation(r.b)
+	h.observation, err = record.DecodeObservation(r.b)
 	return h, err
 }
 
@@ -282,7 +283,7 @@ func sequenceOf(value []byte) uint64 {
 }
 
 // Introduced tells when a topic was last introduced into a collection.
-func (v *View) Introduced(feed string, x exchange.Introduction) (time.Time, bool, error) {
+func (v *View) Introduced(feed string, x record.Introduction) (time.Time, bool, error) {
 	value, found, err := v.get(topicKey(feed, x))
 	if err != nil || !found || len(value) != 8 {
 		return time.Time{}, false, err
@@ -291,7 +292,7 @@ func (v *View) Introduced(feed string, x exchange.Introduction) (time.Time, bool
 }
 
 // IntakeByKey returns the record that an idempotency key made.
-func (v *View) IntakeByKey(feed, key string) (*exchange.Intake, uint64, bool, error) {
+func (v *View) IntakeByKey(feed, key string) (*record.Intake, uint64, bool, error) {
 	value, found, err := v.get(keyKey(feed, key))
 	if err != nil || !found || len(value) != 8 {
 		return nil, 0, false, err
@@ -302,17 +303,17 @@ func (v *View) IntakeByKey(feed, key string) (*exchange.Intake, uint64, bool, er
 }
 
 // Intake returns an intake record.
-func (v *View) Intake(sequence uint64) (*exchange.Intake, error) {
-	record, found, err := v.get(intakeKey(sequence))
+func (v *View) Intake(sequence uint64) (*record.Intake, error) {
+	data, found, err := v.get(intakeKey(sequence))
 	if err != nil {
 		return nil, err
 	}
 	if !found {
 		return nil, fmt.Errorf("intake %d is not there: %w", sequence, ErrDamaged)
 	}
-	text, err := v.opt.Decompress(nil, record)
+	text, err := v.opt.Decompress(nil, data)
 	if err != nil {
 		return nil, err
 	}
-	return exchange.DecodeIntake(text)
+	return record.DecodeIntake(text)
 }

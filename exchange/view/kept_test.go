@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // A page of a rare type ends early rather than keep very many blocks in memory, and the next goes on behind it.
@@ -23,7 +23,7 @@ func TestPagesKeepFewBlocks(t *testing.T) {
 		for i := 1; i < each; i++ {
 			objects = append(objects, object("sighting", n*each+i))
 		}
-		b := &exchange.Block{Collection: "a", Number: uint64(n + 1), Count: each, AddedFirst: time.UnixMicro(int64(1 + n*each)), Payload: []byte(`{"objects":[` + strings.Join(objects, ",") + `]}`), Sequence: uint64(n + 1)}
+		b := &record.Block{Collection: "a", Number: uint64(n + 1), Count: each, AddedFirst: time.UnixMicro(int64(1 + n*each)), Payload: []byte(`{"objects":[` + strings.Join(objects, ",") + `]}`), Sequence: uint64(n + 1)}
 		if err := v.ApplyBlock(b); err != nil {
 			t.Fatal(err)
 		}

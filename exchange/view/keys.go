@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -105,7 +106,7 @@ var comparer = func() *pebble.Comparer {
 
 func keyKey(feed, key string) []byte { return append(feedKey('k', feed), key...) }
 
-func topicKey(feed string, x exchange.Introduction) []byte {
+func topicKey(feed string, x record.Introduction) []byte {
 	return append(append(append(feedKey('t', feed), x.Collection...), 0), x.Topic...)
 }
 

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -25,11 +26,11 @@ func open(t interface{ Fatal(...any) }, dir string) *view.View {
 // world is what a view is opened with.
 type world struct {
 	cache, epoch int64
-	shares       map[string][]exchange.Share // by an intake record's key
+	shares       map[string][]record.Share // by an intake record's key
 }
 
 func (w *world) open(t interface{ Fatal(...any) }, dir string) *view.View {
-	shares := func(_ context.Context, in *exchange.Intake, _ func(string) bool) ([]exchange.Share, error) {
+	shares := func(_ context.Context, in *record.Intake, _ func(string) bool) ([]record.Share, error) {
 		return w.shares[in.Key], nil
 	}
 	v, err := view.Open(view.Options{
@@ -40,7 +41,7 @@ func (w *world) open(t interface{ Fatal(...any) }, dir string) *view.View {
 			}
 			return append(dst, b...), nil
 		},
-		Continues: func(b *exchange.Block, number uint64, _ string, _ time.Time) error {
+		Continues: func(b *record.Block, number uint64, _ string, _ time.Time) error {
 			if b.Number != number+1 {
 				return fmt.Errorf("block %d follows %d", b.Number, number)
 			}
@@ -202,8 +203,8 @@ func genQuery(t *rapid.T, end int64) view.Query {
 	return q
 }
 
-func (o object) named() exchange.Version {
-	v := exchange.Version{ID: o.name(), SpecVersion: o.spec(), Version: time.Unix(0, 0)}
+func (o object) named() record.Version {
+	v := record.Version{ID: o.name(), SpecVersion: o.spec(), Version: time.Unix(0, 0)}
 	if o.version > 0 {
 		v.Version = o.at()
 	}
@@ -211,7 +212,7 @@ func (o object) named() exchange.Version {
 }
 
 // addition makes b a block of some objects.
-func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
+func addition(r *rapid.T, m *model, b *record.Block, first int64) {
 	text := `{"type":"bundle","objects":[`
 	b.Count = rapid.IntRange(1, 10).Draw(r, "objects")
 	b.Starts, b.New, b.Feeds = make([]byte, 2), make([]byte, 2), []string{"feed"}
@@ -239,15 +240,15 @@ func addition(r *rapid.T, m *model, b *exchange.Block, first int64) {
 
 // deletion makes b a control block that deletes some versions, some of which are
 // not there any more, or withdraws objects.
-func deletion(r *rapid.T, m *model, b *exchange.Block) {
-	var d exchange.Removal
+func deletion(r *rapid.T, m *model, b *record.Block) {
+	var d record.Removal
 	for range rapid.IntRange(1, 3).Draw(r, "versions") {
 		if len(m.all) == 0 {
 			break
 		}
 		o := rapid.SampledFrom(m.all).Draw(r, "deleted")
 		if rapid.IntRange(0, 3).Draw(r, "withdrawn") == 0 {
-			d.Objects = append(d.Objects, exchange.Withdrawn{ID: o.name()})
+			d.Objects = append(d.Objects, record.Withdrawn{ID: o.name()})
 			m.all = slices.DeleteFunc(m.all, func(x object) bool { return x.name() == o.name() })
 			continue
 		}
@@ -257,23 +258,23 @@ func deletion(r *rapid.T, m *model, b *exchange.Block) {
 		}
 		m.remove(o.key())
 	}
-	b.Control = exchange.ControlDelete
+	b.Control = record.ControlDelete
 	b.Payload, _ = json.Marshal(d)
 }
 
 // intake is a record of the feed f that stands for the objects of a block, as w packages it.
-func (w *world) intake(b *exchange.Block) *exchange.Intake {
-	in := &exchange.Intake{Feed: "f", Key: b.AddedFirst.String(), At: b.AddedFirst.UTC()}
-	share, i := exchange.Share{Collection: exchange.FeedCollection(in.Feed)}, 0
+func (w *world) intake(b *record.Block) *record.Intake {
+	in := &record.Intake{Feed: "f", Key: b.AddedFirst.String(), At: b.AddedFirst.UTC()}
+	share, i := record.Share{Collection: exchange.FeedCollection(in.Feed)}, 0
 	stix.Scan(b.Payload, func(raw []byte, brief stix.Brief) {
 		has := func(set []byte) bool { return set[i/8]>>(i%8)&1 == 1 }
 		if has(b.Starts) {
-			share.Groups = append(share.Groups, new(exchange.Group))
+			share.Groups = append(share.Groups, new(record.Group))
 		}
 		g := share.Groups[len(share.Groups)-1]
-		g.Objects = append(g.Objects, exchange.Object{ID: string(brief.ID), Raw: slices.Clone(raw), New: has(b.New)})
+		g.Objects = append(g.Objects, record.Object{ID: string(brief.ID), Raw: slices.Clone(raw), New: has(b.New)})
 		i++
 	})
-	w.shares[in.Key] = []exchange.Share{share}
+	w.shares[in.Key] = []record.Share{share}
 	return in
 }

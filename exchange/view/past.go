@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // past implements exchange.Past.
@@ -23,7 +24,7 @@ type past struct {
 }
 
 // Past implements exchange.Sightings, as do the methods below.
-func (v *View) Past(feed string) (exchange.Past, error) {
+func (v *View) Past(feed string) (record.Past, error) {
 	it, err := absent(v.db)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func (v *View) Past(feed string) (exchange.Past, error) {
 }
 
 // Host returns what is known of a host's day.
-func (p *past) Host(of exchange.HostDay) (h exchange.HostPast, err error) {
+func (p *past) Host(of exchange.HostDay) (h record.HostPast, err error) {
 	key := hostKey(p.feed, of)
 	// The first of what is known of the address; of most, nothing is.
 	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
@@ -80,7 +81,7 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 func (p *past) Histories() bool { return p.histories }
 
 // History returns what is known of an address whatever the day.
-func (p *past) History(a netip.Addr) (h exchange.History, err error) {
+func (p *past) History(a netip.Addr) (h record.History, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
 		return h, p.it.Error()
 	}
@@ -88,11 +89,11 @@ func (p *past) History(a netip.Addr) (h exchange.History, err error) {
 	if err != nil {
 		return h, err
 	}
-	return exchange.DecodeHistory(value)
+	return record.DecodeHistory(value)
 }
 
 // Seen returns the last observation of an address that began by then.
-func (p *past) Seen(a netip.Addr, by time.Time) (o exchange.Observation, known bool, err error) {
+func (p *past) Seen(a netip.Addr, by time.Time) (o record.Observation, known bool, err error) {
 	if by.Unix() < 0 { // no day that a key has
 		return o, false, nil
 	}

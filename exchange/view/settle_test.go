@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 func TestWhatIsOnlyInMemoryIsWrittenOnceNothingComes(t *testing.T) {
@@ -24,7 +24,7 @@ func TestWhatIsOnlyInMemoryIsWrittenOnceNothingComes(t *testing.T) {
 			noise := make([]byte, size/2) // which does not get smaller
 			_, _ = random.Read(noise)     // which never fails
 			text := fmt.Sprintf(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z","description":"%x"}]}`, sequence, noise)
-			b := &exchange.Block{Collection: "a", Number: sequence, Count: 1, AddedFirst: time.UnixMicro(int64(sequence)), Payload: []byte(text), Sequence: sequence}
+			b := &record.Block{Collection: "a", Number: sequence, Count: 1, AddedFirst: time.UnixMicro(int64(sequence)), Payload: []byte(text), Sequence: sequence}
 			if err := v.ApplyBlock(b); err != nil {
 				t.Fatal(err)
 			}

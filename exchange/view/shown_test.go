@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -47,7 +48,7 @@ func TestWhatIsShownHasItsLabel(t *testing.T) {
 			t.Fatal(s, err)
 		}
 		latest.Store(int64(n + 1))
-		err := v.ApplyBlock(&exchange.Block{
+		err := v.ApplyBlock(&record.Block{
 			Collection: "a", Number: uint64(n + 1), Count: 1, AddedFirst: time.UnixMicro(int64(100 * (n + 1))), Payload: []byte(`{"objects":[` + o.text() + `]}`),
 			Sequence: uint64(n + 1), By: "m", Labels: []byte{byte(tlp.Red)},
 		})

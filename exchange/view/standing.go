@@ -14,7 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -118,7 +118,7 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 	id, _ := scannedID(b) // both were read before
 	ver, _ := scannedVersion(b)
 	key := standingKey(id)
-	if label&exchange.Apart != 0 {
+	if label&record.Apart != 0 {
 		key = apartKey(id, w.c)
 	}
 	s := w.stand[string(key)]
@@ -145,8 +145,8 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 			w.discloses(id, h.Refs)
 		}
 	}
-	if label&exchange.Relayed == 0 {
-		s.label = tlp.Level(label &^ exchange.Apart)
+	if label&record.Relayed == 0 {
+		s.label = tlp.Level(label &^ record.Apart)
 	}
 	s.newest = later(s.newest, ver)
 	if !slices.Contains(s.collections, w.c) {
@@ -165,7 +165,7 @@ func (w *writer) discloses(id objectID, refs []string) {
 }
 
 // Standings implements exchange.Known, as does Disclosing.
-func (v *View) Standings(text string) (list []*exchange.Standing, err error) {
+func (v *View) Standings(text string) (list []*record.Standing, err error) {
 	id, ok := parseID([]byte(text))
 	if !ok || id.String() != text {
 		return nil, nil
@@ -204,7 +204,7 @@ func (v *View) Standings(text string) (list []*exchange.Standing, err error) {
 }
 
 // standingIn returns what is known of an object in a collection, nil for nothing.
-func (v *View) standingIn(collection, text string) (*exchange.Standing, error) {
+func (v *View) standingIn(collection, text string) (*record.Standing, error) {
 	list, err := v.Standings(text)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -218,8 +218,8 @@ func (v *View) standingIn(collection, text string) (*exchange.Standing, error) {
 }
 
 // known is a standing as the exchange has it; apart is the collection that it is of alone.
-func (v *View) known(s *standing, apart string) *exchange.Standing {
-	out := &exchange.Standing{Apart: apart, By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
+func (v *View) known(s *standing, apart string) *record.Standing {
+	out := &record.Standing{Apart: apart, By: s.by, Creator: s.creator, Label: s.label, Newest: s.newest.time()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, c := range s.collections {
@@ -264,7 +264,7 @@ func referrer(b []byte) (id objectID, ok bool) {
 }
 
 // published is the standing of an object that a feed has made; it is in the feed's own collection.
-func (v *View) published(id objectID) (*exchange.Standing, error) {
+func (v *View) published(id objectID) (*record.Standing, error) {
 	v.mu.Lock()
 	feeds := v.feeds
 	v.mu.Unlock()
@@ -296,7 +296,7 @@ func (v *View) published(id objectID) (*exchange.Standing, error) {
 		}
 		at, err := h.Version()
 		label, _ := h.Label() // it is ours
-		return &exchange.Standing{Creator: h.CreatedByRef, Label: label, Newest: at}, err
+		return &record.Standing{Creator: h.CreatedByRef, Label: label, Newest: at}, err
 	}
 	return nil, nil
 }
@@ -310,7 +310,7 @@ type Withdrawal struct {
 // Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
 // limit times.
 func (v *View) Withdrawn(collection string, after time.Time, limit int) ([]Withdrawal, error) {
-	return v.removals(collection, after, limit, func(r *exchange.Removal) (ids []string) {
+	return v.removals(collection, after, limit, func(r *record.Removal) (ids []string) {
 		for _, o := range r.Objects {
 			ids = append(ids, o.ID)
 		}
@@ -320,7 +320,7 @@ func (v *View) Withdrawn(collection string, after time.Time, limit int) ([]Withd
 
 // Removed is Withdrawn of all that was taken out, also where a version of it is left.
 func (v *View) Removed(collection string, after time.Time, limit int) ([]Withdrawal, error) {
-	return v.removals(collection, after, limit, func(r *exchange.Removal) (ids []string) {
+	return v.removals(collection, after, limit, func(r *record.Removal) (ids []string) {
 		for _, o := range r.Objects {
 			ids = append(ids, o.ID)
 		}
@@ -353,7 +353,7 @@ func (v *View) Raised(after uint64, limit int) (ids []string, last uint64, err e
 	return ids, last, it.Error()
 }
 
-func (v *View) removals(collection string, after time.Time, limit int, of func(*exchange.Removal) []string) (list []Withdrawal, err error) {
+func (v *View) removals(collection string, after time.Time, limit int, of func(*record.Removal) []string) (list []Withdrawal, err error) {
 	c, known := v.number(collection)
 	from := int64(0)
 	if !after.IsZero() {
@@ -372,7 +372,7 @@ func (v *View) removals(collection string, after time.Time, limit int, of func(*
 		if err != nil {
 			return nil, fmt.Errorf("read view: %w", err)
 		}
-		var r exchange.Removal
+		var r record.Removal
 		if err := json.Unmarshal(value, &r); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}

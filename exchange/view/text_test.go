@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // addBlocks adds blocks of two objects each, at 10, 20, ... µs.
@@ -20,7 +21,7 @@ func addBlocks(t *testing.T, v *View, n int) {
 		for j := range 2 {
 			objects = append(objects, fmt.Sprintf(`{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`, 2*i+j))
 		}
-		b := &exchange.Block{
+		b := &record.Block{
 			Collection: "a", Number: uint64(i), Count: 2, AddedFirst: time.UnixMicro(int64(10 * i)), Sequence: uint64(i),
 			Payload: []byte(`{"objects":[` + strings.Join(objects, ",") + `]}`),
 		}
@@ -103,12 +104,12 @@ func TestABlockIsKeptWhenItIsWantedAgain(t *testing.T) {
 func TestAPackagedBlockMayLeaveTheCacheAtAnyMoment(t *testing.T) {
 	v := openPlain(t)
 	text := `{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-000000000001","created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`
-	shares := func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) {
-		o := exchange.Object{ID: text[46:92], Raw: []byte(text), New: true}
-		return []exchange.Share{{Collection: exchange.FeedCollection("f"), Groups: []*exchange.Group{{Objects: []exchange.Object{o}}}}}, nil
+	shares := func(context.Context, *record.Intake, func(string) bool) ([]record.Share, error) {
+		o := record.Object{ID: text[46:92], Raw: []byte(text), New: true}
+		return []record.Share{{Collection: exchange.FeedCollection("f"), Groups: []*record.Group{{Objects: []record.Object{o}}}}}, nil
 	}
 	v.opt.Shares, v.opt.Again = shares, shares
-	in := &exchange.Intake{Feed: "f", At: time.UnixMicro(10)}
+	in := &record.Intake{Feed: "f", At: time.UnixMicro(10)}
 	if err := v.ApplyIntake(t.Context(), 1, in.Append(nil)); err != nil {
 		t.Fatal(err)
 	}

@@ -12,27 +12,28 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // What cannot be read of the view is not taken for what is not there: a reader would go on behind it.
 func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	own := exchange.FeedCollection("f")
-	shares := func(context.Context, *exchange.Intake, func(string) bool) ([]exchange.Share, error) {
-		g := new(exchange.Group)
+	shares := func(context.Context, *record.Intake, func(string) bool) ([]record.Share, error) {
+		g := new(record.Group)
 		for i := range 2000 { // of one type and the other in turns
 			typ := []string{"sighting", "x-own"}[i%2]
 			id := fmt.Sprintf("%s--00000000-0000-4000-8000-%012d", typ, i)
 			raw := fmt.Sprintf(`{"type":%q,"spec_version":"2.1","id":%q,"created":"2026-01-01T00:00:00.000Z","modified":"2026-01-01T00:00:00.000Z"}`, typ, id)
-			g.Objects = append(g.Objects, exchange.Object{ID: id, Raw: []byte(raw), New: true})
+			g.Objects = append(g.Objects, record.Object{ID: id, Raw: []byte(raw), New: true})
 		}
-		return []exchange.Share{{Collection: own, Groups: []*exchange.Group{g}}}, nil
+		return []record.Share{{Collection: own, Groups: []*record.Group{g}}}, nil
 	}
 	opt := Options{Dir: t.TempDir(), Shares: shares, Again: shares, Decompress: func(dst, b []byte) ([]byte, error) { return append(dst, b...), nil }}
 	v, err := Open(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &exchange.Intake{Feed: "f", At: time.UnixMicro(10)}
+	in := &record.Intake{Feed: "f", At: time.UnixMicro(10)}
 	if err := v.ApplyIntake(t.Context(), 1, in.Append(nil)); err != nil {
 		t.Fatal(err)
 	}

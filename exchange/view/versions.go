@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // wants decides about a version where not just the latest are wanted, as the
@@ -177,7 +177,7 @@ func olderEntry(it *pebble.Iterator, lower []byte) (e entry, err error) {
 }
 
 // versionID is the identifier of what a version names.
-func versionID(v exchange.Version) (objectID, bool) {
+func versionID(v record.Version) (objectID, bool) {
 	id, ok := parseID([]byte(v.ID))
 	if slices.Contains(otherSpecs, v.SpecVersion) {
 		id.spec = v.SpecVersion
@@ -186,7 +186,7 @@ func versionID(v exchange.Version) (objectID, bool) {
 }
 
 // Has implements exchange.Known, as does Versions.
-func (v *View) Has(collection string, want exchange.Version) (bool, error) {
+func (v *View) Has(collection string, want record.Version) (bool, error) {
 	id, ok := versionID(want)
 	c, known := v.number(collection)
 	if !ok || !known {
@@ -269,7 +269,7 @@ func (v *View) PostedIn(collection, text string) (list []uint64, err error) {
 
 // Versions lists the versions of an object that a collection has, in every
 // version of STIX.
-func (v *View) Versions(collection, text string) (list []exchange.Version, err error) {
+func (v *View) Versions(collection, text string) (list []record.Version, err error) {
 	id, ok := parseID([]byte(text))
 	c, known := v.number(collection)
 	if !ok || !known || id.String() != text {
@@ -283,7 +283,7 @@ func (v *View) Versions(collection, text string) (list []exchange.Version, err e
 			return nil, err
 		}
 		for _, e := range entries {
-			list = append(list, exchange.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
+			list = append(list, record.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
 		}
 	}
 	return list, nil

@@ -66,6 +66,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -78,7 +79,7 @@ var ErrDamaged = errors.New("the view is damaged: run tocsin rebuild")
 var ErrBroken = errors.New("the collection's chain does not hold")
 
 // PackageFunc packages an intake record for the collections that want selects.
-type PackageFunc func(ctx context.Context, in *exchange.Intake, want func(collection string) bool) ([]exchange.Share, error)
+type PackageFunc func(ctx context.Context, in *record.Intake, want func(collection string) bool) ([]record.Share, error)
 
 // Options configure a View.
 type Options struct {
@@ -102,7 +103,7 @@ type Options struct {
 	// measuring, with Replay.
 	Tap func(batch []byte)
 	// Continues reports why a block does not continue a chain.
-	Continues func(b *exchange.Block, number uint64, hash string, added time.Time) error
+	Continues func(b *record.Block, number uint64, hash string, added time.Time) error
 }
 
 // View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are

@@ -13,7 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -23,7 +23,7 @@ import (
 func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		dir := t.TempDir()
-		w := &world{rapid.SampledFrom([]int64{1, 1 << 14, 1 << 22}).Draw(r, "cache"), 12, map[string][]exchange.Share{}}
+		w := &world{rapid.SampledFrom([]int64{1, 1 << 14, 1 << 22}).Draw(r, "cache"), 12, map[string][]record.Share{}}
 		v := w.open(t, dir)
 		defer func() { _ = v.Close(context.Background()) }()
 		collections := []string{"a", "b", "feed-f"}
@@ -38,7 +38,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 			m := models[c]
 			numbers[c]++
 			end += rapid.Int64Range(1, 3).Draw(r, "gap")
-			b := &exchange.Block{Collection: c, Number: numbers[c], AddedFirst: time.UnixMicro(end), Sequence: uint64(seq + 1)}
+			b := &record.Block{Collection: c, Number: numbers[c], AddedFirst: time.UnixMicro(end), Sequence: uint64(seq + 1)}
 			if c != "feed-f" && len(m.all) > 0 && rapid.IntRange(0, 3).Draw(r, "delete") == 0 {
 				deletion(r, m, b)
 			} else {
@@ -152,7 +152,7 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 	add := func(c string, number uint64, payload string) {
 		t.Helper()
 		seq++
-		b := &exchange.Block{Collection: c, Number: number, Count: count, AddedFirst: time.UnixMicro(int64(100 * seq)), Payload: []byte(payload), Sequence: seq}
+		b := &record.Block{Collection: c, Number: number, Count: count, AddedFirst: time.UnixMicro(int64(100 * seq)), Payload: []byte(payload), Sequence: seq}
 		if err := v.ApplyBlock(b); err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 }
 
 // blockOf is the n-th block of a collection of single objects, 500 in each.
-func blockOf(n int) *exchange.Block {
+func blockOf(n int) *record.Block {
 	const size = 500
 	text := []byte(`{"objects":[`)
 	for i := range size {
@@ -193,7 +193,7 @@ func blockOf(n int) *exchange.Block {
 		text = fmt.Appendf(text, `{"type":"sighting","spec_version":"2.1","id":"sighting--00000000-0000-4000-8000-%012x","created":"2026-01-01T00:00:00.000Z",`+
 			`"modified":"2026-01-01T00:00:%02d.000Z","count":%d,"sighting_of_ref":"malware--3975d06e-cfa2-513e-860d-4a50969ef577","description":"%s"}`, n*size+i, i%60, i, strings.Repeat("y", 300))
 	}
-	return &exchange.Block{
+	return &record.Block{
 		Collection: "a", Feeds: []string{"f"}, Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)),
 		Payload: append(text, "]}"...), Sequence: uint64(n + 1), New: bytes.Repeat([]byte{255}, size/8+1),
 	}
@@ -203,7 +203,7 @@ func blockOf(n int) *exchange.Block {
 func BenchmarkApplyBlock(b *testing.B) {
 	v := open(b, b.TempDir())
 	defer func() { _ = v.Close(context.Background()) }()
-	blocks := make([]*exchange.Block, 200)
+	blocks := make([]*record.Block, 200)
 	for n := range blocks {
 		blocks[n] = blockOf(n)
 	}

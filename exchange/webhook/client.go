@@ -58,7 +58,7 @@ func (s *Sender) client(w *exchange.Webhook) *client {
 		if err != nil {
 			return err
 		}
-		if err := exchange.Reachable(w, at.Addr(), s.force.Load().Register); err != nil {
+		if err := Reachable(w, at.Addr(), s.force.Load().Register); err != nil {
 			return &barred{err}
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -251,8 +252,8 @@ type leaving struct {
 // refers to it.
 func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (leaving, error) {
 	l := leaving{out: make([]bool, len(objects))}
-	to := exchange.Recipient{Clearance: r.Member(h.Member).Clearance}
-	if exchange.Leaves(c.Ceiling, exchange.WayWebhook, to) { // which no label in there is above
+	to := policy.Recipient{Clearance: r.Member(h.Member).Clearance}
+	if policy.Leaves(c.Ceiling, exchange.WayWebhook, to) { // which no label in there is above
 		for i := range l.out {
 			l.out[i] = true
 		}
@@ -268,7 +269,7 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 		if err != nil {
 			return l, err
 		}
-		if l.out[i] = exchange.Leaves(label, exchange.WayWebhook, to); l.out[i] {
+		if l.out[i] = policy.Leaves(label, exchange.WayWebhook, to); l.out[i] {
 			for _, ref := range head.Refs {
 				with[ref] = true
 			}

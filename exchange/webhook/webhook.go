@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
 
@@ -96,7 +97,7 @@ func (s *Sender) SetRegister(r *exchange.Register) {
 // may returns the collection that a webhook is of, nil where its member may not be given anything of it.
 func (r *inForce) may(w *exchange.Webhook) *exchange.Collection {
 	c := r.collections[w.Collection]
-	if c == nil || !exchange.MayTake(r.Register, exchange.As(w.Member), c) {
+	if c == nil || !policy.MayTake(r.Register, exchange.As(w.Member), c) {
 		return nil
 	}
 	return c

@@ -1,0 +1,240 @@
+// Package admission is publishers' way in. The life of an event reads in five files:
+//
+//	admission.go  Admit: a chunk waits for its turn; one feed has one writer
+//	decide.go     each event is routed and held against its label; a host's day is merged
+//	suppress.go   a host that a team was given a while ago is kept back
+//	append.go     the chunk becomes one intake record, durable from there
+//	deliver.go    the record's objects go into the blocks of each collection
+//
+// A receipt is answered when all blocks are on disk. A crash in between is finished at the next
+// start: Recover delivers what intake has and the collections have not.
+//
+// Beside it: back-fill gives members who join what is there already, Clean takes in what members
+// report clean, Explain says what would become of an event and what has.
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// MaxEvents and MaxText bound one intake record: its events, and the bytes of
+// their texts. A record has to fit one message of the journal, 8 MB: an event
+// takes at most 100 bytes beside its texts, and an observation, which keeps
+// texts of earlier records too, some 2.7 KB with its contacts and places.
+const (
+	MaxEvents = 2000
+	MaxText   = 256 << 10
+)
+
+// Sightings is what admission has to know of the past. view.View is the one
+// there is; every answer includes all intake up to Applied.
+type Sightings interface {
+	// Applied is the sequence of the last intake record that is in.
+	Applied() uint64
+	// Wait returns once the record of a sequence is in, and a block of another.
+	Wait(ctx context.Context, intake, block uint64) error
+	// Past looks back at what is known of a feed's hosts; whoever asks closes it.
+	Past(feed string) (record.Past, error)
+	// Introduced tells when a topic was last introduced into a collection.
+	Introduced(feed string, x record.Introduction) (time.Time, bool, error)
+	// Has tells whether a collection has a version of an object.
+	Has(collection string, v record.Version) (bool, error)
+	// IntakeByKey returns the record that an idempotency key made.
+	IntakeByKey(feed, key string) (in *record.Intake, sequence uint64, found bool, err error)
+}
+
+// Log is where admission writes. journal.Journal is the one there is.
+type Log interface {
+	LastIntake(ctx context.Context, feed string) (uint64, error)
+	AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error)
+	Carry(share record.Share, feed string, sequence uint64, done func(last uint64, err error))
+	CarriedTo(ctx context.Context, feed string) (uint64, error)
+	SetCarriedTo(ctx context.Context, feed string, sequence uint64) error
+	// EachIntake calls each with the decoded records of a feed after a sequence.
+	EachIntake(ctx context.Context, feed string, after uint64, each func(in *record.Intake, sequence uint64) error) error
+}
+
+// Rules are everything that decides, in one version; they are swapped as a whole.
+type Rules struct {
+	Register *exchange.Register
+	// Router returns the table that routes a feed of the register.
+	Router func(f *exchange.Feed) exchange.Tables
+	// Networks names the version of the networks table.
+	Networks string
+}
+
+// Admission takes publishers' chunks in: it decides about every event, writes
+// the intake record, and carries it into the collections. For each feed there is
+// one writer at a time; that this process is the only one is enforced by
+// the log, which refuses an append that does not follow the last.
+//
+// After an error that leaves the log's state unknown it takes nothing more and
+// calls Fatal: the node stops, and its next start recovers.
+type Admission struct {
+	Log       Log
+	Sightings Sightings
+	Packagers *Packagers
+	// Fatal is told of the error after which nothing more is taken.
+	Fatal func(error)
+	// Gate is held for reading from when the rules are looked at until what they
+	// decided is in the log. Who holds it for writing, and has waited for Settle,
+	// knows that nothing is on its way under older rules.
+	Gate *sync.RWMutex
+	// Tell, where it is set, is told for the audit of what is withheld and withdrawn.
+	Tell func(exchange.AuditEntry)
+
+	rules  atomic.Pointer[Rules]
+	mu     sync.Mutex
+	feeds  map[string]*feedWriter
+	closed bool
+}
+
+// SetRules puts a version of the rules in force, for every chunk that comes
+// after.
+func (a *Admission) SetRules(r *Rules) { a.rules.Store(r) }
+
+// Submission is one chunk: events of one feed, and the receipt so far, with the
+// rows that were rejected before they became events.
+type Submission struct {
+	Feed string
+	// Key makes the chunk safe to repeat; "" where the publisher gave none.
+	Key  string
+	Hash [32]byte
+	// Label is that of the submission, for rows without their own.
+	Label   tlp.Level
+	Events  []exchange.Event
+	Receipt exchange.Receipt
+	// DryRun asks for the receipt and writes nothing. What an earlier chunk of
+	// the same dry run has is not known to it.
+	DryRun bool
+}
+
+// Pending is a chunk that is durable and on its way into the collections.
+type Pending struct {
+	// Receipt is good once Wait has returned without error.
+	Receipt exchange.Receipt
+	// Replayed is set where the key was known and the answer is the first one.
+	Replayed bool
+	// Intake is the sequence of the record, 0 where the chunk made none; Blocks
+	// that of the last block it is in, once Wait has returned.
+	Intake, Blocks uint64
+
+	done chan struct{}
+	err  error
+}
+
+// Wait returns once every block of the chunk is acknowledged.
+func (p *Pending) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settled is a chunk that made no record: there is nothing to wait for.
+func settled(r exchange.Receipt) *Pending {
+	p := &Pending{Receipt: r, done: make(chan struct{})}
+	close(p.done)
+	return p
+}
+
+// feed returns the writer of a feed, and brings in first what a crash has left
+// between intake and blocks.
+func (a *Admission) feed(ctx context.Context, id string) (*feedWriter, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.feeds[id]; f != nil {
+		return f, nil
+	}
+	if a.closed {
+		return nil, exchange.ErrClosed
+	}
+	f, err := a.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if a.feeds == nil {
+		a.feeds = make(map[string]*feedWriter)
+	}
+	a.feeds[id] = f
+	return f, nil
+}
+
+// Close stops taking chunks and waits until those under way are carried or have
+// failed.
+func (a *Admission) Close(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	var errs []error
+	for _, f := range a.feeds {
+		errs = append(errs, f.close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// enter waits for the turn to write to a feed, with the rules that are in force then; where
+// Sightings has to have everything, for that as well.
+func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f *feedWriter, rules *Rules, leave func(), err error) {
+	missing := fmt.Errorf("%w: %.60q", exchange.ErrNoFeed, feed)
+	if r := a.rules.Load(); r == nil || r.Register.Feed(feed) == nil {
+		return nil, nil, nil, missing
+	}
+	if f, err = a.feed(ctx, feed); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := f.lock(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	err = f.prune(ctx)
+	if err == nil && everything {
+		err = a.Sightings.Wait(ctx, f.last, 0)
+	}
+	if err != nil {
+		f.unlock()
+		return nil, nil, nil, err
+	}
+	a.Gate.RLock()
+	leave = func() {
+		a.Gate.RUnlock()
+		f.unlock()
+	}
+	// Only now: while it waited the register may have changed.
+	if rules = a.rules.Load(); rules.Register.Feed(feed) == nil {
+		leave()
+		return nil, nil, nil, missing
+	}
+	return f, rules, leave, nil
+}
+
+// Admit decides about a chunk and makes it durable. What it returns is still to
+// be waited for. Chunks of a feed are taken in the order of the calls.
+func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
+	f, rules, leave, err := a.enter(ctx, s.Feed, false)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if p, err := f.replay(s); p != nil || err != nil {
+		return p, err
+	}
+	d, err := f.decide(rules, s)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.in.Events) == 0 || s.DryRun {
+		return settled(d.in.Receipt), nil
+	}
+	return f.append(ctx, d)
+}

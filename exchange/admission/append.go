@@ -1,0 +1,245 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+)
+
+// maxRecent is how many records Sightings may lag behind; until then they are
+// looked up in memory.
+const maxRecent = 16
+
+// feedWriter is the one writer of a feed.
+type feedWriter struct {
+	a    *Admission
+	feed string
+
+	// turn holds a token for whoever admits; it guards what is below it.
+	turn   chan struct{}
+	last   uint64    // sequence of the feed's last record
+	recent []*recent // records that Sightings may not have applied, oldest first
+	// addresses counts the recent records that have an event of each, or of a host
+	// that called it.
+	addresses map[netip.Addr]int
+	trail     []*Pending // the newest records, at most maxRecent, oldest first
+
+	carry chan *carriage // its room, and what carryAll holds, is inFlight
+	slots chan struct{}  // a token for each record under way
+	wg    sync.WaitGroup
+
+	mu       sync.Mutex    // guards what is below
+	moved    chan struct{} // closed and replaced when any of it changes
+	open     []uint64      // sequences under way, ascending
+	finished uint64        // the highest sequence that is in blocks
+	carried  uint64        // all records up to here are in blocks
+	written  uint64        // the position in the log
+	broken   error         // why the feed takes nothing more
+}
+
+// recent is a record that Sightings may not have applied yet.
+type recent struct {
+	sequence uint64
+	*draft
+}
+
+func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
+	f := &feedWriter{
+		a: a, feed: feed, addresses: make(map[netip.Addr]int), turn: make(chan struct{}, 1), moved: make(chan struct{}),
+		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
+	}
+	var err error
+	if f.last, err = a.Log.LastIntake(ctx, feed); err != nil {
+		return nil, fmt.Errorf("feed %s: %w", feed, err)
+	}
+	if f.carried, err = a.Log.CarriedTo(ctx, feed); err != nil {
+		return nil, err
+	}
+	f.written, f.finished = f.carried, f.carried
+	f.wg.Go(f.carryAll)
+	err = a.Log.EachIntake(ctx, feed, f.carried, func(in *record.Intake, sequence uint64) error {
+		f.slots <- struct{}{}
+		f.send(in, sequence)
+		return nil
+	})
+	if err != nil {
+		close(f.carry)
+		return nil, fmt.Errorf("recover feed %s: %w", feed, err)
+	}
+	return f, nil
+}
+
+func (f *feedWriter) lock(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		f.unlock()
+	}
+	return f.broken
+}
+
+func (f *feedWriter) unlock() { <-f.turn }
+
+// close carries what is under way and writes the position. What it cannot
+// finish in time is for the next start.
+func (f *feedWriter) close(ctx context.Context) error {
+	f.turn <- struct{}{} // whoever has it is admitting one chunk
+	f.fail(exchange.ErrClosed)
+	close(f.carry)
+	f.unlock()
+	err := f.wait(ctx, func() bool { return len(f.open) == 0 })
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	f.wg.Wait()
+	if err != nil {
+		return err
+	}
+	return f.checkpoint(ctx, 1)
+}
+
+// fail keeps the feed from taking more. The first failure counts; that the
+// feed is closed is none.
+func (f *feedWriter) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == nil || errors.Is(f.broken, exchange.ErrClosed) {
+		f.broken = err
+	}
+	f.signal()
+}
+
+// signal wakes whoever waits; the caller holds mu.
+func (f *feedWriter) signal() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// wait returns once the condition holds, which is looked at under mu, or the
+// feed is broken.
+func (f *feedWriter) wait(ctx context.Context, condition func() bool) error {
+	for {
+		f.mu.Lock()
+		ok, broken, moved := condition(), f.broken, f.moved
+		f.mu.Unlock()
+		switch {
+		case ok:
+			return nil
+		case broken != nil && !errors.Is(broken, exchange.ErrClosed):
+			return broken
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// replay answers a key that is known.
+func (f *feedWriter) replay(s *Submission) (*Pending, error) {
+	if s.Key == "" {
+		return nil, nil
+	}
+	var in *record.Intake
+	var sequence uint64
+	for _, r := range f.recent {
+		if r.in.Key == s.Key {
+			in, sequence = r.in, r.sequence
+		}
+	}
+	if in == nil {
+		var found bool
+		var err error
+		if in, sequence, found, err = f.a.Sightings.IntakeByKey(f.feed, s.Key); err != nil || !found {
+			return nil, err
+		}
+	}
+	if in.Hash != s.Hash {
+		return nil, fmt.Errorf("%w: key %.80q", exchange.ErrKeyReused, s.Key)
+	}
+	// It may still be on its way.
+	p := &Pending{Receipt: in.Receipt, Replayed: true, Intake: sequence, done: make(chan struct{})}
+	f.wg.Go(func() {
+		defer close(p.done)
+		p.err = f.wait(context.Background(), func() bool { return f.carried >= sequence })
+	})
+	return p, nil
+}
+
+// prune forgets the records that Sightings has applied. Where it lags too far
+// behind, in intake or in blocks, it waits, and so does the publisher.
+func (f *feedWriter) prune(ctx context.Context) error {
+	for len(f.trail) >= maxRecent {
+		p := f.trail[0]
+		if err := p.Wait(ctx); err != nil {
+			return err
+		}
+		if err := f.a.Sightings.Wait(ctx, p.Intake, p.Blocks); err != nil {
+			return err
+		}
+		f.trail = f.trail[1:]
+	}
+	applied := f.a.Sightings.Applied()
+	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool {
+		if r.sequence > applied {
+			return false
+		}
+		for _, list := range []map[netip.Addr]bool{r.addresses, r.called} {
+			for a := range list {
+				if f.addresses[a]--; f.addresses[a] == 0 {
+					delete(f.addresses, a)
+				}
+			}
+		}
+		return true
+	})
+	return nil
+}
+
+// append makes the record durable and sends it on its way.
+func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
+	// The record is bounded before it is written, so that a publisher is held
+	// back here, and once it is written nothing keeps it from being carried.
+	select {
+	case f.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	sequence, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last)
+	if err != nil {
+		<-f.slots
+		if !errors.Is(err, exchange.ErrFenced) {
+			return nil, err // the log is as it was
+		}
+		// Whether the log has it, only a new start can tell.
+		err = fmt.Errorf("feed %s takes nothing more until the exchange is started anew: %w", f.feed, err)
+		f.fail(err)
+		f.a.Fatal(err)
+		return nil, err
+	}
+	f.last = sequence
+	if f.a.Tell != nil {
+		auditIntake(d.in, f.a.Tell)
+	}
+	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
+	for _, list := range []map[netip.Addr]bool{d.addresses, d.called} {
+		for a := range list {
+			f.addresses[a]++
+		}
+	}
+	p := f.send(d.in, sequence)
+	f.trail = append(f.trail, p)
+	return p, nil
+}

@@ -1,0 +1,34 @@
+package admission
+
+import (
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+)
+
+// audit tells what a record withholds and withdraws, by collection and rule. The events are in
+// the record.
+func auditIntake(in *record.Intake, tell func(exchange.AuditEntry)) {
+	events := make([]int64, len(in.Decisions))
+	for i := range in.Events {
+		events[in.Events[i].Decision]++
+	}
+	type why struct{ collection, rule string }
+	withheld := make(map[why]int64)
+	for i, n := range events {
+		for _, g := range in.Decisions[i].Grants {
+			if n > 0 && !g.Allow && g.Rule != exchange.RuleRepeat && g.Rule != exchange.RuleTakenByOwner {
+				withheld[why{g.Collection, g.Rule}] += n
+			}
+		}
+	}
+	for w, n := range withheld {
+		tell(exchange.AuditEntry{Action: exchange.AuditWithheld, Feed: in.Feed, Collection: w.collection, Count: n, Detail: w.rule})
+	}
+	withdrawn := make(map[string]int64)
+	for _, w := range in.Withdrawals {
+		withdrawn[w.Collection]++
+	}
+	for c, n := range withdrawn {
+		tell(exchange.AuditEntry{Action: exchange.AuditWithdrawn, Feed: in.Feed, Collection: c, Count: n, Detail: "hosts whose label was raised"})
+	}
+}

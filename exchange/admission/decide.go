@@ -1,0 +1,390 @@
+package admission
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// draft is an intake record in the making.
+type draft struct {
+	f     *feedWriter
+	rules *Rules
+	route exchange.Router
+	feed  *exchange.Feed
+	in    *record.Intake
+
+	seen      map[exchange.EventID]bool // the record's events: whether a collection took it
+	decisions map[string]int            // by what they were made of
+	past      record.Past
+	hosts     map[exchange.HostDay]int       // into days
+	histories map[netip.Addr]*record.History // nil on feeds where nothing is known whatever the day
+	days      []hostDay
+	addresses map[netip.Addr]bool // of the events: whether collections have them now
+	called    map[netip.Addr]bool // by hosts that collections have now
+	key       []byte
+}
+
+// hostDay is one host's day in a draft.
+type hostDay struct {
+	of          exchange.HostDay
+	past        record.HostPast // before this record
+	observation int             // into the record's Observations, -1 for none
+}
+
+// decide makes the intake record of a chunk: which events are new, who gets
+// each, under which rule, and what is known of each host afterwards.
+func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
+	past, err := f.a.Sightings.Past(f.feed)
+	if err != nil {
+		return nil, err
+	}
+	d = f.draft(rules, past, len(s.Events))
+	d.in.Key, d.in.Hash, d.in.Receipt = s.Key, s.Hash, s.Receipt
+	defer func() { // the draft is kept for a while
+		d.past = nil
+		err = errors.Join(err, past.Close())
+	}()
+	d.in.Receipt.Feed = s.Feed
+	if d.in.Receipt.Collections == nil {
+		d.in.Receipt.Collections = make(map[string]int64)
+	}
+	if err := d.lookUp(s.Events); err != nil {
+		return d, err
+	}
+	for i := range s.Events {
+		if err := d.event(&s.Events[i], s.Label); err != nil {
+			return d, err
+		}
+	}
+	if d.histories != nil {
+		// A host's earlier days first: they are part of its history.
+		slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
+		for i := range d.days {
+			d.hosts[d.days[i].of] = i
+		}
+	}
+	for i := range d.days {
+		if d.days[i].observation >= 0 {
+			if err := d.settle(&d.days[i]); err != nil {
+				return d, err
+			}
+		}
+	}
+	d.count()
+	return d, d.introduce()
+}
+
+// draft begins a record of some n events or observations.
+func (f *feedWriter) draft(rules *Rules, past record.Past, n int) *draft {
+	feed := rules.Register.Feed(f.feed)
+	d := &draft{
+		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
+		in: &record.Intake{
+			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
+			Events: make([]record.Accepted, 0, n), Observations: make([]record.Observation, 0, n),
+		},
+		seen: make(map[exchange.EventID]bool, n), decisions: make(map[string]int),
+		hosts: make(map[exchange.HostDay]int, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
+	}
+	if feed.Repeat > 0 || past.Histories() || slices.ContainsFunc(f.recent, func(r *recent) bool { return r.histories != nil }) {
+		d.histories = make(map[netip.Addr]*record.History)
+	}
+	return d
+}
+
+// event decides about one event and merges it into its host's day.
+func (d *draft) event(e *exchange.Event, submission tlp.Level) error {
+	r := &d.in.Receipt
+	if why := policy.RefusedEvent(e, d.rules.Register, d.feed); why != "" {
+		r.Rejected++
+		r.AddProblem(exchange.Problem{Line: e.Line, Column: "ip", Reason: e.Address.String() + " " + why})
+		return nil
+	}
+	if e.Floor != tlp.None {
+		e.Label = max(e.Floor, policy.Effective(e.Label, submission, d.feed.DefaultTLP))
+		e.Floor = tlp.None
+	}
+	id := e.ID()
+	day, err := d.day(exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)})
+	if err != nil {
+		return err
+	}
+	known, delivered, err := d.known(id, day)
+	if err != nil {
+		return err
+	}
+	if delivered {
+		r.Duplicates++
+		return nil
+	}
+	place, differ := d.route.Place(e)
+	if differ {
+		r.Disagreements++
+	}
+	matches := d.route.Route(e.Address, place, e.Hostname)
+	label := policy.Effective(e.Label, submission, d.feed.DefaultTLP)
+	got := record.Accepted{Event: *e, Place: place, Decision: d.decision(label, matches), Observation: -1}
+	allowed := d.in.Decisions[got.Decision].Allowed()
+	if known && !allowed {
+		r.Duplicates++ // withheld before, and so it is now
+		return nil
+	}
+	r.Events++
+	d.seen[id] = allowed
+	if allowed {
+		if day.observation < 0 {
+			day.observation = len(d.in.Observations)
+			d.in.Observations = append(d.in.Observations, day.past.Observation)
+			o := &d.in.Observations[day.observation]
+			o.HostDay, o.NewAddress = day.of, !day.past.Address && !d.addresses[e.Address]
+			d.addresses[e.Address] = true
+		}
+		if e.Dst.IsValid() {
+			d.called[e.Dst] = true
+		}
+		got.Observation = day.observation
+		d.in.Observations[day.observation].Merge(e, label, place)
+	}
+	d.in.Events = append(d.in.Events, got)
+	return nil
+}
+
+// known reports whether the event is in this record or an earlier one already,
+// and whether any collection took it. One that none took may come again, with
+// another label.
+func (d *draft) known(id exchange.EventID, day *hostDay) (known, delivered bool, err error) {
+	if delivered, known := d.seen[id]; known {
+		return true, delivered, nil
+	}
+	if d.f.addresses[day.of.Address] > 0 {
+		for _, r := range slices.Backward(d.f.recent) {
+			if delivered, known := r.seen[id]; known {
+				return true, delivered, nil
+			}
+		}
+	}
+	if slices.Contains(day.past.Events, id) {
+		return true, true, nil
+	}
+	return d.past.Event(id)
+}
+
+// lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept:
+// each look begins where the last one was.
+func (d *draft) lookUp(events []exchange.Event) error {
+	list := make([]exchange.HostDay, 0, len(events))
+	for i := range events {
+		if e := &events[i]; policy.RefusedEvent(e, d.rules.Register, d.feed) == "" {
+			list = append(list, exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)})
+		}
+	}
+	slices.SortFunc(list, exchange.HostDay.Compare)
+	for _, of := range slices.Compact(list) {
+		if _, err := d.day(of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// day returns a host's day, with all that is known of it. The pointer is good
+// until the next call.
+func (d *draft) day(of exchange.HostDay) (*hostDay, error) {
+	if i, ok := d.hosts[of]; ok {
+		return &d.days[i], nil
+	}
+	day := hostDay{of: of, observation: -1}
+	var err error
+	if day.past, err = d.past.Host(of); err != nil {
+		return nil, err
+	}
+	if d.f.addresses[of.Address] > 0 { // else no recent record has it
+		d.recent(&day)
+	}
+	if !d.addresses[of.Address] {
+		d.addresses[of.Address] = false
+	}
+	d.hosts[of] = len(d.days)
+	d.days = append(d.days, day)
+	return &d.days[len(d.days)-1], nil
+}
+
+// recent puts what records know that Sightings does not into a day.
+func (d *draft) recent(day *hostDay) {
+	for _, r := range slices.Backward(d.f.recent) {
+		day.past.Address = day.past.Address || r.addresses[day.of.Address] || r.called[day.of.Address]
+		if i, ok := r.hosts[day.of]; ok && r.days[i].observation >= 0 {
+			o := r.in.Observations[r.days[i].observation]
+			o.Contacts, o.Places = slices.Clone(o.Contacts), slices.Clone(o.Places)
+			day.past.Observation, day.past.Known = o, true
+			return
+		}
+	}
+}
+
+// settle gives an observation its version and its decision, once all events of
+// the chunk are merged.
+func (d *draft) settle(day *hostDay) error {
+	o := &d.in.Observations[day.observation]
+	o.Modified, o.New = o.Last, !day.past.Known
+	o.NewAddress = o.NewAddress && !d.called[o.Address]
+	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
+		o.Modified = v.Add(time.Millisecond)
+	}
+	matches := placed(d.route, o)
+	if err := d.repeated(day, o, matches); err != nil {
+		return err
+	}
+	return d.withdraw(day, o, matches)
+}
+
+// decision returns the index of the decision for a label and claims.
+func (d *draft) decision(label tlp.Level, matches []exchange.Match) int {
+	d.key = append(d.key[:0], byte(label))
+	for _, m := range matches {
+		d.key = append(append(d.key, m.Member...), 0)
+		d.key = append(append(d.key, m.Key.Kind...), 0)
+		d.key = append(append(d.key, m.Key.Value...), 0)
+	}
+	if i, ok := d.decisions[string(d.key)]; ok {
+		return i
+	}
+	v := policy.Decide(d.rules.Register, label, matches)
+	i := len(d.in.Decisions)
+	d.in.Decisions = append(d.in.Decisions, v)
+	d.decisions[string(d.key)] = i
+	return i
+}
+
+// count fills in the receipt: where each event went. What an event was granted
+// may still be withheld, when its host's day carries a higher label by now.
+func (d *draft) count() {
+	r := &d.in.Receipt
+	for i := range d.in.Events {
+		e := &d.in.Events[i]
+		withheld, held, given := e.Observation < 0, false, false
+		if !withheld {
+			final := d.in.Decisions[d.in.Observations[e.Observation].Decision].Grants
+			for _, g := range d.in.Decisions[e.Decision].Grants {
+				j, entered := slices.BinarySearchFunc(final, g.Collection, func(g exchange.Grant, c string) int { return cmp.Compare(g.Collection, c) })
+				switch {
+				case !entered && g.Collection == exchange.Unclaimed:
+					// Another event of the day has placed the host.
+					for _, placed := range final {
+						switch {
+						case placed.Allow:
+							r.Collections[placed.Collection]++
+							given = true
+						case placed.Rule == exchange.RuleRepeat:
+							held = true
+						case placed.Rule != exchange.RuleTakenByOwner:
+							withheld = true
+						}
+					}
+				case !entered:
+					withheld = true // the host has been in more places than are kept
+				case final[j].Rule == exchange.RuleTakenByOwner:
+				case final[j].Rule == exchange.RuleRepeat:
+					held = true
+				case !final[j].Allow:
+					withheld = true
+				case g.Collection == exchange.Unclaimed:
+					r.Unclaimed++
+					given = true
+				default:
+					r.Collections[g.Collection]++
+					given = true
+				}
+			}
+		}
+		if withheld {
+			r.Withheld++
+		}
+		if held && !given && !withheld {
+			r.Held++
+		}
+	}
+}
+
+// introduce lists the standing objects that collections have not had today, or
+// not since they changed.
+func (d *draft) introduce() error {
+	changed := d.feed.Changed
+	if m := d.rules.Register.Member(d.feed.Publisher); m != nil && m.Changed.After(changed) {
+		changed = m.Changed
+	}
+	asked := make(map[record.Introduction]bool)
+	ask := func(collection, topic string) error {
+		x := record.Introduction{Collection: collection, Topic: topic}
+		if asked[x] {
+			return nil
+		}
+		asked[x] = true
+		since := changed
+		if m := d.rules.Register.Member(collection); m != nil && m.Changed.After(since) {
+			since = m.Changed
+		}
+		at, ok, err := d.f.introduced(x)
+		if err != nil {
+			return err
+		}
+		if !ok || exchange.DayOf(at) != exchange.DayOf(d.in.At) || at.Before(since) {
+			d.in.Introductions = append(d.in.Introductions, x)
+		}
+		return nil
+	}
+	own := exchange.FeedCollection(d.feed.ID)
+	for i := range d.in.Observations {
+		o := &d.in.Observations[i]
+		topics := []string{""}
+		if o.Place.Country != "" {
+			topics = append(topics, o.Place.Country)
+		}
+		for _, topic := range topics {
+			if !d.in.Backfill { // which adds nothing to it
+				if err := ask(own, topic); err != nil {
+					return err
+				}
+			}
+			for _, g := range d.in.Decisions[o.Decision].Grants {
+				if !g.Allow {
+					continue
+				}
+				if err := ask(g.Collection, topic); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	slices.SortFunc(d.in.Introductions, func(a, b record.Introduction) int {
+		return cmp.Or(cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.Topic, b.Topic))
+	})
+	return nil
+}
+
+func (f *feedWriter) introduced(x record.Introduction) (time.Time, bool, error) {
+	for _, r := range slices.Backward(f.recent) {
+		if slices.Contains(r.in.Introductions, x) {
+			return r.in.At, true, nil
+		}
+	}
+	return f.a.Sightings.Introduced(f.feed, x)
+}
+
+// union merges two lists of claims, each sorted by member.
+func union(a, b []exchange.Match) []exchange.Match {
+	if len(a) == 0 || slices.Equal(a, b) {
+		return b
+	}
+	all := slices.Concat(a, b)
+	slices.SortStableFunc(all, func(x, y exchange.Match) int { return cmp.Compare(x.Member, y.Member) })
+	return slices.CompactFunc(all, func(x, y exchange.Match) bool { return x.Member == y.Member })
+}

@@ -1,0 +1,130 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+)
+
+// inFlight is how many records of a feed may be on their way into blocks at a
+// time; it bounds memory and is what holds a publisher back.
+const inFlight = 4
+
+// checkpointEvery is after how many records the feed's position is written. A
+// crash makes the records since then be looked at again, no more.
+const checkpointEvery = 64
+
+// carriage is a record on its way into blocks.
+type carriage struct {
+	in       *record.Intake
+	sequence uint64
+	pending  *Pending
+}
+
+// send hands a durable record to the carrier. The caller holds a slot for it.
+func (f *feedWriter) send(in *record.Intake, sequence uint64) *Pending {
+	p := &Pending{Receipt: in.Receipt, Intake: sequence, done: make(chan struct{})}
+	f.mu.Lock()
+	f.open = append(f.open, sequence)
+	f.mu.Unlock()
+	f.carry <- &carriage{in: in, sequence: sequence, pending: p}
+	return p
+}
+
+// carryAll packages records in their order and gives each collection its share.
+func (f *feedWriter) carryAll() {
+	for c := range f.carry {
+		own := exchange.FeedCollection(f.feed)
+		shares, err := f.a.Packagers.Shares(context.Background(), c.in, func(collection string) bool { return collection != own })
+		if err != nil {
+			f.done(c, 0, err)
+			continue
+		}
+		var mu sync.Mutex
+		left := len(shares)
+		var last uint64
+		var errs []error
+		if left == 0 {
+			f.done(c, 0, nil)
+		}
+		for _, share := range shares {
+			f.a.Log.Carry(share, f.feed, c.sequence, func(sequence uint64, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				last = max(last, sequence)
+				errs = append(errs, err)
+				if left--; left == 0 {
+					f.done(c, last, errors.Join(errs...))
+				}
+			})
+		}
+	}
+}
+
+// done ends a carriage. It is called by whichever collection came last.
+func (f *feedWriter) done(c *carriage, last uint64, err error) {
+	if err == nil {
+		f.mu.Lock()
+		f.open = slices.DeleteFunc(f.open, func(s uint64) bool { return s == c.sequence })
+		f.finished = max(f.finished, c.sequence)
+		// Everything before the oldest record under way is carried.
+		f.carried = f.finished
+		if len(f.open) > 0 {
+			f.carried = min(f.carried, f.open[0]-1)
+		}
+		f.signal()
+		f.mu.Unlock()
+		err = f.checkpoint(context.Background(), checkpointEvery)
+	}
+	if err != nil {
+		err = fmt.Errorf("carry intake %d of feed %s: %w", c.sequence, f.feed, err)
+		f.fail(err)
+		f.a.Fatal(err)
+	}
+	c.pending.Blocks, c.pending.err = last, err
+	close(c.pending.done)
+	<-f.slots
+}
+
+// checkpoint writes the position when it has moved by so many.
+func (f *feedWriter) checkpoint(ctx context.Context, by uint64) error {
+	f.mu.Lock()
+	carried := f.carried
+	due := carried >= f.written+by
+	if due {
+		f.written = carried
+	}
+	f.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return f.a.Log.SetCarriedTo(ctx, f.feed, carried)
+}
+
+// Recover carries the intake of a feed as far as it goes, and waits for it.
+func (a *Admission) Recover(ctx context.Context, feed string) error {
+	f, err := a.feed(ctx, feed)
+	if err != nil {
+		return err
+	}
+	return f.wait(ctx, func() bool { return len(f.open) == 0 })
+}
+
+// Settle waits until everything that is in the log is in the collections.
+func (a *Admission) Settle(ctx context.Context) error {
+	a.mu.Lock()
+	feeds := slices.Collect(maps.Values(a.feeds))
+	a.mu.Unlock()
+	for _, f := range feeds {
+		if err := f.wait(ctx, func() bool { return len(f.open) == 0 }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

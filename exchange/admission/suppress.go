@@ -1,0 +1,85 @@
+package admission
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+)
+
+// holdBack withdraws what was granted of a host, last seen then, to those who were given it
+// less than a window before or after.
+func holdBack(h *record.History, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
+	for i := range v.Grants {
+		g := &v.Grants[i]
+		if j := h.SentTo(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
+			g.Verdict, held = exchange.Verdict{Rule: exchange.RuleRepeat}, true
+		}
+	}
+	return held
+}
+
+// history returns what is known of an address after all earlier records, and what this
+// one has added.
+func (d *draft) history(a netip.Addr) (*record.History, error) {
+	if h := d.histories[a]; h != nil {
+		return h, nil
+	}
+	h := new(record.History)
+	known := false
+	if d.f.addresses[a] > 0 {
+		for _, r := range slices.Backward(d.f.recent) {
+			if r.histories[a] != nil {
+				*h, known = *r.histories[a], true
+				h.Sent = slices.Clone(h.Sent)
+				break
+			}
+		}
+	}
+	if !known {
+		var err error
+		if *h, err = d.past.History(a); err != nil {
+			return nil, err
+		}
+	}
+	d.histories[a] = h
+	return h, nil
+}
+
+// repeated decides about an observation: it marks a relapse, and keeps a host back from
+// those who were given it within the feed's time.
+func (d *draft) repeated(day *hostDay, o *record.Observation, matches []exchange.Match) error {
+	o.Decision = d.decision(o.Label, matches)
+	if d.histories == nil {
+		return nil
+	}
+	h, err := d.history(o.Address)
+	if err != nil {
+		return err
+	}
+	window := time.Duration(d.feed.Repeat)
+	if !h.Cleaned.IsZero() && !h.Relapsed && o.Last.After(h.Cleaned) {
+		o.Relapse, h.Relapsed = true, true
+		window = 0 // everybody is told at once
+	}
+	if day.past.Known && o.Label > day.past.Observation.Label {
+		window = 0 // nobody may go on with the lower label
+	}
+	if d.feed.Repeat == 0 {
+		return nil
+	}
+	v := d.in.Decisions[o.Decision]
+	v.Grants = slices.Clone(v.Grants)
+	if holdBack(h, &v, o.Last, window) {
+		o.Decision = d.keep(v)
+	}
+	h.Give(v.Grants, o.Last)
+	return nil
+}
+
+// version is that of the objects that an observation is packaged as.
+func versionOf(f *exchange.Feed, o *record.Observation) record.Version {
+	return record.Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
+}

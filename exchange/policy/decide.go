@@ -1,0 +1,46 @@
+// Package policy decides who may have what. Its functions are pure: they depend on
+// their arguments alone.
+//
+//   - Decide: which collections an event enters, by label, ceiling and kind of member.
+//   - Labels: which label each object of a POST has.
+//   - MayRead, MayWrite and their kin: which collection a caller may use, by which channel.
+//   - Leaves: which label leaves by which channel to whom. Every way out asks it.
+//   - Refused: which addresses are nobody's infection.
+//
+// What policy withholds is nowhere to be read later, and what it lets in is never
+// redacted.
+//
+// Source: FIRST TLP 2.0, as read in the CSIRT's case: the clients of a team
+// with national responsibility include its constituents.
+package policy
+
+import (
+	"slices"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Decide is the decision for a label and claims: who gets it, and under which rule
+// each does or does not.
+func Decide(r *exchange.Register, label tlp.Level, matches []exchange.Match) exchange.Decision {
+	v := exchange.Decision{Label: label}
+	if len(matches) == 0 {
+		v.Grants = []exchange.Grant{{Collection: exchange.Unclaimed, Verdict: Enter(label, tlp.AmberStrict, "", false)}}
+		return v
+	}
+	beside := slices.ContainsFunc(matches, func(m exchange.Match) bool { return r.Member(m.Member).Kind == exchange.CSIRT })
+	taken := false
+	for _, m := range matches {
+		who := r.Member(m.Member)
+		g := exchange.Grant{Collection: m.Member, Key: m.Key, Verdict: Enter(label, who.Clearance, who.Kind, beside)}
+		taken = taken || g.Allow && who.Kind == exchange.NetworkOwner
+		v.Grants = append(v.Grants, g)
+	}
+	for i := range v.Grants {
+		if g := &v.Grants[i]; taken && g.Allow && r.Member(g.Collection).Receives == exchange.Fallback {
+			g.Verdict = exchange.Verdict{Rule: exchange.RuleTakenByOwner}
+		}
+	}
+	return v
+}

@@ -1,0 +1,98 @@
+package policy_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// goesOut is what may leave by each way, as FIRST's TLP 2.0 reads for this exchange: the highest label
+// to somebody cleared for everything, and RED only where each reader is known by name.
+var goesOut = map[exchange.Way]tlp.Level{
+	"taxii": tlp.Red, "web": tlp.Red, "nats": tlp.AmberStrict, "events": tlp.AmberStrict, "explain": tlp.AmberStrict,
+	"misp": tlp.Amber, "webhook": tlp.Amber, "peer": tlp.Green, "export": tlp.Clear, "backup": tlp.Red, "log": tlp.Clear,
+}
+
+func TestEveryWayOutForEveryLabel(t *testing.T) {
+	for _, way := range policy.Ways() {
+		most, known := goesOut[way]
+		if !known {
+			t.Errorf("way out %s has no row here: which labels may leave by it?", way)
+			continue
+		}
+		for _, label := range append(tlp.Levels(), tlp.None, tlp.Unknown) {
+			for _, clearance := range append(tlp.Levels(), tlp.None) {
+				for _, named := range []bool{false, true} {
+					for _, concerned := range []bool{false, true} {
+						to := policy.Recipient{Clearance: clearance, Named: named, Concerned: concerned}
+						want := label.Valid() && label <= most && label <= clearance
+						if way == exchange.WayPeer && concerned {
+							want = label.Valid() && label <= min(tlp.Amber, clearance)
+						}
+						if label == tlp.Red && !named && way != exchange.WayBackup {
+							want = false
+						}
+						if got := policy.Leaves(label, way, to); got != want {
+							t.Errorf("%s by %s to %+v: %v", label, way, to, got)
+						}
+					}
+				}
+			}
+		}
+	}
+	if policy.Leaves(tlp.Clear, "pigeon", policy.Recipient{Clearance: tlp.Red, Named: true}) {
+		t.Error("a way that nobody knows lets something out")
+	}
+}
+
+// Every way that the source names has a row, and whoever reads a view's objects for somebody else's eyes
+// is one of those who ask: a new way out fails here until somebody has thought about it.
+func TestNoWayOutIsForgotten(t *testing.T) {
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "wayout.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && len(v.Values) == 1 {
+			if lit, ok := v.Values[0].(*ast.BasicLit); ok && strings.HasPrefix(v.Names[0].Name, "Way") {
+				name, _ := strconv.Unquote(lit.Value)
+				if _, known := goesOut[exchange.Way(name)]; !known || !slices.Contains(policy.Ways(), exchange.Way(name)) {
+					t.Errorf("%s has no row", v.Names[0].Name)
+				}
+			}
+		}
+		return true
+	})
+	// The files that take objects out of the view, and where each asks MayRead.
+	asks := map[string]string{
+		"api/taxii.go": "find and Objects", "api/events.go": "followed", "api/explain.go": "aboutObject",
+		"api/tail.go": "", // makes what events asks for
+	}
+	for _, dir := range []string{"api", "node", "fixture"} {
+		list, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range list {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reads := strings.Contains(string(text), "View.Page(") || strings.Contains(string(text), "HeldContent(") && name == "api/quarantine.go"
+			if _, known := asks[name]; reads && !known && !strings.Contains(string(text), "MayRead(") && !strings.HasSuffix(name, "_test.go") {
+				t.Errorf("%s reads objects and asks nobody whether they may leave", name)
+			}
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// MayRead reports whether the caller may read the collection by a way: its credential is good
+// for it, it is one of the collection's readers, and all that can be in there may leave to it
+// in this way.
+func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) bool {
+	to := Recipient{Named: slices.Contains(c.Persons, who.Name()) && who.Person != ""}
+	reader := c.Everybody || c.Owner == who.Member || slices.Contains(c.Readers, who.Member)
+	switch m := r.Member(who.Member); {
+	case who.Member == exchange.Admin:
+		reader, to.Clearance = true, tlp.Red
+	case who.Member == exchange.Anybody:
+		reader, to.Clearance = c.Public, tlp.Clear
+	case m == nil:
+		return false
+	default:
+		to.Clearance = m.Clearance
+	}
+	return who.May(exchange.ScopeRead) && (reader || to.Named) && Leaves(c.Ceiling, by, to)
+}
+
+// MayTake reports whether the caller may be given what is in the collection, object by object as far as
+// each label allows, by a way that does not take all that could be in there. What is RED there is for
+// persons alone.
+func MayTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection) bool {
+	return c.Ceiling < tlp.Red && MayRead(r, who, c, exchange.WayTAXII)
+}
+
+// MayWrite reports whether the caller may add objects to the collection.
+func MayWrite(r *exchange.Register, who exchange.Caller, c *exchange.Collection) bool {
+	switch {
+	case len(c.Writers) == 0 || !who.May(exchange.ScopePublish):
+		return false
+	case who.Member == exchange.Admin:
+		return true
+	}
+	return r.Member(who.Member) != nil && (slices.Contains(c.Writers, "all") || slices.Contains(c.Writers, who.Member))
+}
+
+// MayPublish reports whether the caller may publish on the feed.
+func MayPublish(r *exchange.Register, who exchange.Caller, f *exchange.Feed) bool {
+	return who.May(exchange.ScopePublish) && (who.Member == exchange.Admin || who.Member == f.Publisher)
+}
+
+// OnNATS reports whether the collection goes out over NATS to the member: feed
+// collections have no blocks of their own, and network owners get live push another way.
+func OnNATS(r *exchange.Register, member string, c *exchange.Collection) bool {
+	m := r.Member(member)
+	return m != nil && m.Kind != exchange.NetworkOwner && c.Feed == "" && MayRead(r, exchange.As(member), c, exchange.WayNATS)
+}
+
+// Hides tells whether a member's name is kept from another.
+func Hides(r *exchange.Register, member, from string) bool {
+	m := r.Member(member)
+	return m != nil && m.Hidden && from != member && from != exchange.Admin
+}
+
+// HiddenIdentities lists the identities of hidden members.
+func HiddenIdentities(r *exchange.Register) (list []string) {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.Hidden {
+			list = append(append(list, exchange.IdentityID(m.ID)), m.Identities...)
+		}
+	}
+	return list
+}
+
+// Shown is a receipt as somebody may see it: what hidden members got has no name.
+func Shown(r *exchange.Register, x *exchange.Receipt, to string) *exchange.Receipt {
+	out := *x
+	out.Collections = make(map[string]int64, len(x.Collections))
+	for c, n := range x.Collections {
+		if Hides(r, c, to) {
+			c = exchange.HiddenName
+		}
+		out.Collections[c] += n
+	}
+	return &out
+}
+
+// Signature is the identity that a member's objects are of where they do not say so: none for the operator and for
+// hidden members, whom it would name.
+func Signature(r *exchange.Register, member string) string {
+	if m := r.Member(member); m == nil || m.Hidden {
+		return ""
+	}
+	return exchange.IdentityID(member)
+}
+
+// SpokenByOthers reports whether an identity is of other members who are not hidden, and not of this one.
+func SpokenByOthers(r *exchange.Register, member, identity string) bool {
+	return !Speaks(r, member, identity) && slices.ContainsFunc(r.Members, func(m exchange.Member) bool { return !m.Hidden && Speaks(r, m.ID, identity) })
+}
+
+// Speaks reports whether a member speaks for an identity: its own, or one that the register
+// names. The operator speaks for nobody.
+func Speaks(r *exchange.Register, member, identity string) bool {
+	m := r.Member(member)
+	return m != nil && (identity == exchange.IdentityID(member) || slices.Contains(m.Identities, identity))
+}

@@ -1,0 +1,188 @@
+// Package record has what the journal holds: intake records, with the events of a
+// publisher's chunk and what was decided about each, and blocks, with the objects that
+// one collection gained in one append. It has their binary form, and what is kept of a
+// host from one record to the next.
+//
+// Nothing of it may change for what is written already: a record begins with the version
+// of its form, every version is read for ever, and a block's hash is over its facts as
+// they are.
+package record
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// MaxContacts is how many contacts of a host in one day are kept: the newest.
+const MaxContacts = 32
+
+// MaxPlaces is how many places of a host in one day are kept.
+const MaxPlaces = 4
+
+// Placed is a place with the name that the host had there.
+type Placed struct {
+	exchange.Place
+	Hostname string
+}
+
+// Observation is all that is known of a host on a day once an intake record has
+// been merged in. It holds the state after the record, not the change, so that
+// packaging it needs nothing but the record.
+type Observation struct {
+	exchange.HostDay
+	// Account is the account that the observation is of, "" for a host.
+	Account     string
+	First, Last time.Time
+	// Modified is the version of the objects made from it: the last sighting's
+	// time, or a millisecond after the version before where that is later.
+	Modified time.Time
+	Count    int64
+	// Label is the highest label of the events merged.
+	Label    tlp.Level
+	Place    exchange.Place
+	Malware  string
+	Provider string
+	Protocol string
+	Extra    string
+	// PlaceAt and MalwareAt are when the events were observed that Place and Malware are of; zero
+	// where no event of the day said.
+	PlaceAt, MalwareAt time.Time
+	// Places are where the day's events placed the host, last arrived first, at most
+	// MaxPlaces; Place is that of the last sighting that has one. Whoever answers for one of
+	// them gets the host, whichever chunk the event came in.
+	Places []Placed
+	// Contacts are the newest MaxContacts, newest first.
+	Contacts []stix.Contact
+	// Relapse says that the host was seen again after it was reported clean.
+	Relapse bool
+	// New says that nothing was known of the host's day before this record, so
+	// that no collection can have the objects it is packaged as.
+	New bool
+	// NewAddress says the same of the address on any day, and as one that a host
+	// called: it is set on the first observation that the feed has of it.
+	NewAddress bool
+	// Decision is an index into the record's Decisions.
+	Decision int
+}
+
+// Merge adds an event to the observation. Place and Malware are those of the latest event that says
+// them: one that says less takes nothing away. A contact's port and destination are its own.
+func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place) {
+	o.Account = e.Account
+	if o.Count == 0 {
+		o.First, o.Last = e.Observed, e.Observed
+	}
+	if e.Observed.Before(o.First) {
+		o.First = e.Observed
+	}
+	if !e.Observed.Before(o.Last) {
+		o.Last = e.Observed
+		o.Provider, o.Protocol, o.Extra = e.Provider, e.Protocol, e.Extra
+	}
+	if p.Known() && !e.Observed.Before(o.PlaceAt) {
+		o.Place, o.PlaceAt = p, e.Observed
+	}
+	if e.Malware != "" && !e.Observed.Before(o.MalwareAt) {
+		o.Malware, o.MalwareAt = e.Malware, e.Observed
+	}
+	o.Count += e.Count
+	o.Label = max(o.Label, label)
+	here := Placed{p, e.Hostname}
+	if i := slices.Index(o.Places, here); i != 0 {
+		if i > 0 {
+			o.Places = slices.Delete(o.Places, i, i+1)
+		}
+		o.Places = slices.Insert(o.Places, 0, here)
+		o.Places = o.Places[:min(len(o.Places), MaxPlaces)]
+	}
+	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
+	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
+	if at == MaxContacts {
+		return
+	}
+	o.Contacts = slices.Insert(o.Contacts, at, c)
+	o.Contacts = o.Contacts[:min(len(o.Contacts), MaxContacts)]
+}
+
+// Accepted is an event of an intake record with what was decided about it.
+type Accepted struct {
+	exchange.Event
+	Place exchange.Place
+	// Decision is an index into the record's Decisions; Observation one into
+	// its Observations, or -1 where no collection takes the event.
+	Decision, Observation int
+}
+
+// Introduction says that this record brings the standing objects of a topic
+// into a collection: the identities, malware and the like for the topic "", the
+// location of a country for its code. It happens once a day for each, so that
+// a follower who started yesterday has them.
+type Introduction struct {
+	Collection, Topic string
+}
+
+// Intake is a publisher's chunk as accepted, with its decisions: one record of
+// the journal. It holds the versions it was decided under.
+type Intake struct {
+	Feed string
+	// Key makes the chunk safe to repeat; Hash is the SHA-256 of its rows.
+	Key  string
+	Hash [32]byte
+	// At is the wall clock at admission: UTC, whole microseconds.
+	At time.Time
+	// Register and Networks are the versions that decided.
+	Register uint64
+	Networks string
+	Receipt  exchange.Receipt
+	// Backfill says that it repeats what earlier records tell of hosts, for members that
+	// answer for them since: it has no events, and adds nothing to the feed's own
+	// collection.
+	Backfill bool
+	// Repeats says that the feed held repeats back.
+	Repeats bool
+	// Cleaned are hosts that members reported clean; such a record has nothing else.
+	Cleaned       []Cleaned
+	Decisions     []exchange.Decision
+	Observations  []Observation
+	Events        []Accepted
+	Introductions []Introduction
+	// Withdrawals are what collections lose because a label was raised.
+	Withdrawals []Withdrawal
+}
+
+// Withdrawal takes a host's day out of a collection that had it under a lower label.
+type Withdrawal struct {
+	Collection string
+	// Observation is an index into the record's Observations.
+	Observation int
+}
+
+// Group is a run of objects that must not be cut apart: what one host is
+// packaged as. Needs are objects that the group refers to and that must be in
+// the same block, before it, but may be there already.
+type Group struct {
+	Needs, Objects []Object
+	// Withdraw are the ids of objects that leave the collection in all their versions; such a
+	// group has nothing else.
+	Withdraw []string
+}
+
+// Object is one packaged object.
+type Object struct {
+	ID  string
+	Raw []byte
+	// New says that the feed has given no collection any version of it; Shared
+	// that another feed can have.
+	New, Shared bool
+}
+
+// Share is what one collection gains from one intake record, in order.
+type Share struct {
+	Collection string
+	Label      tlp.Level
+	Groups     []*Group
+}

@@ -1,0 +1,75 @@
+package record
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// Past is one state of what Sightings knows of a feed's hosts. It is for one
+// goroutine.
+type Past interface {
+	// Host returns what is known of a host's day.
+	Host(of exchange.HostDay) (HostPast, error)
+	// Histories tells whether anything is known of any address whatever the day;
+	// History returns what is.
+	Histories() bool
+	History(a netip.Addr) (History, error)
+	// Seen returns the last observation of an address that began by then.
+	Seen(a netip.Addr, by time.Time) (o Observation, known bool, err error)
+	// Event tells whether an event is known that Host does not name, and whether
+	// any collection took it.
+	Event(id exchange.EventID) (known, delivered bool, err error)
+	// Given tells whether a collection has an object, in any version.
+	Given(collection, id string) (bool, error)
+	Close() error
+}
+
+// HostPast is what is known of a host's day.
+type HostPast struct {
+	// Known says that a collection took something of it; Observation is that, and
+	// Events are some of it.
+	Known       bool
+	Observation Observation
+	Events      []exchange.EventID
+	// Address says that a collection took something of the address, on any day, or
+	// of a host that called it.
+	Address bool
+}
+
+// BackfillPosition says up to which version of the register members were given what was
+// there already, and up to which they are being given it.
+type BackfillPosition struct{ Done, Target uint64 }
+
+// Post is what one append gives a collection on a member's behalf: the objects
+// of Share, or a control block.
+type Post struct {
+	Share Share
+	// Control and Payload make it a control block.
+	Control ControlKind
+	Payload []byte
+	// By and Labels are the block's.
+	By     string
+	Labels []byte
+	// Added is the date_added that the first object is to have; zero for now.
+	Added time.Time
+}
+
+// Standing is what the exchange knows of an object that members have added, in all
+// collections together; or in one, where whoever added it there may not see the other. Objects without
+// versions, such as addresses, have none: their ids are everybody's.
+type Standing struct {
+	// Apart is the collection that it is of alone, "" for all together.
+	Apart string
+	// By is who added its first version, as Seal writes it; "" where a feed has made it.
+	By string
+	// Creator is the created_by_ref of that version.
+	Creator string
+	// Label is that of the newest version that was added by whoever may say so.
+	Label  tlp.Level
+	Newest time.Time
+	// Collections are those that were ever given it.
+	Collections []string
+}

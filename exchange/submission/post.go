@@ -1,0 +1,400 @@
+// Package submission is members' way in: objects of STIX that they post to collections.
+//
+//	post.go       Add and Delete; batches, the turn of a collection, blocks
+//	examine.go    each object by itself: size, form, lint
+//	announced.go  the label of each, beside what reports say, now or before
+//	statement.go  markings that say nothing about who may read
+//	visible.go    what the poster may know of objects that are there
+//	revise.go     whose object it is, and which versions may follow
+//	raise.go      a label that is raised takes an object out of collections that are too low
+//	quarantine.go what is marked in a way that nobody here knows
+package submission
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// What bounds a block of what members add, and one object of it.
+const (
+	maxPostObjects = 500
+	maxPostBytes   = 512 << 10
+	maxPostObject  = 4 << 20
+)
+
+// postWait is how long the view may take to show what was written. Where it
+// takes longer it has stopped.
+const postWait = time.Minute
+
+// PostLog is where members' objects are written. journal.Journal is the one
+// there is.
+type PostLog interface {
+	// Post returns the sequence of the block once it is on disk.
+	Post(p *record.Post) (sequence uint64, err error)
+	// PostedBy returns who added the objects of a block, as Block.By has it.
+	PostedBy(ctx context.Context, collection string, sequence uint64) (string, error)
+}
+
+// Known is what has to be known of a collection to write to it. view.View is
+// the one there is.
+type Known interface {
+	Wait(ctx context.Context, intake, block uint64) error
+	// Has tells whether a collection has a version of an object.
+	Has(collection string, v record.Version) (bool, error)
+	// Versions lists the versions of an object that a collection has.
+	Versions(collection, id string) ([]record.Version, error)
+	// Sound reports why a collection takes nothing more.
+	Sound(collection string) error
+	// Standings returns what is known of an object that members have added, or a feed has made: of all
+	// collections together, and of single ones.
+	Standings(id string) ([]*record.Standing, error)
+	// PostedIn lists the sequences of the blocks that gave a collection what it has of an object.
+	PostedIn(collection, id string) ([]uint64, error)
+	// Disclosing lists, in some order, the objects behind after that members have added and
+	// that disclose one: stix.Head.Discloses.
+	Disclosing(id, after string, limit int) ([]string, error)
+}
+
+// Poster takes in what members add to collections and delete from them.
+//
+// A collection has one poster at a time, and each block is in the view before
+// the next is made: so what is there already is known for certain, and what was
+// answered can be read.
+type Poster struct {
+	Log  PostLog
+	View Known
+	// Contexts keep what reports have said of what comes after them.
+	Contexts ContextLog
+	// Seal hides who added what.
+	Seal Seal
+	// Quarantine keeps what is held there.
+	Quarantine QuarantineLog
+	// Fatal is told of an error after which nothing more may be written.
+	Fatal func(error)
+	// Tell, where it is set, is told for the audit of what is withdrawn and quarantined.
+	Tell func(exchange.AuditEntry)
+	// Gate is Admission's, and held in the same way.
+	Gate *sync.RWMutex
+
+	mu     sync.Mutex // guards what is below
+	turns  map[string]chan struct{}
+	claims map[string]chan struct{} // by object; closed when it is released
+}
+
+// Outcome says what became of one object of a submission. Version is as the
+// object has it; Problem is "" where the object is in the collection.
+type Outcome struct {
+	ID, Version string
+	Problem     string
+	// Already is set where the collection had this version.
+	Already bool
+}
+
+// Addition is a member's request to add objects to a collection.
+type Addition struct {
+	// By is who adds.
+	By string
+	// Speaks tells whether that member speaks for an identity, by its STIX id.
+	Speaks func(identity string) bool
+	// Identity is what is written into objects as their created_by_ref, where they do not say whose they
+	// are; "" to leave them as they are. Sign makes the object that it is the id of, under a label.
+	Identity string
+	Sign     func(label tlp.Level) (record.Object, error)
+	// Others tells whether an identity is one that other members speak for, and they alone; hidden ones are
+	// in Hidden.
+	Others func(identity string) bool
+	// Relays lets it add what says that it is of others: the operator.
+	Relays bool
+	// Reads tells whether the member may read a collection; Readable lists those that it may read.
+	Reads    func(collection string) bool
+	Readable func() []string
+	// Hidden are the identities of hidden members, who are named to nobody.
+	Hidden []string
+	// Ceiling returns the ceiling of any collection, none of one that is no more.
+	Ceiling func(collection string) tlp.Level
+	// Collection returns the collection while the caller may write to it. It is
+	// asked anew whenever something is about to be written.
+	Collection func() (*exchange.Collection, error)
+	// SpecVersions are those of STIX that the collection takes.
+	SpecVersions []string
+	// Objects are JSON texts as they came.
+	Objects [][]byte
+}
+
+// refuses says why an object is not taken from whoever adds it, "" where it is: because it says that it is
+// somebody else's, or names a hidden member, wherever that stands.
+func (a *Addition) refuses(c *candidate) string {
+	if by := c.head.CreatedByRef; by != "" && !a.Relays && !a.Speaks(by) {
+		return "its created_by_ref is an identity that you do not speak for: leave it out, or have the operator add it to your identities"
+	}
+	if c.head.Type == "identity" && !a.Relays && a.Others != nil && a.Others(c.head.ID) {
+		return "it is the identity of another member"
+	}
+	if len(a.Hidden) > 0 {
+		lower := bytes.ToLower(c.raw)
+		if slices.ContainsFunc(a.Hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) }) {
+			return "it names somebody who is not to be named here: leave that identity out"
+		}
+	}
+	return ""
+}
+
+// Add checks each object alone and stores those that are good, in order. It
+// returns one outcome an object, and the sequence of the last block; where it
+// returns an error, what the outcomes would have said is unknown, and the same
+// request can be made again.
+func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last uint64, err error) {
+	col, err := a.Collection()
+	if err != nil {
+		return nil, 0, err
+	}
+	outcomes = make([]Outcome, len(a.Objects))
+	list := examineAll(a.Objects, a.SpecVersions, outcomes)
+	if err := p.ignoreStatements(ctx, a, list, outcomes); err != nil {
+		return nil, 0, err
+	}
+	for i, c := range list {
+		if c != nil && outcomes[i].Problem == "" {
+			outcomes[i].Problem = a.refuses(c)
+		}
+	}
+	come, err := p.label(ctx, a, col, list)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range list {
+		if outcomes[i].Problem != "" {
+			list[i] = nil
+		}
+	}
+	for start := 0; start < len(list); {
+		end, size := start, 0
+		for end < len(list) && end-start < maxPostObjects && (end == start || size+len(a.Objects[end]) <= maxPostBytes) {
+			size += len(a.Objects[end])
+			end++
+		}
+		sequence, err := p.batch(ctx, a, col.ID, list[start:end], outcomes[start:end])
+		if err != nil {
+			return nil, 0, err
+		}
+		last = max(last, sequence)
+		start = end
+	}
+	return outcomes, last, p.arrived(ctx, a, col, come, outcomes)
+}
+
+// batch decides about the candidates, which may be nil, and stores what is new of them
+// as one block.
+func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
+	var ids []string
+	for _, c := range list {
+		if c != nil && c.head.Modified != "" {
+			ids = append(ids, c.head.ID)
+		}
+	}
+	release, err := p.claim(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	all := slices.Clone(list)
+	for i, c := range list {
+		if c == nil {
+			continue
+		}
+		var refused refusal
+		err := p.settle(ctx, a, id, c)
+		if errors.As(err, &refused) {
+			outcomes[i].Problem, list[i] = refused.Error(), nil
+		} else if err != nil {
+			return 0, err
+		}
+	}
+	last, err := p.store(ctx, a, id, list, outcomes)
+	if err != nil {
+		return 0, err
+	}
+	walked := make(map[string]tlp.Level)
+	for i, c := range all {
+		if c == nil || c.head.Modified == "" || c.dropped {
+			continue
+		}
+		if err := p.liftOwn(ctx, a, id, c, walked); err != nil {
+			return 0, err
+		}
+		if c.head.Discloses() && outcomes[i].Problem == "" {
+			if err := p.liftCrossed(ctx, a, id, c); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return last, nil
+}
+
+// settle decides about a candidate for a collection beside what is known of it.
+func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
+	s, raised, err := p.revise(a, id, c)
+	c.standing = s
+	// What a feed has made is raised by what is added, not by what is refused.
+	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
+		c.lifted = true
+		err = p.lift(ctx, a, s, record.Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
+	}
+	if err == nil && c.label == tlp.Unknown {
+		err = p.hold(ctx, a, id, c)
+	}
+	return err
+}
+
+// store stores what is new of the candidates, which may be nil, as one block.
+func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
+	done, err := p.turn(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	// Rights and ceiling may have changed since the request began.
+	col, err := a.Collection()
+	if err != nil {
+		return 0, err
+	}
+	post := &record.Post{Share: record.Share{Collection: id}, By: p.Seal.Member(a.By)}
+	seen, signed := make(map[record.Version]bool), false
+	for i, c := range list {
+		if c == nil {
+			continue
+		}
+		if c.label > col.Ceiling {
+			outcomes[i].Problem = aboveCeiling(c.label, col.Ceiling)
+			continue
+		}
+		had := c.dropped
+		if !had {
+			if had, err = p.View.Has(id, c.version); err != nil {
+				return 0, err
+			}
+		}
+		if had || seen[c.version] {
+			outcomes[i].Already = true
+			continue
+		}
+		seen[c.version], signed = true, signed || a.Identity != "" && c.head.CreatedByRef == a.Identity
+		post.Share.Label = max(post.Share.Label, c.label)
+		post.Share.Groups = append(post.Share.Groups, &record.Group{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}})
+		post.Labels = append(post.Labels, c.known)
+	}
+	if len(post.Share.Groups) == 0 {
+		return 0, nil
+	}
+	if signed {
+		if err := p.sign(a, post); err != nil {
+			return 0, err
+		}
+	}
+	return p.write(ctx, post)
+}
+
+// ErrNoVersion means that a collection has none of the versions that were to be
+// deleted.
+var ErrNoVersion = errors.New("no such object or version")
+
+// maxDeleted is how many versions one control block takes out.
+const maxDeleted = 5000
+
+// ErrNotOwn means that somebody deletes what others have added.
+var ErrNotOwn = errors.New("another member has added it")
+
+// Delete takes the versions of an object that wants names, of all that there
+// are, out of a's collection: for the member that has added it or is its creator, and for the operator.
+func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(all []record.Version) []record.Version) (last uint64, err error) {
+	c, err := a.Collection()
+	if err != nil {
+		return 0, err
+	}
+	done, err := p.turn(ctx, c.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if c, err = a.Collection(); err != nil {
+		return 0, err
+	}
+	all, err := p.View.Versions(c.ID, id)
+	if err != nil {
+		return 0, err
+	}
+	list := wants(all)
+	if len(list) == 0 {
+		return 0, ErrNoVersion
+	}
+	if own, err := p.owns(ctx, a, c.ID, id); err != nil || !own {
+		return 0, cmp.Or(err, ErrNotOwn)
+	}
+	for part := range slices.Chunk(list, maxDeleted) {
+		payload, err := json.Marshal(record.Removal{Versions: part})
+		if err != nil {
+			return 0, err
+		}
+		if last, err = p.write(ctx, &record.Post{Share: record.Share{Collection: c.ID, Label: tlp.Clear}, Control: record.ControlDelete, Payload: payload}); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
+}
+
+// write appends a post and returns when it can be read. The caller has the turn.
+func (p *Poster) write(ctx context.Context, post *record.Post) (uint64, error) {
+	if err := p.View.Sound(post.Share.Collection); err != nil {
+		return 0, err
+	}
+	sequence, err := p.Log.Post(post)
+	if err != nil {
+		if !errors.Is(err, exchange.ErrClosed) && !errors.Is(err, exchange.ErrFull) {
+			p.Fatal(err)
+		}
+		return 0, err
+	}
+	// What is on disk must be known before the next one has its turn, even when
+	// the caller has gone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postWait)
+	defer cancel()
+	if err := p.View.Wait(ctx, 0, sequence); err != nil {
+		return 0, err
+	}
+	return sequence, p.View.Sound(post.Share.Collection)
+}
+
+// turn waits until nobody else writes to the collection, nor to the register what
+// could stand against it.
+func (p *Poster) turn(ctx context.Context, collection string) (done func(), err error) {
+	p.mu.Lock()
+	turn := p.turns[collection]
+	if turn == nil {
+		if p.turns == nil {
+			p.turns = make(map[string]chan struct{})
+		}
+		turn = make(chan struct{}, 1)
+		p.turns[collection] = turn
+	}
+	p.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		p.Gate.RLock()
+		return func() {
+			p.Gate.RUnlock()
+			<-turn
+		}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
