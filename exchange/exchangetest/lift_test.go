@@ -75,7 +75,7 @@ func known(v submission.Known, id string) (*record.Standing, error) {
 func newDesk(t *testing.T, e *exchangetest.Exchange) (desk, *steps) {
 	s := &steps{PostLog: e.Journal, Known: e.View}
 	return desk{t: t, Poster: &submission.Poster{
-		Log: s, View: s, Seal: submission.Seal{Key: e.Register.Secret()}, Quarantine: e.Journal, Contexts: e.Journal, Fatal: func(error) {}, Gate: new(sync.RWMutex),
+		Log: s, View: s, Seal: record.Seal{Key: e.Register.Secret()}, Quarantine: e.Journal, Contexts: e.Journal, Fatal: func(error) {}, Gate: new(sync.RWMutex),
 	}}, s
 }
 

@@ -21,6 +21,7 @@ type oracle struct {
 	highest    map[string]int               // label that ever entered a collection
 	hosts      map[string]*host
 	identities map[string]string // identity to the member that speaks for it
+	dropped    map[string]*line  // by member and id: what was not stored, as another's stands there
 	decided    map[string]bool   // by member, collection and text: what the operator has decided about
 	waiting    map[string]int    // by member, collection and object: what an earlier report has said of it
 }
@@ -75,66 +76,86 @@ func (o *oracle) mayRead(member, person, collection, way string) bool {
 	return c <= o.clearance[member] && (slices.Contains(list, "all") || slices.Contains(list, member))
 }
 
-// line is what there is of an object in a collection, whoever may know of it.
-func (o *oracle) line(collection, id string) *line {
-	if k := o.objects[id+"@"+collection]; k != nil {
-		return k
+// here is the object of an id that stands in a collection, or did: of several there is one at most.
+func (o *oracle) here(collection, id string) *line {
+	if l := o.objects[id+"@"+collection]; l != nil {
+		return l
 	}
-	return o.objects[id]
+	if l := o.objects[id]; l != nil && slices.Contains(l.given, collection) {
+		return l
+	}
+	return nil
 }
 
-// seen is what a member may know of an object: of several lines, what it has added itself, else the highest
-// of all. apart says that what it adds to the collection stands apart; others that there is a line that it
-// may not know of, or that does not count.
-func (o *oracle) seen(member, collection, id string) (k *line, lines []*line, apart, others bool) {
-	var all, own []*line
+// knows tells whether a member may know of an object.
+func (o *oracle) knows(member string, l *line) bool {
+	return member == "admin" || l.by == member || l.creator != "" && o.identities[l.creator] == member ||
+		slices.ContainsFunc(l.given, func(c string) bool { return o.mayRead(member, "", c, "taxii") })
+}
+
+// seen is what a member may know of an object that it adds to a collection: the one that stands there, else all
+// that it has added itself, as one, else one that it may know of. apart says that what it adds stands
+// apart, gone that it is not stored.
+func (o *oracle) seen(member, collection string, x *thing) (k *line, parts []*line, apart, gone bool) {
+	var all []*line
 	for _, key := range slices.Sorted(maps.Keys(o.objects)) {
-		if l := o.objects[key]; l.id == id {
+		if l := o.objects[key]; l.id == x.id {
 			all = append(all, l)
 		}
 	}
+	if all == nil {
+		return nil, nil, false, false
+	}
+	var mine *line
 	for _, l := range all {
-		if member == "admin" || l.by == member || l.creator != "" && o.identities[l.creator] == member ||
-			slices.ContainsFunc(l.given, func(c string) bool { return o.mayRead(member, "", c, "taxii") }) {
-			lines = append(lines, l)
-		}
 		if l.by == member {
-			own = append(own, l)
+			parts = append(parts, l)
 		}
 	}
-	if len(own) > 0 && member != "admin" {
-		lines = own
+	add := func(l *line) {
+		if mine == nil {
+			c := *l
+			c.given = nil
+			mine = &c
+		}
+		mine.label, mine.newest, mine.given = max(mine.label, l.label), later(mine.newest, l.newest), append(mine.given, l.given...)
 	}
-	others = len(all) > len(lines)
-	if len(lines) == 0 {
-		return nil, nil, others, others
+	for _, l := range parts {
+		add(l)
 	}
-	first := lines[0]
-	for _, l := range lines {
-		if l.apart && l.given[0] == collection {
-			first = l
+	if l := o.dropped[member+" "+x.id]; l != nil && len(parts) < len(all) {
+		add(l)
+	}
+	if h := o.here(collection, x.id); h != nil {
+		switch {
+		case !o.knows(member, h):
+			return mine, parts, true, true
+		case h.by == member:
+			return mine, parts, h.apart, false
+		}
+		return h, []*line{h}, h.apart, false
+	}
+	if mine != nil {
+		return mine, parts, mine.apart, false
+	}
+	for _, l := range all {
+		if member == "admin" && x.typ != "" && l.creator != x.creator { // the operator relays another one
+			continue
+		}
+		if o.knows(member, l) && (k == nil || l.label > k.label) {
+			k = l
 		}
 	}
-	merged := *first
-	merged.given = nil
-	for _, l := range lines {
-		merged.label, merged.newest = max(merged.label, l.label), later(merged.newest, l.newest)
-		merged.given = append(merged.given, l.given...)
+	if k == nil {
+		return nil, nil, true, false
 	}
-	return &merged, lines, first.apart, others
+	return k, []*line{k}, k.apart, false
 }
 
-// taken tells whether another's object of an id stands in a collection that the member may only write to.
-func (o *oracle) taken(member, collection, id string, k *line) bool {
-	if o.mayRead(member, "", collection, "taxii") || k != nil && slices.Contains(k.given, collection) {
-		return false
-	}
-	for name := range o.has[collection] {
-		if strings.HasPrefix(name, id+" ") {
-			return true
-		}
-	}
-	return false
+// end is an object that another refers to, as a member may know of it.
+func (o *oracle) end(member, collection, id string) *line {
+	k, _, _, _ := o.seen(member, collection, &thing{id: id})
+	return k
 }
 
 // labels of a submission: the highest of what an object says, of what refers to it, there or in a report
@@ -147,7 +168,7 @@ func (o *oracle) labels(list []*thing, floor int, member, collection string) map
 			l[x.id] = max(l[x.id], words[m])
 		}
 		for _, end := range x.refs {
-			if k, _, _, _ := o.seen(member, collection, end); x.typ == "relationship" && k != nil {
+			if k := o.end(member, collection, end); x.typ == "relationship" && k != nil {
 				l[x.id] = max(l[x.id], k.label)
 			}
 			if x.typ == "relationship" {
@@ -180,7 +201,7 @@ func (o *oracle) labels(list []*thing, floor int, member, collection string) map
 func (o *oracle) add(member, collection string, list []*thing, floor int) (out []string) {
 	out = make([]string, len(list))
 	for i, x := range list {
-		switch k, _, _, _ := o.seen(member, collection, x.id); {
+		switch k, _, _, _ := o.seen(member, collection, x); {
 		case member == "admin": // the operator relays
 		case x.creator != "" && o.identities[x.creator] != member: // somebody else's, it says
 			out[i] = "out"
@@ -213,10 +234,8 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		var k *line
 		var lines []*line
 		if x.typ != "ipv4-addr" {
-			var others bool
-			k, lines, apart[i], others = o.seen(member, collection, x.id)
+			k, lines, apart[i], dropped[i] = o.seen(member, collection, x)
 			isNew[i] = k == nil
-			dropped[i] = others && o.taken(member, collection, x.id, k)
 		}
 		if k != nil {
 			mine, newer, creator := k.by == member, x.at().After(k.newest), o.speaks(member, k, x)
@@ -251,8 +270,17 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		}
 		out[i] = "out"
 		if label := labels[x.id]; label <= o.ceiling[collection] {
-			if !dropped[i] {
-				k, _, _, _ := o.seen(member, collection, x.id)
+			if k, _, _, _ := o.seen(member, collection, x); dropped[i] {
+				was := o.dropped[member+" "+x.id]
+				d := &line{by: member, creator: x.creator, id: x.id, apart: true, label: label, newest: x.at()}
+				if k != nil {
+					d.newest = later(d.newest, k.newest)
+				}
+				if was != nil {
+					d.newest = later(d.newest, was.newest)
+				}
+				o.dropped[member+" "+x.id] = d
+			} else {
 				mine := k == nil || k.by == member || o.speaks(member, k, x)
 				o.put(collection, member, x, label, !mine, apart[i])
 			}
@@ -266,7 +294,7 @@ func (o *oracle) add(member, collection string, list []*thing, floor int) (out [
 		if foreign[i] || dropped[i] {
 			continue
 		}
-		switch k, lines, _, _ := o.seen(member, collection, x.id); {
+		switch k, lines, _, _ := o.seen(member, collection, x); {
 		case k == nil:
 		case raised[i]:
 			o.disclosed(x.id, k.label, whose(lines, member))
@@ -320,7 +348,7 @@ func (o *oracle) speaks(member string, k *line, x *thing) bool {
 // raise takes an object out of every collection that its label is above now.
 func (o *oracle) raise(k *line, label int, at time.Time) {
 	for _, c := range k.given {
-		if c == "quarantine" || o.ceiling[c] >= label || o.line(c, k.id) != k {
+		if c == "quarantine" || o.ceiling[c] >= label || o.here(c, k.id) != k {
 			continue
 		}
 		for name := range o.has[c] {

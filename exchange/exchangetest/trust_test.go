@@ -88,7 +88,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		o: &oracle{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
 			persons: make(map[string][]string), objects: make(map[string]*line), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
-			hosts: make(map[string]*host), own: make(map[string]int), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
+			hosts: make(map[string]*host), own: make(map[string]int), dropped: make(map[string]*line), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
 		},
 	}
 	w.e = exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Webhooks: hasty})
@@ -265,16 +265,16 @@ func (w *world) decide() {
 	w.note("operator decides %s about %s of %s for %s: %d", levels[label], h.Object, h.Version, h.Collection, code)
 	x := *w.held[h.ID]
 	fine := label == 0 || label >= int(h.Least) && label <= w.o.ceiling[h.Collection]
-	k, lines, apart, others := w.o.seen(h.By, h.Collection, x.id)
+	k, lines, apart, gone := w.o.seen(h.By, h.Collection, &x)
 	if label > 0 && k != nil && (k.newest.After(x.at()) || k.label < 6 && label < k.label) {
 		fine = false // more is known of it by now
 	}
-	if label > 0 && x.typ != "ipv4-addr" && others && w.o.taken(h.By, h.Collection, x.id, k) {
+	if label > 0 && x.typ != "ipv4-addr" && gone {
 		fine = false // another's stands there
 	}
 	if x.typ == "relationship" && label > 0 {
 		for _, end := range x.refs {
-			if k, _, _, _ := w.o.seen("admin", h.Collection, end); k != nil && k.label > label && k.label < 6 {
+			if k := w.o.end("admin", h.Collection, end); k != nil && k.label > label && k.label < 6 {
 				fine = false // it would tell of what is higher
 			}
 		}

@@ -40,7 +40,7 @@ func (w *world) hook(c, member string, want []string) {
 	if w.o.ceiling[c] > 3 {
 		want = slices.DeleteFunc(slices.Clone(want), func(v string) bool {
 			id, _, _ := strings.Cut(v, " ")
-			k := w.o.line(c, id)
+			k := w.o.here(c, id)
 			return k == nil || max(k.label, w.o.own[c+" "+v]) > 3
 		})
 	}

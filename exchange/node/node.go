@@ -33,6 +33,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
@@ -193,7 +194,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		New:      func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
-		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap, Seal: record.Seal{Key: n.Register.Secret()},
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
@@ -217,7 +218,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: submission.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
+		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})

@@ -46,7 +46,7 @@ type Block struct {
 	// New says, in the same way, which objects no feed can have given the
 	// collection in any version; members may have.
 	New []byte
-	// By is the member that added the objects, as a Seal writes it; "" where feeds did. Labels says, a byte an
+	// By is the member that added the objects, and which of them stand apart, as a Seal writes it; "" where feeds did. Labels says, a byte an
 	// object, what is known of its label since: 0 where nothing is, as of what has no
 	// versions; Relayed is added where it was said by somebody whose word does not count.
 	By     string
@@ -93,13 +93,9 @@ const (
 	ControlWithdraw ControlKind = "withdraw"
 )
 
-// The bits of Block.Labels besides the label. Relayed: the object was added by one whose word says
-// nothing about its label. Apart: what is known of it is of this collection alone, since the exchange
-// knows another object of this id that the member may not see.
-const (
-	Relayed = 0x80
-	Apart   = 0x40
-)
+// Relayed is a bit of Block.Labels: the object was added by one whose word says nothing about
+// its label.
+const Relayed = 0x80
 
 // Removal lists what leaves a collection, and in Raised what may stay there, under the label
 // that it has from then on.

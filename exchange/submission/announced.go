@@ -162,7 +162,7 @@ func (p *Poster) label(ctx context.Context, a *Addition, col *exchange.Collectio
 	}
 	known := func(id string) (tlp.Level, error) {
 		e, _ := before.of(id)
-		l, err := p.labelOf(a, col.ID, id)
+		l, err := p.labelOf(ctx, a, col.ID, id)
 		return max(e.label, l), err
 	}
 	labels, reasons, err := policy.Labels(append(heads, before.remembered(heads)...), col.Floor, known)
@@ -188,8 +188,8 @@ func (p *Poster) label(ctx context.Context, a *Addition, col *exchange.Collectio
 
 // labelOf is the label that the exchange knows of an object, none where it knows none that who adds to a
 // collection may see.
-func (p *Poster) labelOf(a *Addition, collection, id string) (tlp.Level, error) {
-	s, _, err := p.sight(a, collection, id)
+func (p *Poster) labelOf(ctx context.Context, a *Addition, collection, id string) (tlp.Level, error) {
+	s, _, err := p.sight(ctx, a, collection, id, nil)
 	if err != nil || s == nil {
 		return tlp.None, err
 	}

@@ -27,7 +27,9 @@ type candidate struct {
 	known   byte   // what of its label is kept: Block.Labels
 	// standing is what was known of it before, nil for nothing.
 	standing *sight
-	// dropped says that it is not stored, and answered as if it were: see Poster.taken.
+	// apart says that it stands apart in its collection; dropped that it is not stored, and answered as if
+	// it were: see Poster.sight.
+	apart   bool
 	dropped bool
 	// lifted says that what disclosed it then was raised to its label.
 	lifted bool

@@ -76,7 +76,7 @@ type Poster struct {
 	// Contexts keep what reports have said of what comes after them.
 	Contexts ContextLog
 	// Seal hides who added what.
-	Seal Seal
+	Seal record.Seal
 	// Quarantine keeps what is held there.
 	Quarantine QuarantineLog
 	// Fatal is told of an error after which nothing more may be written.
@@ -243,7 +243,7 @@ func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*cand
 
 // settle decides about a candidate for a collection beside what is known of it.
 func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
-	s, raised, err := p.revise(a, id, c)
+	s, raised, err := p.revise(ctx, a, id, c)
 	c.standing = s
 	// What a feed has made is raised by what is added, not by what is refused.
 	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
@@ -268,7 +268,8 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 	if err != nil {
 		return 0, err
 	}
-	post := &record.Post{Share: record.Share{Collection: id}, By: p.Seal.Member(a.By)}
+	post := &record.Post{Share: record.Share{Collection: id}}
+	var apart []byte
 	seen, signed := make(map[record.Version]bool), false
 	for i, c := range list {
 		if c == nil {
@@ -284,6 +285,11 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 				return 0, err
 			}
 		}
+		if c.dropped {
+			if err := p.drop(ctx, a, id, c); err != nil {
+				return 0, err
+			}
+		}
 		if had || seen[c.version] {
 			outcomes[i].Already = true
 			continue
@@ -291,6 +297,7 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 		seen[c.version], signed = true, signed || a.Identity != "" && c.head.CreatedByRef == a.Identity
 		post.Share.Label = max(post.Share.Label, c.label)
 		post.Share.Groups = append(post.Share.Groups, &record.Group{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}})
+		apart = appendBit(apart, len(post.Labels), c.apart)
 		post.Labels = append(post.Labels, c.known)
 	}
 	if len(post.Share.Groups) == 0 {
@@ -300,8 +307,21 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 		if err := p.sign(a, post); err != nil {
 			return 0, err
 		}
+		apart = appendBit(apart, len(post.Labels)-1, false)
 	}
+	post.By = p.Seal.Member(a.By, apart)
 	return p.write(ctx, post)
+}
+
+// appendBit sets the bit of the object at a position, counted from the lowest of the first byte on.
+func appendBit(b []byte, i int, set bool) []byte {
+	for len(b) <= i/8 {
+		b = append(b, 0)
+	}
+	if set {
+		b[i/8] |= 1 << (i % 8)
+	}
+	return b
 }
 
 // ErrNoVersion means that a collection has none of the versions that were to be

@@ -100,7 +100,7 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 	}
 	post := &record.Post{
 		Share: record.Share{Collection: exchange.Quarantine, Label: tlp.Red, Groups: []*record.Group{{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}}}},
-		By:    p.Seal.Member(a.By), Labels: []byte{c.known},
+		By:    p.Seal.Member(a.By, appendBit(nil, 0, c.apart)), Labels: []byte{c.known},
 	}
 	if _, err := p.write(ctx, post); err != nil {
 		return err
@@ -236,19 +236,12 @@ func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
 		return err
 	}
 	defer release()
-	s, others, err := p.sight(a, h.Collection, h.Object)
+	s, where, err := p.sight(ctx, a, h.Collection, h.Object, c)
 	if err != nil {
 		return err
 	}
-	if others && c.head.Modified != "" {
-		if taken, err := p.taken(a, h.Collection, c, s); err != nil {
-			return err
-		} else if taken {
-			return fmt.Errorf("%w: another member's object of this id stands there: reject this one", ErrLabel)
-		}
-	}
-	if c.head.Modified != "" && (s == nil && others || s != nil && s.Apart != "") {
-		c.known |= record.Apart
+	if c.apart = where != isShared; where == isDropped && c.head.Modified != "" {
+		return fmt.Errorf("%w: another member's object of this id stands there: reject this one", ErrLabel)
 	}
 	if c.head.Modified != "" && s != nil && (s.Newest.After(h.Version) || s.Label != tlp.Unknown && h.Label < s.Label) {
 		return fmt.Errorf("%w: a newer version, or a higher label, is known of it by now: reject this one", ErrLabel)
@@ -257,7 +250,7 @@ func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
 		operator := *a
 		operator.Relays = true // who decides sees everything
 		for _, end := range c.head.Refs {
-			l, err := p.labelOf(&operator, h.Collection, end)
+			l, err := p.labelOf(ctx, &operator, h.Collection, end)
 			if err != nil {
 				return err
 			}

@@ -26,8 +26,8 @@ func (p *Poster) lift(ctx context.Context, a *Addition, s *sight, o record.Withd
 		return err
 	}
 	blocks := make(removals)
-	for _, l := range s.lines {
-		if err := p.raise(a, blocks, s.all, l, o); err != nil {
+	for _, part := range s.parts {
+		if err := p.raise(a, blocks, part, o); err != nil {
 			return err
 		}
 	}
@@ -40,7 +40,7 @@ func (p *Poster) lift(ctx context.Context, a *Addition, s *sight, o record.Withd
 // ofWhoAdds tells what the member has added itself; nil, for everything, of an object that does not
 // stand apart.
 func (p *Poster) ofWhoAdds(a *Addition, s *sight) func(*record.Standing) bool {
-	if slices.ContainsFunc(s.lines, func(l *record.Standing) bool { return l.Apart == "" }) {
+	if slices.ContainsFunc(s.parts, func(part *record.Standing) bool { return part.Apart == "" }) {
 		return nil
 	}
 	return func(l *record.Standing) bool { return p.added(a, l) }
@@ -61,11 +61,11 @@ func (r removals) in(collection string) *record.Removal {
 //
 // Of the blocks about an object, the last alone keeps its label: whoever is stopped before that is
 // asked to do it all again, and finds the label that it had.
-func (p *Poster) raise(a *Addition, blocks removals, all []*record.Standing, s *record.Standing, o record.Withdrawn) error {
+func (p *Poster) raise(a *Addition, blocks removals, s *record.Standing, o record.Withdrawn) error {
 	if len(s.Collections) == 0 {
 		return nil // nobody has added it
 	}
-	low, high, err := p.where(a, all, s, o)
+	low, high, err := p.where(a, s, o)
 	if err != nil {
 		return err
 	}
@@ -93,20 +93,16 @@ func (p *Poster) removeAll(ctx context.Context, a *Addition, blocks removals, la
 }
 
 // where tells which of its collections an object has to leave, in their order; and one to keep its
-// label in where there are none, which has it if any does. A collection where another's object of the id
-// stands apart is neither.
-func (p *Poster) where(a *Addition, all []*record.Standing, s *record.Standing, o record.Withdrawn) (low []string, high string, err error) {
+// label in where there are none, which has it if any does; quarantine, where several can stand, last.
+func (p *Poster) where(a *Addition, s *record.Standing, o record.Withdrawn) (low []string, high string, err error) {
 	for _, c := range slices.Sorted(slices.Values(s.Collections)) {
-		if slices.ContainsFunc(all, func(l *record.Standing) bool { return l.Apart == c && s.Apart != c }) {
-			continue
-		}
 		versions, err := p.View.Versions(c, o.ID)
 		switch {
 		case err != nil:
 			return nil, "", err
-		case len(versions) == 0:
+		case c == exchange.Quarantine, len(versions) == 0:
 			high = cmp.Or(high, c)
-		case c == exchange.Quarantine || a.Ceiling(c) >= tlp.Level(o.Label):
+		case a.Ceiling(c) >= tlp.Level(o.Label):
 			high = c
 		default:
 			low = append(low, c)
@@ -143,7 +139,7 @@ func (p *Poster) liftOwn(ctx context.Context, a *Addition, collection string, c 
 	if some, err := p.View.Disclosing(c.head.ID, "", 1); err != nil || len(some) == 0 {
 		return err
 	}
-	s, _, err := p.sight(a, collection, c.head.ID)
+	s, _, err := p.sight(ctx, a, collection, c.head.ID, nil)
 	if err != nil || s == nil {
 		return err
 	}
@@ -162,7 +158,7 @@ func (p *Poster) liftOwn(ctx context.Context, a *Addition, collection string, c 
 func (p *Poster) liftCrossed(ctx context.Context, a *Addition, collection string, c *candidate) error {
 	label := c.label
 	for _, end := range c.head.Refs {
-		l, err := p.labelOf(a, collection, end)
+		l, err := p.labelOf(ctx, a, collection, end)
 		if err != nil {
 			return err
 		}
@@ -171,7 +167,7 @@ func (p *Poster) liftCrossed(ctx context.Context, a *Addition, collection string
 	if label == c.label {
 		return nil
 	}
-	s, _, err := p.sight(a, collection, c.head.ID)
+	s, _, err := p.sight(ctx, a, collection, c.head.ID, nil)
 	if err != nil || s == nil {
 		return err
 	}
@@ -207,7 +203,7 @@ func (p *Poster) liftDisclosing(ctx context.Context, a *Addition, id string, lab
 					if next == id || which != nil && !which(s) {
 						continue
 					}
-					if err := p.raise(a, blocks, all, s, record.Withdrawn{ID: next, Label: uint8(label)}); err != nil {
+					if err := p.raise(a, blocks, s, record.Withdrawn{ID: next, Label: uint8(label)}); err != nil {
 						return err
 					}
 					if walked[next] < label {

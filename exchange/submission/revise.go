@@ -3,10 +3,6 @@ package submission
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,55 +13,21 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Seal hides members' ids from the readers of blocks: only who has the key can tell whether a
-// text stands for a member, and two texts never tell that they stand for the same one.
-type Seal struct{ Key []byte }
-
-// Member writes a member's id.
-func (s Seal) Member(id string) string {
-	nonce := make([]byte, 8)
-	_, _ = rand.Read(nonce) // never fails
-	return s.text(nonce, id)
-}
-
-func (s Seal) text(nonce []byte, id string) string {
-	h := hmac.New(sha256.New, s.Key)
-	h.Write(nonce)
-	h.Write([]byte("member " + id))
-	return hex.EncodeToString(nonce) + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// Is tells whether a text that Member wrote stands for the member.
-func (s Seal) Is(text, id string) bool {
-	if len(text) < 16 {
-		return false
-	}
-	nonce, err := hex.DecodeString(text[:16])
-	return err == nil && hmac.Equal([]byte(text), []byte(s.text(nonce, id)))
-}
-
 // revise decides about a candidate that may be a version of what is there already: who may add
 // it, and under which label. raised says that collections may have to be rid of it.
 //
 // Only who added the first version of an object, or its creator, adds others; only its creator
 // lowers a label, with a newer version; what the operator relays again keeps the label that it has.
-func (p *Poster) revise(a *Addition, collection string, c *candidate) (s *sight, raised bool, err error) {
+func (p *Poster) revise(ctx context.Context, a *Addition, collection string, c *candidate) (s *sight, raised bool, err error) {
 	if c.head.Modified == "" {
 		return nil, false, nil
 	}
 	c.known = byte(c.label)
-	var others bool
-	if s, others, err = p.sight(a, collection, c.head.ID); err != nil {
+	s, where, err := p.sight(ctx, a, collection, c.head.ID, c)
+	if err != nil {
 		return nil, false, err
 	}
-	if others {
-		if c.dropped, err = p.taken(a, collection, c, s); err != nil {
-			return nil, false, err
-		}
-	}
-	if s == nil && others || s != nil && s.Apart != "" {
-		defer func() { c.known |= record.Apart }()
-	}
+	c.apart, c.dropped = where != isShared, where == isDropped
 	if s == nil {
 		if c.head.CreatedByRef == "" && a.Identity != "" && c.head.ID != a.Identity {
 			c.stamp(a.Identity)

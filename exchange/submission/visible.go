@@ -2,78 +2,142 @@ package submission
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // What a member is answered depends on nothing that it may not see: neither on another's object of the
 // same id, nor on one that it refers to. Ids of feeds' objects can be computed, so that an answer that
 // did would tell whether an address is known as infected.
 //
-// So of one id there can be several objects: one that is known in all collections together, which is
-// that of who came first, and in single collections those of members who may not see it. What a
-// member has added itself is one object to it.
+// So of one id there can be several objects. Who comes first has the one of all collections. Who may not see
+// that one has an object that stands apart, in each collection where it is added. In one collection there
+// is one of them at most: what another adds there is refused, or, where that one may not see it,
+// dropped.
 
 // sight is what a member may know of an object.
 type sight struct {
-	// Standing is what the lines say together; its Apart is the collection where what is added now
-	// stands apart, "" where it is of all together.
+	// Standing is of the object that is meant.
 	record.Standing
-	lines []*record.Standing
-	all   []*record.Standing // also those that it may not know of
+	// parts are what it is put together from: what a member has added apart, in several collections, is one
+	// object to it.
+	parts []*record.Standing
 }
 
-// sight returns what who adds to a collection may know of an object, nil for nothing. others says that
-// the exchange knows one that it may not.
-func (p *Poster) sight(a *Addition, collection, id string) (s *sight, others bool, err error) {
+// A verdict on what is added under an id.
+type verdict int
+
+const (
+	isShared  verdict = iota // it is the object of all collections
+	isApart                  // it stands apart in the collection
+	isDropped                // another's object stands there, which the member may not see
+)
+
+// sight returns what who adds to a collection may know of an object, nil for nothing, and where what it adds
+// under that id belongs. relayed is the candidate that is added, nil where one is only looked at.
+func (p *Poster) sight(ctx context.Context, a *Addition, collection, id string, relayed *candidate) (*sight, verdict, error) {
 	all, err := p.View.Standings(id)
 	if err != nil || len(all) == 0 {
-		return nil, false, err
+		return nil, isShared, err
 	}
-	var seen, own []*record.Standing
-	for _, l := range all {
-		sees, err := p.sees(a, id, l)
-		if err != nil {
-			return nil, false, err
-		}
-		if sees {
-			seen = append(seen, l)
-		}
-		if p.added(a, l) {
-			own = append(own, l)
-		}
+	mine, err := p.mine(ctx, a, id, all)
+	if err != nil {
+		return nil, 0, err
 	}
-	if len(own) > 0 && !a.Relays {
-		seen = own
-	}
-	if len(seen) == 0 {
-		return nil, true, nil
-	}
-	// The one of this collection speaks for them, else the one of all.
-	slices.SortStableFunc(seen, func(x, y *record.Standing) int {
+	if here := standsIn(all, collection); here != nil {
+		sees, err := p.sees(a, id, here)
 		switch {
-		case x.Apart == collection && y.Apart != collection:
-			return -1
-		case y.Apart == collection && x.Apart != collection:
-			return 1
+		case err != nil || !sees:
+			return mine, isDropped, err
+		case !p.added(a, here):
+			mine = &sight{*here, []*record.Standing{here}}
 		}
-		return 0
-	})
-	s = &sight{Standing: *seen[0], lines: seen, all: all}
-	if s.Apart != "" {
-		s.Apart = collection
+		return mine, verdictOf(here), nil
 	}
-	s.Collections = slices.Clone(s.Collections)
-	for _, l := range seen[1:] {
-		s.Label = max(s.Label, l.Label)
-		if l.Newest.After(s.Newest) {
-			s.Newest = l.Newest
+	if mine != nil {
+		return mine, verdictOf(&mine.Standing), nil
+	}
+	var seen *record.Standing
+	for _, s := range all {
+		if a.Relays && relayed != nil && s.Creator != relayed.head.CreatedByRef {
+			continue // the operator relays another one
 		}
-		s.Collections = append(s.Collections, l.Collections...)
+		sees, err := p.sees(a, id, s)
+		if err != nil {
+			return nil, 0, err
+		}
+		if sees && (seen == nil || s.Label > seen.Label) {
+			seen = s
+		}
 	}
-	return s, len(all) > len(seen), nil
+	if seen == nil {
+		return nil, isApart, nil
+	}
+	return &sight{*seen, []*record.Standing{seen}}, verdictOf(seen), nil
+}
+
+// standsIn returns the object that stands in a collection, or did, nil for none.
+func standsIn(all []*record.Standing, collection string) *record.Standing {
+	for _, s := range all {
+		if s.Apart == collection {
+			return s
+		}
+	}
+	if s := all[0]; s.Apart == "" && slices.Contains(s.Collections, collection) {
+		return s
+	}
+	return nil
+}
+
+// verdictOf says where what is added to an object belongs.
+func verdictOf(s *record.Standing) verdict {
+	if s.Apart == "" {
+		return isShared
+	}
+	return isApart
+}
+
+// mine puts together what a member has added under an id, nil for nothing.
+func (p *Poster) mine(ctx context.Context, a *Addition, id string, all []*record.Standing) (*sight, error) {
+	var s *sight
+	add := func(part *record.Standing) {
+		if s == nil {
+			s = &sight{Standing: *part}
+			s.Collections = nil
+		}
+		s.Label, s.Newest = max(s.Label, part.Label), later(s.Newest, part.Newest)
+		s.Collections = append(s.Collections, part.Collections...)
+	}
+	for _, part := range all {
+		if p.added(a, part) {
+			add(part)
+			s.parts = append(s.parts, part)
+		}
+	}
+	if s == nil || len(s.parts) < len(all) { // else nothing was ever dropped
+		was, err := p.droppedBefore(ctx, a, id)
+		if err != nil {
+			return nil, err
+		}
+		if was != nil {
+			add(was)
+		}
+	}
+	return s, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // added reports whether the member has added an object first.
@@ -104,15 +168,12 @@ func (p *Poster) owns(ctx context.Context, a *Addition, collection, id string) (
 	if a.Relays {
 		return true, nil
 	}
-	s, _, err := p.sight(a, collection, id)
+	s, _, err := p.sight(ctx, a, collection, id, nil)
 	if err != nil {
 		return false, err
 	}
-	if s != nil && s.Creator != "" && a.Speaks(s.Creator) {
-		return true, nil
-	}
 	if s != nil {
-		return p.added(a, &s.Standing) && slices.Contains(s.Collections, collection), nil
+		return p.added(a, &s.Standing) || s.Creator != "" && a.Speaks(s.Creator), nil
 	}
 	// Of what has no versions nothing is known but who wrote the blocks that it came in.
 	blocks, err := p.View.PostedIn(collection, id)
@@ -128,16 +189,39 @@ func (p *Poster) owns(ctx context.Context, a *Addition, collection, id string) (
 	return true, nil
 }
 
-// taken reports whether another's object of a candidate's id stands in the collection, which the member may
-// only write to: the candidate is dropped then, and the answer is the same.
-func (p *Poster) taken(a *Addition, collection string, c *candidate, s *sight) (bool, error) {
-	if a.Reads(collection) || s != nil && slices.Contains(s.Collections, collection) {
-		return false, nil
+// dropped is what is kept of an object that was dropped, so that its member is answered as if it were there.
+type dropped struct {
+	Creator string    `json:"creator,omitempty"`
+	Label   tlp.Level `json:"label"`
+	Newest  time.Time `json:"newest"`
+}
+
+// droppedKey names what a member's objects of an id were that were dropped. It is kept for two days.
+func droppedKey(a *Addition, id string) string {
+	sum := sha256.Sum256([]byte("dropped\n" + a.By + "\n" + id))
+	return "dropped-" + hex.EncodeToString(sum[:16])
+}
+
+// droppedBefore returns what is known of an object that was dropped, nil for nothing.
+func (p *Poster) droppedBefore(ctx context.Context, a *Addition, id string) (*record.Standing, error) {
+	text, found, err := p.Contexts.Status(ctx, droppedKey(a, id))
+	var d dropped
+	if err != nil || !found || json.Unmarshal(text, &d) != nil {
+		return nil, err
 	}
-	there, err := p.View.Versions(collection, c.head.ID)
-	if err != nil || len(there) == 0 {
-		return false, err
+	return &record.Standing{Apart: "dropped", By: p.Seal.Member(a.By, nil), Creator: d.Creator, Label: d.Label, Newest: d.Newest}, nil
+}
+
+// drop notes that a candidate is dropped, and says so to the audit.
+func (p *Poster) drop(ctx context.Context, a *Addition, collection string, c *candidate) error {
+	d := dropped{Creator: c.head.CreatedByRef, Label: c.label, Newest: c.version.Version}
+	if s := c.standing; s != nil {
+		d.Newest = later(d.Newest, s.Newest)
 	}
 	p.tell(exchange.AuditEntry{Action: exchange.AuditRefused, Member: a.By, Collection: collection, Count: 1, Detail: c.head.Type + ": another member's object of this id stands there"})
-	return true, nil
+	text, err := json.Marshal(&d)
+	if err != nil {
+		return err
+	}
+	return p.Contexts.SetStatus(ctx, droppedKey(a, c.head.ID), text)
 }

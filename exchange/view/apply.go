@@ -262,6 +262,7 @@ func (w *writer) block(b *record.Block) error {
 		news = nil // a member may have added anything
 	}
 	w.h.posted = w.h.posted || len(b.Feeds) == 0
+	apart := bits(w.v.opt.Seal.Apart(b.By))
 	p := &w.v.packing
 	p.reset()
 	n := 0
@@ -270,7 +271,7 @@ func (w *writer) block(b *record.Block) error {
 			p.add(typeName(brief.Type), raw)
 			err = w.object(brief, n, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
-				err = w.posted(brief, raw, b.By, b.Labels[n])
+				err = w.posted(brief, raw, record.Sealed(b.By), b.Labels[n], apart.has(n))
 			}
 		}
 		n++

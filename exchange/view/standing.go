@@ -114,11 +114,11 @@ func (w *writer) standing(key []byte) (*standing, error) {
 }
 
 // posted notes that a member has added an object, under a label as a block says it.
-func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
+func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte, apart bool) error {
 	id, _ := scannedID(b) // both were read before
 	ver, _ := scannedVersion(b)
 	key := standingKey(id)
-	if label&record.Apart != 0 {
+	if apart {
 		key = apartKey(id, w.c)
 	}
 	s := w.stand[string(key)]
@@ -146,7 +146,7 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, label byte) error {
 		}
 	}
 	if label&record.Relayed == 0 {
-		s.label = tlp.Level(label &^ record.Apart)
+		s.label = tlp.Level(label)
 	}
 	s.newest = later(s.newest, ver)
 	if !slices.Contains(s.collections, w.c) {

@@ -96,6 +96,8 @@ type Options struct {
 	// Shares packages an intake record that comes in for one collection, and may leave out of the objects what does not
 	// tell them and their versions apart; Again packages one that was applied.
 	Shares, Again PackageFunc
+	// Seal reads who added the objects of a block.
+	Seal record.Seal
 	// Decompress undoes what the journal compressed and appends it to dst; its
 	// error is an exchange.ErrRecord when the data is at fault.
 	Decompress func(dst, data []byte) ([]byte, error)
