@@ -60,7 +60,7 @@ func TestDescribeIsAFileThatSaysTheDefaults(t *testing.T) {
 func TestNothingListensBeyondLoopbackWithoutTLS(t *testing.T) {
 	for text, want := range map[string]bool{
 		"": true, "http: {listen: '[::1]:0'}": true, "http: {listen: 'localhost:80'}": true, "http: {listen: ':80'}": false,
-		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: [192.0.2.10/32, '2001:db8::/64']}": true, "http: {listen: ':80', behind_proxy: [192.0.2.10]}": false, "http: {listen: ':80', behind_proxy: []}": false, "nats: {listen: ':4222'}": false,
+		"http: {listen: '192.0.2.1:80'}": false, "http: {listen: ':80', behind_proxy: [192.0.2.10/32, '2001:db8::/64']}": true, "http: {listen: ':80', behind_proxy: [192.0.2.10]}": false, "http: {listen: ':80', behind_proxy: []}": false, "http: {behind_proxy: ['::ffff:10.0.0.0/104']}": false, "nats: {listen: ':4222'}": false,
 		"{nats: {listen: ':4222'}, http: {listen: ':80'}, tls: {cert: a, key: b}}": true, "nats: {listen: none}": true,
 		"tls: {cert: a}": false, "tls: {client_ca: a}": false, "tls: {cert: a, key: b, client_ca: c}": true,
 	} {

@@ -113,6 +113,11 @@ func (r *reader) check(c *Config) {
 	if c.Memory.Cache > c.Memory.Budget/2 {
 		bad("memory.cache", "%s is more than half of memory.budget, %s", c.Memory.Cache, c.Memory.Budget)
 	}
+	for _, p := range c.HTTP.BehindProxy {
+		if p.Addr().Is4In6() {
+			bad("http.behind_proxy", "%s is an IPv4 prefix written as IPv6: write it as IPv4", p)
+		}
+	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format", "%q is not text or json", c.Log.Format)
 	}

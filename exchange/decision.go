@@ -46,9 +46,6 @@ type Place struct {
 	Evidence string
 }
 
-// Known reports whether anything is known of where the address is.
-func (p Place) Known() bool { return p.ASN != 0 || p.Country != "" }
-
 // Verdict is the outcome of policy for one collection, with the rule's name.
 type Verdict struct {
 	Allow bool   `json:"allow"`

@@ -45,7 +45,7 @@ func (h *Head) labels() (known tlp.Level, err error) {
 		}
 	}
 	for i, s := range h.Labels {
-		l, ok := labelIn(s)
+		l, ok := LabelIn(s)
 		if !ok { // without its text: reasons are read by others than those who may read the object
 			err = fmt.Errorf("labels[%d] looks like a TLP label and is none that is known here", i)
 		}
@@ -83,9 +83,12 @@ func (h *Head) Unknown() (ids []string) {
 }
 
 // Ignore takes references to markings out of the head, by their ids in lower case: they say nothing
-// about its label.
+// about its label. TLP markings always do.
 func (h *Head) Ignore(markings map[string]bool) {
-	ignored := func(id string) bool { return markings[strings.ToLower(id)] }
+	ignored := func(id string) bool {
+		_, label := tlp.FromMarking(id)
+		return !label && markings[strings.ToLower(id)]
+	}
 	h.ObjectMarkingRefs = slices.DeleteFunc(h.ObjectMarkingRefs, ignored)
 	h.GranularMarkingRefs = slices.DeleteFunc(h.GranularMarkingRefs, ignored)
 }
@@ -93,9 +96,9 @@ func (h *Head) Ignore(markings map[string]bool) {
 // separators stand between a TLP label and what is before or behind it.
 const separators = " \t:;,|/=_-()[]{}\"'.#：–—\u00a0"
 
-// labelIn is the highest TLP label in a text: also with something before it, as in misp:tlp:red, or
+// LabelIn is the highest TLP label in a text: also with something before it, as in misp:tlp:red, or
 // several. ok is false where something looks like one and is none that is known.
-func labelIn(s string) (highest tlp.Level, ok bool) {
+func LabelIn(s string) (highest tlp.Level, ok bool) {
 	ok = true
 	lower := []byte(s)
 	for i, c := range lower { // letters of ASCII only, so that places stay the same

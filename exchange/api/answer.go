@@ -54,7 +54,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, exchange.ErrNoFeed):
 		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
 	case errors.Is(err, exchange.ErrFull):
-		e = fail(http.StatusInsufficientStorage, "The disk is full", "%v", a.full(err))
+		e = fail(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
 	case errors.Is(err, exchange.ErrKeyReused):
 		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable), errors.Is(err, misp.ErrBusy):
@@ -65,7 +65,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 	default:
 		if full := a.full(err); full != nil {
-			e = fail(http.StatusInsufficientStorage, "The disk is full", "%v", full)
+			a.Log.Error("request failed on a full disk", "method", r.Method, "route", r.Pattern, "error", err)
+			e = fail(http.StatusInsufficientStorage, "No room", "%v", full)
 			break
 		}
 		a.Log.Error("request failed", "method", r.Method, "route", r.Pattern, "error", err)

@@ -27,7 +27,11 @@ func (a *API) from(r *http.Request) string {
 	trusted := func(p netip.Prefix) bool { return p.Contains(at.WithZone("")) }
 	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, text := range slices.Backward(forwarded) {
-		before, err := netip.ParseAddr(strings.TrimSpace(text))
+		text = strings.TrimSpace(text)
+		before, err := netip.ParseAddr(text)
+		if withPort, e := netip.ParseAddrPort(text); e == nil { // as some proxies write it
+			before, err = withPort.Addr(), nil
+		}
 		if err != nil || !slices.ContainsFunc(a.BehindProxy, trusted) {
 			break
 		}

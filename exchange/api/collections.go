@@ -142,6 +142,8 @@ type Subscription struct {
 	Stream     string `json:"stream"`
 	Durable    string `json:"durable"`
 	Collection string `json:"collection"`
+	// Passed is the number of the last block that a subscriber of its own is to pass over, 0 for none.
+	Passed uint64 `json:"passed,omitempty"`
 }
 
 // subscription tells a member where to pull a collection from over NATS, and
@@ -157,29 +159,46 @@ func (a *API) subscription(r *request) (any, error) {
 	if !policy.OnNATS(r.x.register, r.caller.Member, c) {
 		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
-	from, ephemeral := r.URL.Query().Get("from"), r.URL.Query().Get("ephemeral") == "true"
-	if from == "" && ephemeral {
-		from = "start"
+	from := r.URL.Query().Get("from")
+	if r.URL.Query().Get("ephemeral") == "true" {
+		return a.ownSubscription(r, c, from)
 	}
-	stream, consumer := exchange.Consumer(r.caller.Member, c.ID)
 	if from != "" {
 		sequence, err := a.start(c.ID, from)
 		if err != nil {
 			return nil, err
-		}
-		if ephemeral {
-			consumer, err = a.Journal.OwnConsumer(r.Context(), r.caller.Member, c.ID, sequence)
-			if errors.Is(err, exchange.ErrTooManySubscribers) {
-				err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
-			}
-			return &Subscription{NATS: a.NATS(), Stream: stream, Durable: consumer, Collection: c.ID}, err
 		}
 		a.AuditDeliveries(r.Context()) // the consumer forgets it
 		if err := a.Journal.Reposition(r.Context(), r.caller.Member, c.ID, sequence); err != nil {
 			return nil, err
 		}
 	}
-	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: consumer, Collection: c.ID}, nil
+	stream, durable := exchange.Consumer(r.caller.Member, c.ID)
+	return &Subscription{NATS: a.NATS(), Stream: stream, Durable: durable, Collection: c.ID}, nil
+}
+
+// ownSubscription makes a consumer for one subscriber. "now" is the last block that there is, which it is
+// told to pass over: so it can make another one later and miss nothing.
+func (a *API) ownSubscription(r *request, c *exchange.Collection, from string) (*Subscription, error) {
+	passed := uint64(0)
+	if last := a.View.Stats(c.ID).Blocks; from == "now" && last > 0 {
+		from, passed = strconv.FormatUint(last, 10), last
+	} else if from == "" || from == "now" {
+		from = "start"
+	}
+	sequence, err := a.start(c.ID, from)
+	if err != nil {
+		return nil, err
+	}
+	name, err := a.Journal.OwnConsumer(r.Context(), r.caller.Member, c.ID, sequence)
+	if errors.Is(err, exchange.ErrTooManySubscribers) {
+		r.w.Header().Set("Retry-After", "60")
+		err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{NATS: a.NATS(), Stream: exchange.BlocksStream, Durable: name, Collection: c.ID, Passed: passed}, nil
 }
 
 // start is the journal's sequence that a subscription's from stands for.

@@ -129,7 +129,7 @@ func (a *API) closing(err error) error {
 	case err == nil, errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, taxiiserver.ErrForbidden), errors.Is(err, taxiiserver.ErrUnauthorized):
 		return err
 	case a.full(err) != nil:
-		return taxii.NewError(http.StatusInsufficientStorage, "The disk is full", "%v", a.full(err))
+		return taxii.NewError(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, view.ErrBroken), errors.Is(err, context.DeadlineExceeded):
 		return taxiiserver.ErrUnavailable
 	}

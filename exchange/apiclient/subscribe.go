@@ -77,7 +77,10 @@ var errConsumerGone = errors.New("the consumer is gone")
 
 // consume receives from one consumer until that is gone.
 func (s *subscriber) consume(ctx context.Context) error {
-	var sub struct{ NATS, Stream, Durable string }
+	var sub struct {
+		NATS, Stream, Durable string
+		Passed                uint64
+	}
 	query := url.Values{"ephemeral": {"true"}}
 	if s.from != "" {
 		query.Set("from", s.from)
@@ -92,6 +95,9 @@ func (s *subscriber) consume(ctx context.Context) error {
 	}
 	if sub.NATS == "" {
 		return errors.New("the exchange opens no NATS port")
+	}
+	if s.last = max(s.last, sub.Passed); s.last == 0 && s.from == "now" {
+		s.from = "start" // there is nothing yet: what comes from now on is all
 	}
 	there, gone := context.WithCancel(ctx)
 	defer gone()

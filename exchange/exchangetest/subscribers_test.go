@@ -117,14 +117,29 @@ func TestASubscriberSurvivesARestart(t *testing.T) {
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, exchangetest.Register)
 	token := e.Token(t, "cert-at")
+	fresh := subscribed(t, e, token, "now") // when there is nothing yet
+	for own := 0; own == 0; <-time.After(5 * time.Millisecond) {
+		list, err := e.Journal.OwnConsumers(t.Context(), "cert-at")
+		if own = len(list); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T00:00:00Z,AT\n")
-	blocks := subscribed(t, e, token, "start")
+	receives(t, "who began before there was anything", fresh, 1)
+	blocks, late := subscribed(t, e, token, "start"), subscribed(t, e, token, "now")
 	receives(t, "it", blocks, 1)
+	for used := 0; used < 3; <-time.After(5 * time.Millisecond) { // late passes over what is there
+		list, err := e.Journal.Deliveries(t.Context())
+		if used = len(list); err != nil {
+			t.Fatal(err)
+		}
+	}
 	httpAt, natsAt := strings.TrimPrefix(e.HTTPURL(), "http://"), strings.TrimPrefix(e.NATSURL(), "nats://")
 	e.Stop(t)
 	e = exchangetest.OpenWith(t, node.Options{Dir: dir, HTTP: httpAt, NATS: natsAt})
 	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.2,2026-03-19T00:00:00Z,AT\n")
 	receives(t, "it", blocks, 2)
+	receives(t, "who began now, and got nothing before the restart,", late, 2)
 }
 
 // Failed log-ins over NATS are held to the same limit as over HTTP, and the audit has their address.

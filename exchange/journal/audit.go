@@ -76,7 +76,7 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			for len(j.entries) > 0 {
-				if err := j.writeAudit(j.gather(ctx, <-j.entries)); err != nil {
+				if err := j.keepAudit(ctx, j.gather(ctx, <-j.entries)); err != nil {
 					return err
 				}
 			}
@@ -85,17 +85,18 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 	}
 }
 
-// keepAudit writes entries; on a full disk it waits for room.
+// keepAudit writes entries. On a full disk it waits for room first: a stream that was refused a write takes
+// no other until the exchange is started anew.
 func (j *Journal) keepAudit(ctx context.Context, list []*exchange.AuditEntry) error {
 	for {
-		err := j.writeAudit(list)
-		if err == nil || j.room() == nil {
-			return err
+		full := j.room()
+		if full == nil {
+			return j.writeAudit(list)
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%d entries of the audit were not written: %w", len(list)+len(j.entries), full)
 		}
 	}
 }

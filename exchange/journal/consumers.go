@@ -66,6 +66,8 @@ func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
 // OwnConsumer makes a consumer for one subscriber, which starts at a sequence of the journal, 0 for
 // behind what is there now.
 func (j *Journal) OwnConsumer(ctx context.Context, member, collection string, start uint64) (name string, err error) {
+	j.making.Lock() // so that those that are counted are all
+	defer j.making.Unlock()
 	have, err := j.OwnConsumers(ctx, member)
 	if err != nil {
 		return "", err

@@ -62,6 +62,7 @@ type Journal struct {
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 	room             func() error
+	making           sync.Mutex // held while a subscriber's consumer is made
 
 	mu      sync.Mutex
 	packers map[string]*packer

@@ -117,7 +117,7 @@ func (j *Journal) decided(ctx context.Context, version uint64) error {
 
 // shorter says that a stream has less than is known.
 func shorter(stream, has string, n, known uint64, by string) error {
-	return fmt.Errorf("%w: stream %s %s %d, and %s up to %s: data is lost; restore the whole journal folder from a backup",
+	return fmt.Errorf("%w: stream %s %s %d, and %s up to %s: data is lost; restore the whole data directory from a backup, or its journal folder and delete its view",
 		ErrDamaged, stream, has, n, by, strconv.FormatUint(known, 10))
 }
 

@@ -272,8 +272,12 @@ func (n *Node) openExchange(ctx context.Context) error {
 // run has something go on until ctx ends; where it fails, the node does.
 func (n *Node) run(ctx context.Context, what string, f func() error) {
 	n.wg.Go(func() {
-		if err := f(); err != nil && ctx.Err() == nil {
+		err := f()
+		switch {
+		case err != nil && ctx.Err() == nil:
 			n.fail(fmt.Errorf("%s: %w", what, err))
+		case err != nil && !errors.Is(err, context.Canceled):
+			n.log.Error("not all was done before the stop", "what", what, "error", err)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
@@ -14,7 +15,11 @@ const reserve = 64 << 20
 // room returns an exchange.ErrFull where nothing more is to be taken in. JetStream and Pebble do not
 // recover from a write that a full disk refused: it must not come to that.
 func (n *Node) room() error {
-	r, err := n.View.Room()
+	var others []string
+	if len(n.opt.NATSURLs) == 0 {
+		others = append(others, filepath.Join(n.opt.Dir, "journal"))
+	}
+	r, err := n.View.Room(others...)
 	if err != nil {
 		return err
 	}
@@ -28,5 +33,5 @@ func (n *Node) room() error {
 	if !full {
 		return nil
 	}
-	return fmt.Errorf("%w: %d MiB are free, and %d have to be; the operator has to make room", exchange.ErrFull, r.Free>>20, need>>20+1)
+	return fmt.Errorf("%w: the operator has to make room", exchange.ErrFull)
 }

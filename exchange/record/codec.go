@@ -175,7 +175,7 @@ func (d *decoder) done() error {
 }
 
 // What is beside an observation's label: that nothing was known before, of the
-// day or of the address; that it is a relapse; that its place or malware is of an earlier sighting
+// day or of the address; that it is a relapse; that its country, AS number or malware is of an earlier sighting
 // than the last, so that their times follow.
 const (
 	isNew        = 0x80
@@ -201,14 +201,15 @@ func (e *encoder) observation(o *Observation) {
 	if o.Relapse {
 		label |= isRelapse
 	}
-	place, malware := o.said()
-	earlier := !o.PlaceAt.Equal(place) || !o.MalwareAt.Equal(malware)
+	country, asn, malware := o.said()
+	earlier := !o.CountryAt.Equal(country) || !o.ASNAt.Equal(asn) || !o.MalwareAt.Equal(malware)
 	if earlier {
 		label |= isEarlier
 	}
 	e.b = append(e.b, label)
 	if earlier {
-		e.int(o.PlaceAt.UnixMilli())
+		e.int(o.CountryAt.UnixMilli())
+		e.int(o.ASNAt.UnixMilli())
 		e.int(o.MalwareAt.UnixMilli())
 	}
 	e.place(o.Place)
@@ -242,7 +243,7 @@ func (d *decoder) observation() (o Observation) {
 	o.New, o.NewAddress, o.Relapse = label&isNew != 0, label&isNewAddress != 0, label&isRelapse != 0
 	o.Label = d.levelOf(label &^ (isNew | isNewAddress | isRelapse | isEarlier))
 	if label&isEarlier != 0 {
-		o.PlaceAt, o.MalwareAt = d.millis(), d.millis()
+		o.CountryAt, o.ASNAt, o.MalwareAt = d.millis(), d.millis(), d.millis()
 	}
 	o.Place = d.place()
 	o.Places = make([]Placed, d.count())
@@ -262,20 +263,23 @@ func (d *decoder) observation() (o Observation) {
 	}
 	o.Decision = int(d.int())
 	if label&isEarlier == 0 {
-		o.PlaceAt, o.MalwareAt = o.said()
+		o.CountryAt, o.ASNAt, o.MalwareAt = o.said()
 	}
 	return o
 }
 
-// said returns when Place and Malware were said where it was the last sighting that did.
-func (o *Observation) said() (place, malware time.Time) {
-	if o.Place.Known() {
-		place = o.Last
+// said returns when country, AS number and malware were said where it was the last sighting that did.
+func (o *Observation) said() (country, asn, malware time.Time) {
+	if o.Place.Country != "" {
+		country = o.Last
+	}
+	if o.Place.ASN != 0 {
+		asn = o.Last
 	}
 	if o.Malware != "" {
 		malware = o.Last
 	}
-	return place, malware
+	return country, asn, malware
 }
 
 // Append writes the observation, for a store of its own; its Decision is

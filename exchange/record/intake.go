@@ -48,11 +48,11 @@ type Observation struct {
 	Provider string
 	Protocol string
 	Extra    string
-	// PlaceAt and MalwareAt are when the events were observed that Place and Malware are of; zero
-	// where no event of the day said.
-	PlaceAt, MalwareAt time.Time
+	// CountryAt, ASNAt and MalwareAt are when the events were observed that these are of; zero where no
+	// event of the day said.
+	CountryAt, ASNAt, MalwareAt time.Time
 	// Places are where the day's events placed the host, last arrived first, at most
-	// MaxPlaces; Place is that of the last sighting that has one. Whoever answers for one of
+	// MaxPlaces; Place is of the last sightings that have one. Whoever answers for one of
 	// them gets the host, whichever chunk the event came in.
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
@@ -69,8 +69,8 @@ type Observation struct {
 	Decision int
 }
 
-// Merge adds an event to the observation. Place and Malware are those of the latest event that says
-// them: one that says less takes nothing away. A contact's port and destination are its own.
+// Merge adds an event to the observation. Country, AS number and Malware are each of the latest event that
+// says it: one that says less takes nothing away. A contact's port and destination are its own.
 func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place) {
 	o.Account = e.Account
 	if o.Count == 0 {
@@ -83,8 +83,14 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place
 		o.Last = e.Observed
 		o.Provider, o.Protocol, o.Extra = e.Provider, e.Protocol, e.Extra
 	}
-	if p.Known() && !e.Observed.Before(o.PlaceAt) {
-		o.Place, o.PlaceAt = p, e.Observed
+	if p.Country != "" && !e.Observed.Before(o.CountryAt) {
+		o.Place.Country, o.CountryAt = p.Country, e.Observed
+	}
+	if p.ASN != 0 && !e.Observed.Before(o.ASNAt) {
+		o.Place.ASN, o.ASNAt = p.ASN, e.Observed
+	}
+	if said := later(o.CountryAt, o.ASNAt); !said.IsZero() && said.Equal(e.Observed) && p.Evidence != "" {
+		o.Place.Evidence = p.Evidence
 	}
 	if e.Malware != "" && !e.Observed.Before(o.MalwareAt) {
 		o.Malware, o.MalwareAt = e.Malware, e.Observed
@@ -106,6 +112,13 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place
 	}
 	o.Contacts = slices.Insert(o.Contacts, at, c)
 	o.Contacts = o.Contacts[:min(len(o.Contacts), MaxContacts)]
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Accepted is an event of an intake record with what was decided about it.

@@ -24,7 +24,8 @@ func TestARowThatSaysLessTakesNothingAway(t *testing.T) {
 		family  string
 	}{
 		"timestamp and address": {exchange.Place{}, "", at, "rustock"},
-		"the country alone":     {exchange.Place{Country: "AT", Evidence: "networks"}, "", exchange.Place{Country: "AT", Evidence: "networks"}, "rustock"},
+		"the country alone":     {exchange.Place{Country: "AT", Evidence: "networks"}, "", exchange.Place{ASN: 64511, Country: "AT", Evidence: "networks"}, "rustock"},
+		"the AS alone":          {exchange.Place{ASN: 1, Evidence: "publisher"}, "", exchange.Place{ASN: 1, Country: "AT", Evidence: "publisher"}, "rustock"},
 		"another place":         {exchange.Place{Country: "PL", ASN: 1, Evidence: "publisher"}, "", exchange.Place{Country: "PL", ASN: 1, Evidence: "publisher"}, "rustock"},
 		"another family":        {at, "zeus", at, "zeus"},
 	} {

@@ -179,7 +179,7 @@ func (k *keyed) object(prefix string) error {
 		name := prefix + t.String()
 		n := k.names[name]
 		if n.field == nil {
-			n.field = k.restricting[strings.ToLower(name)]
+			n.field = k.restricting[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "extra.")))]
 		}
 		if n.restricts() {
 			if kind := k.dec.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNull && kind != jsontext.KindInvalid {

@@ -35,6 +35,10 @@ func TestLabelKeysAreReadInAnyCaseAndTheHighestCounts(t *testing.T) {
 		{line(`"tlp_floor":"green","TLP_Floor":"AMBER"`), report.JSONLines, nil, " amber"},
 		{line(`"marking":"green","tlp":"red"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
 		{line(`"marking":"red","TLp":"green"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
+		{line(`"extra":{"TLP":"red"}`), report.JSONLines, nil, "red "},
+		{line(`"extra.Tlp":"red","tlp":"green"`), report.JSONLines, nil, "red "},
+		{line(`" tlp ":"red"`), report.JSONLines, nil, "red "},
+		{strings.Replace(n6(`"tlp":"green"`), `"240.0.0.1"`, `"240.0.0.1","TLP":"red"`, 1), report.N6, nil, "red green"},
 		{line(`"Marking":"red"`), report.JSONLines, map[string]string{"marking": "tlp"}, "red "},
 		{line(`"tlp":"","TLP":"green"`), report.JSONLines, nil, "green "},
 		{`{"source.ip":"240.0.0.1","time.source":"2026-03-19T00:00:00Z","Tlp":"red"}`, report.IntelMQ, nil, "red "},
@@ -81,6 +85,8 @@ func TestMISPAttributesThatAreUsedCountForTheLabel(t *testing.T) {
 	for name, c := range map[string]struct{ source, want string }{
 		"what was called":           {event(host, attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp:red")), "240.0.0.9 red"},
 		"what was called, first":    {event(attribute("ip-dst", "ip-dst", "240.0.0.9", "TLP:Red"), host), "240.0.0.9 red"},
+		"a label with a space":      {event(host, attribute("ip-dst", "ip-dst", "240.0.0.9", " TLP:AMBER+STRICT")), "240.0.0.9 amber+strict"},
+		"a label with quotes":       {event(host, attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp=\"red\"")), "240.0.0.9 red"},
 		"its port":                  {event(host, attribute("port", "dst-port", "80", "tlp:amber")), "invalid IP amber"},
 		"what is not used":          {event(host, attribute("text", "comment", "x", "tlp:red")), "invalid IP green"},
 		"what was deleted":          {event(host, strings.Replace(attribute("ip-dst", "ip-dst", "240.0.0.9", "tlp:red"), "{", `{"deleted":true,`, 1)), "invalid IP green"},
@@ -138,6 +144,7 @@ func TestStatementMarkingsDoNotReject(t *testing.T) {
 		"not there":           {bundle(host, marked), "rejected"},
 		"no statement":        {bundle(host, marked, acs), "rejected"},
 		"one of each":         {bundle(definition, host, marked, acs), "rejected"},
+		"of a TLP label":      {bundle(strings.Replace(definition, copyright, "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed", 1), host, observed(2, `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`, stixID("ipv4-addr", 1))), "red, and rejected"},
 		"one of each, turned": {bundle(acs, host, marked, definition), "rejected"},
 	} {
 		events, rejected, err := read(t, strings.NewReader(c.source), report.Options{})
@@ -145,8 +152,11 @@ func TestStatementMarkingsDoNotReject(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		got := "rejected"
-		if len(events) == 1 && rejected == nil {
+		if len(events) == 1 {
 			got = events[0].Label.String()
+		}
+		if len(events) == 1 && rejected != nil {
+			got += ", and rejected"
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s: %v", name, got, c.want, rejected)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // misp is a MISP event. A host is an ip-src, alone or in an object that says how
@@ -151,9 +152,11 @@ var mispRelations = map[string]string{
 // labels raises the label to the highest of the tags: what a value was taken from restricts it.
 func (d *draft) labels(tags []mispTag) {
 	for _, t := range tags {
-		if strings.HasPrefix(strings.ToLower(string(t.Name)), "tlp:") {
-			d.set(labelField, "Tag", t.Name)
+		l, ok := stix.LabelIn(string(t.Name))
+		if !ok && d.err == nil {
+			d.err = rowError(d.Line, "Tag", "%.60q looks like a TLP label and is none that is known here", string(t.Name))
 		}
+		d.Label = max(d.Label, l)
 	}
 }
 

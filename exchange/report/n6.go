@@ -33,9 +33,10 @@ type n6Event struct {
 	Count       scalar  `json:"count"`
 	TLP         marking `json:"tlp,case:ignore"`
 	Address     []struct {
-		IP      scalar `json:"ip"`
-		Country scalar `json:"cc"`
-		ASN     scalar `json:"asn"`
+		IP      scalar  `json:"ip"`
+		Country scalar  `json:"cc"`
+		ASN     scalar  `json:"asn"`
+		TLP     marking `json:"tlp,case:ignore"`
 	} `json:"address"`
 }
 
@@ -92,6 +93,7 @@ func (n n6) value(line int, raw []byte, to *found) {
 			d.set("hostname", "fqdn", e.FQDN)
 		}
 		d.set(labelField, labelField, scalar(e.TLP))
+		d.set(labelField, at+labelField, scalar(a.TLP))
 		d.end(to)
 	}
 }

@@ -99,16 +99,16 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		return
 	}
 	s.heads, s.lines = append(s.heads, &head), append(s.lines, line)
-	if head.Type == "marking-definition" {
-		id, statement := strings.ToLower(o.ID), stix.IsStatement(raw)
-		was, again := s.statements[id]
-		s.statements[id] = statement && (was || !again)
-	}
 	if head.Spec() == "2.1" {
 		if err := lint.Refusal(raw); err != nil {
 			to.problem(rowError(line, "", "%v", err))
 			return
 		}
+	}
+	if head.Type == "marking-definition" {
+		id, statement := strings.ToLower(o.ID), stix.IsStatement(raw)
+		was, again := s.statements[id]
+		s.statements[id] = statement && (was || !again)
 	}
 	have := s.byID[o.ID]
 	if have == nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Room is how much of the view's disk is left, in bytes.
+// Room is how much of a disk is left, in bytes.
 type Room struct {
 	// Free bytes of All.
 	Free, All uint64
@@ -14,11 +14,18 @@ type Room struct {
 	Unwritten uint64
 }
 
-// Room looks at the disk that the view is on.
-func (v *View) Room() (Room, error) {
-	use, err := vfs.Default.GetDiskUsage(v.opt.Dir)
-	if err != nil {
-		return Room{}, fmt.Errorf("look at the disk of the view: %w", err)
+// Room looks at the disks that the view and other directories are on, and tells of the one that has the
+// least.
+func (v *View) Room(others ...string) (Room, error) {
+	var use vfs.DiskUsage
+	for i, dir := range append(others, v.opt.Dir) {
+		u, err := vfs.Default.GetDiskUsage(dir)
+		if err != nil {
+			return Room{}, fmt.Errorf("look at the disk of %s: %w", dir, err)
+		}
+		if i == 0 || u.AvailBytes < use.AvailBytes {
+			use = u
+		}
 	}
 	return Room{Free: use.AvailBytes, All: use.TotalBytes, Unwritten: uint64(min(max(v.unwritten.Load(), 0), maxMemTable))}, nil
 }

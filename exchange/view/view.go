@@ -295,9 +295,13 @@ func (v *View) each(kind byte, f func(name string, value []byte) error) (err err
 	return it.Error()
 }
 
-// Close writes everything out, while ctx lasts, and closes the view. What could not be written is made
-// anew from the journal at the next start.
+// Close writes everything out, while ctx lasts and where the disk has room for it, and closes the view.
+// What could not be written is made anew from the journal at the next start. On a disk without room
+// even the files are not closed: Pebble fails there, and the process ends anyhow.
 func (v *View) Close(ctx context.Context) error {
+	if r, err := v.Room(); err == nil && r.Free < r.Unwritten {
+		return fmt.Errorf("close view: %w", exchange.ErrFull)
+	}
 	err := v.write(ctx)
 	if err = errors.Join(err, v.db.Close()); err != nil {
 		return fmt.Errorf("close view: %w", err)
