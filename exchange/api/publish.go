@@ -214,7 +214,12 @@ func (in *ingest) run(ctx context.Context) error {
 	parsed := make(chan error, 1)
 	// Whatever ends the request also ends a read from the publisher's socket.
 	control := http.NewResponseController(in.r.w)
-	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
+	stop := context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })
+	defer func() {
+		if !stop() { // the server takes the deadline for a hang-up: what came next on the connection would fail
+			in.r.w.Header().Set("Connection", "close")
+		}
+	}()
 	go func() {
 		defer close(chunks)
 		defer func() {
