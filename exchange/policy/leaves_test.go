@@ -59,7 +59,7 @@ func TestEveryWayOutForEveryLabel(t *testing.T) {
 // is one of those who ask: a new way out fails here until somebody has thought about it.
 func TestNoWayOutIsForgotten(t *testing.T) {
 	set := token.NewFileSet()
-	file, err := parser.ParseFile(set, "wayout.go", nil, 0)
+	file, err := parser.ParseFile(set, "../channel.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,15 +80,16 @@ func TestNoWayOutIsForgotten(t *testing.T) {
 		"api/tail.go": "", // makes what events asks for
 	}
 	for _, dir := range []string{"api", "node", "fixture"} {
-		list, err := filepath.Glob(dir + "/*.go")
-		if err != nil {
-			t.Fatal(err)
+		list, err := filepath.Glob("../" + dir + "/*.go")
+		if err != nil || len(list) == 0 {
+			t.Fatal("nothing was looked at in", dir, err)
 		}
 		for _, name := range list {
 			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
+			name = strings.TrimPrefix(name, "../")
 			reads := strings.Contains(string(text), "View.Page(") || strings.Contains(string(text), "HeldContent(") && name == "api/quarantine.go"
 			if _, known := asks[name]; reads && !known && !strings.Contains(string(text), "MayRead(") && !strings.HasSuffix(name, "_test.go") {
 				t.Errorf("%s reads objects and asks nobody whether they may leave", name)

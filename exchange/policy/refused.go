@@ -59,7 +59,7 @@ func Public(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && a != platform && !slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// refused says why the event's address cannot be an infected host's on a feed, or "".
+// RefusedEvent says why the event's address cannot be an infected host's on a feed, or "".
 func RefusedEvent(e *exchange.Event, r *exchange.Register, f *exchange.Feed) string {
 	if exchange.IsAccount(e.Address) && e.Account == "" {
 		return "is in " + exchange.Accounts.String() + ", which is reserved"
