@@ -151,10 +151,14 @@ func TestHiddenMembersAreNamedToNobody(t *testing.T) {
 		member, identity string
 		speaks, others   bool
 	}{
-		{"cert", exchange.IdentityID("cert"), true, false}, {"cert", "identity--00000000-0000-4000-8000-0000000000aa", true, false},
-		{"low", exchange.IdentityID("cert"), false, true}, {"low", "identity--00000000-0000-4000-8000-0000000000aa", false, true},
-		{"low", exchange.IdentityID("ghost"), false, false}, {"low", "identity--00000000-0000-4000-8000-0000000000bb", false, false},
-		{"ghost", exchange.IdentityID("ghost"), true, false}, {"admin", exchange.IdentityID("cert"), false, true},
+		{"cert", exchange.IdentityID("cert"), true, false},
+		{"cert", "identity--00000000-0000-4000-8000-0000000000aa", true, false},
+		{"low", exchange.IdentityID("cert"), false, true},
+		{"low", "identity--00000000-0000-4000-8000-0000000000aa", false, true},
+		{"low", exchange.IdentityID("ghost"), false, false},
+		{"low", "identity--00000000-0000-4000-8000-0000000000bb", false, false},
+		{"ghost", exchange.IdentityID("ghost"), true, false},
+		{"admin", exchange.IdentityID("cert"), false, true},
 		{"cert", "identity--00000000-0000-4000-8000-0000000000cc", false, false},
 	} {
 		if policy.Speaks(r, c.member, c.identity) != c.speaks || policy.SpokenByOthers(r, c.member, c.identity) != c.others {
@@ -174,10 +178,22 @@ func TestAddressesThatAreNobodysInfection(t *testing.T) {
 		account string
 		want    string // in the reason, "" for none
 	}{
-		{"8.8.8.8", false, "", ""}, {"2a00:1450::1", false, "", ""}, {"193.171.255.9", false, "", "exchange's own"}, {"193.171.255.9", true, "", ""},
-		{"10.0.0.1", false, "", "private or reserved"}, {"10.0.0.1", true, "", ""}, {"240.0.0.1", false, "", "reserved"}, {"240.0.0.1", true, "", ""},
-		{"127.0.0.1", true, "", "no host's"}, {"0.0.0.0", true, "", "no host's"}, {"224.0.0.1", true, "", "no host's"}, {"fe80::1", true, "", "no host's"}, {"255.255.255.255", true, "", "no host's"},
-		{account.String(), false, "a@example.at", ""}, {account.String(), true, "", "reserved"}, {"100::1", true, "", "reserved"},
+		{"8.8.8.8", false, "", ""},
+		{"2a00:1450::1", false, "", ""},
+		{"193.171.255.9", false, "", "exchange's own"},
+		{"193.171.255.9", true, "", ""},
+		{"10.0.0.1", false, "", "private or reserved"},
+		{"10.0.0.1", true, "", ""},
+		{"240.0.0.1", false, "", "reserved"},
+		{"240.0.0.1", true, "", ""},
+		{"127.0.0.1", true, "", "no host's"},
+		{"0.0.0.0", true, "", "no host's"},
+		{"224.0.0.1", true, "", "no host's"},
+		{"fe80::1", true, "", "no host's"},
+		{"255.255.255.255", true, "", "no host's"},
+		{account.String(), false, "a@example.at", ""},
+		{account.String(), true, "", "reserved"},
+		{"100::1", true, "", "reserved"},
 	} {
 		e := &exchange.Event{Address: netip.MustParseAddr(c.address), Account: c.account}
 		got := policy.RefusedEvent(e, r, &exchange.Feed{AllowReserved: c.open})
