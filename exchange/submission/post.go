@@ -246,7 +246,7 @@ func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidat
 	s, raised, err := p.revise(ctx, a, id, c)
 	c.standing = s
 	// What a feed has made is raised by what is added, not by what is refused.
-	if err == nil && raised && (len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
+	if err == nil && raised && (s.By != "" || len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
 		c.lifted = true
 		err = p.lift(ctx, a, s, record.Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
 	}
