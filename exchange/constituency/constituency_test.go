@@ -44,7 +44,7 @@ func TestMostSpecificWinsWithinAKind(t *testing.T) {
 		member("as", exchange.NetworkOwner, exchange.Constituency{ASNs: []uint32{7}}),
 		member("dcu", exchange.Publisher, exchange.Constituency{Countries: []string{"AT"}}),
 	}, nil, &exchange.Feed{})
-	at := exchange.Place{Country: "AT", ASN: 7}
+	at, account := exchange.Place{Country: "AT", ASN: 7}, exchange.AccountKey("a@example.at").String()
 	for _, c := range []struct {
 		addr  string
 		place exchange.Place
@@ -59,6 +59,8 @@ func TestMostSpecificWinsWithinAKind(t *testing.T) {
 		{"2001:db8:2::1", exchange.Place{}, "", []string{"big prefix 2001:db8::/32"}},
 		{"240.9.0.1", exchange.Place{Country: "FR", ASN: 8}, "host.fat", nil},
 		{"240.9.0.1", exchange.Place{}, "", nil},
+		{account, at, "mail.example.at", []string{"cert-at domain at"}},
+		{account, at, "example.org", nil}, // it was seen in AT, and is nobody's there
 	} {
 		if d := cmp.Diff(c.want, routed(r, c.addr, c.place, c.host)); d != "" {
 			t.Errorf("%s %+v: %s", c.addr, c.place, d)

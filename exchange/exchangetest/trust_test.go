@@ -286,7 +286,6 @@ func (w *world) decide() {
 		return
 	}
 	w.o.decided[h.By+h.Collection+x.text] = true
-	x.creator = w.o.has["quarantine"][x.id+" "+x.version]
 	if label > 0 && k != nil && label > k.label {
 		w.o.disclosed(x.id, label, whose(lines, h.By))
 		for _, l := range lines {

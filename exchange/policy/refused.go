@@ -27,13 +27,14 @@ func Refused(a netip.Addr, r *exchange.Register, f *exchange.Feed) string {
 		return "" // whether it stands for one is the event's to say
 	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "is no host's address (unspecified, loopback, multicast, link-local or broadcast)"
-	case f.AllowReserved:
-		return ""
 	}
 	for _, p := range r.Own {
 		if p.Contains(a) {
 			return "is in " + p.String() + ", which is the exchange's own"
 		}
+	}
+	if f.AllowReserved {
+		return ""
 	}
 	for _, p := range reserved {
 		if p.Contains(a) {

@@ -181,7 +181,7 @@ func TestAddressesThatAreNobodysInfection(t *testing.T) {
 		{"8.8.8.8", false, "", ""},
 		{"2a00:1450::1", false, "", ""},
 		{"193.171.255.9", false, "", "exchange's own"},
-		{"193.171.255.9", true, "", ""},
+		{"193.171.255.9", true, "", "exchange's own"},
 		{"10.0.0.1", false, "", "private or reserved"},
 		{"10.0.0.1", true, "", ""},
 		{"240.0.0.1", false, "", "reserved"},

@@ -1,0 +1,234 @@
+package admission_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
+	"github.com/tocsin-exchange/tocsin/exchange/constituency"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
+)
+
+// kept is a journal that keeps its records, beside a view that has applied none of them.
+type kept struct {
+	nowhere
+	list    []*record.Intake
+	cleaned time.Time
+}
+
+func (k *kept) AppendIntake(_ context.Context, _ string, text []byte, after uint64) (uint64, error) {
+	in, err := record.DecodeIntake(text)
+	k.list = append(k.list, in)
+	return after + 1, err
+}
+
+func (k *kept) EachIntake(_ context.Context, _ string, after uint64, each func(*record.Intake, uint64) error) error {
+	for i, in := range k.list {
+		if sequence := uint64(i) + 1; sequence > after {
+			if err := each(in, sequence); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (k *kept) Applied() uint64                  { return 0 }
+func (k *kept) Past(string) (record.Past, error) { return k, nil }
+func (k *kept) History(netip.Addr) (record.History, error) {
+	return record.History{Cleaned: k.cleaned}, nil
+}
+
+// teams is a national team, an operator of AS64500 in its country, and a feed of a publisher.
+func teams() *exchange.Register {
+	return &exchange.Register{
+		Version: 1,
+		Members: []exchange.Member{
+			{ID: "cert-at", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Constituency: exchange.Constituency{Countries: []string{"AT"}}},
+			{ID: "dcu", Kind: exchange.Publisher, Clearance: tlp.AmberStrict},
+			{ID: "isp", Kind: exchange.NetworkOwner, Clearance: tlp.AmberStrict, Constituency: exchange.Constituency{ASNs: []uint32{64500}}},
+		},
+		Feeds: []exchange.Feed{{
+			ID: "f", Publisher: "dcu", Operation: "f", Malware: exchange.Malware{Name: "F"}, DefaultTLP: tlp.Green,
+			Profile: exchange.ProfileObservation, AllowReserved: true, Repeat: exchange.Window(24 * time.Hour),
+		}},
+	}
+}
+
+func rulesOf(r *exchange.Register) *admission.Rules {
+	return &admission.Rules{Register: r, Router: func(f *exchange.Feed) exchange.Tables { return constituency.New(r.Members, nil, f) }}
+}
+
+func open(t *testing.T, k *kept) *admission.Admission {
+	t.Helper()
+	a := &admission.Admission{
+		Log: k, Sightings: k, Fatal: func(err error) { t.Error(err) }, Gate: new(sync.RWMutex),
+		Packagers: packagersOf(func(*record.Intake) ([]record.Share, error) { return nil, nil }),
+	}
+	a.SetRules(rulesOf(teams()))
+	t.Cleanup(func() {
+		if err := a.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+var start = time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC)
+
+// seen is an event of one host of the operator's, some minutes after the start of a day.
+func seen(minute int, label tlp.Level) exchange.Event {
+	return exchange.Event{
+		Address: netip.MustParseAddr("240.0.0.1"), Observed: start.Add(time.Duration(minute) * time.Minute),
+		Count: 1, Country: "AT", ASN: 64500, Label: label,
+	}
+}
+
+// admit takes an event in, and says what was decided: for each collection the rule, and what it loses.
+func admit(t *testing.T, a *admission.Admission, k *kept, e exchange.Event) string {
+	t.Helper()
+	before := len(k.list)
+	p, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: []exchange.Event{e}})
+	if err == nil {
+		err = p.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(k.list) == before {
+		return fmt.Sprintf("%d rejected, %d known", p.Receipt.Rejected, p.Receipt.Duplicates)
+	}
+	return decided(k.list[before])
+}
+
+func decided(in *record.Intake) string {
+	if len(in.Observations) == 0 {
+		return "to nobody"
+	}
+	var list []string
+	d := in.Decisions[in.Observations[0].Decision]
+	for _, g := range d.Grants {
+		rule := g.Rule
+		if g.Allow {
+			rule = "yes"
+		}
+		list = append(list, g.Collection+" "+rule)
+	}
+	for _, w := range in.Withdrawals {
+		list = append(list, w.Collection+" loses it")
+	}
+	return fmt.Sprintf("%s: %s", d.Label, strings.Join(list, ", "))
+}
+
+func TestEachSightingOfAHostIsDecidedBesideTheOnesBefore(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		e      exchange.Event
+		want   string
+		change func(*exchange.Register) // before it
+	}
+	leave := func(r *exchange.Register) { r.Version, r.Members[2].Constituency.ASNs = 2, nil }
+	floored := seen(0, tlp.Green)
+	floored.Floor = tlp.AmberStrict
+	unsaid := seen(0, tlp.None)
+	unsaid.Floor = tlp.Red
+	mine := seen(0, tlp.Green)
+	for name, steps := range map[string][]step{
+		"a repeat is held back": {
+			{e: seen(0, tlp.Green), want: "green: cert-at yes, isp yes"},
+			{e: seen(10, tlp.Green), want: "green: cert-at repeat, isp repeat"},
+			{e: seen(10, tlp.Green), want: "0 rejected, 1 known"},
+		},
+		"a raised label is told at once": {
+			{e: seen(0, tlp.Green), want: "green: cert-at yes, isp yes"},
+			{e: seen(10, tlp.Amber), want: "amber: cert-at yes, isp yes"},
+			{e: seen(20, tlp.Green), want: "amber: cert-at repeat, isp repeat"},
+		},
+		"a label above what one may have takes the day away": {
+			{e: seen(0, tlp.Green), want: "green: cert-at yes, isp yes"},
+			{e: seen(10, tlp.AmberStrict), want: "amber+strict: cert-at yes, isp amber-strict-stays-with-csirt, isp loses it"},
+		},
+		"who answers no more keeps up to AMBER": {
+			{e: seen(0, tlp.Green), want: "green: cert-at yes, isp yes"},
+			{e: seen(10, tlp.Amber), want: "amber: cert-at yes", change: leave},
+		},
+		"and nothing above": {
+			{e: seen(0, tlp.Green), want: "green: cert-at yes, isp yes"},
+			{e: seen(10, tlp.AmberStrict), want: "amber+strict: cert-at yes, isp loses it", change: leave},
+		},
+		"the row's floor counts":          {{e: floored, want: "amber+strict: cert-at yes, isp amber-strict-stays-with-csirt"}},
+		"also where the row has no label": {{e: unsaid, want: "to nobody"}},
+		"an address of the exchange is rejected": {{e: mine, want: "1 rejected, 0 known", change: func(r *exchange.Register) {
+			r.Own = []netip.Prefix{netip.MustParsePrefix("240.0.0.0/24")}
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := new(kept)
+			a := open(t, k)
+			for i, s := range steps {
+				if s.change != nil {
+					r := teams()
+					s.change(r)
+					a.SetRules(rulesOf(r))
+				}
+				if d := cmp.Diff(s.want, admit(t, a, k, s.e)); d != "" {
+					t.Errorf("step %d: %s", i+1, d)
+				}
+			}
+		})
+	}
+}
+
+// A host that was reported clean and is seen after that is told to everybody, and once.
+func TestARelapseIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	k := &kept{cleaned: start.Add(5 * time.Minute)}
+	a := open(t, k)
+	for _, c := range []struct {
+		minute int
+		want   string
+	}{{0, "green: cert-at yes, isp yes"}, {10, "green: cert-at yes, isp yes"}, {20, "green: cert-at repeat, isp repeat"}} {
+		if d := cmp.Diff(c.want, admit(t, a, k, seen(c.minute, tlp.Green))); d != "" {
+			t.Errorf("minute %d: %s", c.minute, d)
+		}
+	}
+	if got := k.list[1].Observations[0].Relapse; !got {
+		t.Error("it is not marked as one")
+	}
+}
+
+// Back-fill gives who joins what is known of the feed's hosts, and nobody what was held back from them.
+func TestBackfillGivesWhatWasNotGivenAndNotHeldBack(t *testing.T) {
+	t.Parallel()
+	k := new(kept)
+	a := open(t, k)
+	admit(t, a, k, seen(0, tlp.Green))
+	if d := cmp.Diff("green: cert-at repeat, isp repeat", admit(t, a, k, seen(10, tlp.Green))); d != "" {
+		t.Fatal(d)
+	}
+	r := teams()
+	r.Version = 2
+	r.Members = slices.Insert(r.Members, 1, exchange.Member{ID: "cert-eu", Kind: exchange.CSIRT, Clearance: tlp.Amber, Constituency: exchange.Constituency{Countries: []string{"AT"}}})
+	a.SetRules(rulesOf(r))
+	got, err := a.Backfill(t.Context(), &admission.Backfill{Feed: "f", Members: []string{"cert-at", "cert-eu", "isp"}, Version: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string]int64{"cert-eu": 1}, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff("green: cert-eu yes", decided(k.list[2])); d != "" {
+		t.Error(d)
+	}
+}
