@@ -26,7 +26,8 @@ import (
 )
 
 // stepsOfWorld is how many steps a world has; TOCSIN_TRUST_STEPS is how many there are in all, in as
-// many worlds as that takes, and TOCSIN_TRUST_SEED that of the first.
+// many worlds as that takes, and TOCSIN_TRUST_SEED the seed of the first: a number, or "clock" for others each
+// time.
 const stepsOfWorld = 120
 
 func setting(name string, otherwise uint64) uint64 {
@@ -40,7 +41,10 @@ func setting(name string, otherwise uint64) uint64 {
 // read, by each way, is what an oracle that knows none of the code says.
 func TestNoByteLeavesAgainstItsLabel(t *testing.T) {
 	t.Parallel()
-	steps, seed := setting("TOCSIN_TRUST_STEPS", 1200), setting("TOCSIN_TRUST_SEED", uint64(time.Now().UnixNano()%1e9))
+	steps, seed := setting("TOCSIN_TRUST_STEPS", 1200), setting("TOCSIN_TRUST_SEED", 1)
+	if os.Getenv("TOCSIN_TRUST_SEED") == "clock" {
+		seed = uint64(time.Now().UnixNano() % 1e9)
+	}
 	for n := range (steps + stepsOfWorld - 1) / stepsOfWorld {
 		t.Run(fmt.Sprintf("seed-%d", seed+n), func(t *testing.T) { newWorld(t, seed+n).run() })
 		if t.Failed() {
@@ -274,7 +278,7 @@ func (w *world) decide() {
 	}
 	if x.typ == "relationship" && label > 0 {
 		for _, end := range x.refs {
-			if k := w.o.end("admin", h.Collection, end); k != nil && k.label > label && k.label < 6 {
+			if k := w.o.endFor(h.By, h.Collection, end); k != nil && k.label > label && k.label < 6 {
 				fine = false // it would tell of what is higher
 			}
 		}
