@@ -232,3 +232,78 @@ func TestBackfillGivesWhatWasNotGivenAndNotHeldBack(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// A receipt says where each event of its chunk went.
+func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
+	t.Parallel()
+	at := func(address string, minute int, asn uint32, country string, label tlp.Level) exchange.Event {
+		return exchange.Event{
+			Address: netip.MustParseAddr(address), Observed: start.Add(time.Duration(minute) * time.Minute), Count: 1, ASN: asn, Country: country,
+			Label: label, Dst: netip.MustParseAddr("240.9.9.9"),
+		}
+	}
+	k := new(kept)
+	a := open(t, k)
+	for _, c := range []struct {
+		name   string
+		events []exchange.Event
+		want   exchange.Receipt
+	}{
+		{
+			"hosts of a team, of both, of nobody, above everybody, refused, twice",
+			[]exchange.Event{
+				at("240.0.1.1", 0, 0, "AT", tlp.Green), at("240.0.1.2", 0, 64500, "AT", tlp.Green), at("240.0.1.3", 0, 0, "", tlp.Green),
+				at("240.0.1.4", 0, 0, "AT", tlp.Red), at("127.0.0.1", 0, 0, "AT", tlp.Green), at("240.0.1.1", 0, 0, "AT", tlp.Green),
+			},
+			exchange.Receipt{Feed: "f", Events: 4, Rejected: 1, Duplicates: 1, Withheld: 1, Unclaimed: 1, Collections: map[string]int64{"cert-at": 2, "isp": 1}},
+		},
+		{
+			"held back from both",
+			[]exchange.Event{at("240.0.1.2", 5, 64500, "AT", tlp.Green)},
+			exchange.Receipt{Feed: "f", Events: 1, Held: 1, Collections: map[string]int64{}},
+		},
+		{
+			"one of a host's day above another",
+			[]exchange.Event{at("240.0.2.1", 0, 64500, "AT", tlp.Green), at("240.0.2.1", 1, 64500, "AT", tlp.AmberStrict)},
+			exchange.Receipt{Feed: "f", Events: 2, Withheld: 2, Collections: map[string]int64{"cert-at": 2}},
+		},
+		{
+			"placed by a later event of the day",
+			[]exchange.Event{at("240.0.3.1", 0, 0, "", tlp.Green), at("240.0.3.1", 1, 0, "AT", tlp.Green)},
+			exchange.Receipt{Feed: "f", Events: 2, Collections: map[string]int64{"cert-at": 2}},
+		},
+		{
+			"withheld before, and so again",
+			[]exchange.Event{at("240.0.1.4", 0, 0, "AT", tlp.Red)},
+			exchange.Receipt{Feed: "f", Duplicates: 1, Collections: map[string]int64{}},
+		},
+	} {
+		p, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: c.events})
+		if err == nil {
+			err = p.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Receipt.Problems, p.Receipt.ProblemsTotal = nil, 0 // which other tests read
+		if d := cmp.Diff(c.want, p.Receipt); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+	// What is new is said once, and an address that a host has called before is not.
+	first := k.list[0].Observations
+	for i, o := range first {
+		if !o.New || !o.NewAddress || !o.Modified.Equal(o.Last) {
+			t.Errorf("%d: %+v", i, o)
+		}
+	}
+	if o := k.list[1].Observations[0]; o.New || o.NewAddress || !o.Modified.After(first[1].Modified) {
+		t.Errorf("%+v", o)
+	}
+	if _, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: []exchange.Event{at("240.9.9.9", 9, 0, "AT", tlp.Green)}}); err != nil {
+		t.Fatal(err)
+	}
+	if o := k.list[len(k.list)-1].Observations[0]; !o.New || o.NewAddress {
+		t.Errorf("%+v", o)
+	}
+}
