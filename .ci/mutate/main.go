@@ -214,9 +214,9 @@ func run() error {
 			dead++
 			continue
 		}
-		fmt.Fprintf(os.Stdout, "%s:%d: survives: %q -> %q\n", m.file, m.line, m.was, m.text)
+		_, _ = fmt.Fprintf(os.Stdout, "%s:%d: survives: %q -> %q\n", m.file, m.line, m.was, m.text)
 	}
-	fmt.Fprintf(os.Stdout, "%d of %d mutants die (%.0f%%)\n", dead, total, 100*float64(dead)/float64(max(total, 1)))
+	_, _ = fmt.Fprintf(os.Stdout, "%d of %d mutants die (%.0f%%)\n", dead, total, 100*float64(dead)/float64(max(total, 1)))
 	return nil
 }
 
