@@ -91,7 +91,7 @@ func (n *nowhere) IntakeByKey(string, string) (*record.Intake, uint64, bool, err
 // publishing does but for HTTP, journal and view. The memory is the most that was
 // in use; it does not grow with the rows.
 func BenchmarkPublish(b *testing.B) {
-	text, err := os.ReadFile("report/testdata/2026-03-19-event4_sinkhole_http-example.csv")
+	text, err := os.ReadFile("../report/testdata/2026-03-19-event4_sinkhole_http-example.csv")
 	if err != nil {
 		b.Fatal(err)
 	}
