@@ -5,7 +5,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// audit tells what a record withholds and withdraws, by collection and rule. The events are in
+// auditIntake tells what a record withholds and withdraws, by collection and rule. The events are in
 // the record.
 func auditIntake(in *record.Intake, tell func(exchange.AuditEntry)) {
 	events := make([]int64, len(in.Decisions))

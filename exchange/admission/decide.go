@@ -25,7 +25,7 @@ type draft struct {
 	decisions map[string]int            // by what they were made of
 	past      record.Past
 	hosts     map[exchange.HostDay]int       // into days
-	histories map[netip.Addr]*record.History // nil on feeds where nothing is known whatever the day
+	histories map[netip.Addr]*record.History // nil on feeds that have none
 	days      []hostDay
 	addresses map[netip.Addr]bool // of the events: whether collections have them now
 	called    map[netip.Addr]bool // by hosts that collections have now

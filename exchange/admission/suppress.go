@@ -79,7 +79,7 @@ func (d *draft) repeated(day *hostDay, o *record.Observation, matches []exchange
 	return nil
 }
 
-// version is that of the objects that an observation is packaged as.
+// versionOf is that of the objects that an observation is packaged as.
 func versionOf(f *exchange.Feed, o *record.Observation) record.Version {
 	return record.Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
 }

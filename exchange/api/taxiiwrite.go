@@ -42,8 +42,8 @@ func (a *API) ceiling(collection string) tlp.Level {
 	return tlp.None
 }
 
-// addition is what a caller adds to a collection with, but for the collection and the objects. What it may
-// see is what its member may, whatever the credential, and of what is RED the person.
+// addition is what a caller adds to a collection with, but for the collection and the objects. It sees
+// what the caller's member may read, with any credential; what is RED it sees as the caller's person.
 func (a *API) addition(by exchange.Caller) *submission.Addition {
 	x, who := a.access.Load(), by.Member
 	reg, reader := x.register, exchange.Caller{Member: who, Person: by.Person}

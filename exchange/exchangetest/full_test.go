@@ -13,8 +13,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// On a full disk whatever would be taken in is refused at once, with the reason; what is there can be
-// read, and nothing is lost of what comes once there is room.
+// On a full disk, requests that would write are refused at once with the reason. Stored objects can be
+// read, and publishing works again once there is room.
 func TestAFullDiskRefusesWithItsReason(t *testing.T) {
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)

@@ -293,7 +293,7 @@ func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
 	return list, nil
 }
 
-// PostedBy implements exchange.PostLog.
+// PostedBy implements submission.PostLog.
 func (j *Journal) PostedBy(ctx context.Context, collection string, sequence uint64) (string, error) {
 	b, found, err := j.BlockAt(ctx, collection, sequence)
 	if err == nil && !found {

@@ -22,7 +22,7 @@ type Sent struct {
 	Last       time.Time
 }
 
-// History is what is known of an address on a feed whatever the day: when it was last
+// History is what is known of an address on a feed, of all days together: when it was last
 // reported clean, whether it was marked as a relapse since, and on a feed that holds
 // repeats back, who was given it when.
 type History struct {

@@ -52,8 +52,8 @@ type Observation struct {
 	// event of the day said.
 	CountryAt, ASNAt, MalwareAt time.Time
 	// Places are where the day's events placed the host, last arrived first, at most
-	// MaxPlaces; Place is of the last sightings that have one. Whoever answers for one of
-	// them gets the host, whichever chunk the event came in.
+	// MaxPlaces; Place is of the last sightings that have one. A member that answers for
+	// one of them gets the host, whichever chunk the event came in.
 	Places []Placed
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact

@@ -13,8 +13,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// A later row of a host's day that says less takes nothing away, in whatever order the rows come; one
-// that says otherwise counts.
+// A later row of a host's day that says less takes nothing away, in any order of the rows; one that says
+// otherwise counts.
 func TestARowThatSaysLessTakesNothingAway(t *testing.T) {
 	at := exchange.Place{ASN: 64511, Country: "AT", Evidence: "publisher"}
 	for name, c := range map[string]struct {

@@ -13,7 +13,7 @@ import (
 type Past interface {
 	// Host returns what is known of a host's day.
 	Host(of exchange.HostDay) (HostPast, error)
-	// Histories tells whether anything is known of any address whatever the day;
+	// Histories tells whether the feed has a history of any address;
 	// History returns what is.
 	Histories() bool
 	History(a netip.Addr) (History, error)
@@ -58,7 +58,7 @@ type Post struct {
 }
 
 // Standing is what the exchange knows of an object that members have added, in all
-// collections together; or in one, where whoever added it there may not see the other. Objects without
+// collections together; or in one, where the member that added it there may not see the other. Objects without
 // versions, such as addresses, have none: their ids are everybody's.
 type Standing struct {
 	// Apart is the collection that it is of alone, "" for all together.
@@ -67,7 +67,7 @@ type Standing struct {
 	By string
 	// Creator is the created_by_ref of that version.
 	Creator string
-	// Label is that of the newest version that was added by whoever may say so.
+	// Label is that of the newest version that was added by its creator or first member.
 	Label  tlp.Level
 	Newest time.Time
 	// Collections are those that were ever given it.

@@ -1,6 +1,10 @@
 package record
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -36,19 +40,22 @@ func (s Seal) text(nonce []byte, id string) string {
 	return hex.EncodeToString(nonce) + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// crypt encrypts and decrypts bits: with a stream of HMACs under the key.
+// crypt encrypts and decrypts bits: AES-CTR, under a key of its own that is derived from the seal's, from
+// the nonce on.
 func (s Seal) crypt(nonce, bits []byte) []byte {
-	out := make([]byte, len(bits))
-	var stream []byte
-	for i := range bits {
-		if i%sha256.Size == 0 {
-			h := hmac.New(sha256.New, s.Key)
-			h.Write(nonce)
-			h.Write([]byte{'a', 'p', 'a', 'r', 't', ' ', byte(i / sha256.Size)})
-			stream = h.Sum(nil)
-		}
-		out[i] = bits[i] ^ stream[i%sha256.Size]
+	if len(bits) == 0 {
+		return nil
 	}
+	key, err := hkdf.Key(sha256.New, s.Key, nil, "tocsin apart", 32)
+	if err != nil {
+		panic(err) // only a longer key could not be derived
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // 32 bytes are a key
+	}
+	out := make([]byte, len(bits))
+	cipher.NewCTR(block, append(bytes.Clone(nonce), make([]byte, aes.BlockSize-len(nonce))...)).XORKeyStream(out, bits)
 	return out
 }
 

@@ -1,6 +1,7 @@
 // Package submission is members' way in: objects of STIX that they post to collections.
 //
-//	post.go       Add and Delete; batches, the turn of a collection, blocks
+//	post.go       Add; batches, the turn of a collection, blocks
+//	delete.go     Delete: versions that are taken out, and who may
 //	examine.go    each object by itself: size, form, lint
 //	announced.go  the label of each, beside what reports say, now or before
 //	statement.go  markings that say nothing about who may read
@@ -12,9 +13,7 @@ package submission
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -322,54 +321,6 @@ func appendBit(b []byte, i int, set bool) []byte {
 		b[i/8] |= 1 << (i % 8)
 	}
 	return b
-}
-
-// ErrNoVersion means that a collection has none of the versions that were to be
-// deleted.
-var ErrNoVersion = errors.New("no such object or version")
-
-// maxDeleted is how many versions one control block takes out.
-const maxDeleted = 5000
-
-// ErrNotOwn means that somebody deletes what others have added.
-var ErrNotOwn = errors.New("another member has added it")
-
-// Delete takes the versions of an object that wants names, of all that there
-// are, out of a's collection: for the member that has added it or is its creator, and for the operator.
-func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(all []record.Version) []record.Version) (last uint64, err error) {
-	c, err := a.Collection()
-	if err != nil {
-		return 0, err
-	}
-	done, err := p.turn(ctx, c.ID)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
-	if c, err = a.Collection(); err != nil {
-		return 0, err
-	}
-	all, err := p.View.Versions(c.ID, id)
-	if err != nil {
-		return 0, err
-	}
-	list := wants(all)
-	if len(list) == 0 {
-		return 0, ErrNoVersion
-	}
-	if own, err := p.owns(ctx, a, c.ID, id); err != nil || !own {
-		return 0, cmp.Or(err, ErrNotOwn)
-	}
-	for part := range slices.Chunk(list, maxDeleted) {
-		payload, err := json.Marshal(record.Removal{Versions: part})
-		if err != nil {
-			return 0, err
-		}
-		if last, err = p.write(ctx, &record.Post{Share: record.Share{Collection: c.ID, Label: tlp.Clear}, Control: record.ControlDelete, Payload: payload}); err != nil {
-			return 0, err
-		}
-	}
-	return last, nil
 }
 
 // write appends a post and returns when it can be read. The caller has the turn.

@@ -17,8 +17,8 @@ import (
 // A label that is raised takes an object out of the collections that are too low for it. And what
 // tells that the object is there, as a relationship or a sighting does of its ends, goes with it.
 
-// lift raises an object's label, and those of what discloses it: before it, since whoever is stopped
-// between the two is asked again, and after it, for what has come meanwhile. Of an object that stands
+// lift raises an object's label, and those of what discloses it: before it, since a
+// request that is stopped between the two is made again, and after it, for what has come meanwhile. Of an object that stands
 // apart, only what its own member has added discloses it.
 func (p *Poster) lift(ctx context.Context, a *Addition, s *sight, o record.Withdrawn) error {
 	which := p.ofWhoAdds(a, s)
@@ -59,8 +59,8 @@ func (r removals) in(collection string) *record.Removal {
 // raise has the label kept that an object, one of all of its id, has from now on, and the object taken
 // out of the collections whose ceiling is below.
 //
-// Of the blocks about an object, the last alone keeps its label: whoever is stopped before that is
-// asked to do it all again, and finds the label that it had.
+// Of the blocks about an object, the last alone keeps its label: a request that is stopped
+// before that is made again, and finds the label that it had.
 func (p *Poster) raise(a *Addition, blocks removals, s *record.Standing, o record.Withdrawn) error {
 	if len(s.Collections) == 0 {
 		return nil // nobody has added it

@@ -163,32 +163,6 @@ func (p *Poster) sees(a *Addition, id string, s *record.Standing) (bool, error) 
 	return false, nil
 }
 
-// owns reports whether a member may delete an object from a collection that it reads.
-func (p *Poster) owns(ctx context.Context, a *Addition, collection, id string) (bool, error) {
-	if a.Relays {
-		return true, nil
-	}
-	s, _, err := p.sight(ctx, a, collection, id, nil)
-	if err != nil {
-		return false, err
-	}
-	if s != nil {
-		return p.added(a, &s.Standing) || s.Creator != "" && a.Speaks(s.Creator), nil
-	}
-	// Of what has no versions nothing is known but who wrote the blocks that it came in.
-	blocks, err := p.View.PostedIn(collection, id)
-	if err != nil {
-		return false, err
-	}
-	for _, sequence := range blocks {
-		by, err := p.Log.PostedBy(ctx, collection, sequence)
-		if err != nil || !p.Seal.Is(by, a.By) {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
 // dropped is what is kept of an object that was dropped, so that its member is answered as if it were there.
 type dropped struct {
 	Creator string    `json:"creator,omitempty"`

@@ -13,7 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// past implements exchange.Past.
+// past implements record.Past.
 type past struct {
 	feed string
 	it   *pebble.Iterator
@@ -23,7 +23,7 @@ type past struct {
 	histories bool
 }
 
-// Past implements exchange.Sightings, as do the methods below.
+// Past implements admission.Sightings, as do the methods below.
 func (v *View) Past(feed string) (record.Past, error) {
 	it, err := absent(v.db)
 	if err != nil {
@@ -77,10 +77,10 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 	return err == nil, len(value) == 9 && value[8] == 1, err
 }
 
-// Histories tells whether anything is known of any address whatever the day.
+// Histories tells whether anything is known of any address, of all days together.
 func (p *past) Histories() bool { return p.histories }
 
-// History returns what is known of an address whatever the day.
+// History returns what is known of an address, of all days together.
 func (p *past) History(a netip.Addr) (h record.History, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
 		return h, p.it.Error()

@@ -164,7 +164,7 @@ func (w *writer) discloses(id objectID, refs []string) {
 	}
 }
 
-// Standings implements exchange.Known, as does Disclosing.
+// Standings implements submission.Known, as does Disclosing.
 func (v *View) Standings(text string) (list []*record.Standing, err error) {
 	id, ok := parseID([]byte(text))
 	if !ok || id.String() != text {

@@ -185,7 +185,7 @@ func versionID(v record.Version) (objectID, bool) {
 	return id, ok && id.String() == v.ID
 }
 
-// Has implements exchange.Known, as does Versions.
+// Has implements submission.Known, as does Versions.
 func (v *View) Has(collection string, want record.Version) (bool, error) {
 	id, ok := versionID(want)
 	c, known := v.number(collection)
@@ -227,64 +227,62 @@ func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, er
 	return at, found, err
 }
 
-// PostedIn implements exchange.Known.
+// PostedIn implements submission.Known.
 func (v *View) PostedIn(collection, text string) (list []uint64, err error) {
-	id, ok := parseID([]byte(text))
-	c, known := v.number(collection)
-	if !ok || !known || id.String() != text {
-		return nil, nil
-	}
-	snapshot := v.db.NewSnapshot()
-	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		entries, err := v.versions(snapshot, c, id)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			for p := e.last; ; {
-				b, err := readBlock(snapshot, c, p.first)
-				if err != nil {
-					return nil, err
-				}
-				at, found, err := v.Block(collection, b.number)
-				if err != nil {
-					return nil, err
-				}
-				if !found {
-					return nil, ErrDamaged
-				}
-				list = append(list, at.Sequence)
-				if p == e.first {
-					break
-				}
-				if p, found = b.before(p.i); !found {
-					return nil, ErrDamaged
-				}
+	err = v.eachEntry(collection, text, func(r pebble.Reader, c uint32, _ objectID, e entry) error {
+		for p := e.last; ; {
+			b, err := readBlock(r, c, p.first)
+			if err != nil {
+				return err
+			}
+			at, found, err := v.Block(collection, b.number)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return ErrDamaged
+			}
+			list = append(list, at.Sequence)
+			if p == e.first {
+				return nil
+			}
+			if p, found = b.before(p.i); !found {
+				return ErrDamaged
 			}
 		}
-	}
-	return list, nil
+	})
+	return list, err
 }
 
 // Versions lists the versions of an object that a collection has, in every
 // version of STIX.
 func (v *View) Versions(collection, text string) (list []record.Version, err error) {
+	err = v.eachEntry(collection, text, func(_ pebble.Reader, _ uint32, id objectID, e entry) error {
+		list = append(list, record.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
+		return nil
+	})
+	return list, err
+}
+
+// eachEntry calls f with each version of an object that a collection has, in every version of STIX.
+func (v *View) eachEntry(collection, text string, f func(r pebble.Reader, c uint32, id objectID, e entry) error) (err error) {
 	id, ok := parseID([]byte(text))
 	c, known := v.number(collection)
 	if !ok || !known || id.String() != text {
-		return nil, nil
+		return nil
 	}
 	snapshot := v.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
 		entries, err := v.versions(snapshot, c, id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, e := range entries {
-			list = append(list, record.Version{ID: text, SpecVersion: id.specName(), Version: e.version.time()})
+			if err := f(snapshot, c, id, e); err != nil {
+				return err
+			}
 		}
 	}
-	return list, nil
+	return nil
 }

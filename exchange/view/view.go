@@ -200,42 +200,6 @@ func directory(dir, name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Ends returns the last sequences of intake and blocks that the view in a directory has applied, 0
-// where there is no view of this format. It changes nothing; no View is open there.
-func Ends(dir string) (intake, blocks uint64, err error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, nil
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), format+".") {
-			continue
-		}
-		db, err := pebble.Open(filepath.Join(dir, e.Name()), &pebble.Options{ReadOnly: true, ErrorIfNotExists: true, Logger: quiet{}, Comparer: comparer})
-		if err != nil {
-			return 0, 0, fmt.Errorf("open view: %w", err)
-		}
-		v := &View{db: db}
-		err = errors.Join(v.applied(), db.Close())
-		return v.intake, v.blocks, err
-	}
-	return 0, 0, err
-}
-
-// applied reads the sequences that are applied.
-func (v *View) applied() error {
-	for name, to := range map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake} {
-		value, found, err := v.get(metaKey(name))
-		if err != nil {
-			return err
-		}
-		if found && len(value) == 8 {
-			*to = binary.BigEndian.Uint64(value)
-		}
-	}
-	return nil
-}
-
 // load reads what is kept in memory.
 func (v *View) load() (err error) {
 	if err := v.applied(); err != nil {
@@ -323,46 +287,6 @@ func (v *View) number(collection string) (uint32, bool) {
 	defer v.mu.Unlock()
 	c, ok := v.numbers[collection]
 	return c, ok
-}
-
-// Applied is the sequence of the last intake record that is in.
-func (v *View) Applied() uint64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.intake
-}
-
-// AppliedBlocks is the sequence of the last block that is in.
-func (v *View) AppliedBlocks() uint64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.blocks
-}
-
-// Wait returns once the view holds both streams up to the sequences.
-func (v *View) Wait(ctx context.Context, intake, blocks uint64) error {
-	for {
-		v.mu.Lock()
-		ok, moved := v.intake >= intake && v.blocks >= blocks, v.moved
-		v.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// advance publishes what a committed batch has changed.
-func (v *View) advance(change func()) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	change()
-	close(v.moved)
-	v.moved = make(chan struct{})
 }
 
 // Broken lists the collections whose chain does not hold, with what is wrong.
