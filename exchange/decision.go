@@ -38,9 +38,9 @@ func KeyKinds() []KeyKind { return []KeyKind{KeyPrefix, KeyASN, KeyDomain, KeyCo
 // owner takes.
 const RuleTakenByOwner = "taken-by-owner"
 
-// Place is what is known of where an address is. Evidence says who said so:
+// Location is where an address is, as far as is known. Evidence says who said so:
 // "publisher", "networks", or both joined by a plus sign.
-type Place struct {
+type Location struct {
 	ASN      uint32
 	Country  string
 	Evidence string
@@ -79,12 +79,12 @@ func (d *Decision) Allowed() bool {
 
 // Router tells who answers for an event. constituency.Router is the one there is.
 type Router interface {
-	// Place completes what the publisher said with the networks table, and reports
+	// Locate completes what the publisher said with the networks table, and reports
 	// whether the two say different things.
-	Place(e *Event) (p Place, differ bool)
-	// Route lists the members that answer for an address at that place, at
+	Locate(e *Event) (p Location, differ bool)
+	// Route lists the members that are responsible for an address at that location, at
 	// most once each.
-	Route(a netip.Addr, p Place, hostname string) []Match
+	Route(a netip.Addr, p Location, hostname string) []Match
 }
 
 // FormatASN writes an AS number as people do.
@@ -108,7 +108,7 @@ type Claim struct {
 type Tables interface {
 	Router
 	// Look is what the networks table says of an address.
-	Look(a netip.Addr) Place
+	Look(a netip.Addr) Location
 	// PassedOver lists the keys that fit an address and do not count for the feed.
-	PassedOver(a netip.Addr, p Place, hostname string) []Claim
+	PassedOver(a netip.Addr, p Location, hostname string) []Claim
 }

@@ -223,11 +223,29 @@ func (r *Receipt) Add(o *Receipt) {
 	}
 }
 
-// HostDay names what one observation is about: a host on a UTC day, within a
-// feed.
+// HostDay names a host on a UTC day, within a feed.
 type HostDay struct {
 	Address netip.Addr
 	Day     Day
+}
+
+// ObservationKey names one observation: a host on a UTC day at a location, within a feed. A host that is
+// seen at two locations on a day has two, each for the team that is responsible there.
+type ObservationKey struct {
+	HostDay
+	ASN     uint32
+	Country string
+}
+
+// At is the host's day at a location.
+func (h HostDay) At(l Location) ObservationKey { return ObservationKey{h, l.ASN, l.Country} }
+
+// Located tells whether anything is known of where the host was.
+func (k ObservationKey) Located() bool { return k.ASN != 0 || k.Country != "" }
+
+// Compare orders observations by host, day and location.
+func (k ObservationKey) Compare(o ObservationKey) int {
+	return cmp.Or(k.HostDay.Compare(o.HostDay), cmp.Compare(k.ASN, o.ASN), cmp.Compare(k.Country, o.Country))
 }
 
 // Compare orders hosts by address, and days of one.

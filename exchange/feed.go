@@ -2,9 +2,9 @@ package exchange
 
 import (
 	"cmp"
+	"strconv"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -81,9 +81,11 @@ type Feed struct {
 // By is what the feed's objects say that they are of: its publisher, or what stands for it.
 func (f *Feed) By() string { return cmp.Or(f.As, f.Publisher) }
 
-// ObjectID is the identifier of the object of a type that a host's day is packaged as.
-func (f *Feed) ObjectID(typ string, of HostDay) string {
-	return stix.DerivedID(typ, "address", of.Address.String(), "day", of.Day.String(), "operation", f.Operation, "publisher", f.By())
+// Recipe is what the identifiers of an observation's objects are made of, in a version of packaging: names and
+// values, as IDs.Of takes them. A relationship's kind follows.
+func (f *Feed) Recipe(of ObservationKey, packaging uint8) []string {
+	return append(make([]string, 0, 16), "publisher", f.By(), "operation", f.Operation, "address", of.Address.String(), "day", of.Day.String(),
+		"country", of.Country, "asn", strconv.FormatUint(uint64(of.ASN), 10), "packaging", strconv.Itoa(int(packaging)))
 }
 
 // HostEvidenceID names the property extension of observed-data that holds how a host was placed and

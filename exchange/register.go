@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -194,6 +193,11 @@ type Register struct {
 	// Operations are those that feeds ever had, as "publisher operation", and the
 	// feed. The ids of objects are made of both: no other feed may have them.
 	Operations map[string]string `json:"operations,omitempty"`
+
+	// IDs makes the identifiers of the exchange's objects. It is the exchange's for ever, and in no snapshot.
+	IDs *IDs `json:"-"`
+	// Hash is the SHA-256 of the version's snapshot, in hexadecimal.
+	Hash string `json:"-"`
 }
 
 func find[T any](list []T, id string, of func(*T) string) *T {
@@ -363,7 +367,7 @@ func ValidID(s string) error {
 const Quarantine = "quarantine"
 
 // IdentityID is the id of the identity object that stands for a member.
-func IdentityID(member string) string { return stix.DerivedID("identity", "member", member) }
+func (r *Register) IdentityID(member string) string { return r.IDs.identity(member) }
 
 // HiddenName is what hidden members are called where others see that there is somebody.
 const HiddenName = "hidden"

@@ -37,11 +37,14 @@ named. It runs until Ctrl-C, so that you can look around.`,
 	}
 	f := c.Flags()
 	f.IntVar(&d.hosts, "hosts", 100_000, "infected addresses; the real case had 1601619")
-	f.StringVar(&d.data, "data", "", "data directory to make and keep (default: a temporary one)")
+	f.StringVar(&d.data, "data", "", "data directory to make and keep, for trying out alone: everybody knows the secret of its ids (default: a temporary one)")
 	f.BoolVar(&d.once, "once", false, "end when all is visible: exit status 0 only if every address is where it belongs")
 	f.BoolVar(&d.json, "json", false, "print one line of JSON instead of text")
 	return c
 }
+
+// demoSecret is what the demo makes its objects' identifiers under, so that two runs can be compared.
+const demoSecret = "the secret of the demo, which is none"
 
 // demo is one run.
 type demo struct {
@@ -86,7 +89,7 @@ func (d *demo) run(c *cobra.Command) (err error) {
 		return &hinted{fmt.Errorf("%s holds an exchange already", d.data), "the demo wants a directory of its own; tocsin serve --data runs one that is there"}
 	}
 	httpAddr, natsAddr := freeOr(c.Context(), "127.0.0.1:6120", d.once), freeOr(c.Context(), "127.0.0.1:6122", d.once)
-	if d.n, err = node.Open(c.Context(), node.Options{Dir: d.data, HTTP: httpAddr, NATS: natsAddr}); err != nil {
+	if d.n, err = node.Open(c.Context(), node.Options{Dir: d.data, HTTP: httpAddr, NATS: natsAddr, Secret: []byte(demoSecret)}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeNode(c, d.n)) }()

@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	// What the journal holds, and who may have what, know the nouns alone.
 	"exchange/record":       {"exchange", "stix", "stix/tlp"},
 	"exchange/policy":       {"exchange", "stix", "stix/tlp"},
+	"exchange/access":       {"exchange", "exchange/policy"},
 	"exchange/report":       {"exchange", "stix", "stix/lint", "stix/pattern", "stix/tlp"},
 	"exchange/constituency": {"exchange"},
 	"exchange/packaging":    {"exchange", "exchange/record", "stix", "stix/tlp"},
@@ -38,8 +39,8 @@ var allowed = map[string][]string{
 	// The two ways in. They say what they want of journal and view, and know neither.
 	"exchange/admission":  {"exchange", "exchange/policy", "exchange/record", "stix/tlp"},
 	"exchange/submission": {"exchange", "exchange/policy", "exchange/record", "stix", "stix/lint", "stix/tlp"},
-	"exchange/journal":    {"exchange", "exchange/record", "stix", "stix/tlp"},
-	"exchange/view":       {"exchange", "exchange/record", "stix", "stix/tlp"},
+	"exchange/journal":    {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
+	"exchange/view":       {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
 	// Both files that people write are read in one way.
 	"exchange/register": {"config/strict", "exchange", "exchange/policy", "stix", "stix/tlp"},
 	// A way out reads the view.
@@ -47,23 +48,23 @@ var allowed = map[string][]string{
 	"exchange/webhook": {"exchange", "exchange/policy", "exchange/view", "stix", "stix/tlp", "taxii"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {
-		"exchange", "exchange/admission", "exchange/misp", "exchange/policy", "exchange/record", "exchange/register", "exchange/report", "exchange/submission",
+		"exchange", "exchange/access", "exchange/admission", "exchange/misp", "exchange/policy", "exchange/record", "exchange/register", "exchange/report", "exchange/submission",
 		"exchange/view", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report"},
 	"exchange/node": {
-		"exchange", "exchange/admission", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging", "exchange/policy",
+		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging", "exchange/policy",
 		"exchange/record", "exchange/register", "exchange/submission", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.
 	"exchange/fixture": {"exchange", "exchange/api", "exchange/node", "exchange/record", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},
 	// It measures the exchange from outside, and NATS and Pebble by themselves.
 	"exchange/bench": {
-		"examples/rustock", "exchange", "exchange/api", "exchange/apiclient", "exchange/broker", "exchange/node", "exchange/record", "exchange/register", "exchange/view",
+		"examples/rustock", "exchange", "exchange/api", "exchange/apiclient", "exchange/broker", "exchange/node", "exchange/policy", "exchange/record", "exchange/register", "exchange/view",
 		"stix", "stix/tlp", "taxii", "taxii/taxiiclient",
 	},
-	"exchange/exchangetest": {"exchange", "exchange/apiclient", "exchange/node", "exchange/register", "taxii", "taxii/taxiiclient"},
+	"exchange/exchangetest": {"exchange", "exchange/access", "exchange/apiclient", "exchange/node", "exchange/packaging", "exchange/policy", "exchange/register", "taxii", "taxii/taxiiclient"},
 	"examples/rustock":      {},
 	"examples/webhook":      {},
 	"examples/subscriber":   {}, // and exchangetest in its test

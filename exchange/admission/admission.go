@@ -1,7 +1,7 @@
 // Package admission is publishers' way in. The life of an event reads in five files:
 //
 //	admission.go  Admit: a chunk waits for its turn; one feed has one writer
-//	decide.go     each event is routed and held against its label; a host's day is merged
+//	decide.go     each event is routed and held against its label, and joins its host's day (hostday.go)
 //	suppress.go   a host that a team was given a while ago is kept back
 //	append.go     the chunk becomes one intake record, durable from there
 //	deliver.go    the record's objects go into the blocks of each collection
@@ -54,11 +54,14 @@ type Sightings interface {
 
 // Log is where admission writes. journal.Journal is the one there is.
 type Log interface {
-	LastIntake(ctx context.Context, feed string) (uint64, error)
-	AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error)
-	Carry(share record.Share, feed string, sequence uint64, done func(last uint64, err error))
-	CarriedTo(ctx context.Context, feed string) (uint64, error)
-	SetCarriedTo(ctx context.Context, feed string, sequence uint64) error
+	// LastIntake returns the end of a feed's records, and the number of the last.
+	LastIntake(ctx context.Context, feed string) (end record.Head, number uint64, err error)
+	// BlocksEnd is the end of the collections' blocks as far as it is known here.
+	BlocksEnd() record.Head
+	AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (record.Head, error)
+	Deliver(share record.Share, feed string, sequence uint64, done func(last uint64, err error))
+	DeliveredTo(ctx context.Context, feed string) (uint64, error)
+	SetDeliveredTo(ctx context.Context, feed string, sequence uint64) error
 	// EachIntake calls each with the decoded records of a feed after a sequence.
 	EachIntake(ctx context.Context, feed string, after uint64, each func(in *record.Intake, sequence uint64) error) error
 }
@@ -199,7 +202,7 @@ func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f 
 	}
 	err = f.prune(ctx)
 	if err == nil && everything {
-		err = a.Sightings.Wait(ctx, f.last, 0)
+		err = a.Sightings.Wait(ctx, f.last.Sequence, 0)
 	}
 	if err != nil {
 		f.unlock()

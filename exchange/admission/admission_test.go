@@ -32,16 +32,20 @@ type nowhere struct {
 	objects  int
 }
 
-func (n *nowhere) LastIntake(context.Context, string) (uint64, error) { return 0, nil }
+func (n *nowhere) LastIntake(context.Context, string) (h record.Head, number uint64, err error) {
+	return h, 0, nil
+}
 
-func (n *nowhere) AppendIntake(_ context.Context, _ string, _ []byte, after uint64) (uint64, error) {
+func (n *nowhere) BlocksEnd() record.Head { return record.Head{} }
+
+func (n *nowhere) AppendIntake(_ context.Context, _ string, _ []byte, after uint64) (record.Head, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.sequence = after + 1
-	return n.sequence, nil
+	return record.Head{Sequence: n.sequence}, nil
 }
 
-func (n *nowhere) Carry(share record.Share, _ string, sequence uint64, done func(uint64, error)) {
+func (n *nowhere) Deliver(share record.Share, _ string, sequence uint64, done func(uint64, error)) {
 	n.mu.Lock()
 	for _, g := range share.Groups {
 		n.objects += len(g.Objects) + len(g.Needs)
@@ -50,12 +54,12 @@ func (n *nowhere) Carry(share record.Share, _ string, sequence uint64, done func
 	done(sequence, nil)
 }
 
-func (n *nowhere) CarriedTo(context.Context, string) (uint64, error)  { return 0, nil }
-func (n *nowhere) SetCarriedTo(context.Context, string, uint64) error { return nil }
-func (n *nowhere) Wait(context.Context, uint64, uint64) error         { return nil }
-func (n *nowhere) Past(string) (record.Past, error)                   { return n, nil }
-func (n *nowhere) Has(string, record.Version) (bool, error)           { return false, nil }
-func (n *nowhere) Host(exchange.HostDay) (record.HostPast, error)     { return record.HostPast{}, nil }
+func (n *nowhere) DeliveredTo(context.Context, string) (uint64, error)  { return 0, nil }
+func (n *nowhere) SetDeliveredTo(context.Context, string, uint64) error { return nil }
+func (n *nowhere) Wait(context.Context, uint64, uint64) error           { return nil }
+func (n *nowhere) Past(string) (record.Past, error)                     { return n, nil }
+func (n *nowhere) Has(string, record.Version) (bool, error)             { return false, nil }
+func (n *nowhere) Host(exchange.HostDay) (record.HostPast, error)       { return record.HostPast{}, nil }
 
 func (n *nowhere) Event(exchange.EventID) (known, delivered bool, e error) { return false, false, nil }
 func (n *nowhere) Close() error                                            { return nil }
@@ -68,9 +72,7 @@ func (n *nowhere) Given(string, string) (bool, error)         { return false, ni
 func (n *nowhere) Histories() bool                            { return false }
 func (n *nowhere) History(netip.Addr) (record.History, error) { return record.History{}, nil }
 
-func (n *nowhere) Seen(netip.Addr, time.Time) (o record.Observation, known bool, err error) {
-	return o, false, nil
-}
+func (n *nowhere) Seen(netip.Addr, time.Time) ([]record.Observation, error) { return nil, nil }
 
 func (n *nowhere) Applied() uint64 {
 	n.mu.Lock()
@@ -124,7 +126,7 @@ func BenchmarkPublish(b *testing.B) {
 
 // publish reads a file through admission, and returns the most memory in use, in MiB.
 func publish(b *testing.B, path string, rows int) (peak float64) {
-	register := &exchange.Register{Version: 1, Members: []exchange.Member{
+	register := &exchange.Register{Version: 1, IDs: exchange.NewIDs(nil), Members: []exchange.Member{
 		{ID: "cert-pl", Name: "CERT", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Constituency: exchange.Constituency{Countries: []string{"PL"}}},
 		{ID: "dcu", Name: "DCU", Kind: exchange.Publisher, Clearance: tlp.AmberStrict},
 	}, Feeds: []exchange.Feed{{
@@ -135,8 +137,8 @@ func publish(b *testing.B, path string, rows int) (peak float64) {
 	a := &admission.Admission{
 		Log: n, Sightings: n, Fatal: func(err error) { b.Error(err) }, Gate: new(sync.RWMutex),
 		Packagers: &admission.Packagers{
-			Register: func(context.Context, uint64) (*exchange.Register, error) { return register, nil },
-			New:      func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
+			Register: func(context.Context, uint64) (*exchange.Register, error) { return register, nil }, Version: packaging.Version,
+			New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 		},
 	}
 	router := constituency.New(register.Members, nil, &register.Feeds[0])

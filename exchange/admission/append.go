@@ -23,8 +23,9 @@ type feedWriter struct {
 
 	// turn holds a token for whoever admits; it guards what is below it.
 	turn   chan struct{}
-	last   uint64    // sequence of the feed's last record
-	recent []*recent // records that Sightings may not have applied, oldest first
+	last   record.Head // the feed's last record
+	number uint64      // of it
+	recent []*recent   // records that Sightings may not have applied, oldest first
 	// addresses counts the recent records that have an event of each, or of a host
 	// that called it.
 	addresses map[netip.Addr]int
@@ -46,7 +47,7 @@ type feedWriter struct {
 // recent is a record that Sightings may not have applied yet.
 type recent struct {
 	sequence uint64
-	*draft
+	*batch
 }
 
 func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
@@ -55,10 +56,10 @@ func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) 
 		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
 	}
 	var err error
-	if f.last, err = a.Log.LastIntake(ctx, feed); err != nil {
+	if f.last, f.number, err = a.Log.LastIntake(ctx, feed); err != nil {
 		return nil, fmt.Errorf("feed %s: %w", feed, err)
 	}
-	if f.carried, err = a.Log.CarriedTo(ctx, feed); err != nil {
+	if f.carried, err = a.Log.DeliveredTo(ctx, feed); err != nil {
 		return nil, err
 	}
 	f.written, f.finished = f.carried, f.carried
@@ -209,7 +210,7 @@ func (f *feedWriter) prune(ctx context.Context) error {
 }
 
 // append makes the record durable and sends it on its way.
-func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
+func (f *feedWriter) append(ctx context.Context, d *batch) (*Pending, error) {
 	// The record is bounded before it is written, so that a publisher is held
 	// back here, and once it is written nothing keeps it from being carried.
 	select {
@@ -217,7 +218,8 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	sequence, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last)
+	d.in.Number, d.in.Previous, d.in.Blocks = f.number+1, f.last.Hash, f.a.Log.BlocksEnd()
+	end, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last.Sequence)
 	if err != nil {
 		<-f.slots
 		if !errors.Is(err, exchange.ErrFenced) {
@@ -229,17 +231,17 @@ func (f *feedWriter) append(ctx context.Context, d *draft) (*Pending, error) {
 		f.a.Fatal(err)
 		return nil, err
 	}
-	f.last = sequence
+	f.last, f.number = end, d.in.Number
 	if f.a.Tell != nil {
 		auditIntake(d.in, f.a.Tell)
 	}
-	f.recent = append(f.recent, &recent{sequence: sequence, draft: d})
+	f.recent = append(f.recent, &recent{sequence: end.Sequence, batch: d})
 	for _, list := range []map[netip.Addr]bool{d.addresses, d.called} {
 		for a := range list {
 			f.addresses[a]++
 		}
 	}
-	p := f.send(d.in, sequence)
+	p := f.send(d.in, end.Sequence)
 	f.trail = append(f.trail, p)
 	return p, nil
 }

@@ -178,14 +178,14 @@ func (f *feedWriter) slack(ctx context.Context) error {
 	return nil
 }
 
-// gains drafts the record that gives what an earlier one tells of hosts to those who
+// gains makes the record that gives what an earlier one tells of hosts to those who
 // gained. The caller holds the turn.
-func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *draft, err error) {
+func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *batch, err error) {
 	past, err := f.a.Sightings.Past(f.feed)
 	if err != nil {
 		return nil, err
 	}
-	d = f.draft(rules, past, len(old.Observations))
+	d = f.batch(rules, past, len(old.Observations))
 	d.in.Backfill = true
 	defer func() {
 		d.past = nil
@@ -200,15 +200,16 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *
 		if err != nil {
 			return d, err
 		}
-		now := day.past.Observation
-		if !day.past.Known || !now.Modified.Equal(o.Modified) || day.observation >= 0 {
+		l := day.find(o.ObservationKey)
+		if l == nil || !l.known || !l.past.Modified.Equal(o.Modified) || l.observation >= 0 {
 			continue // another record has the host's day as it is now
 		}
+		now := l.past
 		// What the record gave may be on its way; what back-filling gave before is there.
 		had := old.Decisions[o.Decision].Grants
-		version := versionOf(d.feed, &now)
+		version := versionOf(rules.Register, d.feed, &now)
 		v := exchange.Decision{Label: now.Label}
-		for _, g := range policy.Decide(rules.Register, now.Label, placed(d.route, &now)).Grants {
+		for _, g := range policy.Decide(rules.Register, now.Label, responsible(d.route, &now)).Grants {
 			if !g.Allow || !slices.Contains(job.Members, g.Collection) || slices.ContainsFunc(had, func(h exchange.Grant) bool {
 				return h.Collection == g.Collection && (h.Allow || h.Rule == exchange.RuleRepeat)
 			}) {
@@ -234,22 +235,22 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *
 			}
 			h.Give(v.Grants, now.Last)
 		}
-		day.observation = len(d.in.Observations)
+		l.observation = len(d.in.Observations)
 		d.in.Observations = append(d.in.Observations, now)
 	}
 	return d, nil
 }
 
-// placed lists who answers for a host wherever it was that day.
-func placed(r exchange.Router, o *record.Observation) (matches []exchange.Match) {
-	for _, p := range o.Places {
-		matches = union(matches, r.Route(o.Address, p.Place, p.Hostname))
+// responsible lists who is responsible for a host where it was, by whatever name it had there.
+func responsible(r exchange.Router, o *record.Observation) (matches []exchange.Match) {
+	for _, name := range o.Hostnames {
+		matches = union(matches, r.Route(o.Address, o.Location(), name))
 	}
 	return matches
 }
 
 // keep returns the index of a decision, which is in the record once.
-func (d *draft) keep(v exchange.Decision) int {
+func (d *batch) keep(v exchange.Decision) int {
 	i := slices.IndexFunc(d.in.Decisions, func(have exchange.Decision) bool { return have.Label == v.Label && slices.Equal(have.Grants, v.Grants) })
 	if i < 0 {
 		i = len(d.in.Decisions)
@@ -258,8 +259,8 @@ func (d *draft) keep(v exchange.Decision) int {
 	return i
 }
 
-// gained counts the draft's hosts by who is given them.
-func (d *draft) gained() map[string]int64 {
+// gained counts the batch's hosts by who is given them.
+func (d *batch) gained() map[string]int64 {
 	total := make(map[string]int64)
 	for i := range d.in.Observations {
 		for _, g := range d.in.Decisions[d.in.Observations[i].Decision].Grants {

@@ -39,7 +39,7 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
-	d := f.draft(rules, past, 0)
+	d := f.batch(rules, past, 0)
 	d.histories = make(map[netip.Addr]*record.History)
 	for i, c := range hosts {
 		if !c.Address.IsValid() {
@@ -67,21 +67,29 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 	return taken, p, err
 }
 
-// has tells whether a member was given a host that it reports clean, and still would be, as
-// the host was last seen before.
-func (d *draft) has(member string, c *record.Cleaned, h *record.History) (bool, error) {
-	o, known, err := d.past.Seen(c.Address, c.At)
-	if err != nil || !known {
+// has tells whether a member was given a host that it reports clean, and still would be, at one of the locations at
+// which it was last seen before.
+func (d *batch) has(member string, c *record.Cleaned, h *record.History) (bool, error) {
+	list, err := d.past.Seen(c.Address, c.At)
+	if err != nil || len(list) == 0 {
 		return false, err
 	}
 	if member == exchange.Admin {
 		return true, nil
 	}
-	mine := slices.ContainsFunc(policy.Decide(d.rules.Register, o.Label, placed(d.route, &o)).Grants, func(g exchange.Grant) bool {
-		return g.Collection == member && g.Allow
-	})
-	if !mine || h.SentTo(member) >= 0 {
-		return mine, nil
+	for i := range list {
+		o := &list[i]
+		mine := slices.ContainsFunc(policy.Decide(d.rules.Register, o.Label, responsible(d.route, o)).Grants, func(g exchange.Grant) bool {
+			return g.Collection == member && g.Allow
+		})
+		if mine && h.SentTo(member) < 0 {
+			if mine, err = d.f.a.Sightings.Has(member, versionOf(d.rules.Register, d.feed, o)); err != nil {
+				return false, err
+			}
+		}
+		if mine {
+			return true, nil
+		}
 	}
-	return d.f.a.Sightings.Has(member, versionOf(d.feed, &o))
+	return false, nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// draft is an intake record in the making.
-type draft struct {
+// batch is an intake record in the making.
+type batch struct {
 	f     *feedWriter
 	rules *Rules
 	route exchange.Router
@@ -24,31 +24,24 @@ type draft struct {
 	seen      map[exchange.EventID]bool // the record's events: whether a collection took it
 	decisions map[string]int            // by what they were made of
 	past      record.Past
-	hosts     map[exchange.HostDay]int       // into days
+	hosts     map[exchange.HostDay]*hostDay
 	histories map[netip.Addr]*record.History // nil on feeds that have none
-	days      []hostDay
-	addresses map[netip.Addr]bool // of the events: whether collections have them now
-	called    map[netip.Addr]bool // by hosts that collections have now
+	order     []*located                     // those with an observation, in its order
+	addresses map[netip.Addr]bool            // of the events: whether collections have them now
+	called    map[netip.Addr]bool            // by hosts that collections have now
 	key       []byte
-}
-
-// hostDay is one host's day in a draft.
-type hostDay struct {
-	of          exchange.HostDay
-	past        record.HostPast // before this record
-	observation int             // into the record's Observations, -1 for none
 }
 
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
-func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
+func (f *feedWriter) decide(rules *Rules, s *Submission) (d *batch, err error) {
 	past, err := f.a.Sightings.Past(f.feed)
 	if err != nil {
 		return nil, err
 	}
-	d = f.draft(rules, past, len(s.Events))
+	d = f.batch(rules, past, len(s.Events))
 	d.in.Key, d.in.Hash, d.in.Receipt = s.Key, s.Hash, s.Receipt
-	defer func() { // the draft is kept for a while
+	defer func() { // the batch is kept for a while
 		d.past = nil
 		err = errors.Join(err, past.Close())
 	}()
@@ -64,35 +57,33 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *draft, err error) {
 			return d, err
 		}
 	}
+	order := d.order
 	if d.histories != nil {
 		// A host's earlier days first: they are part of its history.
-		slices.SortStableFunc(d.days, func(a, b hostDay) int { return cmp.Compare(a.of.Day, b.of.Day) })
-		for i := range d.days {
-			d.hosts[d.days[i].of] = i
-		}
+		order = slices.Clone(order)
+		slices.SortStableFunc(order, func(a, b *located) int { return cmp.Compare(a.Day, b.Day) })
 	}
-	for i := range d.days {
-		if d.days[i].observation >= 0 {
-			if err := d.settle(&d.days[i]); err != nil {
-				return d, err
-			}
+	for _, l := range order {
+		if err := d.finish(l); err != nil {
+			return d, err
 		}
 	}
 	d.count()
 	return d, d.introduce()
 }
 
-// draft begins a record of some n events or observations.
-func (f *feedWriter) draft(rules *Rules, past record.Past, n int) *draft {
+// batch begins a record of some n events or observations.
+func (f *feedWriter) batch(rules *Rules, past record.Past, n int) *batch {
 	feed := rules.Register.Feed(f.feed)
-	d := &draft{
+	d := &batch{
 		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
 		in: &record.Intake{
-			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond), Register: rules.Register.Version, Networks: rules.Networks,
+			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond),
+			Register: rules.Register.Version, RegisterHash: rules.Register.Hash, Networks: rules.Networks, Packaging: f.a.Packagers.Version,
 			Events: make([]record.Accepted, 0, n), Observations: make([]record.Observation, 0, n),
 		},
 		seen: make(map[exchange.EventID]bool, n), decisions: make(map[string]int),
-		hosts: make(map[exchange.HostDay]int, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
+		hosts: make(map[exchange.HostDay]*hostDay, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
 	}
 	if feed.Repeat > 0 || past.Histories() || slices.ContainsFunc(f.recent, func(r *recent) bool { return r.histories != nil }) {
 		d.histories = make(map[netip.Addr]*record.History)
@@ -101,7 +92,7 @@ func (f *feedWriter) draft(rules *Rules, past record.Past, n int) *draft {
 }
 
 // event decides about one event and merges it into its host's day.
-func (d *draft) event(e *exchange.Event, submission tlp.Level) error {
+func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	r := &d.in.Receipt
 	if why := policy.RefusedEvent(e, d.rules.Register, d.feed); why != "" {
 		r.Rejected++
@@ -125,13 +116,13 @@ func (d *draft) event(e *exchange.Event, submission tlp.Level) error {
 		r.Duplicates++
 		return nil
 	}
-	place, differ := d.route.Place(e)
+	location, differ := d.route.Locate(e)
 	if differ {
 		r.Disagreements++
 	}
-	matches := d.route.Route(e.Address, place, e.Hostname)
+	matches := d.route.Route(e.Address, location, e.Hostname)
 	label := policy.Effective(e.Label, submission, d.feed.DefaultTLP)
-	got := record.Accepted{Event: *e, Place: place, Decision: d.decision(label, matches), Observation: -1}
+	got := record.Accepted{Event: *e, Location: location, Decision: d.decision(label, matches), Observation: -1}
 	allowed := d.in.Decisions[got.Decision].Allowed()
 	if known && !allowed {
 		r.Duplicates++ // withheld before, and so it is now
@@ -140,18 +131,20 @@ func (d *draft) event(e *exchange.Event, submission tlp.Level) error {
 	r.Events++
 	d.seen[id] = allowed
 	if allowed {
-		if day.observation < 0 {
-			day.observation = len(d.in.Observations)
-			d.in.Observations = append(d.in.Observations, day.past.Observation)
-			o := &d.in.Observations[day.observation]
-			o.HostDay, o.NewAddress = day.of, !day.past.Address && !d.addresses[e.Address]
+		l := d.locate(day, location, matches)
+		if l.observation < 0 {
+			l.observation = len(d.in.Observations)
+			d.order = append(d.order, l)
+			d.in.Observations = append(d.in.Observations, l.past)
+			o := &d.in.Observations[l.observation]
+			o.ObservationKey, o.NewAddress = l.ObservationKey, !day.address && !d.addresses[e.Address]
 			d.addresses[e.Address] = true
 		}
 		if e.Dst.IsValid() {
 			d.called[e.Dst] = true
 		}
-		got.Observation = day.observation
-		d.in.Observations[day.observation].Merge(e, label, place)
+		got.Observation = l.observation
+		d.in.Observations[l.observation].Merge(e, label, location.Evidence)
 	}
 	d.in.Events = append(d.in.Events, got)
 	return nil
@@ -160,7 +153,7 @@ func (d *draft) event(e *exchange.Event, submission tlp.Level) error {
 // known reports whether the event is in this record or an earlier one already,
 // and whether any collection took it. One that none took may come again, with
 // another label.
-func (d *draft) known(id exchange.EventID, day *hostDay) (known, delivered bool, err error) {
+func (d *batch) known(id exchange.EventID, day *hostDay) (known, delivered bool, err error) {
 	if delivered, known := d.seen[id]; known {
 		return true, delivered, nil
 	}
@@ -171,7 +164,7 @@ func (d *draft) known(id exchange.EventID, day *hostDay) (known, delivered bool,
 			}
 		}
 	}
-	if slices.Contains(day.past.Events, id) {
+	if slices.Contains(day.events, id) {
 		return true, true, nil
 	}
 	return d.past.Event(id)
@@ -179,7 +172,7 @@ func (d *draft) known(id exchange.EventID, day *hostDay) (known, delivered bool,
 
 // lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept:
 // each look begins where the last one was.
-func (d *draft) lookUp(events []exchange.Event) error {
+func (d *batch) lookUp(events []exchange.Event) error {
 	list := make([]exchange.HostDay, 0, len(events))
 	for i := range events {
 		if e := &events[i]; policy.RefusedEvent(e, d.rules.Register, d.feed) == "" {
@@ -195,59 +188,27 @@ func (d *draft) lookUp(events []exchange.Event) error {
 	return nil
 }
 
-// day returns a host's day, with all that is known of it. The pointer is good
-// until the next call.
-func (d *draft) day(of exchange.HostDay) (*hostDay, error) {
-	if i, ok := d.hosts[of]; ok {
-		return &d.days[i], nil
-	}
-	day := hostDay{of: of, observation: -1}
-	var err error
-	if day.past, err = d.past.Host(of); err != nil {
-		return nil, err
-	}
-	if d.f.addresses[of.Address] > 0 { // else no recent record has it
-		d.recent(&day)
-	}
-	if !d.addresses[of.Address] {
-		d.addresses[of.Address] = false
-	}
-	d.hosts[of] = len(d.days)
-	d.days = append(d.days, day)
-	return &d.days[len(d.days)-1], nil
-}
-
-// recent puts what records know that Sightings does not into a day.
-func (d *draft) recent(day *hostDay) {
-	for _, r := range slices.Backward(d.f.recent) {
-		day.past.Address = day.past.Address || r.addresses[day.of.Address] || r.called[day.of.Address]
-		if i, ok := r.hosts[day.of]; ok && r.days[i].observation >= 0 {
-			o := r.in.Observations[r.days[i].observation]
-			o.Contacts, o.Places = slices.Clone(o.Contacts), slices.Clone(o.Places)
-			day.past.Observation, day.past.Known = o, true
-			return
-		}
-	}
-}
-
-// settle gives an observation its version and its decision, once all events of
+// finish gives an observation its version and its decision, once all events of
 // the chunk are merged.
-func (d *draft) settle(day *hostDay) error {
-	o := &d.in.Observations[day.observation]
-	o.Modified, o.New = o.Last, !day.past.Known
+func (d *batch) finish(l *located) error {
+	o := &d.in.Observations[l.observation]
+	o.Modified, o.New = o.Last, !l.known
 	o.NewAddress = o.NewAddress && !d.called[o.Address]
-	if v := day.past.Observation.Modified; day.past.Known && !o.Modified.After(v) {
+	if v := l.past.Modified; l.known && !o.Modified.After(v) {
 		o.Modified = v.Add(time.Millisecond)
 	}
-	matches := placed(d.route, o)
-	if err := d.repeated(day, o, matches); err != nil {
+	if o.Packaging = d.in.Packaging; o.New {
+		o.FirstPackaging = o.Packaging
+	}
+	matches := responsible(d.route, o)
+	if err := d.suppress(l, o, matches); err != nil {
 		return err
 	}
-	return d.withdraw(day, o, matches)
+	return d.withdraw(l, o, matches)
 }
 
-// decision returns the index of the decision for a label and claims.
-func (d *draft) decision(label tlp.Level, matches []exchange.Match) int {
+// decision returns the index of the decision for a label and matches.
+func (d *batch) decision(label tlp.Level, matches []exchange.Match) int {
 	d.key = append(d.key[:0], byte(label))
 	for _, m := range matches {
 		d.key = append(append(d.key, m.Member...), 0)
@@ -266,7 +227,7 @@ func (d *draft) decision(label tlp.Level, matches []exchange.Match) int {
 
 // count fills in the receipt: where each event went. What an event was granted
 // may still be withheld, when its host's day carries a higher label by now.
-func (d *draft) count() {
+func (d *batch) count() {
 	r := &d.in.Receipt
 	for i := range d.in.Events {
 		e := &d.in.Events[i]
@@ -277,7 +238,7 @@ func (d *draft) count() {
 				j, entered := slices.BinarySearchFunc(final, g.Collection, func(g exchange.Grant, c string) int { return cmp.Compare(g.Collection, c) })
 				switch {
 				case !entered && g.Collection == exchange.Unclaimed:
-					// Another event of the day has placed the host.
+					// Another event has a name that somebody is responsible for.
 					for _, placed := range final {
 						switch {
 						case placed.Allow:
@@ -290,7 +251,7 @@ func (d *draft) count() {
 						}
 					}
 				case !entered:
-					withheld = true // the host has been in more places than are kept
+					withheld = true // the host has had more names than are kept
 				case final[j].Rule == exchange.RuleTakenByOwner:
 				case final[j].Rule == exchange.RuleRepeat:
 					held = true
@@ -316,7 +277,7 @@ func (d *draft) count() {
 
 // introduce lists the standing objects that collections have not had today, or
 // not since they changed.
-func (d *draft) introduce() error {
+func (d *batch) introduce() error {
 	changed := d.feed.Changed
 	if m := d.rules.Register.Member(d.feed.Publisher); m != nil && m.Changed.After(changed) {
 		changed = m.Changed
@@ -345,8 +306,8 @@ func (d *draft) introduce() error {
 	for i := range d.in.Observations {
 		o := &d.in.Observations[i]
 		topics := []string{""}
-		if o.Place.Country != "" {
-			topics = append(topics, o.Place.Country)
+		if o.Country != "" {
+			topics = append(topics, o.Country)
 		}
 		for _, topic := range topics {
 			if !d.in.Backfill { // which adds nothing to it
@@ -379,7 +340,7 @@ func (f *feedWriter) introduced(x record.Introduction) (time.Time, bool, error) 
 	return f.a.Sightings.Introduced(f.feed, x)
 }
 
-// union merges two lists of claims, each sorted by member.
+// union merges two lists of matches, each sorted by member.
 func union(a, b []exchange.Match) []exchange.Match {
 	if len(a) == 0 || slices.Equal(a, b) {
 		return b

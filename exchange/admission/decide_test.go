@@ -26,10 +26,10 @@ type kept struct {
 	cleaned time.Time
 }
 
-func (k *kept) AppendIntake(_ context.Context, _ string, text []byte, after uint64) (uint64, error) {
+func (k *kept) AppendIntake(_ context.Context, _ string, text []byte, after uint64) (record.Head, error) {
 	in, err := record.DecodeIntake(text)
 	k.list = append(k.list, in)
-	return after + 1, err
+	return record.Head{Sequence: after + 1, Hash: record.IntakeHash(text)}, err
 }
 
 func (k *kept) EachIntake(_ context.Context, _ string, after uint64, each func(*record.Intake, uint64) error) error {
@@ -52,7 +52,7 @@ func (k *kept) History(netip.Addr) (record.History, error) {
 // teams is a national team, an operator of AS64500 in its country, and a feed of a publisher.
 func teams() *exchange.Register {
 	return &exchange.Register{
-		Version: 1,
+		Version: 1, IDs: exchange.NewIDs(nil),
 		Members: []exchange.Member{
 			{ID: "cert-at", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Constituency: exchange.Constituency{Countries: []string{"AT"}}},
 			{ID: "dcu", Kind: exchange.Publisher, Clearance: tlp.AmberStrict},
@@ -268,9 +268,9 @@ func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
 			exchange.Receipt{Feed: "f", Events: 2, Withheld: 2, Collections: map[string]int64{"cert-at": 2}},
 		},
 		{
-			"placed by a later event of the day",
+			"nobody knows where the first of a host's day was",
 			[]exchange.Event{at("240.0.3.1", 0, 0, "", tlp.Green), at("240.0.3.1", 1, 0, "AT", tlp.Green)},
-			exchange.Receipt{Feed: "f", Events: 2, Collections: map[string]int64{"cert-at": 2}},
+			exchange.Receipt{Feed: "f", Events: 2, Unclaimed: 1, Collections: map[string]int64{"cert-at": 1}},
 		},
 		{
 			"withheld before, and so again",

@@ -54,7 +54,7 @@ func (f *feedWriter) carryAll() {
 			f.done(c, 0, nil)
 		}
 		for _, share := range shares {
-			f.a.Log.Carry(share, f.feed, c.sequence, func(sequence uint64, err error) {
+			f.a.Log.Deliver(share, f.feed, c.sequence, func(sequence uint64, err error) {
 				mu.Lock()
 				defer mu.Unlock()
 				last = max(last, sequence)
@@ -104,7 +104,7 @@ func (f *feedWriter) checkpoint(ctx context.Context, by uint64) error {
 	if !due {
 		return nil
 	}
-	return f.a.Log.SetCarriedTo(ctx, f.feed, carried)
+	return f.a.Log.SetDeliveredTo(ctx, f.feed, carried)
 }
 
 // Recover carries the intake of a feed as far as it goes, and waits for it.

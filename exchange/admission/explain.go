@@ -75,11 +75,11 @@ func (a *Admission) Explain(feed string, e *exchange.Event) (*Explanation, error
 	}
 	route := rules.Router(f)
 	x.place(route, e)
-	place, _ := route.Place(e)
+	place, _ := route.Locate(e)
 	x.Place = Where(place)
 	if x.Refused == "" {
 		v := policy.Decide(rules.Register, x.Label, route.Route(e.Address, place, e.Hostname))
-		if err := a.holdBack(f, e.Address, &v); err != nil {
+		if err := a.withhold(f, e.Address, &v); err != nil {
 			return nil, err
 		}
 		x.Grants = v.Grants
@@ -88,8 +88,8 @@ func (a *Admission) Explain(feed string, e *exchange.Event) (*Explanation, error
 	return x, nil
 }
 
-// holdBack withdraws what a feed that holds repeats back would not give of an address now.
-func (a *Admission) holdBack(f *exchange.Feed, address netip.Addr, v *exchange.Decision) error {
+// withhold takes back what a feed that holds repeats back would not give of an address now.
+func (a *Admission) withhold(f *exchange.Feed, address netip.Addr, v *exchange.Decision) error {
 	if f.Repeat == 0 {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (a *Admission) holdBack(f *exchange.Feed, address netip.Addr, v *exchange.D
 	now := time.Now()
 	h, err := past.History(address)
 	if relapse := !h.Cleaned.IsZero() && !h.Relapsed; err == nil && !relapse {
-		holdBack(&h, v, now, time.Duration(f.Repeat))
+		withhold(&h, v, now, time.Duration(f.Repeat))
 	}
 	return errors.Join(err, past.Close())
 }
@@ -123,7 +123,7 @@ func Happened(in *record.Intake, of exchange.HostDay, sequence uint64) (list []E
 			at, d := in.At, &in.Decisions[o.Decision]
 			list = append(list, Explanation{
 				Feed: in.Feed, Address: o.Address, Account: o.Account, Observed: &o.Last, Intake: sequence, Decided: &at, Backfill: true,
-				Register: in.Register, Networks: in.Networks, Place: Where(o.Place), Label: d.Label, Grants: d.Grants,
+				Register: in.Register, Networks: in.Networks, Place: Where(o.Location()), Label: d.Label, Grants: d.Grants,
 			})
 		}
 	}
@@ -136,7 +136,7 @@ func Happened(in *record.Intake, of exchange.HostDay, sequence uint64) (list []E
 		d := &in.Decisions[e.Decision]
 		x := Explanation{
 			Event: EventName(in.Feed, &e.Event), Feed: in.Feed, Address: e.Address, Account: e.Account, Observed: &observed, Intake: sequence, Decided: &at,
-			Register: in.Register, Networks: in.Networks, Place: Where(e.Place), Hostname: e.Hostname, Label: d.Label, Grants: d.Grants,
+			Register: in.Register, Networks: in.Networks, Place: Where(e.Location), Hostname: e.Hostname, Label: d.Label, Grants: d.Grants,
 		}
 		if e.ASN != 0 || e.Country != "" {
 			x.Said = &Where{ASN: e.ASN, Country: e.Country}

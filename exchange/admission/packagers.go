@@ -23,6 +23,8 @@ type Packager interface {
 type Packagers struct {
 	// Register returns a version of the register.
 	Register func(ctx context.Context, version uint64) (*exchange.Register, error)
+	// Version is that in which new records are packaged.
+	Version uint8
 	// New makes a packager.
 	New func(r *exchange.Register, feed string) (Packager, error)
 

@@ -9,9 +9,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// holdBack withdraws what was granted of a host, last seen then, to those who were given it
+// withhold takes back what was granted of a host, last seen then, to those who were given it
 // less than a window before or after.
-func holdBack(h *record.History, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
+func withhold(h *record.History, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
 	for i := range v.Grants {
 		g := &v.Grants[i]
 		if j := h.SentTo(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
@@ -23,7 +23,7 @@ func holdBack(h *record.History, v *exchange.Decision, last time.Time, window ti
 
 // history returns what is known of an address after all earlier records, and what this
 // one has added.
-func (d *draft) history(a netip.Addr) (*record.History, error) {
+func (d *batch) history(a netip.Addr) (*record.History, error) {
 	if h := d.histories[a]; h != nil {
 		return h, nil
 	}
@@ -48,9 +48,9 @@ func (d *draft) history(a netip.Addr) (*record.History, error) {
 	return h, nil
 }
 
-// repeated decides about an observation: it marks a relapse, and keeps a host back from
-// those who were given it within the feed's time.
-func (d *draft) repeated(day *hostDay, o *record.Observation, matches []exchange.Match) error {
+// suppress decides about an observation: it marks a relapse, and keeps a host back from
+// those who were given it within the feed's window.
+func (d *batch) suppress(l *located, o *record.Observation, matches []exchange.Match) error {
 	o.Decision = d.decision(o.Label, matches)
 	if d.histories == nil {
 		return nil
@@ -64,7 +64,7 @@ func (d *draft) repeated(day *hostDay, o *record.Observation, matches []exchange
 		o.Relapse, h.Relapsed = true, true
 		window = 0 // everybody is told at once
 	}
-	if day.past.Known && o.Label > day.past.Observation.Label {
+	if l.known && o.Label > l.past.Label {
 		window = 0 // nobody may go on with the lower label
 	}
 	if d.feed.Repeat == 0 {
@@ -72,14 +72,19 @@ func (d *draft) repeated(day *hostDay, o *record.Observation, matches []exchange
 	}
 	v := d.in.Decisions[o.Decision]
 	v.Grants = slices.Clone(v.Grants)
-	if holdBack(h, &v, o.Last, window) {
+	if withhold(h, &v, o.Last, window) {
 		o.Decision = d.keep(v)
 	}
 	h.Give(v.Grants, o.Last)
 	return nil
 }
 
+// objectID is the identifier of the object that each observation of the feed is packaged as.
+func objectID(r *exchange.Register, f *exchange.Feed, o *record.Observation) string {
+	return r.IDs.Of(f.HostObject(), f.Recipe(o.ObservationKey, o.Packaging)...)
+}
+
 // versionOf is that of the objects that an observation is packaged as.
-func versionOf(f *exchange.Feed, o *record.Observation) record.Version {
-	return record.Version{ID: f.ObjectID(f.HostObject(), o.HostDay), SpecVersion: "2.1", Version: o.Modified}
+func versionOf(r *exchange.Register, f *exchange.Feed, o *record.Observation) record.Version {
+	return record.Version{ID: objectID(r, f, o), SpecVersion: "2.1", Version: o.Modified}
 }

@@ -11,14 +11,14 @@ import (
 
 // withdraw takes a host's day out of the collections that were given it under the lower label
 // that it had before, and may not have it under this one.
-func (d *draft) withdraw(day *hostDay, o *record.Observation, matches []exchange.Match) error {
-	was := day.past.Observation.Label
-	if !day.past.Known || o.Label <= was {
+func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.Match) error {
+	was := l.past.Label
+	if !l.known || o.Label <= was {
 		return nil
 	}
 	before := policy.Decide(d.rules.Register, was, matches).Grants
 	now := policy.Decide(d.rules.Register, o.Label, matches).Grants // of the same collections
-	id := d.feed.ObjectID(d.feed.HostObject(), o.HostDay)
+	id := objectID(d.rules.Register, d.feed, &l.past)
 	for i := range d.rules.Register.Members {
 		m := &d.rules.Register.Members[i]
 		at := slices.IndexFunc(now, func(g exchange.Grant) bool { return g.Collection == m.ID })
@@ -28,7 +28,7 @@ func (d *draft) withdraw(day *hostDay, o *record.Observation, matches []exchange
 		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && o.Label <= min(m.Clearance, tlp.Amber) {
 			continue // it answers for the host no more, and keeps what it was given
 		}
-		given := at >= 0 && before[at].Allow || d.given(m.ID, o.HostDay)
+		given := at >= 0 && before[at].Allow || d.given(m.ID, o.ObservationKey)
 		if !given {
 			var err error
 			if given, err = d.past.Given(m.ID, id); err != nil {
@@ -36,20 +36,24 @@ func (d *draft) withdraw(day *hostDay, o *record.Observation, matches []exchange
 			}
 		}
 		if given {
-			d.in.Withdrawals = append(d.in.Withdrawals, record.Withdrawal{Collection: m.ID, Observation: day.observation})
+			d.in.Withdrawals = append(d.in.Withdrawals, record.Withdrawal{Collection: m.ID, Observation: l.observation})
 		}
 	}
 	return nil
 }
 
-// given tells whether a record that Sightings may not have applied gives a collection a host's day.
-func (d *draft) given(collection string, of exchange.HostDay) bool {
+// given tells whether a record that Sightings may not have applied gives a collection an observation.
+func (d *batch) given(collection string, of exchange.ObservationKey) bool {
 	return slices.ContainsFunc(d.f.recent, func(r *recent) bool {
-		i, ok := r.hosts[of]
-		if !ok || r.days[i].observation < 0 {
+		day := r.hosts[of.HostDay]
+		if day == nil {
 			return false
 		}
-		grants := r.in.Decisions[r.in.Observations[r.days[i].observation].Decision].Grants
+		l := day.find(of)
+		if l == nil || l.observation < 0 {
+			return false
+		}
+		grants := r.in.Decisions[r.in.Observations[l.observation].Decision].Grants
 		return slices.ContainsFunc(grants, func(g exchange.Grant) bool { return g.Collection == collection && g.Allow })
 	})
 }

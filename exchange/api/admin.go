@@ -60,7 +60,7 @@ func (a *API) apply(r *request) (any, error) {
 
 // export answers the register as a file: GET /v1/register.
 func (a *API) export(r *request) (any, error) {
-	text, err := register.Export(r.x.register)
+	text, err := register.Export(r.x.Register)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +76,11 @@ type Networks struct {
 }
 
 func (a *API) networks(r *request) (any, error) {
-	text, err := a.Register.Networks(r.Context(), r.x.register.NetworksKey)
+	text, err := a.Register.Networks(r.Context(), r.x.Register.NetworksKey)
 	if err != nil {
 		return nil, err
 	}
-	return &Networks{Prefixes: max(bytes.Count(text, []byte{'\n'})-1, 0), Version: r.x.register.NetworksKey}, nil
+	return &Networks{Prefixes: max(bytes.Count(text, []byte{'\n'})-1, 0), Version: r.x.Register.NetworksKey}, nil
 }
 
 // setNetworks takes a networks table: PUT /v1/networks.

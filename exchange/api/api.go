@@ -8,12 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
@@ -28,9 +29,9 @@ type Journal interface {
 	// Verify walks the chains of the collections.
 	Verify(ctx context.Context, collections ...string) ([]record.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
-	Reposition(ctx context.Context, member, collection string, sequence uint64) error
+	Reposition(ctx context.Context, right policy.Read, sequence uint64) error
 	// OwnConsumer makes a NATS consumer for one subscriber of a member.
-	OwnConsumer(ctx context.Context, member, collection string, sequence uint64) (name string, err error)
+	OwnConsumer(ctx context.Context, right policy.Read, sequence uint64) (name string, err error)
 	// SetStatus keeps a text under an id for two days, on all nodes.
 	SetStatus(ctx context.Context, id string, text []byte) error
 	Status(ctx context.Context, id string) (text []byte, found bool, err error)
@@ -48,13 +49,14 @@ type Journal interface {
 // Parts are what the API stands on.
 type Parts struct {
 	Register  *register.Store
+	Access    *access.InForce
 	View      *view.View
 	Journal   Journal
 	Admission *admission.Admission
 	Webhooks  *webhook.Sender
 	Poster    *submission.Poster
 	// Identity makes the object that stands for a member, under a label.
-	Identity func(m *exchange.Member, label tlp.Level) (record.Object, error)
+	Identity func(r *exchange.Register, m *exchange.Member, label tlp.Level) (record.Object, error)
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// AuditDeliveries tells the audit what has gone out over NATS.
@@ -86,7 +88,6 @@ type Parts struct {
 // API answers HTTP requests. It is safe for concurrent use.
 type API struct {
 	Parts
-	access    atomic.Pointer[access]
 	mux       *http.ServeMux // of the routes that are no TAXII
 	taxii     *taxiiserver.Server
 	tails     tails
@@ -96,17 +97,7 @@ type API struct {
 	mispFeeds *misp.Feeds // for MISP
 }
 
-// access is the register in the form that requests need.
-type access struct {
-	register    *exchange.Register
-	byToken     map[string]exchange.Caller // by the token's hash
-	byCert      map[string]string          // client certificate to member
-	collections []exchange.Collection
-	byName      map[string]*exchange.Collection // by id and UUID
-	replaced    chan struct{}                   // closed when another is in force
-}
-
-// New makes the API; it answers once SetRegister was called.
+// New makes the API; it answers once an access is in force.
 func New(p Parts) *API {
 	a := &API{Parts: p, mispFeeds: misp.New(p.View)}
 	a.uses.a, a.limits.Limits = a, p.Limits.withDefaults()
@@ -117,29 +108,4 @@ func New(p Parts) *API {
 	a.mux = a.newMux()
 	a.taxii = taxiiserver.New(b, taxiiserver.Options{Secret: p.Register.Secret(), Log: p.Log})
 	return a
-}
-
-// SetRegister puts a version of the register in force for requests.
-func (a *API) SetRegister(r *exchange.Register) {
-	x := &access{
-		register: r, byToken: make(map[string]exchange.Caller), byCert: make(map[string]string), collections: r.Collections(),
-		byName: make(map[string]*exchange.Collection), replaced: make(chan struct{}),
-	}
-	for member, tokens := range r.Tokens {
-		for _, t := range tokens {
-			x.byToken[t.SHA256] = exchange.Caller{Member: member, Person: t.Person, Credential: t.Name, Scopes: t.Scopes, Expires: t.Expires}
-		}
-	}
-	for _, m := range r.Members {
-		for _, name := range m.Certificates {
-			x.byCert[name] = m.ID
-		}
-	}
-	for i := range x.collections {
-		c := &x.collections[i]
-		x.byName[c.ID], x.byName[c.UUID] = c, c
-	}
-	if old := a.access.Swap(x); old != nil {
-		close(old.replaced)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -48,9 +49,9 @@ func (a *API) tell(r *http.Request, who *exchange.Caller, e exchange.AuditEntry)
 }
 
 // failedLogin adds that a credential was not taken.
-func (a *API) failedLogin(x *access, r *http.Request) {
+func (a *API) failedLogin(x *access.Access, r *http.Request) {
 	e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, From: a.from(r)}
-	if user, _, ok := r.BasicAuth(); ok && (user == exchange.Admin || x.register.Member(user) != nil) {
+	if user, _, ok := r.BasicAuth(); ok && (user == exchange.Admin || x.Register.Member(user) != nil) {
 		e.Member = user // any other name could be a token in the wrong place
 	}
 	a.Journal.Audit(e)
@@ -139,7 +140,7 @@ func (a *API) given(r *request) (any, error) {
 		return nil, fail(http.StatusBadRequest, "Bad parameter", "address: %v", err)
 	}
 	list := []*Given{}
-	for _, f := range r.x.register.Feeds {
+	for _, f := range r.x.Register.Feeds {
 		some, err := a.givenOn(&f, &e)
 		if err != nil {
 			return nil, err
@@ -147,8 +148,8 @@ func (a *API) given(r *request) (any, error) {
 		list = append(list, some...)
 	}
 	// What members have added.
-	for i := range r.x.collections {
-		c := &r.x.collections[i]
+	for i := range r.x.Collections {
+		c := &r.x.Collections[i]
 		if !c.OfMembers() {
 			continue
 		}

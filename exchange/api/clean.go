@@ -70,7 +70,7 @@ func (a *API) clean(r *request) (any, error) {
 	feeds := []string{report.Feed}
 	if report.Feed == "" {
 		feeds = nil
-		for _, f := range r.x.register.Feeds {
+		for _, f := range r.x.Register.Feeds {
 			feeds = append(feeds, f.ID)
 		}
 	}

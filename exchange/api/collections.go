@@ -26,14 +26,14 @@ type Self struct {
 }
 
 func (a *API) self(r *request) (any, error) {
-	return &Self{Member: r.caller.Member, Person: r.caller.Person, Credential: r.caller.Credential, NATS: a.NATS(), Register: r.x.register.Version}, nil
+	return &Self{Member: r.caller.Member, Person: r.caller.Person, Credential: r.caller.Credential, NATS: a.NATS(), Register: r.x.Register.Version}, nil
 }
 
 // feeds lists the feeds that the caller publishes on.
 func (a *API) feeds(r *request) (any, error) {
 	list := []exchange.Feed{}
-	for _, f := range r.x.register.Feeds {
-		if policy.MayPublish(r.x.register, r.caller, &f) {
+	for _, f := range r.x.Register.Feeds {
+		if policy.MayPublish(r.x.Register, r.caller, &f) {
 			list = append(list, f)
 		}
 	}
@@ -41,8 +41,8 @@ func (a *API) feeds(r *request) (any, error) {
 }
 
 func (a *API) feed(r *request) (any, error) {
-	f := r.x.register.Feed(r.PathValue("feed"))
-	if f == nil || !policy.MayPublish(r.x.register, r.caller, f) {
+	f := r.x.Register.Feed(r.PathValue("feed"))
+	if f == nil || !policy.MayPublish(r.x.Register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	return f, nil
@@ -60,18 +60,13 @@ type Collection struct {
 	view.Stats
 }
 
-// readable returns the path's collection, if the caller may read it.
-func (r *request) readable() (*exchange.Collection, error) {
-	return r.x.readable(r.caller, r.PathValue("collection"), exchange.WayTAXII)
-}
-
-// readable returns a collection by its id or UUID, if a caller may read it.
-func (x *access) readable(who exchange.Caller, name string, by exchange.Way) (*exchange.Collection, error) {
-	c := x.byName[name]
-	if c == nil || !policy.MayRead(x.register, who, c, by) {
+// readable returns the right to the path's collection, if the caller may read it.
+func (r *request) readable() (policy.Read, error) {
+	right := r.x.Read(r.caller, r.PathValue("collection"), exchange.WayTAXII)
+	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return c, nil
+	return right, nil
 }
 
 func (a *API) describe(c *exchange.Collection) Collection {
@@ -80,8 +75,8 @@ func (a *API) describe(c *exchange.Collection) Collection {
 
 func (a *API) listCollections(r *request) (any, error) {
 	list := []Collection{}
-	for i := range r.x.collections {
-		if c := &r.x.collections[i]; policy.MayRead(r.x.register, r.caller, c, exchange.WayTAXII) {
+	for i := range r.x.Collections {
+		if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.caller, c, exchange.WayTAXII) {
 			list = append(list, a.describe(c))
 		}
 	}
@@ -90,17 +85,17 @@ func (a *API) listCollections(r *request) (any, error) {
 }
 
 func (a *API) showCollection(r *request) (any, error) {
-	c, err := r.readable()
+	right, err := r.readable()
 	if err != nil {
 		return nil, err
 	}
-	return a.describe(c), nil
+	return a.describe(right.Collection()), nil
 }
 
 // withdrawn lists what left a collection because its label was raised, for those who have
 // it: GET /v1/collections/{id}/withdrawn?after=…, an instant.
 func (a *API) withdrawn(r *request) (any, error) {
-	c, err := r.readable()
+	right, err := r.readable()
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +104,7 @@ func (a *API) withdrawn(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.View.Withdrawn(c.ID, after, maxWithdrawn)
+	list, err := a.View.Withdrawn(right, after, maxWithdrawn)
 	if list == nil {
 		list = []view.Withdrawal{}
 	}
@@ -121,16 +116,17 @@ const maxWithdrawn = 1000
 
 // verify walks one collection's chain: GET /v1/collections/{id}/verify.
 func (a *API) verify(r *request) (any, error) {
-	c, err := r.readable()
+	right, err := r.readable()
 	if err != nil {
 		return nil, err
 	}
-	chains, err := a.Journal.Verify(r.Context(), c.ID)
+	id := right.Collection().ID
+	chains, err := a.Journal.Verify(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
 	if len(chains) == 0 {
-		return &record.Chain{Collection: c.ID}, nil
+		return &record.Chain{Collection: id}, nil
 	}
 	return chains[0], nil
 }
@@ -152,16 +148,17 @@ type Subscription struct {
 // connection that is made from now on may pull from it.
 // POST /v1/collections/{id}/subscription?from=…&ephemeral=true
 func (a *API) subscription(r *request) (any, error) {
-	c, err := r.readable()
+	right, err := r.readable()
 	if err != nil {
 		return nil, err
 	}
-	if !policy.OnNATS(r.x.register, r.caller.Member, c) {
+	c := right.Collection()
+	if right = policy.OnNATS(r.x.Register, r.caller.Member, c); right == nil {
 		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
 	}
 	from := r.URL.Query().Get("from")
 	if r.URL.Query().Get("ephemeral") == "true" {
-		return a.ownSubscription(r, c, from)
+		return a.ownSubscription(r, right, from)
 	}
 	if from != "" {
 		sequence, err := a.start(c.ID, from)
@@ -169,7 +166,7 @@ func (a *API) subscription(r *request) (any, error) {
 			return nil, err
 		}
 		a.AuditDeliveries(r.Context()) // the consumer forgets it
-		if err := a.Journal.Reposition(r.Context(), r.caller.Member, c.ID, sequence); err != nil {
+		if err := a.Journal.Reposition(r.Context(), right, sequence); err != nil {
 			return nil, err
 		}
 	}
@@ -179,7 +176,8 @@ func (a *API) subscription(r *request) (any, error) {
 
 // ownSubscription makes a consumer for one subscriber. "now" is the last block that there is, which it is
 // told to pass over: so it can make another one later and miss nothing.
-func (a *API) ownSubscription(r *request, c *exchange.Collection, from string) (*Subscription, error) {
+func (a *API) ownSubscription(r *request, right policy.Read, from string) (*Subscription, error) {
+	c := right.Collection()
 	passed := uint64(0)
 	if last := a.View.Stats(c.ID).Blocks; from == "now" && last > 0 {
 		from, passed = strconv.FormatUint(last, 10), last
@@ -190,7 +188,7 @@ func (a *API) ownSubscription(r *request, c *exchange.Collection, from string) (
 	if err != nil {
 		return nil, err
 	}
-	name, err := a.Journal.OwnConsumer(r.Context(), r.caller.Member, c.ID, sequence)
+	name, err := a.Journal.OwnConsumer(r.Context(), right, sequence)
 	if errors.Is(err, exchange.ErrTooManySubscribers) {
 		r.w.Header().Set("Retry-After", "60")
 		err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)

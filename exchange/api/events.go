@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -67,26 +69,29 @@ func (a *API) events(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// followed returns the stream's collection, if the caller may read it under the
+// followed returns the right to the stream's collection, if the caller may read it under the
 // register in force.
-func (x *access) followed(req *http.Request) (*exchange.Collection, exchange.Caller, error) {
-	who, err := x.caller(req)
+func followed(x *access.Access, req *http.Request) (policy.Read, exchange.Caller, error) {
+	who, err := callerOf(x, req)
 	if err != nil {
 		return nil, who, err
 	}
-	c, err := x.readable(who, req.PathValue("collection"), exchange.WayEvents)
-	if err != nil && who.Member == exchange.Anybody {
+	right := x.Read(who, req.PathValue("collection"), exchange.WayEvents)
+	switch {
+	case right == nil && who.Member == exchange.Anybody:
 		err = taxiiserver.ErrUnauthorized
+	case right == nil:
+		err = taxiiserver.ErrNotFound
 	}
-	return c, who, err
+	return right, who, err
 }
 
 func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
-	x := a.access.Load()
+	x := a.Access.Load()
 	if x == nil {
 		return taxiiserver.ErrUnavailable
 	}
-	c, who, err := x.followed(req)
+	right, who, err := followed(x, req)
 	if errors.Is(err, taxiiserver.ErrUnauthorized) {
 		a.failedLogin(x, req)
 	}
@@ -94,7 +99,7 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	a.uses.note(req.Context(), &who)
-	at, err := a.startEvents(req, c)
+	at, err := a.startEvents(req, right.Collection())
 	if err != nil {
 		return err
 	}
@@ -108,7 +113,7 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 	}
 	// The id alone: whoever is cut before the first event resumes from here too.
 	if out.write([]byte("retry: 1000\nid: " + at.String() + "\n\n")) {
-		a.follow(req, &who, out, c, at)
+		a.follow(req, &who, out, right, at)
 	}
 	return nil
 }
@@ -116,15 +121,15 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 // follow writes events until the reader is gone or may not read any more. The
 // right is looked at behind each read, so that nothing goes out that came in
 // after it had ended.
-func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter, c *exchange.Collection, at place) {
-	seen := ""
+func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter, right policy.Read, at place) {
+	c, seen := right.Collection(), ""
 	for {
 		changed, state := a.View.Changed(c.ID), a.View.State(c.ID)
 		var next *tail
 		if state != seen {
 			var err error
 			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
-				p, err := a.View.Page(req.Context(), c.ID, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+				p, err := a.View.Page(req.Context(), right, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
 				if err != nil {
 					return nil, nil, err
 				}
@@ -142,15 +147,15 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 				seen = state
 			}
 		}
-		gone, err := a.View.Withdrawn(c.ID, at.after, maxWithdrawn)
+		gone, err := a.View.Withdrawn(right, at.after, maxWithdrawn)
 		if err != nil {
 			a.Log.Error("event stream failed", "collection", c.ID, "error", err)
 			out.bye("the exchange cannot go on")
 			return
 		}
-		x := a.access.Load()
-		now, who, err := x.followed(req)
-		if err != nil || now.UUID != c.UUID {
+		x := a.Access.Load()
+		now, who, err := followed(x, req)
+		if err != nil || now.Collection().UUID != c.UUID {
 			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Way: exchange.WayEvents, Collection: c.ID})
 			out.bye("you may not read this collection any more")
 			return
@@ -175,7 +180,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		}
 		select {
 		case <-changed:
-		case <-x.replaced:
+		case <-x.Replaced():
 		case <-time.After(heartbeat):
 			if !out.write([]byte(": heartbeat\n\n")) {
 				return

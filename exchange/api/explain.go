@@ -37,14 +37,14 @@ func (a *API) explain(r *request) (any, error) {
 	}
 	for i := range all {
 		x := &all[i]
-		f := r.x.register.Feed(x.Feed)
+		f := r.x.Register.Feed(x.Feed)
 		if r.caller.Member == exchange.Admin {
 			list = append(list, x)
 		} else if f != nil && f.Publisher == r.caller.Member {
 			x.PassedOver = nil // members' keys that decide nothing are no business of its
 			r.unname(x)
 			list = append(list, x)
-		} else if own := x.For(r.x.register.Member(r.caller.Member), f); own != nil {
+		} else if own := x.For(r.x.Register.Member(r.caller.Member), f); own != nil {
 			list = append(list, own)
 		}
 	}
@@ -59,7 +59,7 @@ func (r *request) unname(x *admission.Explanation) {
 	for _, grants := range []*[]exchange.Grant{&x.Grants, &x.Host} {
 		list := slices.Clone(*grants) // they are the record's
 		for i := range list {
-			if policy.Hides(r.x.register, list[i].Collection, r.caller.Member) {
+			if policy.Hides(r.x.Register, list[i].Collection, r.caller.Member) {
 				list[i].Collection, list[i].Key = exchange.HiddenName, exchange.Key{}
 			}
 		}
@@ -116,7 +116,7 @@ func (a *API) explanations(r *request, q url.Values) ([]admission.Explanation, e
 		return a.ofHost(r, exchange.HostDay{Address: e.Address, Day: exchange.DayOf(day)}, q.Get("feed"))
 	}
 	var list []admission.Explanation
-	for _, f := range r.x.register.Feeds {
+	for _, f := range r.x.Register.Feeds {
 		if want := q.Get("feed"); want != "" && want != f.ID {
 			continue
 		}
@@ -150,7 +150,7 @@ func (a *API) happened(of exchange.HostDay, sequence uint64) ([]admission.Explan
 
 // ofHost reads what did happen to a host's events, on one feed or all.
 func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []admission.Explanation, err error) {
-	for _, f := range r.x.register.Feeds {
+	for _, f := range r.x.Register.Feeds {
 		if feed != "" && feed != f.ID {
 			continue
 		}
@@ -172,12 +172,13 @@ func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []admis
 // aboutObject reads what did happen to the host that an object is about: one that the
 // caller may read, and that we made.
 func (a *API) aboutObject(r *request, id string) ([]admission.Explanation, error) {
-	for i := range r.x.collections {
-		c := &r.x.collections[i]
-		if !policy.MayRead(r.x.register, r.caller, c, exchange.WayExplain) {
+	for i := range r.x.Collections {
+		c := &r.x.Collections[i]
+		right := policy.ToRead(r.x.Register, r.caller, c, exchange.WayExplain)
+		if right == nil {
 			continue
 		}
-		of, found, err := a.hostOf(r, c.ID, id)
+		of, found, err := a.hostOf(r, right, id)
 		if err != nil {
 			return nil, err
 		}
@@ -189,11 +190,11 @@ func (a *API) aboutObject(r *request, id string) ([]admission.Explanation, error
 }
 
 // hostOf finds the host and day that an object of a collection is about.
-func (a *API) hostOf(r *request, collection, id string) (of exchange.HostDay, found bool, err error) {
+func (a *API) hostOf(r *request, right policy.Read, id string) (of exchange.HostDay, found bool, err error) {
 	var day exchange.Day
 	// From a relationship or sighting to what it refers to, and on to the address.
 	for range 4 {
-		p, err := a.View.Page(r.Context(), collection, view.Query{IDs: []string{id}, Limit: 1})
+		p, err := a.View.Page(r.Context(), right, view.Query{IDs: []string{id}, Limit: 1})
 		if err != nil || p.Count == 0 {
 			return of, false, err
 		}

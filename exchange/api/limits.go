@@ -345,12 +345,12 @@ func kindOf(r *http.Request) requestKind {
 
 // enter holds a request to the limits; end is called when it is over.
 func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay), err error) {
-	x := a.access.Load()
+	x := a.Access.Load()
 	if x == nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 		return who, func(*underWay) {}, nil
 	}
 	from := network(a.from(r))
-	who, wrong := x.caller(r)
+	who, wrong := callerOf(x, r)
 	if wrong != nil {
 		if err := a.limits.guesses(from); err != nil {
 			a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited, Detail: "failed log-ins"})

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
@@ -18,18 +19,18 @@ type Member struct {
 	Tokens int      `json:"tokens"`
 }
 
-func (x *access) describe(m *exchange.Member) Member {
-	out := Member{Member: *m, Collections: []string{}, Tokens: len(x.register.Tokens[m.ID])}
+func memberOf(x *access.Access, m *exchange.Member) Member {
+	out := Member{Member: *m, Collections: []string{}, Tokens: len(x.Register.Tokens[m.ID])}
 	who := exchange.As(m.ID)
-	for i := range x.collections {
-		c := &x.collections[i]
-		if policy.MayRead(x.register, who, c, exchange.WayTAXII) {
+	for i := range x.Collections {
+		c := &x.Collections[i]
+		if policy.MayRead(x.Register, who, c, exchange.WayTAXII) {
 			out.Collections = append(out.Collections, c.ID)
 		}
-		if policy.MayTake(x.register, who, c) {
+		if policy.MayTake(x.Register, who, c) {
 			out.MISP = append(out.MISP, c.ID)
 		}
-		if policy.MayWrite(x.register, who, c) {
+		if policy.MayWrite(x.Register, who, c) {
 			out.Writes = append(out.Writes, c.ID)
 		}
 	}
@@ -42,9 +43,9 @@ func (x *access) describe(m *exchange.Member) Member {
 // members lists the members: all to the operator, itself to a member.
 func (a *API) members(r *request) (any, error) {
 	list := []Member{}
-	for i := range r.x.register.Members {
-		if m := &r.x.register.Members[i]; r.mine(m.ID) {
-			list = append(list, r.x.describe(m))
+	for i := range r.x.Register.Members {
+		if m := &r.x.Register.Members[i]; r.mine(m.ID) {
+			list = append(list, memberOf(r.x, m))
 		}
 	}
 	return list, nil
@@ -54,7 +55,7 @@ func (a *API) members(r *request) (any, error) {
 // /v1/members/{member}/hidden.
 func (a *API) hide(r *request) (any, error) {
 	id, hidden := r.PathValue("member"), !r.flag("show")
-	if r.x.register.Member(id) == nil {
+	if r.x.Register.Member(id) == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
 	next, err := a.Register.Change(r.Context(), r.caller.Name(), func(reg *exchange.Register) error {
@@ -67,13 +68,13 @@ func (a *API) hide(r *request) (any, error) {
 		return nil, err
 	}
 	a.tell(r.Request, &r.caller, changed(next.Version, "member %s: hidden %v", id, hidden))
-	return a.access.Load().describe(next.Member(id)), nil
+	return memberOf(a.Access.Load(), next.Member(id)), nil
 }
 
 func (a *API) member(r *request) (any, error) {
-	m := r.x.register.Member(r.PathValue("member"))
+	m := r.x.Register.Member(r.PathValue("member"))
 	if m == nil || !r.mine(m.ID) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return r.x.describe(m), nil
+	return memberOf(r.x, m), nil
 }

@@ -17,15 +17,19 @@ import (
 // /{uuid}.json and /hashes.csv. What is above AMBER is left out; of a collection that holds what is
 // RED there is none.
 func (a *API) misp(r *request) (any, error) {
-	c := r.x.byName[r.PathValue("collection")]
-	if c == nil || !policy.MayTake(r.x.register, r.caller, c) {
+	c := r.x.Collection(r.PathValue("collection"))
+	if c == nil {
+		return nil, taxiiserver.ErrNotFound
+	}
+	right := policy.ToTake(r.x.Register, r.caller, c, exchange.WayMISP)
+	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
 	h := r.w.Header()
 	h.Set("Cache-Control", "no-cache") // it is asked each time whether there is more
 	switch file := r.PathValue("file"); {
 	case file == "manifest.json":
-		text, err := a.mispFeeds.Manifest(r.Context(), r.x.register, c)
+		text, err := a.mispFeeds.Manifest(r.Context(), r.x.Register, right)
 		if err != nil || r.unchanged(misp.Tag(text)) {
 			return nil, err
 		}
@@ -33,7 +37,7 @@ func (a *API) misp(r *request) (any, error) {
 		_, err = r.w.Write(text)
 		return nil, a.cut(r, err)
 	case file == "hashes.csv":
-		hashes, err := a.mispFeeds.Hashes(r.Context(), r.x.register, c)
+		hashes, err := a.mispFeeds.Hashes(r.Context(), r.x.Register, right)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +47,7 @@ func (a *API) misp(r *request) (any, error) {
 		if !ok {
 			return nil, taxiiserver.ErrNotFound
 		}
-		event, err := a.mispFeeds.Event(r.Context(), r.x.register, c, uuid)
+		event, err := a.mispFeeds.Event(r.Context(), r.x.Register, right, uuid)
 		if err != nil {
 			return nil, err
 		}

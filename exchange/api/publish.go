@@ -44,8 +44,8 @@ func (a *API) visible(ctx context.Context, intake, blocks uint64) {
 // The answer comes when all of it is in the journal's blocks and, unless ?wait
 // is durable, can be read on this node.
 func (a *API) publish(r *request) (any, error) {
-	feed := r.x.register.Feed(r.PathValue("feed"))
-	if feed == nil || !policy.MayPublish(r.x.register, r.caller, feed) {
+	feed := r.x.Register.Feed(r.PathValue("feed"))
+	if feed == nil || !policy.MayPublish(r.x.Register, r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	in, err := newIngest(a, r, feed)
@@ -72,7 +72,7 @@ func (a *API) publish(r *request) (any, error) {
 	if err := in.keep(r.Context()); err != nil {
 		return nil, err
 	}
-	writeJSON(r.w, status, policy.Shown(r.x.register, &in.receipt, r.caller.Member))
+	writeJSON(r.w, status, policy.Shown(r.x.Register, &in.receipt, r.caller.Member))
 	return nil, nil
 }
 
@@ -110,10 +110,10 @@ func (a *API) readReceipt(r *request) (any, error) {
 	if err != nil || !found {
 		return nil, orMissing(err)
 	}
-	if f := r.x.register.Feed(receipt.Feed); f == nil || !policy.MayPublish(r.x.register, r.caller, f) {
+	if f := r.x.Register.Feed(receipt.Feed); f == nil || !policy.MayPublish(r.x.Register, r.caller, f) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return policy.Shown(r.x.register, receipt, r.caller.Member), nil
+	return policy.Shown(r.x.Register, receipt, r.caller.Member), nil
 }
 
 func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Receipt, found bool, err error) {
@@ -271,10 +271,10 @@ func (in *ingest) admit(ctx context.Context, s *admission.Submission) error {
 
 // stillMayPublish looks at the caller's rights as they are now.
 func (a *API) stillMayPublish(r *request, feed string) bool {
-	x := a.access.Load()
-	f := x.register.Feed(feed)
-	who, err := x.caller(r.Request)
-	return err == nil && who.Is(&r.caller) && f != nil && policy.MayPublish(x.register, who, f)
+	x := a.Access.Load()
+	f := x.Register.Feed(feed)
+	who, err := callerOf(x, r.Request)
+	return err == nil && who.Is(&r.caller) && f != nil && policy.MayPublish(x.Register, who, f)
 }
 
 // settle waits for the oldest chunk and adds its receipt.

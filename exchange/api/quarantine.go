@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
-	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
@@ -47,7 +46,7 @@ func (a *API) decide(r *request) (any, error) {
 		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason of at most %d bytes is wanted: %v`, maxReason, err)
 	}
 	collection := func(id string) (*exchange.Collection, error) {
-		if c := a.access.Load().byName[id]; c != nil {
+		if c := a.Access.Load().Collection(id); c != nil {
 			return c, nil
 		}
 		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
@@ -72,12 +71,12 @@ func (a *API) decide(r *request) (any, error) {
 // heldContent answers an object in quarantine byte for byte, to the persons named for quarantine:
 // GET /v1/quarantine/{id}/object.
 func (a *API) heldContent(r *request) (any, error) {
-	c := r.x.byName[exchange.Quarantine]
-	if c == nil || !policy.MayRead(r.x.register, r.caller, c, exchange.WayWeb) {
+	right := r.x.Read(r.caller, exchange.Quarantine, exchange.WayWeb)
+	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
 	id := r.PathValue("held")
-	raw, err := a.Poster.HeldContent(r.Context(), id)
+	raw, err := a.Poster.HeldContent(r.Context(), right, id)
 	if errors.Is(err, submission.ErrNotHeld) {
 		err = taxiiserver.ErrNotFound
 	}

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 )
 
 // request is one request under /v1 with its caller.
 type request struct {
 	*http.Request
 	w      http.ResponseWriter
-	x      *access
+	x      *access.Access
 	caller exchange.Caller
 }
 

@@ -107,11 +107,11 @@ func (a *API) handler(route *Route) http.Handler {
 
 // call has a route answer what it returns as JSON, or by itself where that is nil.
 func (a *API) call(route *Route, w http.ResponseWriter, req *http.Request) (any, error) {
-	x := a.access.Load()
+	x := a.Access.Load()
 	if x == nil {
 		return nil, taxiiserver.ErrUnavailable
 	}
-	who, err := x.caller(req)
+	who, err := callerOf(x, req)
 	if err != nil {
 		a.failedLogin(x, req)
 		return nil, err

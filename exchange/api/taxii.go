@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -41,11 +42,11 @@ type backend struct{ a *API }
 
 // Session implements taxiiserver.Backend.
 func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
-	x := b.a.access.Load()
+	x := b.a.Access.Load()
 	if x == nil {
 		return nil, taxiiserver.ErrUnavailable
 	}
-	who, err := x.caller(r)
+	who, err := callerOf(x, r)
 	if err != nil {
 		b.a.failedLogin(x, r)
 		return nil, err
@@ -63,7 +64,7 @@ func (b backend) Session(r *http.Request) (taxiiserver.Session, error) {
 type session struct {
 	a    *API
 	r    *http.Request
-	x    *access
+	x    *access.Access
 	who  exchange.Caller
 	base string
 }
@@ -101,15 +102,20 @@ func (s *session) APIRoot(_ context.Context, root string) (*taxii.APIRoot, error
 	return &r, nil
 }
 
+// reader is who reads under a root: under the public one, anybody.
+func (s *session) reader(root string) exchange.Caller {
+	if root == PublicRoot {
+		return exchange.Caller{}
+	}
+	return s.who
+}
+
 // resource describes a collection as the caller may use it under a root; ok is
 // false where the caller may not know of it.
 func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
 	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
-	if root == PublicRoot {
-		r.CanRead = policy.MayRead(s.x.register, exchange.Caller{}, c, exchange.WayTAXII)
-	} else {
-		r.CanRead, r.CanWrite = policy.MayRead(s.x.register, s.who, c, exchange.WayTAXII), policy.MayWrite(s.x.register, s.who, c)
-	}
+	r.CanRead = policy.MayRead(s.x.Register, s.reader(root), c, exchange.WayTAXII)
+	r.CanWrite = root != PublicRoot && policy.MayWrite(s.x.Register, s.who, c)
 	for _, v := range c.STIX {
 		r.MediaTypes = append(r.MediaTypes, "application/stix+json;version="+v)
 	}
@@ -121,8 +127,8 @@ func (s *session) Collections(_ context.Context, root string) ([]taxii.Collectio
 		return nil, err
 	}
 	var list []taxii.Collection
-	for i := range s.x.collections {
-		if r, ok := s.resource(root, &s.x.collections[i]); ok {
+	for i := range s.x.Collections {
+		if r, ok := s.resource(root, &s.x.Collections[i]); ok {
 			list = append(list, r)
 		}
 	}
@@ -134,7 +140,7 @@ func (s *session) find(root, id string) (*exchange.Collection, taxii.Collection,
 	if err := s.enter(root); err != nil {
 		return nil, taxii.Collection{}, err
 	}
-	if c := s.x.byName[id]; c != nil {
+	if c := s.x.Collection(id); c != nil {
 		if r, ok := s.resource(root, c); ok {
 			return c, r, nil
 		}
@@ -176,7 +182,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	for _, v := range q.Versions {
 		vq.Versions = append(vq.Versions, view.VersionMatch{Kind: versionKinds[v.Keyword], At: v.At})
 	}
-	got, err := s.a.View.Page(ctx, c.ID, vq)
+	got, err := s.a.View.Page(ctx, policy.ToRead(s.x.Register, s.reader(root), c, exchange.WayTAXII), vq)
 	if err != nil {
 		return nil, err
 	}
@@ -188,9 +194,9 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
-	needs(s.r, func(x *access) bool {
-		now := x.byName[c.ID]
-		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || policy.MayRead(x.register, s.who, now, exchange.WayTAXII))
+	needs(s.r, func(x *access.Access) bool {
+		now := x.Collection(c.ID)
+		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || policy.MayRead(x.Register, s.who, now, exchange.WayTAXII))
 	})
 	if got.Count > 0 && s.r.Method != http.MethodHead {
 		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
@@ -219,8 +225,8 @@ func facts(p *view.Page) iter.Seq2[*taxiiserver.Fact, error] {
 // caller: a request can take its time.
 func (s *session) now(root, id string) (*exchange.Collection, taxii.Collection, error) {
 	now := *s
-	now.x = s.a.access.Load()
-	who, err := now.x.caller(s.r)
+	now.x = s.a.Access.Load()
+	who, err := callerOf(now.x, s.r)
 	if err == nil && !who.Is(&s.who) {
 		err = taxiiserver.ErrUnauthorized
 	}

@@ -36,7 +36,7 @@ func (s *session) writable(root, id string) (*exchange.Collection, error) {
 
 // ceiling is that of a collection, none where there is none of the name.
 func (a *API) ceiling(collection string) tlp.Level {
-	if c := a.access.Load().byName[collection]; c != nil {
+	if c := a.Access.Load().Collection(collection); c != nil {
 		return c.Ceiling
 	}
 	return tlp.None
@@ -45,8 +45,8 @@ func (a *API) ceiling(collection string) tlp.Level {
 // addition is what a caller adds to a collection with, but for the collection and the objects. It sees
 // what the caller's member may read, with any credential; what is RED it sees as the caller's person.
 func (a *API) addition(by exchange.Caller) *submission.Addition {
-	x, who := a.access.Load(), by.Member
-	reg, reader := x.register, exchange.Caller{Member: who, Person: by.Person}
+	x, who := a.Access.Load(), by.Member
+	reg, reader := x.Register, exchange.Caller{Member: who, Person: by.Person}
 	reads := func(c *exchange.Collection) bool {
 		return c != nil && policy.MayRead(reg, reader, c, exchange.WayTAXII)
 	}
@@ -54,11 +54,11 @@ func (a *API) addition(by exchange.Caller) *submission.Addition {
 		By: who, Relays: who == exchange.Admin, Hidden: policy.HiddenIdentities(reg), Ceiling: a.ceiling, Identity: policy.Signature(reg, who),
 		Speaks: func(identity string) bool { return policy.Speaks(reg, who, identity) },
 		Others: func(identity string) bool { return policy.SpokenByOthers(reg, who, identity) },
-		Sign:   func(label tlp.Level) (record.Object, error) { return a.Identity(reg.Member(who), label) },
-		Reads:  func(collection string) bool { return reads(x.byName[collection]) },
+		Sign:   func(label tlp.Level) (record.Object, error) { return a.Identity(reg, reg.Member(who), label) },
+		Reads:  func(collection string) bool { return reads(x.Collection(collection)) },
 		Readable: sync.OnceValue(func() (list []string) {
-			for i := range x.collections {
-				if c := &x.collections[i]; reads(c) {
+			for i := range x.Collections {
+				if c := &x.Collections[i]; reads(c) {
 					list = append(list, c.ID)
 				}
 			}

@@ -35,11 +35,11 @@ type Credential struct {
 // tokens lists a member's credentials: GET /v1/members/{member}/tokens.
 func (a *API) tokens(r *request) (any, error) {
 	member := r.PathValue("member")
-	if r.x.register.Member(member) == nil && member != exchange.Admin {
+	if r.x.Register.Member(member) == nil && member != exchange.Admin {
 		return nil, taxiiserver.ErrNotFound
 	}
 	list := []Credential{}
-	for _, t := range r.x.register.Tokens[member] {
+	for _, t := range r.x.Register.Tokens[member] {
 		used, err := a.uses.last(r.Context(), member, t.Name)
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 )
 
 // pacePart is how much a caller has to send or read within its pace, in bytes.
@@ -26,7 +27,7 @@ type underWay struct {
 	bytes  atomic.Int64 // that it has moved, both ways
 	status int          // of the answer; 0 before there is one
 	// still tells whether its caller may go on, beside having the credential; nil where that is all.
-	still atomic.Pointer[func(x *access) bool]
+	still atomic.Pointer[func(x *access.Access) bool]
 }
 
 // requests are those under way.
@@ -70,7 +71,7 @@ func (l *requests) end(u *underWay) {
 }
 
 // needs says what a request's caller has to be allowed as long as it is answered.
-func needs(r *http.Request, still func(x *access) bool) {
+func needs(r *http.Request, still func(x *access.Access) bool) {
 	if u, ok := r.Context().Value(underWayKey{}).(*underWay); ok {
 		u.still.Store(&still)
 	}
@@ -79,14 +80,14 @@ func needs(r *http.Request, still func(x *access) bool) {
 // Recheck cuts the requests whose callers may not go on: their credential has been revoked or has
 // ended, or the right to what they read. The node calls it every second or two.
 func (a *API) Recheck() {
-	x := a.access.Load()
+	x := a.Access.Load()
 	if x == nil {
 		return
 	}
 	a.open.mu.Lock()
 	var over []*underWay
 	for u := range a.open.list {
-		who, err := x.caller(u.r)
+		who, err := callerOf(x, u.r)
 		still := u.still.Load()
 		known := u.who.Member != exchange.Anybody // else nothing of a credential can end
 		if known && (err != nil || !who.Is(&u.who)) || still != nil && !(*still)(x) {

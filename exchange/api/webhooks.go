@@ -13,8 +13,8 @@ import (
 // webhooks lists the webhooks and how they are: all to the operator, its own to a member.
 func (a *API) webhooks(r *request) (any, error) {
 	list := []*webhook.Status{}
-	for i := range r.x.register.Webhooks {
-		w := &r.x.register.Webhooks[i]
+	for i := range r.x.Register.Webhooks {
+		w := &r.x.Register.Webhooks[i]
 		if !r.mine(w.Member) {
 			continue
 		}
@@ -32,7 +32,7 @@ func (a *API) webhooks(r *request) (any, error) {
 
 // named returns the webhook that a request names, if it is the caller's.
 func (r *request) named() (*exchange.Webhook, error) {
-	w := r.x.register.Webhook(r.PathValue("webhook"))
+	w := r.x.Register.Webhook(r.PathValue("webhook"))
 	if w == nil || !r.mine(w.Member) {
 		return nil, taxiiserver.ErrNotFound
 	}
@@ -121,7 +121,7 @@ type WebhookKeys struct {
 // keyHolder returns the member whose keys the caller may know.
 func (r *request) keyHolder() (string, error) {
 	id := r.PathValue("member")
-	if !r.mine(id) || r.x.register.Member(id) == nil {
+	if !r.mine(id) || r.x.Register.Member(id) == nil {
 		return "", taxiiserver.ErrNotFound
 	}
 	return id, r.whole()
@@ -132,7 +132,7 @@ func (a *API) webhookKeys(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.keysOf(r.x.register, id)
+	return a.keysOf(r.x.Register, id)
 }
 
 // newWebhookKey makes the key anew: POST /v1/members/{member}/webhook-key.

@@ -207,7 +207,7 @@ func (s *system) fanout(ctx context.Context, n int) (*arrivals, error) {
 	errs := make(chan error, n)
 	err := paced(ctx, n, func(k, i int, number uint64) error {
 		a.send(blockName(memberID(i), number))
-		s.Journal.Carry(shares[k], "bench", number, func(_ uint64, err error) { errs <- err })
+		s.Journal.Deliver(shares[k], "bench", number, func(_ uint64, err error) { errs <- err })
 		return nil
 	})
 	for range n {

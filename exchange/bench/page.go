@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -74,14 +76,16 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 	p.load = load{user: "team", token: token, connections: connections, time: time.Duration(o.size(300, 1000)) * time.Millisecond}
 	p.last = s.View.Stats(collection).Last
 	// Some ids from all over the collection.
-	first, err := s.View.Page(ctx, collection, view.Query{Limit: 1})
+	all := s.Register.Current().Collections()
+	right := policy.ToRead(s.Register.Current(), exchange.As("team"), &all[slices.IndexFunc(all, func(c exchange.Collection) bool { return c.ID == collection })], exchange.WayTAXII)
+	first, err := s.View.Page(ctx, right, view.Query{Limit: 1})
 	if err != nil {
 		return nil, err
 	}
 	p.first = first.First
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
 	for range 400 {
-		page, err := s.View.Page(ctx, collection, view.Query{After: p.somewhere(r), Limit: 10, Facts: true})
+		page, err := s.View.Page(ctx, right, view.Query{After: p.somewhere(r), Limit: 10, Facts: true})
 		if err != nil {
 			return nil, err
 		}

@@ -118,7 +118,7 @@ func (s *system) carry(n int) error {
 	g.Needs = []record.Object{{ID: stix.AddressID(a), Raw: stix.AppendAddress(nil, a, stix.AddressID(a))}}
 	done := make(chan error, 1)
 	share := record.Share{Collection: "team", Label: tlp.Amber, Groups: []*record.Group{g}}
-	s.Journal.Carry(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
+	s.Journal.Deliver(share, "bench", uint64(n+1), func(_ uint64, err error) { done <- err })
 	return <-done
 }
 

@@ -122,7 +122,7 @@ func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
 }
 
 // find returns the most specific claims.
-func (t *table) find(a netip.Addr, p exchange.Place, hostname string) []exchange.Match {
+func (t *table) find(a netip.Addr, p exchange.Location, hostname string) []exchange.Match {
 	if exchange.IsAccount(a) { // its domain says whose it is, not where it was seen
 		return t.domain(hostname)
 	}
@@ -153,7 +153,7 @@ func (t *table) domain(hostname string) []exchange.Match {
 
 // Route lists the members that answer for the address, sorted by id. The list is not
 // to be changed.
-func (r *Router) Route(a netip.Addr, p exchange.Place, hostname string) []exchange.Match {
+func (r *Router) Route(a netip.Addr, p exchange.Location, hostname string) []exchange.Match {
 	var all []exchange.Match
 	for _, t := range r.kinds {
 		switch list := t.find(a, p, hostname); {
@@ -187,11 +187,11 @@ func claim(have []exchange.Match, m exchange.Match) []exchange.Match {
 	return append(have, m)
 }
 
-// Place completes what the publisher said of the address with the networks
+// Locate completes what the publisher said of the address with the networks
 // table. Where both know, the publisher's word wins, or the table's where the feed
 // says so; differ tells that they do not say the same.
-func (r *Router) Place(e *exchange.Event) (p exchange.Place, differ bool) {
-	said := exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
+func (r *Router) Locate(e *exchange.Event) (p exchange.Location, differ bool) {
+	said := exchange.Location{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
 	looked := r.networks.look(e.Address)
 	looked.Evidence = "networks"
 	differ = said.ASN != 0 && looked.ASN != 0 && said.ASN != looked.ASN ||
@@ -204,8 +204,8 @@ func (r *Router) Place(e *exchange.Event) (p exchange.Place, differ bool) {
 }
 
 // merged is what the first says, completed with what the second does.
-func merged(first, second exchange.Place) exchange.Place {
-	p := exchange.Place{ASN: cmp.Or(first.ASN, second.ASN), Country: cmp.Or(first.Country, second.Country)}
+func merged(first, second exchange.Location) exchange.Location {
+	p := exchange.Location{ASN: cmp.Or(first.ASN, second.ASN), Country: cmp.Or(first.Country, second.Country)}
 	one := first.ASN != 0 || first.Country != ""
 	two := first.ASN == 0 && second.ASN != 0 || first.Country == "" && second.Country != ""
 	switch {
@@ -248,7 +248,7 @@ func NewNetworks(rows []exchange.Network) *Networks {
 }
 
 // look returns what is told of an address.
-func (n *Networks) look(a netip.Addr) (p exchange.Place) {
+func (n *Networks) look(a netip.Addr) (p exchange.Location) {
 	if n != nil && !exchange.IsAccount(a) {
 		p.ASN, _ = n.asns.Lookup(a)
 		p.Country, _ = n.countries.Lookup(a)

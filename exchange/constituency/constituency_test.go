@@ -27,7 +27,7 @@ func prefixes(list ...string) (out []netip.Prefix) {
 	return out
 }
 
-func routed(r *constituency.Router, addr string, p exchange.Place, host string) (out []string) {
+func routed(r *constituency.Router, addr string, p exchange.Location, host string) (out []string) {
 	for _, m := range r.Route(netip.MustParseAddr(addr), p, host) {
 		out = append(out, m.Member+" "+string(m.Key.Kind)+" "+m.Key.Value)
 	}
@@ -44,21 +44,21 @@ func TestMostSpecificWinsWithinAKind(t *testing.T) {
 		member("as", exchange.NetworkOwner, exchange.Constituency{ASNs: []uint32{7}}),
 		member("dcu", exchange.Publisher, exchange.Constituency{Countries: []string{"AT"}}),
 	}, nil, &exchange.Feed{})
-	at, account := exchange.Place{Country: "AT", ASN: 7}, exchange.AccountKey("a@example.at").String()
+	at, account := exchange.Location{Country: "AT", ASN: 7}, exchange.AccountKey("a@example.at").String()
 	for _, c := range []struct {
 		addr  string
-		place exchange.Place
+		place exchange.Location
 		host  string
 		want  []string
 	}{
 		{"240.1.2.3", at, "", []string{"cert-at country AT", "cert-eu country AT", "small prefix 240.1.2.0/24", "twin prefix 240.1.2.0/24"}},
 		{"240.1.3.3", at, "", []string{"big prefix 240.1.0.0/16", "cert-at country AT", "cert-eu country AT"}},
 		{"240.9.0.1", at, "", []string{"as asn AS7", "cert-at country AT", "cert-eu country AT", "small asn AS7"}},
-		{"240.9.0.1", exchange.Place{Country: "DE"}, "a.host.at", []string{"cert-at domain at"}},
-		{"2001:db8:1::1", exchange.Place{}, "", []string{"small prefix 2001:db8:1::/48"}},
-		{"2001:db8:2::1", exchange.Place{}, "", []string{"big prefix 2001:db8::/32"}},
-		{"240.9.0.1", exchange.Place{Country: "FR", ASN: 8}, "host.fat", nil},
-		{"240.9.0.1", exchange.Place{}, "", nil},
+		{"240.9.0.1", exchange.Location{Country: "DE"}, "a.host.at", []string{"cert-at domain at"}},
+		{"2001:db8:1::1", exchange.Location{}, "", []string{"small prefix 2001:db8:1::/48"}},
+		{"2001:db8:2::1", exchange.Location{}, "", []string{"big prefix 2001:db8::/32"}},
+		{"240.9.0.1", exchange.Location{Country: "FR", ASN: 8}, "host.fat", nil},
+		{"240.9.0.1", exchange.Location{}, "", nil},
 		{account, at, "mail.example.at", []string{"cert-at domain at"}},
 		{account, at, "example.org", nil}, // it was seen in AT, and is nobody's there
 	} {
@@ -78,18 +78,18 @@ func TestNetworksFillWhatThePublisherLeftOut(t *testing.T) {
 		addr string
 		asn  uint32
 		cc   string
-		want exchange.Place
+		want exchange.Location
 	}{
-		{"240.2.0.1", 0, "", exchange.Place{ASN: 1, Country: "AT", Evidence: "networks"}},
-		{"240.2.0.1", 9, "", exchange.Place{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
-		{"240.2.0.1", 9, "FR", exchange.Place{ASN: 9, Country: "FR", Evidence: "publisher"}},
-		{"240.1.0.1", 0, "", exchange.Place{ASN: 2, Country: "AT", Evidence: "networks"}},
-		{"240.1.0.1", 9, "", exchange.Place{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
-		{"2001:db8::1", 0, "FR", exchange.Place{ASN: 3, Country: "FR", Evidence: "publisher+networks"}},
-		{"241.0.0.1", 0, "", exchange.Place{}},
+		{"240.2.0.1", 0, "", exchange.Location{ASN: 1, Country: "AT", Evidence: "networks"}},
+		{"240.2.0.1", 9, "", exchange.Location{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
+		{"240.2.0.1", 9, "FR", exchange.Location{ASN: 9, Country: "FR", Evidence: "publisher"}},
+		{"240.1.0.1", 0, "", exchange.Location{ASN: 2, Country: "AT", Evidence: "networks"}},
+		{"240.1.0.1", 9, "", exchange.Location{ASN: 9, Country: "AT", Evidence: "publisher+networks"}},
+		{"2001:db8::1", 0, "FR", exchange.Location{ASN: 3, Country: "FR", Evidence: "publisher+networks"}},
+		{"241.0.0.1", 0, "", exchange.Location{}},
 	} {
 		e := exchange.Event{Address: netip.MustParseAddr(c.addr), ASN: c.asn, Country: c.cc}
-		if got, _ := r.Place(&e); got != c.want {
+		if got, _ := r.Locate(&e); got != c.want {
 			t.Errorf("%s %d %s: got %+v, want %+v", c.addr, c.asn, c.cc, got, c.want)
 		}
 	}
@@ -139,7 +139,7 @@ func genFeed(t *rapid.T) *exchange.Feed {
 }
 
 // oracle is the rule written down plainly: over all entries of all members.
-func oracle(all []exchange.Member, f *exchange.Feed, a netip.Addr, p exchange.Place, host string) []string {
+func oracle(all []exchange.Member, f *exchange.Feed, a netip.Addr, p exchange.Location, host string) []string {
 	var out []string
 	var members []exchange.Member
 	for _, m := range all {
@@ -217,7 +217,7 @@ func TestEqualsBruteForceInAnyOrder(t *testing.T) {
 		r, r2 := constituency.New(members, nil, f), constituency.New(shuffled, nil, f)
 		for range 8 {
 			a := genAddr(t)
-			p := exchange.Place{ASN: rapid.Uint32Range(0, 5).Draw(t, "asn"), Country: rapid.SampledFrom([]string{"", "AT", "DE", "IT"}).Draw(t, "cc")}
+			p := exchange.Location{ASN: rapid.Uint32Range(0, 5).Draw(t, "asn"), Country: rapid.SampledFrom([]string{"", "AT", "DE", "IT"}).Draw(t, "cc")}
 			host := rapid.SampledFrom([]string{"", "a.host.at", "b.at", "host.at", "x.example", "notat"}).Draw(t, "host")
 			got := routed(r, a.String(), p, host)
 			if d := cmp.Diff(oracle(members, f, a, p, host), append([]string(nil), got...)); d != "" {
@@ -235,7 +235,7 @@ func TestAMemberTakesNothingFromAnotherKind(t *testing.T) {
 		members := genMembers(t)
 		added := member("new", exchange.NetworkOwner, exchange.Constituency{Prefixes: []netip.Prefix{genPrefix(t)}, ASNs: []uint32{2}})
 		before, after := constituency.New(members, nil, &exchange.Feed{}), constituency.New(append(slices.Clone(members), added), nil, &exchange.Feed{})
-		a, p := genAddr(t), exchange.Place{ASN: 2, Country: "AT"}
+		a, p := genAddr(t), exchange.Location{ASN: 2, Country: "AT"}
 		got := after.Route(a, p, "")
 		for _, m := range before.Route(a, p, "") {
 			i := slices.IndexFunc(members, func(x exchange.Member) bool { return x.ID == m.Member })
@@ -255,7 +255,7 @@ func BenchmarkRoute(b *testing.B) {
 	}
 	members = append(members, member("cert", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT"}}))
 	r := constituency.New(members, nil, &exchange.Feed{})
-	p := exchange.Place{ASN: 7, Country: "AT"}
+	p := exchange.Location{ASN: 7, Country: "AT"}
 	i := 0
 	for b.Loop() {
 		i++
@@ -305,7 +305,7 @@ func BenchmarkTable(b *testing.B) {
 		i := 0
 		for b.Loop() {
 			i++
-			if len(r.Route(some[i%len(some)], exchange.Place{Country: "AB"}, "")) < 2 {
+			if len(r.Route(some[i%len(some)], exchange.Location{Country: "AB"}, "")) < 2 {
 				b.Fatal("lost one")
 			}
 		}

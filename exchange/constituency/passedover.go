@@ -12,12 +12,12 @@ import (
 )
 
 // Look is what the networks table says of an address.
-func (r *Router) Look(a netip.Addr) exchange.Place { return r.networks.look(a) }
+func (r *Router) Look(a netip.Addr) exchange.Location { return r.networks.look(a) }
 
 // PassedOver lists the keys that fit an address and do not count for the feed, with
 // what each stands behind. It looks at every key of every member: it is for
 // explaining, not for routing.
-func (r *Router) PassedOver(a netip.Addr, p exchange.Place, hostname string) (list []exchange.Claim) {
+func (r *Router) PassedOver(a netip.Addr, p exchange.Location, hostname string) (list []exchange.Claim) {
 	won := r.Route(a, p, hostname)
 	for i := range r.members {
 		m := &r.members[i]
@@ -58,7 +58,7 @@ func (r *Router) behind(c *exchange.Claim, kind exchange.Kind, won []exchange.Ma
 }
 
 // fits reports whether a key alone would claim an address.
-func fits(k exchange.Key, a netip.Addr, p exchange.Place, hostname string) bool {
+func fits(k exchange.Key, a netip.Addr, p exchange.Location, hostname string) bool {
 	if exchange.IsAccount(a) && k.Kind != exchange.KeyDomain {
 		return false
 	}

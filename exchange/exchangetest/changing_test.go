@@ -63,7 +63,7 @@ func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
 			a := &in.Events[i]
 			events++
 			var want, got []string
-			for _, m := range r.Route(a.Address, a.Place, a.Hostname) {
+			for _, m := range r.Route(a.Address, a.Location, a.Hostname) {
 				want = append(want, m.Member+" "+m.Key.Value)
 			}
 			for _, g := range in.Decisions[a.Decision].Grants {

@@ -6,13 +6,17 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
+	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/taxii"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
@@ -56,6 +60,9 @@ func Open(t testing.TB, dir string) *Exchange {
 // OpenWith starts an exchange, which ends with the test at the latest.
 func OpenWith(t testing.TB, opt node.Options) *Exchange {
 	t.Helper()
+	if opt.Secret == nil {
+		opt.Secret = []byte("the secret of tests")
+	}
 	n, err := node.Open(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +70,27 @@ func OpenWith(t testing.TB, opt node.Options) *Exchange {
 	e := &Exchange{Node: n, Dir: opt.Dir}
 	t.Cleanup(func() { e.Stop(t) })
 	return e
+}
+
+// Reads is the operator's right to read a collection, nil where there is no such collection.
+func (e *Exchange) Reads(collection string) policy.Read {
+	return access.New(e.Register.Current()).Read(exchange.Caller{Member: exchange.Admin}, collection, exchange.WayTAXII)
+}
+
+// Identity is the identifier of the identity object that stands for a member.
+func (e *Exchange) Identity(member string) string {
+	return e.Register.Current().IdentityID(member)
+}
+
+// HostObject is the identifier of the object of a type that a host's day at a location is packaged as on a feed.
+func (e *Exchange) HostObject(feed, typ, address, day string, at exchange.Location) string {
+	d, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		panic(err)
+	}
+	r := e.Register.Current()
+	of := exchange.HostDay{Address: netip.MustParseAddr(address), Day: exchange.DayOf(d)}
+	return r.IDs.Of(typ, r.Feed(feed).Recipe(of.At(at), packaging.Version)...)
 }
 
 // Stop stops the exchange; a second time does nothing.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/packaging"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -20,7 +21,7 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 		t.Error(receipt)
 	}
 	for n, m := range []member{isp, dcu} {
-		identity := exchange.IdentityID(m.id)
+		identity := e.Identity(m.id)
 		for _, with := range []string{`,"created_by_ref":"` + identity + `"`, `,"labels":["x"],"x_refs":["` + identity + `"]`, `,"created_by_ref":"identity--` + strings.ToUpper(identity[10:]) + `"`, `,"x_seen":{"by":"` + identity + `"}`} {
 			if at.add("mid", sample(n, version1, amber+with)) == "" {
 				t.Error("an object names", m.id)
@@ -48,7 +49,7 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 	}
 	events, _ := receive(t, e, at.id, at.token, "mid", "", "", 2)
 	for what, text := range map[string]string{"what cert-at sees": seen.String(), "the publisher's receipt": receipt, "the publisher's explanation": explained, "events": strings.Join(events, " ")} {
-		for _, name := range []string{"isp-one", "Provider", "Crimes Unit", exchange.IdentityID("dcu"), exchange.IdentityID("isp-one")} {
+		for _, name := range []string{"isp-one", "Provider", "Crimes Unit", e.Identity("dcu"), e.Identity("isp-one")} {
 			if strings.Contains(text, name) {
 				t.Errorf("%s names %s: %s", what, name, text)
 			}
@@ -58,8 +59,13 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 		t.Error(seen.String())
 	}
 	// The guess that it is dcu cannot be confirmed by an id either.
+	r := e.Register.Current()
 	was := exchange.Feed{Operation: "rustock", Publisher: "dcu"}
-	if day := (exchange.HostDay{Address: netip.MustParseAddr("240.1.0.1"), Day: 20531}); strings.Contains(seen.String(), was.ObjectID("observed-data", day)) {
+	of := exchange.HostDay{Address: netip.MustParseAddr("240.1.0.1"), Day: 20531}.At(exchange.Location{Country: "AT", ASN: 64511})
+	if !strings.Contains(seen.String(), r.IDs.Of("observed-data", r.Feeds[0].Recipe(of, packaging.Version)...)) {
+		t.Error("the recipe of ids is another than this test's")
+	}
+	if strings.Contains(seen.String(), r.IDs.Of("observed-data", was.Recipe(of, packaging.Version)...)) {
 		t.Error("the id of an object tells who publishes")
 	}
 	if _, _, text := e.Do(t, "GET", "/v1/members", exchange.Admin, e.AdminToken(), ""); !strings.Contains(text, "Crimes Unit") {

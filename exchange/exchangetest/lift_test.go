@@ -255,7 +255,7 @@ func TestWhatIsRefusedRaisesNothingThatAFeedHasMade(t *testing.T) {
 	list, _ := e.Pull(t, "feed-rustock", taxiiclient.Cursor{}, taxii.Filter{})
 	i := slices.IndexFunc(list, func(o string) bool { return strings.Contains(o, `"type":"malware"`) })
 	malware := property(list[i], "id")[0]
-	good.speaks = exchange.IdentityID("dcu")
+	good.speaks = e.Identity("dcu")
 	sighting, text := telling("sighting", 1, version1, green, malware)
 	good.must("cert-pl", "low", text)
 	newer := fmt.Sprintf(`{"type":"malware","spec_version":"2.1","id":%q,"created_by_ref":%q,"created":%q,"modified":"2036-01-01T00:00:00.000Z","is_family":true,"name":"x"%s}`, malware, good.speaks, version1, red)

@@ -118,7 +118,7 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 			last = true
 		default:
 		}
-		p, err := e.View.Page(t.Context(), "board", view.Query{Facts: true, After: after, Limit: 100, IDs: []string{id}, Versions: []view.VersionMatch{{Kind: view.All}}})
+		p, err := e.View.Page(t.Context(), e.Reads("board"), view.Query{Facts: true, After: after, Limit: 100, IDs: []string{id}, Versions: []view.VersionMatch{{Kind: view.All}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 			seen[string(o.Version)], after = true, o.Added
 		}
 		if len(seen) > 0 {
-			if q, err := e.View.Page(t.Context(), "board", view.Query{Limit: 1, IDs: []string{id}}); err != nil || q.Count != 1 {
+			if q, err := e.View.Page(t.Context(), e.Reads("board"), view.Query{Limit: 1, IDs: []string{id}}); err != nil || q.Count != 1 {
 				t.Fatalf("it is gone: %v", err)
 			}
 		}

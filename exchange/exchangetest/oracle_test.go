@@ -19,12 +19,12 @@ type oracle struct {
 	has        map[string]map[string]string // collection to id and version, to created_by_ref
 	own        map[string]int               // what an object says of itself, by collection, id and version
 	highest    map[string]int               // label that ever entered a collection
-	hosts      map[string]*host
-	identities map[string]string // identity to the member that speaks for it
-	dropped    map[string]*line  // by member and id: what was not stored, as another's stands there
-	decided    map[string]bool   // by member, collection and text: what the operator has decided about
-	waiting    map[string]int    // by member, collection and object: what an earlier report has said of it
-	deciding   bool              // the operator decides on behalf of a member, and sees everything
+	hosts      map[string]*host             // by address, country and AS number
+	identities map[string]string            // identity to the member that speaks for it
+	dropped    map[string]*line             // by member and id: what was not stored, as another's stands there
+	decided    map[string]bool              // by member, collection and text: what the operator has decided about
+	waiting    map[string]int               // by member, collection and object: what an earlier report has said of it
+	deciding   bool                         // the operator decides on behalf of a member, and sees everything
 }
 
 type line struct {
@@ -38,7 +38,7 @@ type line struct {
 	given   []string // collections that were ever given it
 }
 
-// host is what is given of a host's day.
+// host is what is given of a host's day at a location.
 type host struct {
 	csirt, owner string
 	label        int

@@ -26,7 +26,7 @@ func TestWhoRelaysLowersNothing(t *testing.T) {
 	e := exchangetest.Start(t, strings.Replace(labelled, "collections:\n", "collections:\n  - {id: old, ceiling: green, readers: all, writers: all, stix: [\"2.0\", \"2.1\"]}\n", 1))
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	const vendor = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000cc"`
-	own := `,"created_by_ref":"` + exchange.IdentityID("cert-pl") + `"`
+	own := `,"created_by_ref":"` + e.Identity("cert-pl") + `"`
 	if why := pl.add("mid", sample(1, version1, amber+vendor)); why != "" {
 		t.Fatal(why)
 	}
@@ -46,7 +46,7 @@ func TestWhoRelaysLowersNothing(t *testing.T) {
 		"a relationship in capitals ":          pl.add("low", relationship(2, "indicator--"+strings.ToUpper(x[len("indicator--"):]), "indicator--00000077-0000-4000-8000-000000000000", green)),
 		"a relationship to what a feed made":   at.add("low", relationship(3, id, "indicator--00000077-0000-4000-8000-000000000000", green)),
 		"what a feed made":                     at.add("low", strings.Replace(victim, `"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"`, `"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"`, 1)),
-		"what a feed made, of another creator": at.add("low", strings.NewReplacer(`"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"`, `"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"`, property(victim, "created_by_ref")[0], exchange.IdentityID("cert-at")).Replace(victim)),
+		"what a feed made, of another creator": at.add("low", strings.NewReplacer(`"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"`, `"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"`, property(victim, "created_by_ref")[0], e.Identity("cert-at")).Replace(victim)),
 	} {
 		if why == "" {
 			t.Errorf("%s was taken", what)

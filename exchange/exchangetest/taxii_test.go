@@ -191,7 +191,7 @@ func TestOneBadObjectFailsAlone(t *testing.T) {
 	want := slices.DeleteFunc(slices.Clone(objects), func(o string) bool {
 		return !strings.Contains(o, "-4000-8000-") || !strings.HasPrefix(o, `{"type":"indicator","spec`) || strings.Contains(o, "-4000-9000-")
 	})
-	signed := `{"created_by_ref":"` + exchange.IdentityID("cert-at") + `",`
+	signed := `{"created_by_ref":"` + e.Identity("cert-at") + `",`
 	for i := range want {
 		want[i] = signed + want[i][1:]
 	}

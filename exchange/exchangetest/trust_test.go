@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -306,14 +305,18 @@ func (w *world) decide() {
 func (w *world) publish() {
 	n := w.r.IntN(9)
 	address := fmt.Sprintf("240.0.0.%d", n)
-	h := w.o.hosts[address]
+	if w.r.IntN(3) == 0 { // a host is seen elsewhere now and then
+		n = w.r.IntN(9)
+	}
 	cc, asn := []string{"AT", "PL", ""}[n%3], []string{"64500", "64501", ""}[n/3]
+	key := address + " " + cc + " " + asn
+	h := w.o.hosts[key]
 	if h == nil {
 		h = &host{versions: make(map[string]int)}
 		if h.csirt = map[string]string{"AT": "csirt-a", "PL": "csirt-b"}[cc]; asn != "" {
 			h.owner = map[string]string{"64500": "owner-a", "64501": "owner-b"}[asn]
 		}
-		w.o.hosts[address] = h
+		w.o.hosts[key] = h
 	}
 	w.n++
 	label := w.pick([]string{"", "clear", "green", "amber", "amber", "amber+strict", "red"})
@@ -511,10 +514,11 @@ func (w *world) readHosts() {
 		got[id]++
 	}
 	want := make(map[string]int)
-	for address, h := range w.o.hosts {
+	for key, h := range w.o.hosts {
 		if n := h.versions[c]; n > 0 {
-			day := exchange.HostDay{Address: netip.MustParseAddr(address), Day: exchange.DayOf(time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC))}
-			want[w.reg.Feeds[0].ObjectID("observed-data", day)] = n
+			of := strings.Split(key, " ")
+			asn, _ := strconv.ParseUint(of[2], 10, 32) // "" is 0
+			want[w.e.HostObject("f", "observed-data", of[0], "2026-03-19", exchange.Location{Country: of[1], ASN: uint32(asn)})] = n
 		}
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -2,11 +2,9 @@ package exchangetest_test
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -54,12 +52,6 @@ func conversation(t *testing.T, e *exchangetest.Exchange, token string, requests
 func TestAnswersDoNotTellOfWhatTheAskerMayNotSee(t *testing.T) {
 	t.Parallel()
 	open, full := exchangetest.Start(t, apartFile), exchangetest.Start(t, apartFile)
-	day := exchange.DayOf(time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC))
-	feed := &full.Register.Current().Feeds[0]
-	hosts := map[string]exchange.HostDay{}
-	for name, text := range map[string]string{"pl": "240.0.0.1", "nobody": "240.0.0.2", "unknown": "240.0.0.3"} {
-		hosts[name] = exchange.HostDay{Address: netip.MustParseAddr(text), Day: day}
-	}
 	// The hidden steps.
 	full.Publish(t, "rustock", "ip,timestamp,cc,port\n240.0.0.1,2026-03-19T00:00:00Z,PL,1024\n240.0.0.2,2026-03-19T00:00:00Z,,\n")
 	pl := as(t, full, "cert-pl")
@@ -88,9 +80,9 @@ func TestAnswersDoNotTellOfWhatTheAskerMayNotSee(t *testing.T) {
 	for n := range 8 {
 		ids = append(ids, sampleID(n))
 	}
-	for _, h := range hosts {
+	for address, at := range map[string]exchange.Location{"240.0.0.1": {Country: "PL"}, "240.0.0.2": {}, "240.0.0.3": {}} { // the last is not known
 		for _, typ := range []string{"observed-data", "indicator", "sighting"} {
-			ids = append(ids, feed.ObjectID(typ, h))
+			ids = append(ids, full.HostObject("rustock", typ, address, "2026-03-19", at))
 		}
 	}
 	for i, id := range ids {

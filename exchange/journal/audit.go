@@ -20,7 +20,8 @@ import (
 )
 
 // The audit is a stream of its own, chained as blocks are: each record has the number and the
-// hash of the one before, so that none can be left out or changed. Its payload is a JSON object a
+// hash of the one before, so that none can be left out or changed, and commits to its entries as a
+// block does to its objects (record.Leaves). Its payload is a JSON object a
 // line. What happens at one moment becomes one record; what differs in counts alone, one entry.
 
 const (
@@ -139,11 +140,14 @@ func (j *Journal) gather(ctx context.Context, first exchange.AuditEntry) (list [
 // end is now.
 func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 	var text bytes.Buffer
+	seed := record.NewSeed()
+	leaves := record.NewLeaves(seed)
 	for _, e := range list {
 		line, err := json.Marshal(e)
 		if err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}
+		leaves.Add(line)
 		text.Write(append(line, '\n'))
 	}
 	payload := j.enc.EncodeAll(text.Bytes(), nil)
@@ -156,6 +160,8 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 			msg.Header.Set("Content-Encoding", "zstd")
 			msg.Header.Set("Tocsin-Record", strconv.FormatUint(end.number+1, 10))
 			msg.Header.Set("Tocsin-Previous", end.hash)
+			msg.Header.Set("Tocsin-Seed", hex.EncodeToString(seed))
+			msg.Header.Set("Tocsin-Root", leaves.Root())
 			msg.Header.Set("Tocsin-At", list[0].At.Format(time.RFC3339Nano))
 			_, err = j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(end.sequence))
 		}
@@ -179,25 +185,24 @@ func (j *Journal) auditHead(ctx context.Context) (auditHead, error) {
 	if err != nil {
 		return auditHead{}, err
 	}
-	return auditHeadOf(msg.Header, msg.Data, msg.Sequence)
+	return auditHeadOf(msg.Header, msg.Sequence)
 }
 
 // auditHeadOf reads a record's place in the chain.
-func auditHeadOf(h nats.Header, payload []byte, sequence uint64) (auditHead, error) {
+func auditHeadOf(h nats.Header, sequence uint64) (auditHead, error) {
 	number, err := strconv.ParseUint(h.Get("Tocsin-Record"), 10, 64)
 	if err != nil {
 		return auditHead{}, fmt.Errorf("audit record at sequence %d: %w", sequence, ErrDamaged)
 	}
-	body := sha256.Sum256(payload)
-	sum := sha256.Sum256(fmt.Appendf(nil, "tocsin audit 1\n%d\n%s\n%s\n%x", number, h.Get("Tocsin-Previous"), h.Get("Tocsin-At"), body))
+	sum := sha256.Sum256(fmt.Appendf(nil, "tocsin audit 2\nnumber %d\nprevious %s\nat %s\nroot %s\n", number, h.Get("Tocsin-Previous"), h.Get("Tocsin-At"), h.Get("Tocsin-Root")))
 	return auditHead{sequence, number, hex.EncodeToString(sum[:])}, nil
 }
 
 // EachAudit calls each with the entries from an instant on, in order, up to the last there is
 // now, until it returns false.
 func (j *Journal) EachAudit(ctx context.Context, since time.Time, each func(e *exchange.AuditEntry) bool) error {
-	return j.auditRecords(ctx, since, func(_ auditHead, _ string, payload []byte) error {
-		text, err := j.Decompress(nil, payload)
+	return j.auditRecords(ctx, since, func(_ auditHead, msg jetstream.Msg) error {
+		text, err := j.Decompress(nil, msg.Data())
 		if err != nil {
 			return err
 		}
@@ -218,10 +223,25 @@ func (j *Journal) EachAudit(ctx context.Context, since time.Time, each func(e *e
 // hold, the error says from which one on.
 func (j *Journal) VerifyAudit(ctx context.Context) (records int, err error) {
 	var last auditHead
-	err = j.auditRecords(ctx, time.Time{}, func(h auditHead, previous string, _ []byte) error {
+	err = j.auditRecords(ctx, time.Time{}, func(h auditHead, msg jetstream.Msg) error {
 		// What is kept begins anywhere: older records have gone with their time.
-		if records > 0 && (h.number != last.number+1 || previous != last.hash) {
+		if records > 0 && (h.number != last.number+1 || msg.Headers().Get("Tocsin-Previous") != last.hash) {
 			return fmt.Errorf("audit record %d does not continue record %d: %w", h.number, last.number, ErrDamaged)
+		}
+		seed, err := hex.DecodeString(msg.Headers().Get("Tocsin-Seed"))
+		var text []byte
+		if err == nil {
+			text, err = j.Decompress(nil, msg.Data())
+		}
+		if err != nil {
+			return fmt.Errorf("audit record %d: %w: %w", h.number, ErrDamaged, err)
+		}
+		leaves := record.NewLeaves(seed)
+		for line := range bytes.Lines(text) {
+			leaves.Add(bytes.TrimSuffix(line, []byte{'\n'}))
+		}
+		if leaves.Root() != msg.Headers().Get("Tocsin-Root") {
+			return fmt.Errorf("audit record %d does not hold the entries that it commits to: %w", h.number, ErrDamaged)
 		}
 		last = h
 		records++
@@ -230,7 +250,7 @@ func (j *Journal) VerifyAudit(ctx context.Context) (records int, err error) {
 	return records, err
 }
 
-func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h auditHead, previous string, payload []byte) error) error {
+func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h auditHead, msg jetstream.Msg) error) error {
 	info, err := j.audit.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -241,9 +261,9 @@ func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h
 		return err
 	}
 	err = follow(ctx, j.js, auditStream, nil, from, func(msg jetstream.Msg, seq, _ uint64) error {
-		h, err := auditHeadOf(msg.Headers(), msg.Data(), seq)
+		h, err := auditHeadOf(msg.Headers(), seq)
 		if err == nil {
-			err = each(h, msg.Headers().Get("Tocsin-Previous"), msg.Data())
+			err = each(h, msg)
 		}
 		if err == nil && seq >= last {
 			err = errDone
@@ -318,6 +338,6 @@ func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint6
 	if msg.Subject != blocksPrefix+collection {
 		return nil, false, nil
 	}
-	b, err := decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+	b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
 	return b, err == nil, err
 }

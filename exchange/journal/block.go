@@ -30,7 +30,7 @@ func encodeHeader(b *record.Block) nats.Header {
 		h.Set("Content-Type", "application/json")
 		h.Set("Tocsin-Control", string(b.Control))
 	}
-	for name, bits := range map[string][]byte{"Tocsin-Starts": b.Starts, "Tocsin-New": b.New} {
+	for name, bits := range map[string][]byte{"Tocsin-Starts": b.Starts, "Tocsin-New": b.New, "Tocsin-Seed": b.Seed} {
 		if len(bits) > 0 {
 			h.Set(name, base64.StdEncoding.EncodeToString(bits))
 		}
@@ -41,35 +41,37 @@ func encodeHeader(b *record.Block) nats.Header {
 	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
-	h.Set("Tocsin-Feeds", strings.Join(b.Feeds, ","))
+	h.Set("Tocsin-Feeds", b.Feed)
+	h.Set("Tocsin-Packaging", strconv.Itoa(int(b.Packaging)))
 	h.Set("Tocsin-Block", strconv.FormatUint(b.Number, 10))
 	h.Set("Tocsin-Previous", b.Previous)
 	h.Set("Tocsin-Count", strconv.Itoa(b.Count))
 	h.Set("Tocsin-Added-First", b.AddedFirst.UTC().Format("2006-01-02T15:04:05.000000Z"))
 	h.Set("Tocsin-Label", b.Label.String())
-	h.Set("Tocsin-Carried", record.FormatCarried(b.Carried))
+	h.Set("Tocsin-Root", b.Root)
+	h.Set("Tocsin-Sealed", b.Sealed)
 	return h
 }
 
 // decodeBlock reads a block from a message.
-func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*record.Block, error) {
+func (j *Journal) decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*record.Block, error) {
 	b := &record.Block{
-		Collection: h.Get("Tocsin-Collection"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
-		Control: record.ControlKind(h.Get("Tocsin-Control")),
+		Collection: h.Get("Tocsin-Collection"), Feed: h.Get("Tocsin-Feeds"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
+		By: h.Get("Tocsin-By"), Control: record.ControlKind(h.Get("Tocsin-Control")), Root: h.Get("Tocsin-Root"), Sealed: h.Get("Tocsin-Sealed"),
 	}
-	var errs [8]error
+	var errs [10]error
+	var packaging uint64
 	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
 	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
 	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
 	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
-	b.Carried, errs[4] = record.ParseCarried(h.Get("Tocsin-Carried"))
+	packaging, errs[4] = strconv.ParseUint(h.Get("Tocsin-Packaging"), 10, 8)
 	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
 	b.New, errs[6] = base64.StdEncoding.DecodeString(h.Get("Tocsin-New"))
-	b.By = h.Get("Tocsin-By")
 	b.Labels, errs[7] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Labels"))
-	if feeds := h.Get("Tocsin-Feeds"); feeds != "" {
-		b.Feeds = strings.Split(feeds, ",")
-	}
+	b.Seed, errs[8] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Seed"))
+	b.Packaging = uint8(packaging)
+	errs[9] = j.seal.Open(b)
 	err := errors.Join(errs[:]...)
 	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "") || b.By != "" && len(b.Labels) != b.Count) {
 		err = errors.New("its headers contradict each other")
@@ -84,7 +86,7 @@ func decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*
 // ctx ends or each fails. pending is how many more there are.
 func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *record.Block, pending uint64) error) error {
 	return follow(ctx, j.js, BlocksStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
-		b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+		b, err := j.decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
 		if err != nil {
 			return err
 		}
@@ -98,7 +100,8 @@ type head struct {
 	number   uint64
 	hash     string
 	added    time.Time // date_added of the last object
-	carried  []record.Carried
+
+	delivered []record.Delivered
 }
 
 func (j *Journal) head(ctx context.Context, collection string) (head, error) {
@@ -109,7 +112,7 @@ func (j *Journal) head(ctx context.Context, collection string) (head, error) {
 	if err != nil {
 		return head{}, fmt.Errorf("read the end of collection %s: %w", collection, err)
 	}
-	b, err := decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+	b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
 	if err != nil {
 		return head{}, err
 	}
@@ -117,7 +120,7 @@ func (j *Journal) head(ctx context.Context, collection string) (head, error) {
 }
 
 func headOf(b *record.Block) head {
-	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), carried: b.Carried}
+	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), delivered: b.Delivered}
 }
 
 // Verify walks the chains of the collections, or of all where none is named,
@@ -152,7 +155,7 @@ func (j *Journal) Verify(ctx context.Context, collections ...string) ([]record.C
 			chains[name] = c
 		}
 		if c.Problem == "" {
-			b, err := decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+			b, err := j.decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
 			if err == nil {
 				err = j.link(c, b)
 			}
@@ -180,16 +183,25 @@ func (j *Journal) link(c *record.Chain, b *record.Block) error {
 	if err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}
-	n := 0
+	n, leaves := 0, record.NewLeaves(b.Seed)
 	if b.Control != "" {
+		leaves.Add(text)
 		if _, err := b.Removal(text); err != nil {
 			return err
 		}
-	} else if err := stix.Objects(text, func(raw []byte) error { n++; _, err := stix.ParseHead(raw); return err }); err != nil {
+	} else if err := stix.Objects(text, func(raw []byte) error {
+		n++
+		leaves.Add(raw)
+		_, err := stix.ParseHead(raw)
+		return err
+	}); err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}
-	if n != b.Count {
+	switch {
+	case n != b.Count:
 		return fmt.Errorf("block %d says that it holds %d objects and holds %d", b.Number, b.Count, n)
+	case leaves.Root() != b.Root:
+		return fmt.Errorf("block %d does not hold the objects that it commits to: %w", b.Number, ErrDamaged)
 	}
 	if c.Objects == 0 {
 		c.First = b.AddedFirst

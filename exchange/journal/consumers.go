@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 )
 
 // Consumer is a member's consumer of one collection: the durable one that each member has, or one of
@@ -65,17 +66,21 @@ func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
 
 // OwnConsumer makes a consumer for one subscriber, which starts at a sequence of the journal, 0 for
 // behind what is there now.
-func (j *Journal) OwnConsumer(ctx context.Context, member, collection string, start uint64) (name string, err error) {
-	j.making.Lock() // so that those that are counted are all
-	defer j.making.Unlock()
-	have, err := j.OwnConsumers(ctx, member)
+func (j *Journal) OwnConsumer(ctx context.Context, right policy.Read, start uint64) (name string, err error) {
+	c, err := consumerOf(right)
 	if err != nil {
 		return "", err
 	}
-	c := Consumer{member, collection, strings.ToLower(rand.Text())}
-	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != collection })
+	j.making.Lock() // so that those that are counted are all
+	defer j.making.Unlock()
+	have, err := j.OwnConsumers(ctx, c.Member)
+	if err != nil {
+		return "", err
+	}
+	c.Own = strings.ToLower(rand.Text())
+	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection })
 	if len(have) >= maxOwn {
-		return "", fmt.Errorf("%w: %d of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), collection, ownUnused)
+		return "", fmt.Errorf("%w: %d of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), c.Collection, ownUnused)
 	}
 	if _, err := j.blocks.CreateConsumer(ctx, c.config(start)); err != nil {
 		return "", fmt.Errorf("make consumer %s: %w", c.Name(), err)
@@ -97,11 +102,25 @@ func (j *Journal) OwnConsumers(ctx context.Context, member string) (list []Consu
 	return list, nil
 }
 
-// SyncDurables makes the consumers that are wanted and removes all others that
+// consumerOf is the durable consumer of who has a right to read over NATS. Consumers are read without the view, so that
+// none is made without one.
+func consumerOf(right policy.Read) (c Consumer, err error) {
+	collection, ok := policy.Readable(right)
+	if !ok || right.Way() != exchange.WayNATS {
+		return c, errors.New("journal: no consumer is made without a right to read over NATS")
+	}
+	return Consumer{Member: right.Member(), Collection: collection}, nil
+}
+
+// SyncDurables makes the consumers of those who have the rights and removes all others that
 // are members'. Those that stay keep their place.
-func (j *Journal) SyncDurables(ctx context.Context, want []Consumer) error {
+func (j *Journal) SyncDurables(ctx context.Context, want []policy.Read) error {
 	keep := make(map[string]Consumer, len(want))
-	for _, d := range want {
+	for _, right := range want {
+		d, err := consumerOf(right)
+		if err != nil {
+			return err
+		}
 		keep[d.Name()] = d
 	}
 	list := j.blocks.ConsumerNames(ctx)
@@ -137,8 +156,11 @@ func (j *Journal) SyncDurables(ctx context.Context, want []Consumer) error {
 
 // Reposition makes a member's consumer anew, so that it starts at a sequence of
 // the journal; 0 means behind what is there now.
-func (j *Journal) Reposition(ctx context.Context, member, collection string, sequence uint64) error {
-	d := Consumer{Member: member, Collection: collection}
+func (j *Journal) Reposition(ctx context.Context, right policy.Read, sequence uint64) error {
+	d, err := consumerOf(right)
+	if err != nil {
+		return err
+	}
 	if err := j.blocks.DeleteConsumer(ctx, d.Name()); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("reposition %s: %w", d.Name(), err)
 	}

@@ -10,7 +10,7 @@
 // looked at.
 //
 // What survives a crash is what was acknowledged. An intake record whose blocks
-// are not all there is carried again from the position that each collection's
+// are not all there is delivered again from the position that each collection's
 // last block holds, so nothing is missing and nothing is twice.
 package journal
 
@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -33,17 +32,17 @@ import (
 
 // The streams, and the subjects' prefixes.
 const (
-	IntakeStream   = exchange.IntakeStream
-	BlocksStream   = exchange.BlocksStream
-	intakePrefix   = "tocsin.e."
-	blocksPrefix   = "tocsin.c."
-	stateBucket    = "TOCSIN_STATE"
-	backfilledKey  = "backfilled"
-	carriedPrefix  = "carried."
-	usedPrefix     = "used."
-	statusBucket   = "TOCSIN_STATUS"
-	receiptsBucket = "TOCSIN_RECEIPTS"
-	heldBucket     = "TOCSIN_QUARANTINE"
+	IntakeStream    = exchange.IntakeStream
+	BlocksStream    = exchange.BlocksStream
+	intakePrefix    = "tocsin.e."
+	blocksPrefix    = "tocsin.c."
+	stateBucket     = "TOCSIN_STATE"
+	backfilledKey   = "backfilled"
+	deliveredPrefix = "delivered."
+	usedPrefix      = "used."
+	statusBucket    = "TOCSIN_STATUS"
+	receiptsBucket  = "TOCSIN_RECEIPTS"
+	heldBucket      = "TOCSIN_QUARANTINE"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -62,7 +61,9 @@ type Journal struct {
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 	room             func() error
-	making           sync.Mutex // held while a subscriber's consumer is made
+	seal             record.Seal
+	ends             struct{ intake, blocks end } // as far as is known here
+	making           sync.Mutex                   // held while a subscriber's consumer is made
 
 	mu      sync.Mutex
 	packers map[string]*packer
@@ -74,13 +75,13 @@ type Journal struct {
 
 // Open opens the streams, and makes them where they are not there.
 //
-// keepAudit is how long the audit is kept, 0 for ever.
-func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal, error) {
+// keepAudit is how long the audit is kept, 0 for ever; seal hides what readers of blocks are not to see.
+func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal record.Seal) (*Journal, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &Journal{js: js, packers: make(map[string]*packer), room: func() error { return nil }}
+	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func() error { return nil }}
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal
 	if j.blocks, err = openStream(ctx, js, BlocksStream, blocksPrefix+"*", "Collections' blocks"); err != nil {
 		return nil, err
 	}
-	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was carried, and each webhook sent"})
+	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was delivered, and each webhook sent"})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}
@@ -109,6 +110,9 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration) (*Journal
 		return nil, err
 	}
 	if j.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2)); err != nil {
+		return nil, err
+	}
+	if err := j.openEnds(ctx); err != nil {
 		return nil, err
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
@@ -158,27 +162,44 @@ func lastSequence(ctx context.Context, s jetstream.Stream, subject string) (uint
 	return msg.Sequence, nil
 }
 
-// LastIntake returns the sequence of the feed's last intake record, 0 for none.
-func (j *Journal) LastIntake(ctx context.Context, feed string) (uint64, error) {
-	return lastSequence(ctx, j.intake, intakePrefix+feed)
+// LastIntake returns the end of a feed's records, zero where it has none, and the number of the last.
+func (j *Journal) LastIntake(ctx context.Context, feed string) (h record.Head, number uint64, err error) {
+	msg, err := j.intake.GetLastMsgForSubject(ctx, intakePrefix+feed)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return h, 0, nil
+	}
+	var text []byte
+	if err == nil {
+		text, err = j.Decompress(nil, msg.Data)
+	}
+	if err == nil {
+		number, err = record.NumberOf(text)
+	}
+	if err != nil {
+		return h, 0, fmt.Errorf("read the end of feed %s: %w", feed, err)
+	}
+	return record.Head{Sequence: msg.Sequence, Hash: record.IntakeHash(text)}, number, nil
 }
 
 // AppendIntake appends an encoded record that follows the one of the given
-// sequence in its feed, and returns its sequence once it is on disk. After an
+// sequence in its feed, and returns where it is once it is on disk. After an
 // error that is exchange.ErrFenced nothing more may be appended.
-func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (uint64, error) {
+func (j *Journal) AppendIntake(ctx context.Context, feed string, text []byte, after uint64) (record.Head, error) {
+	h := record.Head{Hash: record.IntakeHash(text)}
 	if err := j.room(); err != nil {
-		return 0, fmt.Errorf("append intake of feed %s: %w", feed, err)
+		return h, fmt.Errorf("append intake of feed %s: %w", feed, err)
 	}
 	msg := nats.NewMsg(intakePrefix + feed)
 	msg.Header.Set("Content-Encoding", "zstd")
-	msg.Data = j.enc.EncodeAll(record, make([]byte, 0, len(record)/4))
+	msg.Data = j.enc.EncodeAll(text, make([]byte, 0, len(text)/4))
 	// A publisher that hangs up does not cut an append under way.
 	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	ack, err := j.js.PublishMsg(write, msg, jetstream.WithExpectLastSequencePerSubject(after))
 	if err == nil {
-		return ack.Sequence, nil
+		h.Sequence = ack.Sequence
+		j.ends.intake.advance(h)
+		return h, nil
 	}
 	// Whether it was written is unknown: look.
 	check, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -186,11 +207,13 @@ func (j *Journal) AppendIntake(ctx context.Context, feed string, record []byte, 
 	last, e := j.intake.GetLastMsgForSubject(check, msg.Subject)
 	switch {
 	case e == nil && last.Sequence > after && string(last.Data) == string(msg.Data):
-		return last.Sequence, nil
+		h.Sequence = last.Sequence
+		j.ends.intake.advance(h)
+		return h, nil
 	case e == nil && last.Sequence == after, errors.Is(e, jetstream.ErrMsgNotFound) && after == 0:
-		return 0, fmt.Errorf("append intake of feed %s: %w", feed, err)
+		return h, fmt.Errorf("append intake of feed %s: %w", feed, err)
 	}
-	return 0, fmt.Errorf("append intake of feed %s: %w: %w", feed, exchange.ErrFenced, errors.Join(err, e))
+	return h, fmt.Errorf("append intake of feed %s: %w: %w", feed, exchange.ErrFenced, errors.Join(err, e))
 }
 
 // Message is one intake record as it is in the journal.
@@ -225,7 +248,7 @@ func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Mes
 // EachIntake calls each with every intake record of one feed after a sequence,
 // up to the last there is now.
 func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, each func(in *record.Intake, sequence uint64) error) error {
-	last, err := j.LastIntake(ctx, feed)
+	last, err := lastSequence(ctx, j.intake, intakePrefix+feed)
 	if err != nil || last <= after {
 		return err
 	}
@@ -291,90 +314,6 @@ func follow(ctx context.Context, js jetstream.JetStream, stream string, subjects
 		if err := each(msg, meta.Sequence.Stream, meta.NumPending); err != nil {
 			return err
 		}
-	}
-}
-
-// CarriedTo returns up to which intake record the feed has been carried into
-// all collections. It may lag behind: carrying a record again does no harm.
-func (j *Journal) CarriedTo(ctx context.Context, feed string) (uint64, error) {
-	e, err := j.state.Get(ctx, carriedPrefix+feed)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read position of feed %s: %w", feed, err)
-	}
-	n, err := strconv.ParseUint(string(e.Value()), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read position of feed %s: %w", feed, err)
-	}
-	return n, nil
-}
-
-// SetCarriedTo records that the feed has been carried up to an intake record.
-func (j *Journal) SetCarriedTo(ctx context.Context, feed string, sequence uint64) error {
-	if _, err := j.state.Put(ctx, carriedPrefix+feed, strconv.AppendUint(nil, sequence, 10)); err != nil {
-		return fmt.Errorf("write position of feed %s: %w", feed, err)
-	}
-	return nil
-}
-
-// Backfilled returns how far back-filling is, and false where that was never set.
-func (j *Journal) Backfilled(ctx context.Context) (p record.BackfillPosition, known bool, err error) {
-	e, err := j.state.Get(ctx, backfilledKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return p, false, nil
-	}
-	if err == nil {
-		_, err = fmt.Sscanf(string(e.Value()), "%d %d", &p.Done, &p.Target)
-	}
-	if err != nil {
-		return p, false, fmt.Errorf("read position of back-filling: %w", err)
-	}
-	return p, true, nil
-}
-
-// SetBackfilled records how far back-filling is.
-func (j *Journal) SetBackfilled(ctx context.Context, p record.BackfillPosition) error {
-	if _, err := j.state.Put(ctx, backfilledKey, fmt.Appendf(nil, "%d %d", p.Done, p.Target)); err != nil {
-		return fmt.Errorf("write position of back-filling: %w", err)
-	}
-	return nil
-}
-
-// ChangeState changes a text that is kept under a key, on all nodes; change gets nil where there is none, and
-// leaves it by returning nil. It is called again where another node was faster.
-func (j *Journal) ChangeState(ctx context.Context, key string, change func(old []byte) ([]byte, error)) error {
-	for {
-		var old []byte
-		var revision uint64
-		e, err := j.state.Get(ctx, key)
-		switch {
-		case err == nil:
-			old, revision = e.Value(), e.Revision()
-		case !errors.Is(err, jetstream.ErrKeyNotFound):
-			return fmt.Errorf("read %s: %w", key, err)
-		}
-		text, err := change(old)
-		if err != nil || text == nil {
-			return err
-		}
-		if old == nil {
-			_, err = j.state.Create(ctx, key, text)
-		} else {
-			_, err = j.state.Update(ctx, key, text, revision)
-		}
-		if errors.Is(err, jetstream.ErrKeyExists) {
-			continue
-		}
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("write %s: %w", key, err)
-		}
-		return nil
 	}
 }
 

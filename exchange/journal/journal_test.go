@@ -3,8 +3,10 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,7 +31,7 @@ func start(t testing.TB) *nats.Conn {
 
 func open(t testing.TB, nc *nats.Conn) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(t.Context(), nc, 0)
+	j, err := journal.Open(t.Context(), nc, 0, record.Seal{Key: []byte("key")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func share(collection string, from, n int) record.Share {
 	need.Raw = fmt.Appendf(nil, `{"type":"ipv4-addr","id":"%s"}`, need.ID)
 	s := record.Share{Collection: collection, Label: tlp.Amber}
 	for i := range n {
-		g := &record.Group{Needs: []record.Object{need}}
+		g := &record.Group{Index: i, Needs: []record.Object{need}}
 		for k := range 3 {
 			id := stix.DerivedID("sighting", "n", fmt.Sprint(from+i, "/", k))
 			g.Objects = append(g.Objects, record.Object{ID: id, Raw: fmt.Appendf(nil, `{"type":"sighting","id":"%s"}`, id)})
@@ -56,7 +58,7 @@ func share(collection string, from, n int) record.Share {
 func carry(t testing.TB, j *journal.Journal, s record.Share, feed string, sequence uint64) error {
 	t.Helper()
 	done := make(chan error, 1)
-	j.Carry(s, feed, sequence, func(_ uint64, err error) { done <- err })
+	j.Deliver(s, feed, sequence, func(_ uint64, err error) { done <- err })
 	return <-done
 }
 
@@ -172,7 +174,7 @@ func TestASecondWriterIsFenced(t *testing.T) {
 	if _, err := b.AppendIntake(t.Context(), "f", []byte("two"), 0); !errors.Is(err, exchange.ErrFenced) {
 		t.Errorf("intake that does not follow: %v", err)
 	}
-	if _, err := b.AppendIntake(t.Context(), "f", []byte("two"), first); err != nil {
+	if _, err := b.AppendIntake(t.Context(), "f", []byte("two"), first.Sequence); err != nil {
 		t.Error(err)
 	}
 }
@@ -181,7 +183,7 @@ func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
 	nc := start(t)
 	j := open(t, nc)
 	for seq := uint64(1); seq <= 3; seq++ {
-		for _, c := range []string{"gap", "forged", "fine"} {
+		for _, c := range []string{"gap", "forged", "other", "fine"} {
 			if err := carry(t, j, share(c, int(seq), 1), "f", seq); err != nil {
 				t.Fatal(err)
 			}
@@ -196,25 +198,42 @@ func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.DeleteMsg(t.Context(), 4); err != nil { // the second block of "gap"
+	if err := s.DeleteMsg(t.Context(), 5); err != nil { // the second block of "gap"
 		t.Fatal(err)
 	}
-	last, err := s.GetLastMsgForSubject(t.Context(), "tocsin.c.forged")
-	if err != nil {
-		t.Fatal(err)
-	}
-	forged := &nats.Msg{Subject: "tocsin.c.forged", Header: nats.Header{}, Data: last.Data}
-	for k, v := range last.Header {
-		if strings.HasPrefix(k, "Tocsin-") || strings.HasPrefix(k, "Content-") {
-			forged.Header[k] = v
+	// next publishes a block after a collection's last one: its headers, as change leaves them.
+	next := func(collection string, change func(b *record.Block, h nats.Header)) {
+		last, err := s.GetLastMsgForSubject(t.Context(), "tocsin.c."+collection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _, err := j.BlockAt(t.Context(), collection, last.Sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged := &nats.Msg{Subject: last.Subject, Header: nats.Header{}, Data: last.Data}
+		for k, v := range last.Header {
+			if strings.HasPrefix(k, "Tocsin-") || strings.HasPrefix(k, "Content-") {
+				forged.Header[k] = v
+			}
+		}
+		previous := b.Hash()
+		b.Number++
+		record.Seal{Key: []byte("key")}.Close(b)
+		forged.Header.Set("Tocsin-Block", strconv.FormatUint(b.Number, 10))
+		forged.Header.Set("Tocsin-Sealed", b.Sealed)
+		forged.Header.Set("Tocsin-Previous", previous)
+		forged.Header.Set("Tocsin-Added-First", b.AddedFirst.Add(time.Hour).Format(time.RFC3339Nano))
+		change(b, forged.Header)
+		if _, err := js.PublishMsg(t.Context(), forged); err != nil {
+			t.Fatal(err)
 		}
 	}
-	forged.Header.Set("Tocsin-Block", "4") // its hash of the block before is the old one
-	if _, err := js.PublishMsg(t.Context(), forged); err != nil {
-		t.Fatal(err)
-	}
+	next("fine", func(*record.Block, nats.Header) {})
+	next("forged", func(b *record.Block, h nats.Header) { h.Set("Tocsin-Previous", b.Previous) }) // that of the block before
+	next("other", func(_ *record.Block, h nats.Header) { h.Set("Tocsin-Root", strings.Repeat("0", 64)) })
 	chains, err := j.Verify(t.Context())
-	if err != nil || len(chains) != 3 {
+	if err != nil || len(chains) != 4 {
 		t.Fatal(chains, err)
 	}
 	for _, c := range chains {
@@ -224,9 +243,9 @@ func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
 	}
 }
 
-// BenchmarkCarry packs shares of 500 objects and appends them, synced, one after
+// BenchmarkDeliver packs shares of 500 objects and appends them, synced, one after
 // the other to one collection.
-func BenchmarkCarry(b *testing.B) {
+func BenchmarkDeliver(b *testing.B) {
 	j := open(b, start(b))
 	s := share("a", 0, 166)
 	n := uint64(0)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -35,7 +36,7 @@ type packer struct {
 	collection string
 
 	mu      sync.Mutex
-	queue   []*parcel
+	queue   []*pending
 	running bool
 	failed  error // sticks: the state of the log is unknown
 
@@ -48,29 +49,30 @@ type packer struct {
 // bundle is what a block is built in. A packer that has nothing to do has none: there are as many packers
 // as collections.
 type bundle struct {
-	raw []byte
-	in  map[string]bool // ids in it
+	raw    []byte
+	in     map[string]bool // ids in it
+	leaves *record.Leaves
 }
 
 var bundles = sync.Pool{New: func() any { return &bundle{in: make(map[string]bool)} }}
 
-// parcel is something on its way into blocks: one share of a feed's intake, or
+// pending is something on its way into blocks: one share of a feed's intake, or
 // what a member adds or changes.
-type parcel struct {
+type pending struct {
 	share    record.Share
 	feed     string // "" for what a member adds
 	sequence uint64
-	next     int // group
+	next     int // of the share's groups
 	post     *record.Post
 	done     func(last uint64, err error)
 }
 
-// Carry brings a collection's share of the intake record at the sequence into
+// Deliver brings a collection's share of the intake record at the sequence into
 // blocks, or what is still missing of it. done is called once, when it is all
 // on disk, with the sequence of the last block that was needed, or with what
 // went wrong. Shares of one feed must come in order.
-func (j *Journal) Carry(share record.Share, feed string, sequence uint64, done func(last uint64, err error)) {
-	j.enqueue(&parcel{share: share, feed: feed, sequence: sequence, done: done})
+func (j *Journal) Deliver(share record.Share, feed string, sequence uint64, done func(last uint64, err error)) {
+	j.enqueue(&pending{share: share, feed: feed, sequence: sequence, done: done})
 }
 
 // Post appends what a member adds to a collection, or takes out of it, and
@@ -81,7 +83,7 @@ func (j *Journal) Post(post *record.Post) (last uint64, err error) {
 		return 0, fmt.Errorf("append to collection %s: %w", post.Share.Collection, err)
 	}
 	wait := make(chan struct{})
-	j.enqueue(&parcel{share: post.Share, post: post, done: func(sequence uint64, e error) {
+	j.enqueue(&pending{share: post.Share, post: post, done: func(sequence uint64, e error) {
 		last, err = sequence, e
 		close(wait)
 	}})
@@ -89,7 +91,7 @@ func (j *Journal) Post(post *record.Post) (last uint64, err error) {
 	return last, err
 }
 
-func (j *Journal) enqueue(x *parcel) {
+func (j *Journal) enqueue(x *pending) {
 	j.mu.Lock()
 	if j.closed {
 		j.mu.Unlock()
@@ -146,9 +148,9 @@ func (p *packer) run() {
 	}
 }
 
-// append builds and appends one block from the parcels that wait. It returns how
+// append builds and appends one block from the appends that wait. It returns how
 // many of them are now carried whole.
-func (p *packer) append(batch []*parcel) (finished int, err error) {
+func (p *packer) append(batch []*pending) (finished int, err error) {
 	if p.j.ctx.Err() != nil {
 		return 0, fmt.Errorf("collection %s: %w", p.collection, exchange.ErrClosed)
 	}
@@ -158,8 +160,9 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 		}
 		p.loaded = true
 	}
-	b := &record.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear}
-	b.Carried = slices.Clone(p.head.carried)
+	b := &record.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear, Seed: record.NewSeed()}
+	b.Delivered = slices.Clone(p.head.delivered)
+	p.leaves = record.NewLeaves(b.Seed)
 	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
 	clear(p.in)
 	if batch[0].post != nil {
@@ -170,17 +173,21 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 	}
 	var out record.Removal
 	for _, x := range batch {
-		if b.Count >= maxObjects || len(p.raw) >= maxRaw || x.post != nil {
+		if x.post != nil || !p.takes(b, x) {
 			break
 		}
-		x.next = max(x.next, carriedGroups(b.Carried, x))
-		for x.next < len(x.share.Groups) && b.Count < maxObjects && len(p.raw) < maxRaw && len(out.Objects) < maxObjects {
+		for x.next < len(x.share.Groups) && p.hasRoom(b) && len(out.Objects) < maxObjects {
 			g := x.share.Groups[x.next]
+			if g.Index < deliveredGroups(b.Delivered, x) {
+				x.next++
+				continue // it is there
+			}
 			if len(g.Withdraw) > 0 && b.Count > 0 || len(g.Withdraw) == 0 && len(out.Objects) > 0 {
 				break // a control block holds nothing else
 			}
 			x.next++
-			b.Carried = setCarried(b.Carried, record.Carried{Feed: x.feed, Sequence: x.sequence, Groups: x.next})
+			b.Feed, b.Packaging = x.feed, x.share.Packaging
+			b.Delivered = setDelivered(b.Delivered, record.Delivered{Feed: x.feed, Sequence: x.sequence, Groups: g.Index + 1})
 			if len(g.Withdraw) > 0 {
 				for _, id := range g.Withdraw {
 					out.Objects = append(out.Objects, record.Withdrawn{ID: id})
@@ -189,9 +196,6 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 			}
 			b.Label = max(b.Label, x.share.Label)
 			p.add(b, g)
-			if i, ok := slices.BinarySearch(b.Feeds, x.feed); !ok {
-				b.Feeds = slices.Insert(b.Feeds, i, x.feed)
-			}
 		}
 		if x.next < len(x.share.Groups) {
 			break
@@ -212,9 +216,16 @@ func (p *packer) append(batch []*parcel) (finished int, err error) {
 	return finished, nil
 }
 
+// takes tells whether a block is for what is pending as well: a block is of one feed, packaged in one version.
+func (p *packer) takes(b *record.Block, x *pending) bool {
+	return p.hasRoom(b) && (b.Feed == "" || b.Feed == x.feed && b.Packaging == x.share.Packaging)
+}
+
+func (p *packer) hasRoom(b *record.Block) bool { return b.Count < maxObjects && len(p.raw) < maxRaw }
+
 // post makes a block of what a member adds or changes, all of it and nothing
 // else.
-func (p *packer) post(b *record.Block, x *parcel) error {
+func (p *packer) post(b *record.Block, x *pending) error {
 	b.Control, b.Label = x.post.Control, max(b.Label, x.share.Label)
 	b.By, b.Labels = x.post.By, x.post.Labels
 	if b.Control != "" {
@@ -231,7 +242,10 @@ func (p *packer) post(b *record.Block, x *parcel) error {
 func (p *packer) close(b *record.Block, added time.Time) error {
 	if b.Control == "" {
 		p.raw = stix.AppendBundleClose(p.raw)
+	} else {
+		p.leaves.Add(p.raw)
 	}
+	b.Root = p.leaves.Root()
 	b.Payload = p.j.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/6))
 	b.AddedFirst = added
 	if added.IsZero() {
@@ -240,10 +254,13 @@ func (p *packer) close(b *record.Block, added time.Time) error {
 	if next := p.head.added.Add(time.Microsecond); b.AddedFirst.Before(next) {
 		b.AddedFirst = next
 	}
+	b.Intake = p.j.ends.intake.get()
+	p.j.seal.Close(b)
 	if err := p.publish(b); err != nil {
 		return err
 	}
 	p.head = headOf(b)
+	p.j.ends.blocks.advance(record.Head{Sequence: p.head.sequence, Hash: p.head.hash})
 	return nil
 }
 
@@ -267,7 +284,8 @@ func (p *packer) object(b *record.Block, o record.Object) {
 		p.raw = append(p.raw, ',')
 	}
 	p.raw = append(p.raw, o.Raw...)
-	if o.New && (!o.Shared || len(b.Carried) == 1) { // no other feed ever came here
+	p.leaves.Add(o.Raw)
+	if o.New && (!o.Shared || len(b.Delivered) == 1) { // no other feed ever came here
 		b.New = setBit(b.New, b.Count)
 	}
 	b.Count++
@@ -319,25 +337,25 @@ func (p *packer) publish(b *record.Block) error {
 	return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, exchange.ErrFenced, err)
 }
 
-// carriedGroups returns how many groups of the parcel are in the chain already.
-func carriedGroups(list []record.Carried, x *parcel) int {
+// deliveredGroups returns up to which group of a record a share is in the chain already.
+func deliveredGroups(list []record.Delivered, x *pending) int {
 	i, ok := slices.BinarySearchFunc(list, x.feed, byFeed)
 	switch {
 	case !ok || list[i].Sequence < x.sequence:
 		return 0
 	case list[i].Sequence > x.sequence:
-		return len(x.share.Groups)
+		return math.MaxInt
 	}
 	return list[i].Groups
 }
 
-func setCarried(list []record.Carried, c record.Carried) []record.Carried {
-	i, ok := slices.BinarySearchFunc(list, c.Feed, byFeed)
+func setDelivered(list []record.Delivered, d record.Delivered) []record.Delivered {
+	i, ok := slices.BinarySearchFunc(list, d.Feed, byFeed)
 	if !ok {
-		return slices.Insert(list, i, c)
+		return slices.Insert(list, i, d)
 	}
-	list[i] = c
+	list[i] = d
 	return list
 }
 
-func byFeed(c record.Carried, feed string) int { return cmp.Compare(c.Feed, feed) }
+func byFeed(d record.Delivered, feed string) int { return cmp.Compare(d.Feed, feed) }

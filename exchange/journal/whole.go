@@ -65,19 +65,19 @@ func (j *Journal) delivered(ctx context.Context, end uint64) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range h.carried {
+		for _, c := range h.delivered {
 			if c.Sequence > end {
 				return shorter(IntakeStream, "ends at message", end, c.Sequence, "collection "+collection+" was delivered from it")
 			}
 		}
 	}
-	keys, err := j.state.ListKeysFiltered(ctx, carriedPrefix+"*")
+	keys, err := j.state.ListKeysFiltered(ctx, deliveredPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("list delivery positions: %w", err)
 	}
 	for key := range keys.Keys() {
-		feed := strings.TrimPrefix(key, carriedPrefix)
-		to, err := j.CarriedTo(ctx, feed)
+		feed := strings.TrimPrefix(key, deliveredPrefix)
+		to, err := j.DeliveredTo(ctx, feed)
 		if err != nil {
 			return err
 		}

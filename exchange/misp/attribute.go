@@ -43,6 +43,7 @@ type object struct {
 	Value string `json:"value"`
 
 	raw     []byte
+	feed    string // that it is from, "" where a member added it
 	added   time.Time
 	address netip.Addr // of the host, as keys have it
 }
@@ -106,30 +107,8 @@ type sighting struct {
 
 // maker makes attributes of a collection's objects, under one version of the register.
 type maker struct {
+	register   *exchange.Register
 	collection *exchange.Collection
-	feeds      map[string][]*exchange.Feed // by the identity that their objects say they are of
-}
-
-func newMaker(r *exchange.Register, c *exchange.Collection) maker {
-	m := maker{c, make(map[string][]*exchange.Feed)}
-	add := func(f *exchange.Feed) {
-		by := exchange.IdentityID(f.By())
-		m.feeds[by] = append(m.feeds[by], f)
-	}
-	for i := range r.Feeds {
-		f := r.Feeds[i]
-		add(&f)
-		if f.As != "" { // what it was before its publisher was hidden
-			f.As = ""
-			add(&f)
-		}
-	}
-	for name, id := range r.Operations { // of feeds that were
-		if publisher, operation, ok := strings.Cut(name, " "); ok && r.Feed(id) == nil {
-			add(&exchange.Feed{ID: id, Publisher: publisher, Operation: operation})
-		}
-	}
-	return m
 }
 
 // attributes makes an object's slot, and says which feed's event of which day it belongs to: nil
@@ -143,14 +122,14 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 	var list []attribute
 	if x.collection.OfMembers() {
 		list = x.indicator(o)
-	} else if f := x.feedOf(o, created); f != nil {
+	} else if feed = x.hostOn(o); feed != "" {
 		a := x.host(o)
-		since, err := x.View.CleanSince(f.ID, o.address)
+		since, err := x.View.CleanSince(feed, o.address)
 		if err != nil {
 			return nil, "", "", err
 		}
 		x.markClean(&a, o, since)
-		feed, list = f.ID, []attribute{a}
+		list = []attribute{a}
 	}
 	if len(list) == 0 {
 		return nil, feed, day, nil
@@ -175,36 +154,30 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 	return s, feed, day, nil
 }
 
-// feedOf finds the feed that has made an object: its id is derived from that.
-func (m *maker) feedOf(o *object, created time.Time) *exchange.Feed {
-	of := exchange.HostDay{Day: exchange.DayOf(created)}
-	value := o.Value
+// hostOn returns the feed that an object is from, where an attribute is to be made of it, and finds its host.
+func (m *maker) hostOn(o *object) (feed string) {
 	if o.Type == "indicator" {
 		p, err := pattern.Parse(o.Pattern)
 		if err != nil {
-			return nil
+			return ""
 		}
 		if list := append(p.Addresses(), p.Emails()...); len(list) == 1 {
-			value = list[0]
+			o.Value = list[0]
 		}
-		o.Value = value
+		// Where there is an observation as well, its indicator says nothing more.
+		if f := m.register.Feed(o.feed); f != nil && f.HostObject() != o.Type {
+			return ""
+		}
 	}
 	var err error
-	if of.Address, err = netip.ParseAddr(value); err != nil {
-		account, _, err := exchange.ParseAccount(value)
+	if o.address, err = netip.ParseAddr(o.Value); err != nil {
+		account, _, err := exchange.ParseAccount(o.Value)
 		if err != nil {
-			return nil
+			return ""
 		}
-		of.Address = exchange.AccountKey(account)
+		o.address = exchange.AccountKey(account)
 	}
-	o.address = of.Address
-	for _, f := range m.feeds[o.CreatedBy] {
-		// Where there is an observation as well, its indicator says nothing more.
-		if (o.Type == "observed-data" || f.HostObject() == o.Type) && f.ObjectID(o.Type, of) == o.ID {
-			return f
-		}
-	}
-	return nil
+	return o.feed
 }
 
 // host makes the attribute of a host: a victim, which nobody is to block.

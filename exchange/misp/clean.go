@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
 // The tags of a host that was reported clean, and of one that was seen again after that.
@@ -34,20 +32,18 @@ func (x *run) takeClean(ctx context.Context) (more bool, err error) {
 
 // clean makes the attributes of a host anew, of each day.
 func (x *run) clean(ctx context.Context, feed string, a netip.Addr) error {
-	days, err := x.View.HostDays(feed, a)
+	host := hostKey(x.collection, feed, a)
+	ids := slices.Clone(x.hosts[host])
+	err := x.look.Each(host, func(id string, _ []byte) error {
+		ids = append(ids, id)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for _, day := range days {
-		for _, f := range x.byID(feed) {
-			id := f.ObjectID(f.HostObject(), exchange.HostDay{Address: a, Day: day})
-			_, known, err := x.slotOf(id)
-			if err == nil && known {
-				_, err = x.again(ctx, id)
-			}
-			if err != nil {
-				return err
-			}
+	for _, id := range ids {
+		if _, err := x.again(ctx, id); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -62,16 +58,4 @@ func (m *maker) markClean(a *attribute, o *object, at time.Time) {
 	a.Tags = slices.DeleteFunc(a.Tags, func(t tag) bool { return t.Name == relapseTag })
 	a.Tags = append(a.Tags, tag{Name: cleanTag})
 	a.Sightings = append(a.Sightings, sighting{UUID: m.derived("misp-clean", o.ID), Type: "2", Date: strconv.FormatInt(at.Unix(), 10)})
-}
-
-// byID are the feed of an id, as its objects say and said who they are of.
-func (m *maker) byID(id string) (list []*exchange.Feed) {
-	for _, of := range m.feeds {
-		for _, f := range of {
-			if f.ID == id {
-				list = append(list, f)
-			}
-		}
-	}
-	return list
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -24,18 +25,20 @@ const (
 type run struct {
 	*Feeds
 	maker
+	right   policy.Read
 	look    *view.Look
 	state   state
 	changes map[string][]byte
-	events  map[string]*event // by key, of this page
-	least   map[string]int64  // by key, of the run: the timestamp that a changed event has at least
-	ends    map[string]int    // by day, of the run: its last event's part
-	slots   map[string]string // by object, of this page: what is not on the shelf yet
+	events  map[string]*event   // by key, of this page
+	least   map[string]int64    // by key, of the run: the timestamp that a changed event has at least
+	ends    map[string]int      // by day, of the run: its last event's part
+	slots   map[string]string   // by object, of this page: what is not on the shelf yet
+	hosts   map[string][]string // the same of hosts: their objects, by the start of their keys
 }
 
 // catchUp reads what a collection has got and lost since it was read last.
-func (f *Feeds) catchUp(ctx context.Context, r *exchange.Register, c *exchange.Collection) error {
-	x := &run{Feeds: f, maker: newMaker(r, c), least: make(map[string]int64), ends: make(map[string]int)}
+func (f *Feeds) catchUp(ctx context.Context, r *exchange.Register, right policy.Read) error {
+	x := &run{Feeds: f, right: right, maker: maker{r, right.Collection()}, least: make(map[string]int64), ends: make(map[string]int)}
 	for first := true; ; first = false {
 		more, err := x.page(ctx, first)
 		if err != nil || !more {
@@ -49,7 +52,8 @@ func (f *Feeds) catchUp(ctx context.Context, r *exchange.Register, c *exchange.C
 
 // page takes the next page in and writes what came of it, in one.
 func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
-	x.look, x.changes, x.events, x.slots = x.shelf.Look(), make(map[string][]byte), make(map[string]*event), make(map[string]string)
+	x.look, x.changes, x.events = x.shelf.Look(), make(map[string][]byte), make(map[string]*event)
+	x.slots, x.hosts = make(map[string]string), make(map[string][]string)
 	defer func() { err = errors.Join(err, x.look.Close()) }()
 	if first {
 		if _, err := get(x.look, stateKey(x.collection), &x.state); err != nil {
@@ -61,7 +65,7 @@ func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
 		x.state.Since = time.Now().Unix()
 	}
 	at := micros(x.state.Objects)
-	p, err := x.View.Page(ctx, x.collection.ID, view.Query{Since: at, After: at, Limit: perPage, Types: objectTypes})
+	p, err := x.View.Page(ctx, x.right, view.Query{Since: at, After: at, Limit: perPage, Types: objectTypes})
 	if err != nil {
 		return false, err
 	}
@@ -103,7 +107,7 @@ func (x *run) take(ctx context.Context, p *view.Page) error {
 	if err != nil {
 		return err
 	}
-	list, added := make([]*object, 0, p.Count), p.Added()
+	list, added, feeds := make([]*object, 0, p.Count), p.Added(), p.Feeds()
 	for i, raw := range raws {
 		o, err := parse(raw)
 		if err != nil {
@@ -111,7 +115,7 @@ func (x *run) take(ctx context.Context, p *view.Page) error {
 			b, _ := stix.ScanBrief(raw)
 			o = &object{ID: string(b.ID), Type: string(b.Type)}
 		}
-		o.added = added[i]
+		o.added, o.feed = added[i], feeds[i]
 		list = append(list, o)
 	}
 	if err := x.resolve(ctx, list); err != nil {
@@ -143,7 +147,7 @@ func (x *run) resolve(ctx context.Context, list []*object) error {
 	for len(missing) > 0 {
 		part := missing[:min(500, len(missing))]
 		missing = missing[len(part):]
-		p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: part, Limit: len(part)})
+		p, err := x.View.Page(ctx, x.right, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return err
 		}
@@ -183,7 +187,7 @@ func (x *run) takeOut(ctx context.Context) error {
 		x.state.Raised = last
 	}
 	for {
-		list, err := x.View.Removed(x.collection.ID, micros(x.state.Removed), removals)
+		list, err := x.View.Removed(x.right, micros(x.state.Removed), removals)
 		if err != nil || len(list) == 0 {
 			return err
 		}
@@ -219,7 +223,7 @@ func (x *run) gone(ctx context.Context, w *view.Withdrawal) error {
 
 // again makes the attributes of an object anew, and tells whether it is there.
 func (x *run) again(ctx context.Context, id string) (there bool, err error) {
-	p, err := x.View.Page(ctx, x.collection.ID, view.Query{IDs: []string{id}, Limit: 1})
+	p, err := x.View.Page(ctx, x.right, view.Query{IDs: []string{id}, Limit: 1})
 	if err != nil || p.Count == 0 {
 		return false, err
 	}
@@ -276,6 +280,11 @@ func (x *run) put(o *object) error {
 	e.Slots++
 	x.slots[o.ID] = key
 	x.changes[objectKey(x.collection, o.ID)] = []byte(key)
+	if o.address.IsValid() {
+		host := hostKey(x.collection, feed, o.address)
+		x.changes[host+o.ID] = nil
+		x.hosts[host] = append(x.hosts[host], o.ID)
+	}
 	x.changes[uuidKey(x.collection, e.UUID)] = []byte(part)
 	return x.fill(key, s, o.added)
 }

@@ -14,12 +14,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -93,6 +95,11 @@ func uuidKey(c *exchange.Collection, uuid string) string {
 }
 func objectKey(c *exchange.Collection, id string) string { return c.UUID + "/o" + id }
 
+// hostKey starts the keys of the objects that a feed's host has in the collection; their ids follow.
+func hostKey(c *exchange.Collection, feed string, a netip.Addr) string {
+	return c.UUID + "/h" + feed + "/" + a.String() + "/"
+}
+
 // dayKey starts the keys of the events of a feed's day, and partKey is that of one; its slots follow it.
 func dayKey(c *exchange.Collection, feed, day string) string {
 	return c.UUID + "/e" + feed + "/" + day + "/"
@@ -120,7 +127,8 @@ var ErrBusy = errors.New("the feed is being made")
 const patience = 25 * time.Second
 
 // look brings a collection's events up to date and returns the shelf as it is then. The caller closes it.
-func (f *Feeds) look(ctx context.Context, r *exchange.Register, c *exchange.Collection) (*view.Look, error) {
+func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Read) (*view.Look, error) {
+	c := right.Collection()
 	f.mu.Lock()
 	lock := f.locks[c.UUID]
 	if lock == nil {
@@ -136,7 +144,7 @@ func (f *Feeds) look(ctx context.Context, r *exchange.Register, c *exchange.Coll
 	case <-within.Done():
 		return nil, cmp.Or(ctx.Err(), ErrBusy)
 	}
-	if err := f.catchUp(within, r, c); err != nil {
+	if err := f.catchUp(within, r, right); err != nil {
 		if ctx.Err() == nil && within.Err() != nil {
 			err = ErrBusy
 		}

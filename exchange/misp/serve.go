@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -84,7 +85,7 @@ func (e *event) head(r *exchange.Register, c *exchange.Collection) *header {
 	if f := r.Feed(e.Feed); f != nil {
 		h.Info = f.Malware.Name + " infections in " + c.Title
 		h.Tags = append(h.Tags, tag{Name: fmt.Sprintf("misp-galaxy:%s=%q", galaxy(f), f.Malware.Name)})
-		h.Orgc = organisation{"A publisher who is not named", strings.TrimPrefix(exchange.IdentityID(f.By()), "identity--")}
+		h.Orgc = organisation{"A publisher who is not named", strings.TrimPrefix(r.IdentityID(f.By()), "identity--")}
 		if m := r.Member(f.Publisher); m != nil && f.As == "" {
 			h.Orgc.Name = m.Name
 		}
@@ -108,8 +109,9 @@ func galaxy(f *exchange.Feed) string {
 }
 
 // Manifest returns the manifest of a collection's feed: its events by UUID.
-func (f *Feeds) Manifest(ctx context.Context, r *exchange.Register, c *exchange.Collection) (text []byte, err error) {
-	l, err := f.look(ctx, r, c)
+func (f *Feeds) Manifest(ctx context.Context, r *exchange.Register, right policy.Read) (text []byte, err error) {
+	c := right.Collection()
+	l, err := f.look(ctx, r, right)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +167,9 @@ type File struct {
 }
 
 // Event opens the file of an event. Where there is none, the file is nil.
-func (f *Feeds) Event(ctx context.Context, r *exchange.Register, c *exchange.Collection, uuid string) (file *File, err error) {
-	l, err := f.look(ctx, r, c)
+func (f *Feeds) Event(ctx context.Context, r *exchange.Register, right policy.Read, uuid string) (file *File, err error) {
+	c := right.Collection()
+	l, err := f.look(ctx, r, right)
 	if err != nil {
 		return nil, err
 	}
@@ -278,8 +281,9 @@ type Hashes struct {
 }
 
 // Hashes opens the hashes of a collection.
-func (f *Feeds) Hashes(ctx context.Context, r *exchange.Register, c *exchange.Collection) (h *Hashes, err error) {
-	l, err := f.look(ctx, r, c)
+func (f *Feeds) Hashes(ctx context.Context, r *exchange.Register, right policy.Read) (h *Hashes, err error) {
+	c := right.Collection()
+	l, err := f.look(ctx, r, right)
 	if err != nil {
 		return nil, err
 	}

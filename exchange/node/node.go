@@ -27,12 +27,14 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
@@ -74,6 +76,9 @@ type Options struct {
 	Reserve uint64
 	// KeepAudit is how long the audit is kept; 0 for ever.
 	KeepAudit time.Duration
+	// Secret is what a new exchange makes the identifiers of its objects under; nil for a random one. The demo and
+	// tests have a fixed one.
+	Secret []byte
 	// Limits bound what callers are given over HTTP.
 	Limits api.Limits
 	// BehindProxy are the proxies in front that tell where requests come from, in
@@ -112,17 +117,17 @@ type Node struct {
 	// is on its way could stand against.
 	gate sync.RWMutex
 
-	logins atomic.Pointer[logins] // of the register in force
-	full   atomic.Bool            // the disk, when it was looked at last
+	access access.InForce
+	logins atomic.Pointer[access.Logins] // of the register in force
+	full   atomic.Bool                   // the disk, when it was looked at last
 
 	delivered deliveries
 
-	rights   sync.Mutex // guards what is below, up to mu
-	inRights *exchange.Register
-	expires  time.Time // when the next credential ends, zero for none
+	rights  sync.Mutex // guards what is below, up to mu
+	expires time.Time  // when the next credential ends, zero for none
 
 	mu       sync.Mutex // guards what is below
-	wanted   []journal.Consumer
+	wanted   []policy.Read
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
@@ -183,18 +188,19 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n.Register, err = register.Open(ctx, n.broker.Conn()); err != nil {
+	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
 		return err
 	}
-	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit); err != nil {
+	seal := record.Seal{Key: n.Register.Secret()}
+	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
 		return err
 	}
 	packagers := &admission.Packagers{
-		Register: n.Register.At,
-		New:      func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
+		Register: n.Register.At, Version: packaging.Version,
+		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
-		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap, Seal: record.Seal{Key: n.Register.Secret()},
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap, Seal: seal,
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
@@ -217,7 +223,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.webhooks = n.newSender()
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
-		Register: n.Register, View: n.View, Journal: n.Journal, Admission: n.admission,
+		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,

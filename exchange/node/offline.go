@@ -11,6 +11,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
@@ -45,11 +46,11 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := register.Open(ctx, b.Conn())
+	r, err := register.Open(ctx, b.Conn(), nil)
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(ctx, b.Conn(), 0)
+	j, err := journal.Open(ctx, b.Conn(), 0, record.Seal{Key: r.Secret()})
 	if err != nil {
 		return err
 	}

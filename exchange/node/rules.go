@@ -12,10 +12,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
-	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -63,29 +63,21 @@ func (n *Node) setRegister(r *exchange.Register) error {
 func (n *Node) setRights(r *exchange.Register) error {
 	n.rights.Lock()
 	defer n.rights.Unlock()
-	if n.inRights != nil && r.Version < n.inRights.Version {
+	now := n.access.Load()
+	switch {
+	case now != nil && r.Version < now.Register.Version:
 		return nil
-	}
-	if n.inRights == nil || r.Version > n.inRights.Version {
-		n.api.SetRegister(r)
+	case now == nil || r.Version > now.Register.Version:
+		n.access.Set(r)
 		n.webhooks.SetRegister(r)
 	}
-	n.inRights = r
-	now := time.Now()
-	after := newLogins(r, now)
-	n.expires = time.Time{}
-	for _, list := range r.Tokens {
-		for _, t := range list {
-			if !t.Expires.IsZero() && !t.Expired(now) && (n.expires.IsZero() || t.Expires.Before(n.expires)) {
-				n.expires = t.Expires
-			}
-		}
-	}
+	var after access.Logins
+	after, n.expires = n.access.Load().Logins(time.Now())
 	before := n.logins.Swap(&after)
-	if before == nil || maps.EqualFunc(*before, after, login.equal) {
+	if before == nil || maps.EqualFunc(*before, after, access.Login.Equal) {
 		return nil
 	}
-	return n.disconnect(func(member string) bool { return !(*before)[member].equal(after[member]) })
+	return n.disconnect(func(member string) bool { return !(*before)[member].Equal(after[member]) })
 }
 
 // disconnect ends the NATS connections of some members, who log in anew with other rights, or cannot.
@@ -104,14 +96,12 @@ func (n *Node) disconnect(changed func(member string) bool) error {
 // setConsumers makes the consumers that members pull from, and has those who were given one while it
 // was not there yet log in anew. The caller holds mu.
 func (n *Node) setConsumers(r *exchange.Register) error {
-	var want []journal.Consumer
+	var want []policy.Read
 	logins := *n.logins.Load()
 	for _, m := range r.Members {
-		for _, c := range logins[m.ID].collections {
-			want = append(want, journal.Consumer{Member: m.ID, Collection: c})
-		}
+		want = append(want, logins[m.ID].Reads...)
 	}
-	if n.wanted != nil && slices.Equal(want, n.wanted) {
+	if n.wanted != nil && slices.EqualFunc(want, n.wanted, sameRead) {
 		return nil
 	}
 	n.auditDeliveries(context.Background()) // of those that go
@@ -127,8 +117,14 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 		return nil
 	}
 	return n.disconnect(func(member string) bool {
-		return slices.ContainsFunc(want, func(d journal.Consumer) bool { return d.Member == member && !slices.Contains(had, d) })
+		return slices.ContainsFunc(want, func(right policy.Read) bool {
+			return right.Member() == member && !slices.ContainsFunc(had, func(o policy.Read) bool { return sameRead(right, o) })
+		})
 	})
+}
+
+func sameRead(a, b policy.Read) bool {
+	return a.Member() == b.Member() && a.Collection().ID == b.Collection().ID
 }
 
 // newSender makes what sends webhooks.
@@ -157,10 +153,10 @@ func (n *Node) watchRights(ctx context.Context) error {
 		}
 		n.api.Recheck()
 		n.rights.Lock()
-		r, over := n.inRights, !n.expires.IsZero() && !time.Now().Before(n.expires)
+		over := !n.expires.IsZero() && !time.Now().Before(n.expires)
 		n.rights.Unlock()
 		if over {
-			if err := n.setRights(r); err != nil {
+			if err := n.setRights(n.access.Load().Register); err != nil {
 				return err
 			}
 		}
@@ -202,52 +198,6 @@ func routers(r *exchange.Register, networks *constituency.Networks) func(*exchan
 	return func(f *exchange.Feed) exchange.Tables { return byFeed[f.ID] }
 }
 
-// login is what a member's NATS connection rests on.
-type login struct {
-	tokens      []string
-	collections []string
-}
-
-func (l login) equal(o login) bool {
-	return slices.Equal(l.tokens, o.tokens) && slices.Equal(l.collections, o.collections)
-}
-
-// logins are those of all members.
-type logins map[string]login
-
-func newLogins(r *exchange.Register, now time.Time) logins {
-	all := make(logins, len(r.Members))
-	for _, m := range r.Members {
-		var l login
-		for _, t := range r.Tokens[m.ID] {
-			if !t.Expired(now) {
-				l.tokens = append(l.tokens, t.SHA256)
-			}
-		}
-		all[m.ID] = l
-	}
-	for _, c := range r.Collections() {
-		// Most collections are of one member; to ask about each would be asking
-		// members times collections.
-		may := append([]string{c.Owner}, c.Readers...)
-		if c.Everybody {
-			may = slices.Collect(maps.Keys(all))
-		}
-		slices.Sort(may)
-		for _, id := range slices.Compact(may) {
-			if policy.OnNATS(r, id, &c) {
-				l := all[id]
-				l.collections = append(l.collections, c.ID)
-				all[id] = l
-			}
-		}
-	}
-	for _, l := range all {
-		slices.Sort(l.collections)
-	}
-	return all
-}
-
 // loginWait is how long a member's connection waits for the exchange to open;
 // the broker allows it a little more.
 const loginWait = 25 * time.Second
@@ -265,9 +215,9 @@ func (n *Node) login(user, token, from string) (broker.Login, bool) {
 		return broker.Login{}, false
 	}
 	l := broker.Login{Member: user}
-	collections := (*n.logins.Load())[user].collections
-	for _, c := range collections {
-		_, durable := exchange.Consumer(user, c)
+	reads := (*n.logins.Load())[user].Reads
+	for _, right := range reads {
+		_, durable := exchange.Consumer(user, right.Collection().ID)
 		l.Consumers = append(l.Consumers, durable)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), loginWait)
@@ -278,7 +228,7 @@ func (n *Node) login(user, token, from string) (broker.Login, bool) {
 		return l, true // without them it still has its durable consumers
 	}
 	for _, c := range own {
-		if slices.Contains(collections, c.Collection) {
+		if slices.ContainsFunc(reads, func(right policy.Read) bool { return right.Collection().ID == c.Collection }) {
 			l.Consumers = append(l.Consumers, c.Name())
 		}
 	}

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,13 +15,27 @@ import (
 // profile is some 4 KB.
 const bufferSize = 256 << 10
 
-// group packages one host's day as the feed's profile says.
-func (b *builder) group(o *record.Observation) *record.Group {
+// group packages an observation in the form of its version.
+func (b *builder) group(o *record.Observation) (*record.Group, error) {
+	form := forms[o.Packaging]
+	if form == nil {
+		return nil, fmt.Errorf("%w: an observation was packaged in version %d, and this Tocsin knows those up to %d: use the newer one", exchange.ErrRecord, o.Packaging, Version)
+	}
 	if cap(b.buf)-len(b.buf) < 16<<10 {
 		b.buf = make([]byte, 0, bufferSize)
 	}
-	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String(), g: new(record.Group)}
-	switch b.feed.Profile {
+	h := b.hostDay(o)
+	form(h)
+	return h.g, nil
+}
+
+func (b *builder) hostDay(o *record.Observation) *hostDay {
+	return &hostDay{builder: b, o: o, g: new(record.Group), recipe: b.feed.Recipe(o.ObservationKey, o.Packaging)}
+}
+
+// form1 packages as the feed's profile says.
+func (h *hostDay) form1() {
+	switch h.feed.Profile {
 	case exchange.ProfileIndicator:
 		h.indicator()
 	case exchange.ProfileObservation:
@@ -33,16 +48,16 @@ func (b *builder) group(o *record.Observation) *record.Group {
 		h.relate("based-on", h.indicatorID, h.observedID)
 		h.sighting()
 	}
-	return h.g
 }
 
 // hostObjects lists the objects that a host's day is packaged as, in any profile and version,
 // but for those that are everybody's.
-func (b *builder) hostObjects(o *record.Observation) []string {
-	h := hostDay{builder: b, o: o, day: o.Day.String(), address: o.Address.String()}
-	ids := []string{
-		h.id("observed-data"), h.id("indicator"), h.id("sighting"),
-		h.relationshipID("indicates"), h.relationshipID("based-on"),
+func (b *builder) hostObjects(o *record.Observation) (ids []string) {
+	h := b.hostDay(o)
+	for version := o.FirstPackaging; version <= o.Packaging; version++ {
+		h.recipe = b.feed.Recipe(o.ObservationKey, version)
+		ids = append(ids, h.id("observed-data"), h.id("indicator"), h.id("sighting"),
+			h.id("relationship", "relationship", "indicates"), h.id("relationship", "relationship", "based-on"))
 	}
 	host := stix.AddressID(o.Address)
 	for i := range o.Contacts {
@@ -63,12 +78,12 @@ type hostDay struct {
 	*builder
 	o                       *record.Observation
 	g                       *record.Group
-	day, address            string
+	recipe                  []string // of its objects' identifiers
 	observedID, indicatorID string
 }
 
-func (h *hostDay) id(typ string) string {
-	return h.feed.ObjectID(typ, h.o.HostDay)
+func (h *hostDay) id(typ string, more ...string) string {
+	return h.ids.Of(typ, append(h.recipe, more...)...)
 }
 
 func (h *hostDay) common(id string) stix.Common {
@@ -148,7 +163,7 @@ func (h *hostDay) observed(refs []string) {
 		Common: h.common(h.observedID), First: h.o.First, Last: h.o.Last, Number: min(h.o.Count, maxNumber),
 		ObjectRefs: refs, ExtensionID: exchange.HostEvidenceID,
 		Host: stix.HostEvidence{
-			Country: h.o.Place.Country, ASN: h.o.Place.ASN, Evidence: h.o.Place.Evidence,
+			Country: h.o.Country, ASN: h.o.ASN, Evidence: h.o.Evidence,
 			Malware: h.o.Malware, Provider: h.o.Provider, Extra: h.o.Extra, Contacts: h.o.Contacts,
 		},
 	}
@@ -169,13 +184,8 @@ func (h *hostDay) indicator() {
 	h.relate("indicates", h.indicatorID, h.malware)
 }
 
-func (h *hostDay) relationshipID(typ string) string {
-	return stix.DerivedID("relationship", "address", h.address, "day", h.day, "operation", h.feed.Operation,
-		"publisher", h.feed.By(), "relationship", typ)
-}
-
 func (h *hostDay) relate(typ, source, target string) {
-	id := h.relationshipID(typ)
+	id := h.id("relationship", "relationship", typ)
 	r := stix.Relationship{Common: h.common(id), Type: typ, Source: source, Target: target}
 	h.add(id, r.Modified, r.Append)
 }
@@ -183,8 +193,8 @@ func (h *hostDay) relate(typ, source, target string) {
 func (h *hostDay) sighting() {
 	id := h.id("sighting")
 	where := []string{h.publisher}
-	if h.o.Place.Country != "" {
-		where = append(where, h.country(h.o.Place.Country))
+	if h.o.Country != "" {
+		where = append(where, h.country(h.o.Country))
 	}
 	s := stix.Sighting{
 		Common: h.common(id), First: h.o.First, Last: h.o.Last, Count: min(h.o.Count, maxNumber),

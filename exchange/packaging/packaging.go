@@ -9,6 +9,7 @@
 package packaging
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,6 +21,17 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
+// Version is the version in which new events are packaged.
+//
+// What was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read, and
+// a record that a stop has cut short is finished by whatever comes after. So a form is not changed once it was
+// released. A change is a new form beside it, and Version is its number: it is in every intake record, observation
+// and block, and in the identifiers of a host's objects.
+const Version = 1
+
+// forms are what a host's observation is packaged as, by version.
+var forms = map[uint8]func(*hostDay){1: (*hostDay).form1}
+
 // Validity is how long after the last sighting an indicator is valid: addresses
 // are handed on, and an old one is another customer's.
 const Validity = 7 * 24 * time.Hour
@@ -28,6 +40,7 @@ const Validity = 7 * 24 * time.Hour
 // of the register. It is safe for concurrent use.
 type Packager struct {
 	feed      *exchange.Feed
+	ids       *exchange.IDs
 	publisher string // identity id
 	malware   string // id
 	standing  []record.Object
@@ -42,7 +55,7 @@ func New(reg *exchange.Register, feed string) (*Packager, error) {
 	if f == nil {
 		return nil, fmt.Errorf("version %d of the register has no feed %q", reg.Version, feed)
 	}
-	p := &Packager{feed: f, register: reg, owners: make(map[string]string), ceilings: make(map[string]tlp.Level)}
+	p := &Packager{feed: f, ids: reg.IDs, register: reg, owners: make(map[string]string), ceilings: make(map[string]tlp.Level)}
 	for _, c := range reg.Collections() {
 		p.ceilings[c.ID] = c.Ceiling
 		if c.Feed == "" {
@@ -69,18 +82,20 @@ func (p *Packager) Outlines(in *record.Intake) ([]record.Share, error) {
 }
 
 func (p *Packager) shares(in *record.Intake, outlines bool) ([]record.Share, error) {
-	b := builder{Packager: p, outlines: outlines, shares: make(map[string]*record.Share)}
+	b := builder{Packager: p, outlines: outlines, packaging: in.Packaging, shares: make(map[string]*record.Share)}
 	for _, x := range in.Introductions {
 		if err := b.introduce(x); err != nil {
 			return nil, err
 		}
 	}
 	for i := range in.Observations {
-		b.host(&in.Observations[i], &in.Decisions[in.Observations[i].Decision], in.Backfill)
+		if err := b.host(i, &in.Observations[i], &in.Decisions[in.Observations[i].Decision], in.Backfill); err != nil {
+			return nil, err
+		}
 	}
-	for _, x := range in.Withdrawals {
+	for i, x := range in.Withdrawals {
 		s := b.share(x.Collection)
-		s.Groups = append(s.Groups, &record.Group{Withdraw: b.hostObjects(&in.Observations[x.Observation])})
+		s.Groups = append(s.Groups, &record.Group{Index: 1 + len(in.Observations) + i, Withdraw: b.hostObjects(&in.Observations[x.Observation])})
 	}
 	list := make([]record.Share, 0, len(b.shares))
 	for _, s := range b.shares {
@@ -91,12 +106,7 @@ func (p *Packager) shares(in *record.Intake, outlines bool) ([]record.Share, err
 		}
 		list = append(list, *s)
 	}
-	slices.SortFunc(list, func(x, y record.Share) int {
-		if x.Collection < y.Collection {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(x, y record.Share) int { return cmp.Compare(x.Collection, y.Collection) })
 	return list, nil
 }
 
@@ -104,6 +114,7 @@ func (p *Packager) shares(in *record.Intake, outlines bool) ([]record.Share, err
 type builder struct {
 	*Packager
 	outlines  bool
+	packaging uint8
 	shares    map[string]*record.Share
 	intros    map[string]*record.Group
 	buf       []byte
@@ -114,7 +125,7 @@ type builder struct {
 func (b *builder) share(collection string) *record.Share {
 	s := b.shares[collection]
 	if s == nil {
-		s = &record.Share{Collection: collection, Label: tlp.Clear}
+		s = &record.Share{Collection: collection, Packaging: b.packaging, Label: tlp.Clear}
 		b.shares[collection] = s
 	}
 	return s
@@ -137,26 +148,32 @@ func (b *builder) introduce(x record.Introduction) error {
 	return err
 }
 
-// host packages one observation and adds it to every collection that takes it. The
+// host packages an observation, the record's i-th, and adds it to every collection that takes it. The
 // feed's own has what is back-filled.
-func (b *builder) host(o *record.Observation, d *exchange.Decision, backfill bool) {
-	var g *record.Group
-	add := func(collection string) {
-		if g == nil {
-			g = b.group(o)
+func (b *builder) host(i int, o *record.Observation, d *exchange.Decision, backfill bool) error {
+	var to []string
+	for _, grant := range d.Grants {
+		if grant.Allow {
+			to = append(to, grant.Collection)
 		}
+	}
+	if own := exchange.FeedCollection(b.feed.ID); !backfill && o.Label <= b.ceilings[own] {
+		to = append(to, own)
+	}
+	if len(to) == 0 {
+		return nil
+	}
+	g, err := b.group(o)
+	if err != nil {
+		return err
+	}
+	g.Index = 1 + i
+	for _, collection := range to {
 		s := b.share(collection)
 		s.Label = max(s.Label, o.Label)
 		s.Groups = append(s.Groups, g)
 	}
-	for _, grant := range d.Grants {
-		if grant.Allow {
-			add(grant.Collection)
-		}
-	}
-	if own := exchange.FeedCollection(b.feed.ID); !backfill && o.Label <= b.ceilings[own] {
-		add(own)
-	}
+	return nil
 }
 
 // object makes an object of what text appends. modified is zero where it has no such property.
@@ -197,7 +214,7 @@ func (b *builder) country(country string) string {
 		if b.countries == nil {
 			b.countries = make(map[string]string)
 		}
-		id = locationID(b.feed.By(), country)
+		id = b.locationID(country)
 		b.countries[country] = id
 	}
 	return id

@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write the golden files")
 func register(profile exchange.Profile) *exchange.Register {
 	at := time.Date(2011, 3, 16, 0, 0, 0, 0, time.UTC)
 	return &exchange.Register{
-		Version: 3,
+		Version: 3, IDs: exchange.NewIDs([]byte("the secret of tests")),
 		Members: []exchange.Member{
 			{ID: "cert-at", Name: "CERT.at", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Created: at, Changed: at},
 			{ID: "dcu", Name: "Digital \"Crimes\" Unit", Kind: exchange.Publisher, Clearance: tlp.AmberStrict, Created: at, Changed: at},
@@ -48,9 +48,10 @@ func observation(addr string, events ...exchange.Event) record.Observation {
 	for i := range events {
 		e := &events[i]
 		o.Day = exchange.DayOf(e.Observed)
-		o.Merge(e, tlp.Amber, exchange.Place{ASN: 4200000010, Country: "AT", Evidence: "publisher"})
+		o.Merge(e, tlp.Amber, "publisher")
 	}
-	o.Modified = o.Last
+	o.ASN, o.Country, o.Modified = 4200000010, "AT", o.Last
+	o.Packaging, o.FirstPackaging = packaging.Version, packaging.Version
 	return o
 }
 

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -26,8 +27,8 @@ var projectObjects = []record.Object{
 	{ID: exchange.HostEvidenceID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + exchange.HostEvidenceID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 }
 
-func locationID(publisher, country string) string {
-	return stix.DerivedID("location", "country", country, "publisher", publisher)
+func (p *Packager) locationID(country string) string {
+	return p.ids.Of("location", "publisher", p.feed.By(), "country", country)
 }
 
 // common are the options that every object of ours is built with.
@@ -47,12 +48,12 @@ func set(obj interface{ MarshalJSON() ([]byte, error) }, to *stix2.Identifier, i
 	if err != nil {
 		return record.Object{}, fmt.Errorf("package %s: %w", id, err)
 	}
-	return record.Object{ID: id, Raw: raw}, nil
+	return record.Object{ID: id, Raw: bytes.TrimSpace(raw)}, nil
 }
 
 // Identity makes the object that stands for a member (STIX 2.1 section 4.5), under a label.
-func Identity(m *exchange.Member, label tlp.Level) (record.Object, error) {
-	id := exchange.IdentityID(m.ID)
+func Identity(r *exchange.Register, m *exchange.Member, label tlp.Level) (record.Object, error) {
+	id := r.IdentityID(m.ID)
 	o, err := stix2.NewIdentity(m.Name, append(common(id, m.Created, m.Changed, label),
 		stix2.OptionClass(stix2.IdentityClassOrganization))...)
 	if err != nil {
@@ -70,15 +71,15 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 		hidden.ID, hidden.Name = f.As, "A publisher who is not named"
 		publisher = &hidden
 	}
-	p.publisher = exchange.IdentityID(publisher.ID)
+	p.publisher = p.register.IdentityID(publisher.ID)
 	p.standing = append(p.standing, projectObjects...)
-	who, err := Identity(publisher, tlp.Clear)
+	who, err := Identity(p.register, publisher, tlp.Clear)
 	if err != nil {
 		return err
 	}
 	p.standing = append(p.standing, who)
 
-	p.malware = stix.DerivedID("malware", "malware", strings.ToLower(f.Malware.Name), "operation", f.Operation, "publisher", f.By())
+	p.malware = p.ids.Of("malware", "publisher", f.By(), "operation", f.Operation, "malware", strings.ToLower(f.Malware.Name))
 	opts := append(common(p.publisher, f.Created, f.Changed, tlp.Clear), stix2.OptionName(f.Malware.Name))
 	if len(f.Malware.Aliases) > 0 {
 		opts = append(opts, stix2.OptionAliases(f.Malware.Aliases))
@@ -103,7 +104,7 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 
 func (p *Packager) buildGuidance() error {
 	f := p.feed
-	id := stix.DerivedID("course-of-action", "operation", f.Operation, "publisher", f.By())
+	id := p.ids.Of("course-of-action", "publisher", f.By(), "operation", f.Operation)
 	coa, err := stix2.NewCourseOfAction("Clean up "+f.Malware.Name, append(common(p.publisher, f.Created, f.Changed, tlp.Clear),
 		stix2.OptionDescription("How to clean an infected machine: "+f.Guidance),
 		stix2.OptionExternalReferences([]*stix2.ExternalReference{{Name: "clean-up guidance", URL: f.Guidance}}))...)
@@ -119,7 +120,7 @@ func (p *Packager) buildGuidance() error {
 	if err != nil {
 		return fmt.Errorf("guidance of feed %s: %w", f.ID, err)
 	}
-	helps, err := set(rel, &rel.ID, stix.DerivedID("relationship", "operation", f.Operation, "publisher", f.By(), "relationship", "remediates"))
+	helps, err := set(rel, &rel.ID, p.ids.Of("relationship", "publisher", f.By(), "operation", f.Operation, "relationship", "remediates"))
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (p *Packager) topic(x record.Introduction) ([]record.Object, error) {
 	list := p.standing
 	owner := p.owners[x.Collection]
 	if m := p.register.Member(owner); m != nil && owner != p.feed.Publisher {
-		o, err := Identity(m, min(tlp.Amber, p.ceilings[x.Collection]))
+		o, err := Identity(p.register, m, min(tlp.Amber, p.ceilings[x.Collection]))
 		if err != nil {
 			return nil, err
 		}
@@ -156,5 +157,5 @@ func (p *Packager) location(country string) (record.Object, error) {
 	if err != nil {
 		return record.Object{}, fmt.Errorf("location %s: %w", country, err)
 	}
-	return set(l, &l.ID, locationID(p.feed.By(), country))
+	return set(l, &l.ID, p.locationID(country))
 }

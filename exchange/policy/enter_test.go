@@ -53,7 +53,7 @@ func TestTheRowsOwnLabelDecidesFirst(t *testing.T) {
 // A CSIRT that receives as fallback gets what no owner takes: not what one does, but
 // what a label keeps from the owner.
 func TestFallbackGetsWhatNoOwnerTakes(t *testing.T) {
-	r := &exchange.Register{Members: []exchange.Member{
+	r := &exchange.Register{IDs: exchange.NewIDs(nil), Members: []exchange.Member{
 		{ID: "cert-copy", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict},
 		{ID: "cert-fall", Kind: exchange.CSIRT, Clearance: tlp.AmberStrict, Receives: exchange.Fallback},
 		{ID: "owner", Kind: exchange.NetworkOwner, Clearance: tlp.Amber},

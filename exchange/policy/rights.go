@@ -49,13 +49,6 @@ func MayPublish(r *exchange.Register, who exchange.Caller, f *exchange.Feed) boo
 	return who.May(exchange.ScopePublish) && (who.Member == exchange.Admin || who.Member == f.Publisher)
 }
 
-// OnNATS reports whether the collection goes out over NATS to the member: feed
-// collections have no blocks of their own, and network owners get live push another way.
-func OnNATS(r *exchange.Register, member string, c *exchange.Collection) bool {
-	m := r.Member(member)
-	return m != nil && m.Kind != exchange.NetworkOwner && c.Feed == "" && MayRead(r, exchange.As(member), c, exchange.WayNATS)
-}
-
 // Hides tells whether a member's name is kept from another.
 func Hides(r *exchange.Register, member, from string) bool {
 	m := r.Member(member)
@@ -66,7 +59,7 @@ func Hides(r *exchange.Register, member, from string) bool {
 func HiddenIdentities(r *exchange.Register) (list []string) {
 	for i := range r.Members {
 		if m := &r.Members[i]; m.Hidden {
-			list = append(append(list, exchange.IdentityID(m.ID)), m.Identities...)
+			list = append(append(list, r.IdentityID(m.ID)), m.Identities...)
 		}
 	}
 	return list
@@ -91,7 +84,7 @@ func Signature(r *exchange.Register, member string) string {
 	if m := r.Member(member); m == nil || m.Hidden {
 		return ""
 	}
-	return exchange.IdentityID(member)
+	return r.IdentityID(member)
 }
 
 // SpokenByOthers reports whether an identity is of other members who are not hidden, and not of this one.
@@ -103,5 +96,5 @@ func SpokenByOthers(r *exchange.Register, member, identity string) bool {
 // names. The operator speaks for nobody.
 func Speaks(r *exchange.Register, member, identity string) bool {
 	m := r.Member(member)
-	return m != nil && (identity == exchange.IdentityID(member) || slices.Contains(m.Identities, identity))
+	return m != nil && (identity == r.IdentityID(member) || slices.Contains(m.Identities, identity))
 }

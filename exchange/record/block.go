@@ -5,29 +5,35 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Carried says how far a feed's intake has been carried into a collection: all
-// records before Sequence, and of that one the first Groups groups of the
-// collection's share.
-type Carried struct {
+// Delivered says how far a feed's intake was delivered into a collection: all records before Sequence, and of
+// that one the groups whose Index is below Groups.
+type Delivered struct {
 	Feed     string
 	Sequence uint64
 	Groups   int
+}
+
+// Head is the end of a log, as somebody knew it: a record's sequence in its stream, and its hash in hexadecimal.
+// It is zero where nothing is known.
+type Head struct {
+	Sequence uint64
+	Hash     string
 }
 
 // Block is what a collection gained in one append: one STIX bundle, compressed,
 // with its facts.
 type Block struct {
 	Collection string
-	// Feeds are those that objects of this block come from, sorted.
-	Feeds []string
+	// Feed is what the objects of this block come from; "" where a member added them. Packaging is the version
+	// that the feed's objects were packaged in.
+	Feed      string
+	Packaging uint8
 	// Number counts the collection's blocks from 1; Previous is the Hash of the
 	// block before, "" for the first.
 	Number   uint64
@@ -37,9 +43,12 @@ type Block struct {
 	AddedFirst time.Time
 	// Label is the highest of its objects.
 	Label tlp.Level
-	// Carried is where every feed stands that ever entered the collection,
-	// sorted by feed.
-	Carried []Carried
+	// Delivered is how far every feed was that ever entered the collection, sorted by feed, and Intake
+	// the end of intake as the writer knew it. Readers of blocks do not see them: Sealed is both, as
+	// Seal.Close writes it.
+	Delivered []Delivered
+	Intake    Head
+	Sealed    string
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte
@@ -54,6 +63,9 @@ type Block struct {
 	// Control is set on a control block: it adds nothing and changes what is
 	// there. Its Count is 0 and its payload the JSON of what the kind needs.
 	Control ControlKind
+	// Seed and Root commit to the objects, or to a control block's payload as one: see Leaves.
+	Seed []byte
+	Root string
 	// Payload is the bundle, compressed with zstd.
 	Payload []byte
 	// Sequence is the block's position in the journal; 0 before it is appended.
@@ -64,21 +76,15 @@ type Block struct {
 // Added returns the date_added of the block's i-th object.
 func (b *Block) Added(i int) time.Time { return b.AddedFirst.Add(time.Duration(i) * time.Microsecond) }
 
-// Hash returns the block's commitment in hexadecimal: the SHA-256 of the
-// SHA-256 of its facts and the SHA-256 of its payload. The payload can be
-// erased later without breaking the chain.
+// Hash returns the block's commitment in hexadecimal: the SHA-256 of its facts, a line each, Root among
+// them. The payload and the seed can be erased later without breaking the chain.
 func (b *Block) Hash() string {
-	var facts strings.Builder
-	fmt.Fprintf(&facts, "tocsin block 1\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", b.Collection, strings.Join(b.Feeds, ","),
-		b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label, FormatCarried(b.Carried))
-	if len(b.Starts) > 0 || b.Control != "" { // blocks of before have neither
-		fmt.Fprintf(&facts, "starts %x\nnew %x\ncontrol %s\n", b.Starts, b.New, b.Control)
-	}
-	if b.By != "" {
-		fmt.Fprintf(&facts, "by %s\nlabels %x\n", b.By, b.Labels)
-	}
-	head, body := sha256.Sum256([]byte(facts.String())), sha256.Sum256(b.Payload)
-	sum := sha256.Sum256(append(head[:], body[:]...))
+	var facts []byte
+	facts = fmt.Appendf(facts, "tocsin block 2\ncollection %s\nfeed %s\npackaging %d\nnumber %d\nprevious %s\ncount %d\nadded %d\nlabel %s\n",
+		b.Collection, b.Feed, b.Packaging, b.Number, b.Previous, b.Count, b.AddedFirst.UnixMicro(), b.Label)
+	facts = fmt.Appendf(facts, "sealed %s\nstarts %x\nnew %x\nby %s\nlabels %x\ncontrol %s\nroot %s\n",
+		b.Sealed, b.Starts, b.New, b.By, b.Labels, b.Control, b.Root)
+	sum := sha256.Sum256(facts)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -119,15 +125,11 @@ func (b *Block) Removal(text []byte) (*Removal, error) {
 	if b.Control != ControlDelete && b.Control != ControlWithdraw {
 		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", exchange.ErrRecord, b.Number, b.Control)
 	}
-	var d struct {
-		Removal
-		Deleted []Version `json:"objects"` // as it was written at first
-	}
-	if err := json.Unmarshal(text, &d); err != nil {
+	d := new(Removal)
+	if err := json.Unmarshal(text, d); err != nil {
 		return nil, fmt.Errorf("%w: block %d: %w", exchange.ErrRecord, b.Number, err)
 	}
-	d.Versions = append(d.Versions, d.Deleted...)
-	return &d.Removal, nil
+	return d, nil
 }
 
 // Version names one version of one object in one version of STIX.
@@ -135,39 +137,6 @@ type Version struct {
 	ID          string    `json:"id"`
 	SpecVersion string    `json:"spec_version"`
 	Version     time.Time `json:"version"`
-}
-
-// FormatCarried writes positions as feed=sequence:groups, separated by commas.
-func FormatCarried(list []Carried) string {
-	var b []byte
-	for i, c := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(append(b, c.Feed...), '=')
-		b = append(strconv.AppendUint(b, c.Sequence, 10), ':')
-		b = strconv.AppendInt(b, int64(c.Groups), 10)
-	}
-	return string(b)
-}
-
-// ParseCarried reads what FormatCarried wrote.
-func ParseCarried(s string) ([]Carried, error) {
-	if s == "" {
-		return nil, nil
-	}
-	var list []Carried
-	for part := range strings.SplitSeq(s, ",") {
-		feed, rest, ok := strings.Cut(part, "=")
-		seq, groups, ok2 := strings.Cut(rest, ":")
-		n, err := strconv.ParseUint(seq, 10, 64)
-		g, err2 := strconv.Atoi(groups)
-		if !ok || !ok2 || err != nil || err2 != nil || g < 0 {
-			return nil, fmt.Errorf("position %.80q is not feed=sequence:groups", part)
-		}
-		list = append(list, Carried{Feed: feed, Sequence: n, Groups: g})
-	}
-	return list, nil
 }
 
 // Chain is what walking over a journal found of one collection.

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -12,10 +13,10 @@ import (
 )
 
 // recordVersion is the first byte of what Append writes; every version from
-// oldestVersion on can be read.
+// oldestVersion on can be read. Those before it are of data directories of format 1, which are refused.
 const (
-	recordVersion = 5
-	oldestVersion = 1
+	recordVersion = 6
+	oldestVersion = 6
 )
 
 // encoder appends numbers as varints, and each string once: the second time it
@@ -52,10 +53,15 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
-func (e *encoder) place(p exchange.Place) {
-	e.uint(uint64(p.ASN))
-	e.text(p.Country)
-	e.text(p.Evidence)
+func (e *encoder) location(l exchange.Location) {
+	e.uint(uint64(l.ASN))
+	e.text(l.Country)
+	e.text(l.Evidence)
+}
+
+func (e *encoder) head(h Head) {
+	e.uint(h.Sequence)
+	e.text(h.Hash)
 }
 
 // decoder reads what encoder wrote; the first error sticks.
@@ -160,8 +166,20 @@ func (d *decoder) levelOf(b byte) tlp.Level {
 	return l
 }
 
-func (d *decoder) place() exchange.Place {
-	return exchange.Place{ASN: uint32(d.uint()), Country: d.text(), Evidence: d.text()}
+func (d *decoder) location() exchange.Location {
+	return exchange.Location{ASN: uint32(d.uint()), Country: d.text(), Evidence: d.text()}
+}
+
+func (d *decoder) head() Head { return Head{d.uint(), d.text()} }
+
+// size reads a number that counts something in memory.
+func (d *decoder) size() int {
+	n := d.uint()
+	if n > math.MaxInt32 {
+		d.fail()
+		return 0
+	}
+	return int(n)
 }
 
 func (d *decoder) millis() time.Time { return time.UnixMilli(d.int()).UTC() }
@@ -175,8 +193,8 @@ func (d *decoder) done() error {
 }
 
 // What is beside an observation's label: that nothing was known before, of the
-// day or of the address; that it is a relapse; that its country, AS number or malware is of an earlier sighting
-// than the last, so that their times follow.
+// observation or of the address; that it is a relapse; that its malware is of an earlier sighting
+// than the last, so that its time follows.
 const (
 	isNew        = 0x80
 	isNewAddress = 0x40
@@ -187,6 +205,10 @@ const (
 func (e *encoder) observation(o *Observation) {
 	e.address(o.Address)
 	e.int(int64(o.Day))
+	e.uint(uint64(o.ASN))
+	e.text(o.Country)
+	e.text(o.Evidence)
+	e.b = append(e.b, o.Packaging, o.FirstPackaging)
 	e.int(o.First.UnixMilli())
 	e.int(o.Last.UnixMilli())
 	e.int(o.Modified.UnixMilli())
@@ -201,22 +223,17 @@ func (e *encoder) observation(o *Observation) {
 	if o.Relapse {
 		label |= isRelapse
 	}
-	country, asn, malware := o.said()
-	earlier := !o.CountryAt.Equal(country) || !o.ASNAt.Equal(asn) || !o.MalwareAt.Equal(malware)
+	earlier := !o.MalwareAt.Equal(o.saidMalware())
 	if earlier {
 		label |= isEarlier
 	}
 	e.b = append(e.b, label)
 	if earlier {
-		e.int(o.CountryAt.UnixMilli())
-		e.int(o.ASNAt.UnixMilli())
 		e.int(o.MalwareAt.UnixMilli())
 	}
-	e.place(o.Place)
-	e.uint(uint64(len(o.Places)))
-	for _, p := range o.Places {
-		e.place(p.Place)
-		e.text(p.Hostname)
+	e.uint(uint64(len(o.Hostnames)))
+	for _, name := range o.Hostnames {
+		e.text(name)
 	}
 	e.text(o.Malware)
 	e.text(o.Provider)
@@ -237,49 +254,39 @@ func (e *encoder) observation(o *Observation) {
 func (d *decoder) observation() (o Observation) {
 	o.Address = d.address()
 	o.Day = exchange.Day(d.int())
+	o.ASN, o.Country, o.Evidence = uint32(d.uint()), d.text(), d.text()
+	o.Packaging, o.FirstPackaging = d.byte(), d.byte()
 	o.First, o.Last, o.Modified = d.millis(), d.millis(), d.millis()
 	o.Count = d.int()
 	label := d.byte()
 	o.New, o.NewAddress, o.Relapse = label&isNew != 0, label&isNewAddress != 0, label&isRelapse != 0
 	o.Label = d.levelOf(label &^ (isNew | isNewAddress | isRelapse | isEarlier))
 	if label&isEarlier != 0 {
-		o.CountryAt, o.ASNAt, o.MalwareAt = d.millis(), d.millis(), d.millis()
+		o.MalwareAt = d.millis()
 	}
-	o.Place = d.place()
-	o.Places = make([]Placed, d.count())
-	for i := range o.Places {
-		o.Places[i] = Placed{Place: d.place(), Hostname: d.text()}
+	o.Hostnames = make([]string, d.count())
+	for i := range o.Hostnames {
+		o.Hostnames[i] = d.text()
 	}
-	o.Malware, o.Provider, o.Protocol = d.text(), d.text(), d.text()
-	if d.version > 1 {
-		o.Extra = d.text()
-	}
+	o.Malware, o.Provider, o.Protocol, o.Extra = d.text(), d.text(), d.text(), d.text()
 	o.Contacts = make([]stix.Contact, d.count())
 	for i := range o.Contacts {
 		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}
 	}
-	if d.version > 2 {
-		o.Account = d.text()
-	}
+	o.Account = d.text()
 	o.Decision = int(d.int())
 	if label&isEarlier == 0 {
-		o.CountryAt, o.ASNAt, o.MalwareAt = o.said()
+		o.MalwareAt = o.saidMalware()
 	}
 	return o
 }
 
-// said returns when country, AS number and malware were said where it was the last sighting that did.
-func (o *Observation) said() (country, asn, malware time.Time) {
-	if o.Place.Country != "" {
-		country = o.Last
+// saidMalware returns when the malware was said where it was the last sighting that did.
+func (o *Observation) saidMalware() time.Time {
+	if o.Malware == "" {
+		return time.Time{}
 	}
-	if o.Place.ASN != 0 {
-		asn = o.Last
-	}
-	if o.Malware != "" {
-		malware = o.Last
-	}
-	return country, asn, malware
+	return o.Last
 }
 
 // Append writes the observation, for a store of its own; its Decision is

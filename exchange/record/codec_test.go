@@ -42,6 +42,8 @@ func genEvent(t *rapid.T) exchange.Event {
 func genIntake(t *rapid.T) *record.Intake {
 	in := &record.Intake{
 		Feed: "rustock", Key: rapid.String().Draw(t, "key"), Hash: [32]byte{1, 2, 31: 3}, At: time.UnixMicro(rapid.Int64Range(0, 3e15).Draw(t, "at")).UTC(),
+		RegisterHash: "hash", Number: rapid.Uint64().Draw(t, "number"), Previous: rapid.String().Draw(t, "previous"), Packaging: 3,
+		Blocks:   record.Head{Sequence: rapid.Uint64().Draw(t, "blocks"), Hash: "head"},
 		Backfill: rapid.Bool().Draw(t, "backfill"), Repeats: rapid.Bool().Draw(t, "repeats"), Register: rapid.Uint64().Draw(t, "register"), Networks: rapid.String().Draw(t, "networks"),
 		Receipt: exchange.Receipt{Feed: "rustock", Rows: 7, Events: 3, Rejected: 4, Disagreements: 2, Collections: map[string]int64{"a": 1, "b": 2}, ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Rows: 4, Column: "ip", Reason: "x"}}},
 		Decisions: []exchange.Decision{
@@ -54,13 +56,14 @@ func genIntake(t *rapid.T) *record.Intake {
 		in.Cleaned = append(in.Cleaned, record.Cleaned{Address: genAddr(t), Member: "a", At: time.UnixMilli(rapid.Int64Range(0, 3e12).Draw(t, "clean")).UTC()})
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "observations") {
-		o := record.Observation{HostDay: exchange.HostDay{Address: genAddr(t), Day: 20000}, Contacts: []stix.Contact{}, New: rapid.Bool().Draw(t, "new"), NewAddress: rapid.Bool().Draw(t, "new address")}
+		o := record.Observation{Evidence: "publisher", Packaging: 1, FirstPackaging: 2, Contacts: []stix.Contact{}, New: rapid.Bool().Draw(t, "new"), NewAddress: rapid.Bool().Draw(t, "new address")}
+		o.ObservationKey = exchange.HostDay{Address: genAddr(t), Day: 20000}.At(exchange.Location{ASN: rapid.Uint32().Draw(t, "at asn"), Country: "AT"})
 		account := rapid.SampledFrom([]string{"", "someone@example.org"}).Draw(t, "account")
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			e := genEvent(t)
 			e.Account = account
-			o.Merge(&e, tlp.Amber, exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"})
-			in.Events = append(in.Events, record.Accepted{Event: e, Place: o.Place, Decision: 1, Observation: len(in.Observations)})
+			o.Merge(&e, tlp.Amber, "publisher")
+			in.Events = append(in.Events, record.Accepted{Event: e, Location: exchange.Location{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}, Decision: 1, Observation: len(in.Observations)})
 		}
 		o.Modified = o.Last.Add(time.Millisecond)
 		o.Relapse = rapid.Bool().Draw(t, "relapse")
@@ -100,7 +103,7 @@ func TestMergeDoesNotDependOnTheOrder(t *testing.T) {
 		}
 		merge := func(order []int) (o record.Observation) {
 			for _, i := range order {
-				o.Merge(&events[i], max(events[i].Label, tlp.Clear), exchange.Place{ASN: events[i].ASN})
+				o.Merge(&events[i], max(events[i].Label, tlp.Clear), []string{"", "networks", "publisher", "publisher+networks"}[events[i].Port%4])
 			}
 			return o
 		}
@@ -109,8 +112,8 @@ func TestMergeDoesNotDependOnTheOrder(t *testing.T) {
 			order[i] = i
 		}
 		a, b := merge(order), merge(rapid.Permutation(order).Draw(t, "order"))
-		// Places are in the order of arrival.
-		if d := cmp.Diff(a, b, sameAddr, cmpopts.IgnoreFields(record.Observation{}, "Places")); d != "" {
+		// Names are in the order of arrival.
+		if d := cmp.Diff(a, b, sameAddr, cmpopts.IgnoreFields(record.Observation{}, "Hostnames")); d != "" {
 			t.Fatal(d)
 		}
 		if len(a.Contacts) != min(len(events), record.MaxContacts) || !a.Contacts[0].Time.Equal(a.Last) {
@@ -136,15 +139,16 @@ func TestEventsThatDifferHaveDifferentIDs(t *testing.T) {
 func TestBlocksHashCoversEveryFact(t *testing.T) {
 	base := func() *record.Block {
 		return &record.Block{
-			Collection: "a", Feeds: []string{"f"}, Number: 2, Previous: "p", Count: 3, AddedFirst: time.UnixMicro(5).UTC(), Label: tlp.Amber,
-			Carried: []record.Carried{{Feed: "f", Sequence: 1, Groups: 2}}, Payload: []byte("x"),
+			Collection: "a", Feed: "f", Packaging: 1, Number: 2, Previous: "p", Count: 3, AddedFirst: time.UnixMicro(5).UTC(), Label: tlp.Amber,
+			Sealed: "s", Starts: []byte{1}, New: []byte{2}, By: "b", Labels: []byte{3}, Root: "r",
 		}
 	}
 	seen := map[string]int{base().Hash(): -1}
 	for i, change := range []func(*record.Block){
-		func(b *record.Block) { b.Collection = "b" }, func(b *record.Block) { b.Feeds = []string{"g"} }, func(b *record.Block) { b.Number++ },
+		func(b *record.Block) { b.Collection = "b" }, func(b *record.Block) { b.Feed = "g" }, func(b *record.Block) { b.Packaging = 2 }, func(b *record.Block) { b.Number++ },
 		func(b *record.Block) { b.Previous = "q" }, func(b *record.Block) { b.Count++ }, func(b *record.Block) { b.AddedFirst = b.AddedFirst.Add(time.Microsecond) },
-		func(b *record.Block) { b.Label = tlp.Green }, func(b *record.Block) { b.Carried[0].Groups++ }, func(b *record.Block) { b.Payload = []byte("y") },
+		func(b *record.Block) { b.Label = tlp.Green }, func(b *record.Block) { b.Sealed = "t" }, func(b *record.Block) { b.Starts = []byte{2} }, func(b *record.Block) { b.New = []byte{1} },
+		func(b *record.Block) { b.By = "c" }, func(b *record.Block) { b.Labels = []byte{4} }, func(b *record.Block) { b.Root = "q" }, func(b *record.Block) { b.Control = record.ControlDelete },
 	} {
 		b := base()
 		change(b)
@@ -156,7 +160,8 @@ func TestBlocksHashCoversEveryFact(t *testing.T) {
 }
 
 func FuzzDecodeIntake(f *testing.F) {
-	o := record.Observation{HostDay: exchange.HostDay{Address: netip.MustParseAddr("240.0.0.1")}}
+	var o record.Observation
+	o.Address = netip.MustParseAddr("240.0.0.1")
 	in := &record.Intake{Feed: "f", Decisions: []exchange.Decision{{}}, Observations: []record.Observation{o}, Events: []record.Accepted{{Event: exchange.Event{Address: o.Address}}}}
 	f.Add(in.Append(nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -176,20 +181,6 @@ func FuzzDecodeIntake(f *testing.F) {
 	})
 }
 
-func FuzzParseCarried(f *testing.F) {
-	f.Add("rustock=17:500,x=1:0")
-	f.Fuzz(func(t *testing.T, s string) {
-		list, err := record.ParseCarried(s)
-		if err != nil {
-			return
-		}
-		again, err := record.ParseCarried(record.FormatCarried(list))
-		if d := cmp.Diff(list, again); err != nil || d != "" {
-			t.Fatal(err, d)
-		}
-	})
-}
-
 // BenchmarkIntake writes and reads a record of 2000 hosts.
 func BenchmarkIntake(b *testing.B) {
 	in := &record.Intake{Feed: "rustock", At: time.UnixMicro(1e15).UTC(), Decisions: []exchange.Decision{{Label: tlp.Amber}}}
@@ -198,10 +189,11 @@ func BenchmarkIntake(b *testing.B) {
 			Address: netip.AddrFrom4([4]byte{240, 0, byte(i >> 8), byte(i)}), Port: uint16(i), Observed: time.UnixMilli(1e12 + int64(i)).UTC(), Count: 1,
 			ASN: 4200000000, Country: "AT", Malware: "rustock", Protocol: "tcp http", Dst: netip.AddrFrom4([4]byte{250, 0, 0, 1}), DstPort: 80,
 		}
-		o := record.Observation{HostDay: exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)}, New: true}
-		o.Merge(&e, tlp.Amber, exchange.Place{ASN: e.ASN, Country: e.Country, Evidence: "publisher"})
+		at := exchange.Location{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
+		o := record.Observation{ObservationKey: exchange.HostDay{Address: e.Address, Day: exchange.DayOf(e.Observed)}.At(at), New: true}
+		o.Merge(&e, tlp.Amber, at.Evidence)
 		in.Observations = append(in.Observations, o)
-		in.Events = append(in.Events, record.Accepted{Event: e, Place: o.Place, Observation: i})
+		in.Events = append(in.Events, record.Accepted{Event: e, Location: at, Observation: i})
 	}
 	text := in.Append(nil)
 	b.Run("append", func(b *testing.B) {

@@ -9,6 +9,8 @@
 package record
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -20,20 +22,20 @@ import (
 // MaxContacts is how many contacts of a host in one day are kept: the newest.
 const MaxContacts = 32
 
-// MaxPlaces is how many places of a host in one day are kept.
-const MaxPlaces = 4
+// MaxHostnames is how many names of a host in one day are kept.
+const MaxHostnames = 4
 
-// Placed is a place with the name that the host had there.
-type Placed struct {
-	exchange.Place
-	Hostname string
-}
-
-// Observation is all that is known of a host on a day once an intake record has
+// Observation is all that is known of a host on a day at a location once an intake record has
 // been merged in. It holds the state after the record, not the change, so that
 // packaging it needs nothing but the record.
 type Observation struct {
-	exchange.HostDay
+	exchange.ObservationKey
+	// Evidence says who said where the host was: the publisher and the networks table, where both did for one of
+	// its sightings, else the publisher where it did, else the table.
+	Evidence string
+	// Packaging is the version in which this state of it is packaged, and FirstPackaging that of its first
+	// state: what it was packaged as in between has other identifiers.
+	Packaging, FirstPackaging uint8
 	// Account is the account that the observation is of, "" for a host.
 	Account     string
 	First, Last time.Time
@@ -43,18 +45,16 @@ type Observation struct {
 	Count    int64
 	// Label is the highest label of the events merged.
 	Label    tlp.Level
-	Place    exchange.Place
 	Malware  string
 	Provider string
 	Protocol string
 	Extra    string
-	// CountryAt, ASNAt and MalwareAt are when the events were observed that these are of; zero where no
-	// event of the day said.
-	CountryAt, ASNAt, MalwareAt time.Time
-	// Places are where the day's events placed the host, last arrived first, at most
-	// MaxPlaces; Place is of the last sightings that have one. A member that answers for
-	// one of them gets the host, whichever chunk the event came in.
-	Places []Placed
+	// MalwareAt is when the event was observed that the malware is of; zero where no event said.
+	MalwareAt time.Time
+	// Hostnames are the names that the events gave the host, last arrived first, at most MaxHostnames; ""
+	// is one of them where an event gave none. A member that is responsible for one of them gets the host,
+	// whichever chunk the event came in.
+	Hostnames []string
 	// Contacts are the newest MaxContacts, newest first.
 	Contacts []stix.Contact
 	// Relapse says that the host was seen again after it was reported clean.
@@ -69,9 +69,14 @@ type Observation struct {
 	Decision int
 }
 
-// Merge adds an event to the observation. Country, AS number and Malware are each of the latest event that
-// says it: one that says less takes nothing away. A contact's port and destination are its own.
-func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place) {
+// Location is where the host was.
+func (o *Observation) Location() exchange.Location {
+	return exchange.Location{ASN: o.ASN, Country: o.Country, Evidence: o.Evidence}
+}
+
+// Merge adds an event to the observation. Malware is of the latest event that says it: an event that says less
+// takes nothing away. A contact's port and destination are its own.
+func (o *Observation) Merge(e *exchange.Event, label tlp.Level, evidence string) {
 	o.Account = e.Account
 	if o.Count == 0 {
 		o.First, o.Last = e.Observed, e.Observed
@@ -83,27 +88,18 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place
 		o.Last = e.Observed
 		o.Provider, o.Protocol, o.Extra = e.Provider, e.Protocol, e.Extra
 	}
-	if p.Country != "" && !e.Observed.Before(o.CountryAt) {
-		o.Place.Country, o.CountryAt = p.Country, e.Observed
-	}
-	if p.ASN != 0 && !e.Observed.Before(o.ASNAt) {
-		o.Place.ASN, o.ASNAt = p.ASN, e.Observed
-	}
-	if said := later(o.CountryAt, o.ASNAt); !said.IsZero() && said.Equal(e.Observed) && p.Evidence != "" {
-		o.Place.Evidence = p.Evidence
-	}
+	o.Evidence = max(o.Evidence, evidence) // in the alphabet, too, both stand above the publisher alone, and that above the table
 	if e.Malware != "" && !e.Observed.Before(o.MalwareAt) {
 		o.Malware, o.MalwareAt = e.Malware, e.Observed
 	}
 	o.Count += e.Count
 	o.Label = max(o.Label, label)
-	here := Placed{p, e.Hostname}
-	if i := slices.Index(o.Places, here); i != 0 {
+	if i := slices.Index(o.Hostnames, e.Hostname); i != 0 {
 		if i > 0 {
-			o.Places = slices.Delete(o.Places, i, i+1)
+			o.Hostnames = slices.Delete(o.Hostnames, i, i+1)
 		}
-		o.Places = slices.Insert(o.Places, 0, here)
-		o.Places = o.Places[:min(len(o.Places), MaxPlaces)]
+		o.Hostnames = slices.Insert(o.Hostnames, 0, e.Hostname)
+		o.Hostnames = o.Hostnames[:min(len(o.Hostnames), MaxHostnames)]
 	}
 	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
 	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
@@ -114,17 +110,11 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, p exchange.Place
 	o.Contacts = o.Contacts[:min(len(o.Contacts), MaxContacts)]
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // Accepted is an event of an intake record with what was decided about it.
 type Accepted struct {
 	exchange.Event
-	Place exchange.Place
+	// Location is where routing found the host.
+	Location exchange.Location
 	// Decision is an index into the record's Decisions; Observation one into
 	// its Observations, or -1 where no collection takes the event.
 	Decision, Observation int
@@ -147,10 +137,18 @@ type Intake struct {
 	Hash [32]byte
 	// At is the wall clock at admission: UTC, whole microseconds.
 	At time.Time
-	// Register and Networks are the versions that decided.
-	Register uint64
-	Networks string
-	Receipt  exchange.Receipt
+	// Register and Networks are the versions that decided, RegisterHash what the register's snapshot hashes to.
+	Register     uint64
+	RegisterHash string
+	Networks     string
+	// Number counts the feed's records from 1, and Previous is the IntakeHash of the one before, "" for the
+	// first. Blocks is the end of the collections' blocks as the writer knew it.
+	Number   uint64
+	Previous string
+	Blocks   Head
+	// Packaging is the version in which what is new in the record is packaged.
+	Packaging uint8
+	Receipt   exchange.Receipt
 	// Backfill says that it repeats what earlier records tell of hosts, for members that
 	// answer for them since: it has no events, and adds nothing to the feed's own
 	// collection.
@@ -178,6 +176,9 @@ type Withdrawal struct {
 // packaged as. Needs are objects that the group refers to and that must be in
 // the same block, before it, but may be there already.
 type Group struct {
+	// Index is the group's place in its record, in every collection and version of packaging: 0 for what is
+	// introduced, then the observations one after the other, then the withdrawals.
+	Index          int
 	Needs, Objects []Object
 	// Withdraw are the ids of objects that leave the collection in all their versions; such a
 	// group has nothing else.
@@ -196,6 +197,14 @@ type Object struct {
 // Share is what one collection gains from one intake record, in order.
 type Share struct {
 	Collection string
-	Label      tlp.Level
-	Groups     []*Group
+	// Packaging is the record's.
+	Packaging uint8
+	Label     tlp.Level
+	Groups    []*Group
+}
+
+// IntakeHash is the hash of a record as Append wrote it, in hexadecimal.
+func IntakeHash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }

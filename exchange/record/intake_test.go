@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,18 +17,14 @@ import (
 // A later row of a host's day that says less takes nothing away, in any order of the rows; one that says
 // otherwise counts.
 func TestARowThatSaysLessTakesNothingAway(t *testing.T) {
-	at := exchange.Place{ASN: 64511, Country: "AT", Evidence: "publisher"}
 	for name, c := range map[string]struct {
-		place   exchange.Place
-		malware string
-		want    exchange.Place
-		family  string
+		evidence, malware string
+		want, family      string
 	}{
-		"timestamp and address": {exchange.Place{}, "", at, "rustock"},
-		"the country alone":     {exchange.Place{Country: "AT", Evidence: "networks"}, "", exchange.Place{ASN: 64511, Country: "AT", Evidence: "networks"}, "rustock"},
-		"the AS alone":          {exchange.Place{ASN: 1, Evidence: "publisher"}, "", exchange.Place{ASN: 1, Country: "AT", Evidence: "publisher"}, "rustock"},
-		"another place":         {exchange.Place{Country: "PL", ASN: 1, Evidence: "publisher"}, "", exchange.Place{Country: "PL", ASN: 1, Evidence: "publisher"}, "rustock"},
-		"another family":        {at, "zeus", at, "zeus"},
+		"timestamp and address": {"", "", "publisher", "rustock"},
+		"the table alone":       {"networks", "", "publisher", "rustock"},
+		"both":                  {"publisher+networks", "", "publisher+networks", "rustock"},
+		"another family":        {"publisher", "zeus", "publisher", "zeus"},
 	} {
 		first := exchange.Event{
 			Address: netip.MustParseAddr("240.0.0.1"), Observed: time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC), Count: 1,
@@ -37,29 +34,25 @@ func TestARowThatSaysLessTakesNothingAway(t *testing.T) {
 		for _, turned := range []bool{false, true} {
 			var o record.Observation
 			if turned {
-				o.Merge(&second, tlp.Green, c.place)
+				o.Merge(&second, tlp.Green, c.evidence)
 			}
-			o.Merge(&first, tlp.Amber, at)
+			o.Merge(&first, tlp.Amber, "publisher")
 			if !turned {
-				o.Merge(&second, tlp.Green, c.place)
+				o.Merge(&second, tlp.Green, c.evidence)
 			}
 			back, err := record.DecodeObservation(o.Append(nil))
 			if d := cmp.Diff(o, back, sameAddr); err != nil || d != "" {
 				t.Errorf("%s: %v %s", name, err, d)
 			}
-			if o.Place != c.want || o.Malware != c.family || o.Label != tlp.Amber {
-				t.Errorf("%s: %+v %q", name, o.Place, o.Malware)
+			if o.Evidence != c.want || o.Malware != c.family || o.Label != tlp.Amber {
+				t.Errorf("%s: %s %q", name, o.Evidence, o.Malware)
 			}
 			contacts := []stix.Contact{{Time: second.Observed}, {Time: first.Observed, SrcPort: 1024, Dst: first.Dst, DstPort: 80}}
 			if d := cmp.Diff(contacts, o.Contacts, sameAddr); d != "" {
 				t.Errorf("%s: %s", name, d)
 			}
-			named := false
-			for _, p := range o.Places {
-				named = named || p.Hostname == "host.example"
-			}
-			if !named {
-				t.Errorf("%s: the hostname is gone: %+v", name, o.Places)
+			if !slices.Contains(o.Hostnames, "host.example") || !slices.Contains(o.Hostnames, "") {
+				t.Errorf("%s: a name is gone: %q", name, o.Hostnames)
 			}
 		}
 	}

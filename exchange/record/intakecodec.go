@@ -18,7 +18,12 @@ func (in *Intake) Append(b []byte) []byte {
 	e.b = append(e.b, in.Hash[:]...)
 	e.int(in.At.UnixMicro())
 	e.uint(in.Register)
+	e.text(in.RegisterHash)
 	e.text(in.Networks)
+	e.uint(in.Number)
+	e.text(in.Previous)
+	e.head(in.Blocks)
+	e.b = append(e.b, in.Packaging)
 	e.receipt(&in.Receipt)
 	e.bool(in.Backfill)
 	e.bool(in.Repeats)
@@ -55,6 +60,17 @@ func (in *Intake) Append(b []byte) []byte {
 
 // DecidedUnder reads of what Append wrote only the version of the register that it was decided under.
 func DecidedUnder(b []byte) (register uint64, err error) {
+	register, _, err = facts(b)
+	return register, err
+}
+
+// NumberOf reads of what Append wrote only its number.
+func NumberOf(b []byte) (number uint64, err error) {
+	_, number, err = facts(b)
+	return number, err
+}
+
+func facts(b []byte) (register, number uint64, err error) {
 	d := decoder{b: b}
 	d.begin()
 	d.text() // feed
@@ -62,7 +78,10 @@ func DecidedUnder(b []byte) (register uint64, err error) {
 	d.take(32)
 	d.int() // at
 	register = d.uint()
-	return register, d.err
+	d.text() // register's hash
+	d.text() // networks
+	number = d.uint()
+	return register, number, d.err
 }
 
 // DecodeIntake reads what Append wrote. Every index in the result is in range.
@@ -72,14 +91,13 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	in := &Intake{Feed: d.text(), Key: d.text()}
 	copy(in.Hash[:], d.take(32))
 	in.At = time.UnixMicro(d.int()).UTC()
-	in.Register, in.Networks = d.uint(), d.text()
+	in.Register, in.RegisterHash, in.Networks = d.uint(), d.text(), d.text()
+	in.Number, in.Previous, in.Blocks = d.uint(), d.text(), d.head()
+	in.Packaging = d.byte()
 	in.Receipt = d.receipt()
 	in.Receipt.Feed = in.Feed
-	in.Backfill = d.version > 1 && d.byte() != 0
-	if d.version > 2 {
-		in.Repeats = d.byte() != 0
-		in.Cleaned = make([]Cleaned, d.count())
-	}
+	in.Backfill, in.Repeats = d.byte() != 0, d.byte() != 0
+	in.Cleaned = make([]Cleaned, d.count())
 	for i := range in.Cleaned {
 		in.Cleaned[i] = Cleaned{Address: d.address(), Member: d.text(), At: d.millis()}
 	}
@@ -107,9 +125,7 @@ func DecodeIntake(b []byte) (*Intake, error) {
 	for i := range in.Introductions {
 		in.Introductions[i] = Introduction{Collection: d.text(), Topic: d.text()}
 	}
-	if d.version > 3 {
-		in.Withdrawals = make([]Withdrawal, d.count())
-	}
+	in.Withdrawals = make([]Withdrawal, d.count())
 	for i := range in.Withdrawals {
 		x := Withdrawal{Collection: d.text(), Observation: int(d.uint())}
 		if x.Observation < 0 || x.Observation >= len(in.Observations) {
@@ -124,11 +140,9 @@ func DecodeIntake(b []byte) (*Intake, error) {
 }
 
 func (e *encoder) receipt(r *exchange.Receipt) {
-	for _, n := range [...]int64{r.Rows, r.Events, r.Rejected, r.Duplicates, r.Unclaimed, r.Withheld, r.ProblemsTotal} {
+	for _, n := range [...]int64{r.Rows, r.Events, r.Rejected, r.Duplicates, r.Unclaimed, r.Withheld, r.ProblemsTotal, r.Disagreements, r.Held} {
 		e.int(n)
 	}
-	e.int(r.Disagreements)
-	e.int(r.Held)
 	e.uint(uint64(len(r.Collections)))
 	for _, c := range slices.Sorted(maps.Keys(r.Collections)) {
 		e.text(c)
@@ -144,14 +158,8 @@ func (e *encoder) receipt(r *exchange.Receipt) {
 }
 
 func (d *decoder) receipt() (r exchange.Receipt) {
-	for _, n := range [...]*int64{&r.Rows, &r.Events, &r.Rejected, &r.Duplicates, &r.Unclaimed, &r.Withheld, &r.ProblemsTotal} {
+	for _, n := range [...]*int64{&r.Rows, &r.Events, &r.Rejected, &r.Duplicates, &r.Unclaimed, &r.Withheld, &r.ProblemsTotal, &r.Disagreements, &r.Held} {
 		*n = d.int()
-	}
-	if d.version > 1 {
-		r.Disagreements = d.int()
-	}
-	if d.version > 2 {
-		r.Held = d.int()
 	}
 	n := d.count()
 	r.Collections = make(map[string]int64, n)
@@ -163,10 +171,7 @@ func (d *decoder) receipt() (r exchange.Receipt) {
 		r.Problems = make([]exchange.Problem, n)
 	}
 	for i := range r.Problems {
-		r.Problems[i] = exchange.Problem{Line: int(d.int()), Column: d.text(), Reason: d.text()}
-		if d.version > 2 {
-			r.Problems[i].Rows = int(d.uint())
-		}
+		r.Problems[i] = exchange.Problem{Line: int(d.int()), Column: d.text(), Reason: d.text(), Rows: int(d.uint())}
 	}
 	return r
 }
@@ -211,7 +216,7 @@ func (e *encoder) event(a *Accepted) {
 	e.text(a.Extra)
 	e.text(a.Account)
 	e.b = append(e.b, byte(a.Label))
-	e.place(a.Place)
+	e.location(a.Location)
 	e.int(int64(a.Decision))
 	e.int(int64(a.Observation))
 }
@@ -226,14 +231,9 @@ func (d *decoder) event() (a Accepted) {
 	a.Protocol, a.Provider = d.text(), d.text()
 	a.Dst, a.DstPort = d.address(), uint16(d.uint())
 	a.PublisherID = d.text()
-	if d.version > 1 {
-		a.Extra = d.text()
-	}
-	if d.version > 2 {
-		a.Account = d.text()
-	}
+	a.Extra, a.Account = d.text(), d.text()
 	a.Label = d.level()
-	a.Place = d.place()
+	a.Location = d.location()
 	a.Decision, a.Observation = int(d.int()), int(d.int())
 	return a
 }

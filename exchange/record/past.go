@@ -17,8 +17,8 @@ type Past interface {
 	// History returns what is.
 	Histories() bool
 	History(a netip.Addr) (History, error)
-	// Seen returns the last observation of an address that began by then.
-	Seen(a netip.Addr, by time.Time) (o Observation, known bool, err error)
+	// Seen returns the observations of an address on the last day that has one that began by then.
+	Seen(a netip.Addr, by time.Time) ([]Observation, error)
 	// Event tells whether an event is known that Host does not name, and whether
 	// any collection took it.
 	Event(id exchange.EventID) (known, delivered bool, err error)
@@ -29,11 +29,9 @@ type Past interface {
 
 // HostPast is what is known of a host's day.
 type HostPast struct {
-	// Known says that a collection took something of it; Observation is that, and
-	// Events are some of it.
-	Known       bool
-	Observation Observation
-	Events      []exchange.EventID
+	// Observations are what collections took of it, one for each location; Events are some of it.
+	Observations []Observation
+	Events       []exchange.EventID
 	// Address says that a collection took something of the address, on any day, or
 	// of a host that called it.
 	Address bool

@@ -8,7 +8,11 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
 // Seal hides from the readers of blocks who added the objects, and which of them stand apart: only who
@@ -46,7 +50,14 @@ func (s Seal) crypt(nonce, bits []byte) []byte {
 	if len(bits) == 0 {
 		return nil
 	}
-	key, err := hkdf.Key(sha256.New, s.Key, nil, "tocsin apart", 32)
+	out := make([]byte, len(bits))
+	cipher.NewCTR(s.cipher("tocsin apart"), append(bytes.Clone(nonce), make([]byte, aes.BlockSize-len(nonce))...)).XORKeyStream(out, bits)
+	return out
+}
+
+// cipher is AES-256 under a key for one purpose.
+func (s Seal) cipher(purpose string) cipher.Block {
+	key, err := hkdf.Key(sha256.New, s.Key, nil, purpose, 32)
 	if err != nil {
 		panic(err) // only a longer key could not be derived
 	}
@@ -54,9 +65,7 @@ func (s Seal) crypt(nonce, bits []byte) []byte {
 	if err != nil {
 		panic(err) // 32 bytes are a key
 	}
-	out := make([]byte, len(bits))
-	cipher.NewCTR(block, append(bytes.Clone(nonce), make([]byte, aes.BlockSize-len(nonce))...)).XORKeyStream(out, bits)
-	return out
+	return block
 }
 
 // Is tells whether a text that Member wrote stands for the member.
@@ -82,3 +91,53 @@ func (s Seal) Apart(text string) []byte {
 
 // Sealed is the part of a text that stands for the member, without the bits.
 func Sealed(text string) string { return text[:min(len(text), sealMember)] }
+
+// sealedPart is what the length of a sealed text tells: its bytes in such parts.
+const sealedPart = 128
+
+// Close writes what readers of a block are not to see of it into its Sealed: Delivered and Intake, encrypted with
+// AES-256-GCM under a key for that alone, bound to the block's collection and number.
+func (s Seal) Close(b *Block) {
+	e := encoder{b: []byte{recordVersion}, strings: make(map[string]uint64)}
+	e.uint(b.Intake.Sequence)
+	e.text(b.Intake.Hash)
+	e.uint(uint64(len(b.Delivered)))
+	for _, d := range b.Delivered {
+		e.text(d.Feed)
+		e.uint(d.Sequence)
+		e.uint(uint64(d.Groups))
+	}
+	text := append(e.b, make([]byte, sealedPart-len(e.b)%sealedPart)...)
+	sealed := s.gcm().Seal(nil, nil, text, b.name())
+	b.Sealed = base64.StdEncoding.EncodeToString(sealed)
+}
+
+// Open reads what Close wrote. Its error is an exchange.ErrRecord.
+func (s Seal) Open(b *Block) error {
+	sealed, err := base64.StdEncoding.DecodeString(b.Sealed)
+	if err == nil {
+		sealed, err = s.gcm().Open(nil, nil, sealed, b.name())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: block %d of collection %s is sealed under another key, or changed: %w", exchange.ErrRecord, b.Number, b.Collection, err)
+	}
+	d := decoder{b: sealed}
+	d.begin()
+	b.Intake = Head{d.uint(), d.text()}
+	b.Delivered = make([]Delivered, d.count())
+	for i := range b.Delivered {
+		b.Delivered[i] = Delivered{Feed: d.text(), Sequence: d.uint(), Groups: d.size()}
+	}
+	return d.err // the rest is there for the length alone
+}
+
+func (s Seal) gcm() cipher.AEAD {
+	g, err := cipher.NewGCMWithRandomNonce(s.cipher("tocsin sealed"))
+	if err != nil {
+		panic(err) // AES has the block size that it wants
+	}
+	return g
+}
+
+// name is what a sealed text is bound to.
+func (b *Block) name() []byte { return fmt.Appendf(nil, "%s %d", b.Collection, b.Number) }

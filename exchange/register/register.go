@@ -11,7 +11,6 @@ package register
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +28,6 @@ import (
 const (
 	bucket     = "TOCSIN_REGISTER"
 	currentKey = "current"
-	secretKey  = "secret"
 	chunkSize  = 512 << 10
 	maxBlob    = 1 << 30 // of one snapshot or table, uncompressed
 	// maxVersions is how many past versions are kept in memory.
@@ -41,6 +39,7 @@ type Store struct {
 	kv      jetstream.KeyValue
 	dec     *zstd.Decoder
 	secret  []byte
+	ids     *exchange.IDs
 	current atomic.Pointer[exchange.Register]
 	// changed, when set, is told of every version that this store puts in force
 	// before Change returns.
@@ -68,8 +67,9 @@ type blob struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Open opens the register, and makes an empty one where there is none.
-func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
+// Open opens the register, and makes an empty one where there is none. ids is the secret that a new exchange makes
+// its identifiers under, nil for a random one.
+func Open(ctx context.Context, nc *nats.Conn, ids []byte) (*Store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open register: %w", err)
@@ -82,10 +82,10 @@ func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	if s.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlob)); err != nil {
 		return nil, err
 	}
-	if err := s.openSecret(ctx); err != nil {
-		return nil, err
+	if err := s.openSecrets(ctx, js, ids); err != nil {
+		return nil, fmt.Errorf("open register: %w", err)
 	}
-	r := &exchange.Register{UUIDs: map[string]string{}, Tokens: map[string][]exchange.Token{}}
+	r := &exchange.Register{IDs: s.ids, UUIDs: map[string]string{}, Tokens: map[string][]exchange.Token{}}
 	if e, err := s.kv.Get(ctx, currentKey); err == nil {
 		if r, err = s.load(ctx, e.Value()); err != nil {
 			return nil, err
@@ -96,24 +96,6 @@ func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	s.current.Store(r)
 	return s, nil
 }
-
-// openSecret makes, once for the exchange, the key that authenticates cursors.
-func (s *Store) openSecret(ctx context.Context) error {
-	fresh := make([]byte, 32)
-	_, _ = rand.Read(fresh) // never fails
-	if _, err := s.kv.Create(ctx, secretKey, fresh); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-		return fmt.Errorf("open register: %w", err)
-	}
-	e, err := s.kv.Get(ctx, secretKey)
-	if err != nil {
-		return fmt.Errorf("open register: %w", err)
-	}
-	s.secret = e.Value()
-	return nil
-}
-
-// Secret is a random key of 32 bytes, the same on all nodes and for ever.
-func (s *Store) Secret() []byte { return s.secret }
 
 // Current returns the version in force. It is not to be changed.
 func (s *Store) Current() *exchange.Register { return s.current.Load() }
@@ -166,7 +148,7 @@ func (s *Store) load(ctx context.Context, value []byte) (*exchange.Register, err
 	if err != nil {
 		return nil, fmt.Errorf("version %d of the register: %w", p.Version, err)
 	}
-	r := new(exchange.Register)
+	r := &exchange.Register{IDs: s.ids, Hash: p.Blob.SHA256}
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("version %d of the register: %w", p.Version, err)
 	}
@@ -178,7 +160,7 @@ func (s *Store) load(ctx context.Context, value []byte) (*exchange.Register, err
 // where it is not sound, the error is an Invalid and nothing changes.
 func (s *Store) Change(ctx context.Context, actor string, change func(r *exchange.Register) error) (*exchange.Register, error) {
 	for {
-		base := &exchange.Register{}
+		base := &exchange.Register{IDs: s.ids}
 		e, err := s.kv.Get(ctx, currentKey)
 		switch {
 		case err == nil:
@@ -255,7 +237,7 @@ func (s *Store) edit(base *exchange.Register, change func(*exchange.Register) er
 	if err != nil {
 		return nil, err
 	}
-	next := new(exchange.Register)
+	next := &exchange.Register{IDs: s.ids}
 	if err := json.Unmarshal(before, next); err != nil {
 		return nil, err
 	}
@@ -291,6 +273,7 @@ func (s *Store) commit(ctx context.Context, actor string, next *exchange.Registe
 	if p.Blob, err = s.put(ctx, "snapshot", text); err != nil {
 		return err
 	}
+	next.Hash = p.Blob.SHA256
 	value, err := json.Marshal(p)
 	if err != nil {
 		return err

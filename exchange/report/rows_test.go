@@ -99,7 +99,7 @@ func BenchmarkSinkhole(b *testing.B) {
 				n := 0
 				for batch := range batches {
 					for i := range batch {
-						place, _ := router.Place(&batch[i])
+						place, _ := router.Locate(&batch[i])
 						n += len(router.Route(batch[i].Address, place, batch[i].Hostname))
 					}
 					free <- batch[:0]

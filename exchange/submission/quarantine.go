@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -155,8 +156,15 @@ func (p *Poster) ListHeld(ctx context.Context, all bool) ([]*Held, error) {
 	return list, nil
 }
 
-// HeldContent returns the bytes of what is or was in quarantine.
-func (p *Poster) HeldContent(ctx context.Context, id string) ([]byte, error) {
+// HeldContent returns the bytes of what is or was in quarantine, to who may read it there.
+func (p *Poster) HeldContent(ctx context.Context, right policy.Read, id string) ([]byte, error) {
+	if collection, ok := policy.Readable(right); !ok || collection != exchange.Quarantine {
+		return nil, errors.New("submission: what is in quarantine is read with a right to it alone")
+	}
+	return p.heldContent(ctx, id)
+}
+
+func (p *Poster) heldContent(ctx context.Context, id string) ([]byte, error) {
 	raw, found, err := p.Quarantine.Quarantined(ctx, contentKey(id))
 	if err == nil && !found {
 		err = ErrNotHeld
@@ -212,7 +220,7 @@ func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
 	if h.Label < h.Least {
 		return fmt.Errorf("%w: it is marked TLP:%s besides, and only its creator can lower that", ErrLabel, h.Least)
 	}
-	raw, err := p.HeldContent(ctx, h.ID)
+	raw, err := p.heldContent(ctx, h.ID)
 	if err != nil {
 		return err
 	}

@@ -255,13 +255,13 @@ func (w *writer) block(b *record.Block) error {
 	if b.Count > len(text)/minObject {
 		return fmt.Errorf("%w: block %d does not have %d objects", errContent, b.Number, b.Count)
 	}
-	w.open(b.AddedFirst.UnixMicro(), block{number: b.Number, count: b.Count, starts: b.Starts})
+	w.open(b.AddedFirst.UnixMicro(), block{feed: b.Feed, number: b.Number, count: b.Count, starts: b.Starts})
 	w.locate(b.Number, b.Sequence, w.first)
 	news := bits(b.New)
 	if w.h.posted {
 		news = nil // a member may have added anything
 	}
-	w.h.posted = w.h.posted || len(b.Feeds) == 0
+	w.h.posted = w.h.posted || b.Feed == ""
 	apart := bits(w.v.opt.Seal.Apart(b.By))
 	p := &w.v.packing
 	p.reset()

@@ -33,7 +33,7 @@ func TestPagesBesideAWriter(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(n), 7))
 			for {
 				q, want := besideQuery(r, ids)
-				p, err := v.Page(t.Context(), "a", q)
+				p, err := v.Page(t.Context(), rightTo("a"), q)
 				if err == nil {
 					err = eachOnce(p, q.Facts, want)
 				}
@@ -90,7 +90,7 @@ func (w *besideWriter) add(list ...int) error {
 		texts = append(texts, fmt.Sprintf(`{"type":"%s","spec_version":"2.1","id":"%s","created":"2026-01-01T00:00:00.000Z","modified":"%s","y":"%s"}`,
 			o.typ(), o.name(), o.at().Format("2006-01-02T15:04:05.000Z"), strings.Repeat("y", w.r.IntN(9000))))
 	}
-	return w.apply(&record.Block{Count: len(list), Payload: []byte(`{"objects":[` + strings.Join(texts, ",") + `]}`), Feeds: []string{"f"}})
+	return w.apply(&record.Block{Count: len(list), Payload: []byte(`{"objects":[` + strings.Join(texts, ",") + `]}`), Feed: "f"})
 }
 
 // remove deletes one of the versions of an object that has others.

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -47,10 +46,9 @@ func (v *View) ApplyIntake(ctx context.Context, sequence uint64, data []byte) er
 	}
 	h := w.h
 	h.number++
-	w.open(max(in.At.UnixMicro(), h.added+1), block{intake: sequence, number: h.number, count: len(objects), starts: share.starts})
+	w.open(max(in.At.UnixMicro(), h.added+1), block{intake: sequence, feed: in.Feed, number: h.number, count: len(objects), starts: share.starts})
 	for i := range objects {
-		// The library's objects have their keys in another order; both scan.
-		brief, ok := stix.ScanBrief(bytes.TrimSpace(objects[i].Raw))
+		brief, ok := stix.ScanBrief(objects[i].Raw)
 		if !ok {
 			return fmt.Errorf("intake %d: package object %d: %w", sequence, i, ErrDamaged) // the id itself can tell an address
 		}
@@ -91,7 +89,7 @@ func (w *writer) intake(in *record.Intake, sequence uint64, record []byte) error
 	}
 	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
-		key := hostKey(in.Feed, o.HostDay)
+		key := hostKey(in.Feed, o.ObservationKey)
 		var h hostRecord
 		if !o.New {
 			value, found, err := w.before(key)
@@ -133,7 +131,7 @@ func inOrder(list []record.Observation) []int {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int { return list[a].HostDay.Compare(list[b].HostDay) })
+	slices.SortFunc(order, func(a, b int) int { return list[a].Compare(list[b].ObservationKey) })
 	return order
 }
 
@@ -231,9 +229,30 @@ func (v *View) HostDays(feed string, a netip.Addr) (list []exchange.Day, err err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		if key := it.Key(); len(key) == len(lower)+4 {
+		if key := it.Key(); len(key) == len(lower)+hostSuffix {
 			list = append(list, exchange.Day(binary.BigEndian.Uint32(key[len(lower):])))
 		}
+	}
+	return slices.Compact(list), it.Error()
+}
+
+// hostDay reads what is known of a host's day, at one location after the other.
+func (v *View) hostDay(feed string, of exchange.HostDay) (list []hostRecord, err error) {
+	it, err := under(v.db, dayKey(feed, of))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		h, err := decodeHost(value)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, h)
 	}
 	return list, it.Error()
 }
@@ -241,19 +260,14 @@ func (v *View) HostDays(feed string, a netip.Addr) (list []exchange.Day, err err
 // HostRecords lists the intake records that hold events of a host's day on a feed, the
 // first of many; withheld events are in none of them.
 func (v *View) HostRecords(feed string, of exchange.HostDay) (list []uint64, err error) {
-	value, found, err := v.get(hostKey(feed, of))
-	if err != nil || !found {
-		return nil, err
-	}
-	h, err := decodeHost(value)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range h.events {
-		list = append(list, e.sequence)
+	records, err := v.hostDay(feed, of)
+	for _, h := range records {
+		for _, e := range h.events {
+			list = append(list, e.sequence)
+		}
 	}
 	slices.Sort(list)
-	return slices.Compact(list), nil
+	return slices.Compact(list), err
 }
 
 // EventRecord returns the intake record of an event, 0 where it is not known.
@@ -262,14 +276,12 @@ func (v *View) EventRecord(feed string, of exchange.HostDay, id exchange.EventID
 	if err != nil || found && len(value) >= 8 {
 		return sequenceOf(value), err
 	}
-	value, found, err = v.get(hostKey(feed, of))
-	if err != nil || !found {
-		return 0, err
-	}
-	h, err := decodeHost(value)
-	for _, e := range h.events {
-		if e.id == id {
-			return e.sequence, nil
+	records, err := v.hostDay(feed, of)
+	for _, h := range records {
+		for _, e := range h.events {
+			if e.id == id {
+				return e.sequence, err
+			}
 		}
 	}
 	return 0, err

@@ -32,7 +32,7 @@ func TestPagesKeepFewBlocks(t *testing.T) {
 		q, pages := Query{Limit: 1000, Types: []string{"malware"}, Facts: facts}, 0
 		var list []time.Time
 		for more := true; more; pages++ {
-			p, err := v.Page(t.Context(), "a", q)
+			p, err := v.Page(t.Context(), rightTo("a"), q)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,9 +65,20 @@ func feedKey(kind byte, feed string) []byte {
 
 func eventKey(feed string, id exchange.EventID) []byte { return append(feedKey('x', feed), id[:]...) }
 
-func hostKey(feed string, of exchange.HostDay) []byte {
+// dayKey starts the keys of a host's day.
+func dayKey(feed string, of exchange.HostDay) []byte {
 	return binary.BigEndian.AppendUint32(addressKey(feed, of.Address), uint32(of.Day))
 }
+
+// hostKey is of an observation. A country that is not two bytes, of which there is none but "", is cut or filled.
+func hostKey(feed string, of exchange.ObservationKey) []byte {
+	var country [2]byte
+	copy(country[:], of.Country)
+	return append(binary.BigEndian.AppendUint32(dayKey(feed, of.HostDay), of.ASN), country[:]...)
+}
+
+// hostSuffix is how long what follows an address in a hostKey is.
+const hostSuffix = 4 + 4 + 2
 
 // addressKey starts the keys of an address; calledKey is one without a day.
 func addressKey(feed string, a netip.Addr) []byte {

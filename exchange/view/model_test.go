@@ -215,7 +215,7 @@ func (o object) named() record.Version {
 func addition(r *rapid.T, m *model, b *record.Block, first int64) {
 	text := `{"type":"bundle","objects":[`
 	b.Count = rapid.IntRange(1, 10).Draw(r, "objects")
-	b.Starts, b.New, b.Feeds = make([]byte, 2), make([]byte, 2), []string{"feed"}
+	b.Starts, b.New, b.Feed = make([]byte, 2), make([]byte, 2), "feed"
 	start := first
 	for i := range b.Count {
 		o := object{id: rapid.IntRange(0, 7).Draw(r, "id"), version: rapid.IntRange(0, 6).Draw(r, "version"), added: first + int64(i)}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
@@ -79,7 +80,15 @@ type Page struct {
 // Page returns the first objects that the query selects. It does not cut apart
 // the objects of one host where Limit has room for all of them. A query that
 // selects little of much may end early with a page that is not full.
-func (v *View) Page(ctx context.Context, collection string, q Query) (p *Page, err error) {
+func (v *View) Page(ctx context.Context, right policy.Read, q Query) (p *Page, err error) {
+	collection, ok := policy.Readable(right)
+	if !ok {
+		return nil, errNoRight
+	}
+	return v.page(ctx, collection, q)
+}
+
+func (v *View) page(ctx context.Context, collection string, q Query) (p *Page, err error) {
 	c, ok := v.number(collection)
 	if !ok {
 		return new(Page), nil
@@ -126,6 +135,9 @@ func (r *reader) answer() *Page {
 }
 
 var errFull = errors.New("the page is full")
+
+// errNoRight is a mistake of the program: who reads has asked policy.
+var errNoRight = errors.New("view: nothing is read without a right")
 
 // maxKept is how much a page keeps of its blocks in memory, in bytes, until no more of them are looked at: those that
 // have an object of a rare type each are many. It is a variable for its test.

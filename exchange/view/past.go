@@ -42,30 +42,34 @@ func (v *View) Past(feed string) (record.Past, error) {
 
 // Host returns what is known of a host's day.
 func (p *past) Host(of exchange.HostDay) (h record.HostPast, err error) {
-	key := hostKey(p.feed, of)
+	key := dayKey(p.feed, of)
 	// The first of what is known of the address; of most, nothing is.
 	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
 		return h, p.it.Error()
 	}
 	h.Address = true
-	for n := 0; !bytes.Equal(p.it.Key(), key); n++ {
+	for n := 0; !bytes.HasPrefix(p.it.Key(), key); n++ {
 		// There are few days, in their order.
 		ok := n < 8 && p.it.Next() || n == 8 && p.it.SeekPrefixGE(key)
-		if !ok || bytes.Compare(p.it.Key(), key) > 0 {
+		if !ok || bytes.Compare(p.it.Key(), key) > 0 && !bytes.HasPrefix(p.it.Key(), key) {
 			return h, p.it.Error()
 		}
 	}
-	value, err := p.it.ValueAndErr()
-	if err != nil {
-		return h, err
+	for ok := true; ok && bytes.HasPrefix(p.it.Key(), key); ok = p.it.Next() {
+		value, err := p.it.ValueAndErr()
+		if err != nil {
+			return h, err
+		}
+		r, err := decodeHost(value)
+		if err != nil {
+			return h, err
+		}
+		h.Observations = append(h.Observations, r.observation)
+		for _, e := range r.events {
+			h.Events = append(h.Events, e.id)
+		}
 	}
-	h.Known = true
-	r, err := decodeHost(value)
-	h.Observation = r.observation
-	for _, e := range r.events {
-		h.Events = append(h.Events, e.id)
-	}
-	return h, err
+	return h, p.it.Error()
 }
 
 // Event tells of an event that is not kept with its host.
@@ -92,26 +96,34 @@ func (p *past) History(a netip.Addr) (h record.History, err error) {
 	return record.DecodeHistory(value)
 }
 
-// Seen returns the last observation of an address that began by then.
-func (p *past) Seen(a netip.Addr, by time.Time) (o record.Observation, known bool, err error) {
+// Seen returns the observations of an address on the last day that has one that began by then.
+func (p *past) Seen(a netip.Addr, by time.Time) (list []record.Observation, err error) {
 	if by.Unix() < 0 { // no day that a key has
-		return o, false, nil
+		return nil, nil
 	}
-	it, err := p.v.db.NewIter(&pebble.IterOptions{LowerBound: addressKey(p.feed, a), UpperBound: hostKey(p.feed, exchange.HostDay{Address: a, Day: exchange.DayOf(by) + 1})})
+	it, err := p.v.db.NewIter(&pebble.IterOptions{LowerBound: addressKey(p.feed, a), UpperBound: dayKey(p.feed, exchange.HostDay{Address: a, Day: exchange.DayOf(by) + 1})})
 	if err != nil {
-		return o, false, fmt.Errorf("read view: %w", err)
+		return nil, fmt.Errorf("read view: %w", err)
 	}
-	for ok := it.Last(); ok && !known && err == nil; ok = it.Prev() {
-		var value []byte
-		var h hostRecord
-		if value, err = it.ValueAndErr(); err == nil {
-			h, err = decodeHost(value)
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.Last(); ok; ok = it.Prev() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, err
 		}
-		if err == nil && !h.observation.First.After(by) {
-			o, known = h.observation, true
+		h, err := decodeHost(value)
+		if err != nil {
+			return nil, err
+		}
+		o := h.observation
+		if len(list) > 0 && o.Day != list[0].Day {
+			break
+		}
+		if !o.First.After(by) {
+			list = append(list, o)
 		}
 	}
-	return o, known, errors.Join(err, it.Error(), it.Close())
+	return list, it.Error()
 }
 
 // Given tells whether a collection has an object, in any version.

@@ -11,6 +11,7 @@ import (
 // is not 0, they are what that record is packaged as.
 type block struct {
 	intake uint64
+	feed   string // that its objects come from, "" where a member added them
 	number uint64
 	count  int
 	// starts are the positions where a group starts.
@@ -52,6 +53,8 @@ func (b *block) before(i int) (place, bool) {
 func (b *block) bytes() []byte {
 	var to []byte
 	to = binary.AppendUvarint(to, b.intake)
+	to = binary.AppendUvarint(to, uint64(len(b.feed)))
+	to = append(to, b.feed...)
 	to = binary.AppendUvarint(to, b.number)
 	to = binary.AppendUvarint(to, uint64(b.count))
 	to = binary.AppendUvarint(to, uint64(len(b.starts)))
@@ -75,7 +78,7 @@ func (b *block) bytes() []byte {
 
 func decodeBlock(b []byte) (*block, error) {
 	r := reads{b: b}
-	out := &block{intake: r.number(), number: r.number(), count: r.int()}
+	out := &block{intake: r.number(), feed: string(r.take(r.int())), number: r.number(), count: r.int()}
 	out.starts = slices.Clone(bits(r.take(r.int())))
 	if n := r.int(); n > len(r.b) {
 		return nil, ErrDamaged

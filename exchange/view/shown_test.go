@@ -25,7 +25,7 @@ func TestWhatIsShownHasItsLabel(t *testing.T) {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				name := object{id: int(latest.Load()), version: 1}.name()
-				p, err := v.Page(ctx, "a", view.Query{IDs: []string{name}, Limit: 1})
+				p, err := v.Page(ctx, rightTo("a"), view.Query{IDs: []string{name}, Limit: 1})
 				if err != nil || p.Count == 0 {
 					continue
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -279,7 +280,7 @@ func (v *View) published(id objectID) (*record.Standing, error) {
 		v.mu.Lock()
 		name := v.names[c]
 		v.mu.Unlock()
-		p, err := v.Page(context.Background(), name, Query{Limit: 1, IDs: []string{id.String()}})
+		p, err := v.page(context.Background(), name, Query{Limit: 1, IDs: []string{id.String()}})
 		if err != nil || p.Count == 0 {
 			return nil, err
 		}
@@ -309,8 +310,8 @@ type Withdrawal struct {
 
 // Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
 // limit times.
-func (v *View) Withdrawn(collection string, after time.Time, limit int) ([]Withdrawal, error) {
-	return v.removals(collection, after, limit, func(r *record.Removal) (ids []string) {
+func (v *View) Withdrawn(right policy.Read, after time.Time, limit int) ([]Withdrawal, error) {
+	return v.removals(right, after, limit, func(r *record.Removal) (ids []string) {
 		for _, o := range r.Objects {
 			ids = append(ids, o.ID)
 		}
@@ -319,8 +320,8 @@ func (v *View) Withdrawn(collection string, after time.Time, limit int) ([]Withd
 }
 
 // Removed is Withdrawn of all that was taken out, also where a version of it is left.
-func (v *View) Removed(collection string, after time.Time, limit int) ([]Withdrawal, error) {
-	return v.removals(collection, after, limit, func(r *record.Removal) (ids []string) {
+func (v *View) Removed(right policy.Read, after time.Time, limit int) ([]Withdrawal, error) {
+	return v.removals(right, after, limit, func(r *record.Removal) (ids []string) {
 		for _, o := range r.Objects {
 			ids = append(ids, o.ID)
 		}
@@ -353,7 +354,11 @@ func (v *View) Raised(after uint64, limit int) (ids []string, last uint64, err e
 	return ids, last, it.Error()
 }
 
-func (v *View) removals(collection string, after time.Time, limit int, of func(*record.Removal) []string) (list []Withdrawal, err error) {
+func (v *View) removals(right policy.Read, after time.Time, limit int, of func(*record.Removal) []string) (list []Withdrawal, err error) {
+	collection, ok := policy.Readable(right)
+	if !ok {
+		return nil, errNoRight
+	}
 	c, known := v.number(collection)
 	from := int64(0)
 	if !after.IsZero() {

@@ -136,3 +136,14 @@ func (p *Page) Objects() (list [][]byte, err error) {
 	}
 	return list, nil
 }
+
+// Feeds returns the feed that each object comes from, "" for what members added.
+func (p *Page) Feeds() []string {
+	list := make([]string, 0, p.Count)
+	for _, x := range p.parts {
+		for range x.set.all(x.count) {
+			list = append(list, x.feed)
+		}
+	}
+	return list
+}

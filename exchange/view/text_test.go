@@ -35,7 +35,7 @@ func TestAPageIsWrittenOnce(t *testing.T) {
 	v := openPlain(t)
 	addBlocks(t, v, 3)
 	page := func() *Page {
-		p, err := v.Page(t.Context(), "a", Query{Limit: 5})
+		p, err := v.Page(t.Context(), rightTo("a"), Query{Limit: 5})
 		if err != nil || p.Count != 5 {
 			t.Fatalf("%d objects, %v; want 5", p.Count, err)
 		}
@@ -68,7 +68,7 @@ func TestABlockIsKeptWhenItIsWantedAgain(t *testing.T) {
 	addBlocks(t, v, 3)
 	read := func(after int64) {
 		t.Helper()
-		p, err := v.Page(t.Context(), "a", Query{Limit: 2, After: time.UnixMicro(after)})
+		p, err := v.Page(t.Context(), rightTo("a"), Query{Limit: 2, After: time.UnixMicro(after)})
 		if err == nil {
 			_, err = p.WriteTo(new(bytes.Buffer))
 		}

@@ -70,10 +70,10 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = v.Close(context.Background()) }()
-	if p, err := v.Page(t.Context(), own, Query{Limit: 10, Types: []string{"x-own"}}); err != nil || p.Count != 10 {
+	if p, err := v.Page(t.Context(), rightTo(own), Query{Limit: 10, Types: []string{"x-own"}}); err != nil || p.Count != 10 {
 		t.Errorf("the other type's page: %v, %+v", err, p)
 	}
-	if p, err := v.Page(t.Context(), own, Query{Limit: 10, Types: []string{"sighting", "x-own"}}); err == nil {
+	if p, err := v.Page(t.Context(), rightTo(own), Query{Limit: 10, Types: []string{"sighting", "x-own"}}); err == nil {
 		t.Errorf("no error, and %d objects, the last at %v", p.Count, p.Last)
 	}
 }

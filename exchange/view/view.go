@@ -181,7 +181,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "12"
+const format = "13"
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {

@@ -66,7 +66,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				m := models[c]
 				q := genQuery(r, end)
 				want, wantMore := m.page(&q)
-				got, err := v.Page(t.Context(), c, q)
+				got, err := v.Page(t.Context(), rightTo(c), q)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -87,7 +87,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				since := rapid.Int64Range(0, q2.After.UnixMicro()).Draw(r, "other since")
 				if got.Low <= since && since < got.High {
 					q2.Since = time.UnixMicro(since)
-					other, err := v.Page(t.Context(), c, q2)
+					other, err := v.Page(t.Context(), rightTo(c), q2)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -110,9 +110,9 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 
 // sameInRuns reads a page once more for the objects' facts, and as it is written.
 func sameInRuns(t *rapid.T, v *view.View, c string, q view.Query, want *view.Page) {
-	got, err := v.Page(context.Background(), c, q)
+	got, err := v.Page(context.Background(), rightTo(c), q)
 	q.Facts = true
-	facts, err2 := v.Page(context.Background(), c, q)
+	facts, err2 := v.Page(context.Background(), rightTo(c), q)
 	objects, err3 := want.Objects()
 	if err := errors.Join(err, err2, err3); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestAChainThatDoesNotHoldStopsItsCollectionOnly(t *testing.T) {
 		t.Errorf("broken: %v", broken)
 	}
 	for c, want := range map[string]int{"a": 1, "b": 2, "c": 0, "d": 0, "e": 0} {
-		page, err := v.Page(t.Context(), c, view.Query{Limit: 10})
+		page, err := v.Page(t.Context(), rightTo(c), view.Query{Limit: 10})
 		if err != nil || page.Count != want {
 			t.Errorf("%s has %d objects, want %d: %v", c, page.Count, want, err)
 		}
@@ -194,7 +194,7 @@ func blockOf(n int) *record.Block {
 			`"modified":"2026-01-01T00:00:%02d.000Z","count":%d,"sighting_of_ref":"malware--3975d06e-cfa2-513e-860d-4a50969ef577","description":"%s"}`, n*size+i, i%60, i, strings.Repeat("y", 300))
 	}
 	return &record.Block{
-		Collection: "a", Feeds: []string{"f"}, Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)),
+		Collection: "a", Feed: "f", Number: uint64(n + 1), Count: size, AddedFirst: time.UnixMicro(int64(1 + n*size)),
 		Payload: append(text, "]}"...), Sequence: uint64(n + 1), New: bytes.Repeat([]byte{255}, size/8+1),
 	}
 }
@@ -232,7 +232,7 @@ func BenchmarkPage(b *testing.B) {
 	at := int64(0)
 	for b.Loop() {
 		at = (at*7919 + 12345) % (blocks*size - 1000)
-		page, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
+		page, err := v.Page(b.Context(), rightTo("a"), view.Query{After: time.UnixMicro(at + 1), Limit: 1000})
 		if err != nil || page.Count != 1000 {
 			b.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func BenchmarkFacts(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	page, err := v.Page(b.Context(), "a", view.Query{After: time.UnixMicro(251), Limit: 1000, Facts: true})
+	page, err := v.Page(b.Context(), rightTo("a"), view.Query{After: time.UnixMicro(251), Limit: 1000, Facts: true})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -82,11 +82,11 @@ type Rung struct {
 
 // due is the next delivery: of what is new, if fresh says that it may be sent, or of a dead letter that is to be
 // sent again, if there is one, in turns; nil where there is neither.
-func (h *hook) due(ctx context.Context, r *inForce, c *exchange.Collection, st *State, letter *Letter, fresh bool) (d *delivery, err error) {
+func (h *hook) due(ctx context.Context, r *inForce, right policy.Read, st *State, letter *Letter, fresh bool) (d *delivery, err error) {
 	h.reads.Lock()
 	defer h.reads.Unlock()
 	if fresh && (letter == nil || !st.Turn) {
-		if d, err = h.next(ctx, r, c, part{after: st.After, until: h.View.Stats(c.ID).Last, since: st.Since}); d != nil || err != nil {
+		if d, err = h.next(ctx, r, right, part{after: st.After, until: h.View.Stats(right.Collection().ID).Last, since: st.Since}); d != nil || err != nil {
 			return d, err
 		}
 	}
@@ -94,7 +94,7 @@ func (h *hook) due(ctx context.Context, r *inForce, c *exchange.Collection, st *
 		return nil, nil //nolint:nilnil // nothing is due
 	}
 	of := part{after: letter.After, until: letter.To, since: earlier(letter.After, st.Since), again: true, round: letter.Round}
-	if d, err = h.next(ctx, r, c, of); d == nil && err == nil { // what it was of is gone
+	if d, err = h.next(ctx, r, right, of); d == nil && err == nil { // what it was of is gone
 		d = &delivery{after: of.after, reached: of.until, again: true}
 	}
 	return d, err
@@ -108,9 +108,10 @@ type part struct {
 }
 
 // next is the delivery of a part's beginning.
-func (h *hook) next(ctx context.Context, r *inForce, c *exchange.Collection, of part) (*delivery, error) {
+func (h *hook) next(ctx context.Context, r *inForce, right policy.Read, of part) (*delivery, error) {
+	c := right.Collection()
 	d := &delivery{after: of.after, again: of.again, round: of.round, intake: h.View.Applied(), blocks: h.View.AppliedBlocks()}
-	gone, err := h.View.Withdrawn(c.ID, of.after, perWithdrawal)
+	gone, err := h.View.Withdrawn(right, of.after, perWithdrawal)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func (h *hook) next(ctx context.Context, r *inForce, c *exchange.Collection, of 
 	if h.Send == exchange.SendBundle {
 		q.Limit, q.Bytes = perBundle, bundleBytes
 	}
-	p, err := h.View.Page(ctx, c.ID, q)
+	p, err := h.View.Page(ctx, right, q)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (h *hook) next(ctx context.Context, r *inForce, c *exchange.Collection, of 
 	if !d.reached.After(d.after) {
 		return nil, nil //nolint:nilnil // nothing is due
 	}
-	return d, h.grown(ctx, d, r, c, p)
+	return d, h.grown(ctx, d, r, right, p)
 }
 
 // withdrawn rings for what has left the collection before anything came.
@@ -154,7 +155,8 @@ func (h *hook) withdrawn(d *delivery, c *exchange.Collection, p *view.Page, gone
 }
 
 // grown makes a delivery of a page's objects, as far as it reaches and they may leave.
-func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.Collection, p *view.Page) error {
+func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, right policy.Read, p *view.Page) error {
+	c := right.Collection()
 	raws, err := p.Objects()
 	if err != nil {
 		return err
@@ -183,7 +185,7 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 	}
 	d.count = len(objects)
 	if h.Send == exchange.SendBundle {
-		before, err := h.referred(ctx, c, leaving.refs)
+		before, err := h.referred(ctx, right, leaving.refs)
 		if err != nil {
 			return err
 		}
@@ -214,15 +216,15 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, c *exchange.C
 // holds returns errStale where not all that is in a delivery may still leave.
 func (h *hook) holds(ctx context.Context, d *delivery) error {
 	r := h.force.Load()
-	c := r.may(&h.Webhook)
-	if c == nil {
+	right := r.may(&h.Webhook)
+	if right == nil {
 		return errStale
 	}
 	if h.View.Applied() == d.intake && h.View.AppliedBlocks() == d.blocks {
 		return nil
 	}
 	for part := range slices.Chunk(d.ids, perBundle) {
-		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part)})
+		p, err := h.View.Page(ctx, right, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return err
 		}
@@ -230,7 +232,7 @@ func (h *hook) holds(ctx context.Context, d *delivery) error {
 		if err != nil {
 			return err
 		}
-		leaving, err := h.leaving(r, c, raws)
+		leaving, err := h.leaving(r, right.Collection(), raws)
 		if err != nil {
 			return err
 		}
@@ -290,9 +292,9 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 
 // referred returns those of some objects that carry no label: addresses that came before, maybe beside
 // what did not leave.
-func (h *hook) referred(ctx context.Context, c *exchange.Collection, ids []string) (list [][]byte, err error) {
+func (h *hook) referred(ctx context.Context, right policy.Read, ids []string) (list [][]byte, err error) {
 	for part := range slices.Chunk(ids, perBundle) {
-		p, err := h.View.Page(ctx, c.ID, view.Query{IDs: part, Limit: len(part)})
+		p, err := h.View.Page(ctx, right, view.Query{IDs: part, Limit: len(part)})
 		if err != nil {
 			return nil, err
 		}
@@ -301,7 +303,7 @@ func (h *hook) referred(ctx context.Context, c *exchange.Collection, ids []strin
 			return nil, err
 		}
 		for _, raw := range raws {
-			label, err := h.View.LabelIn(c, raw)
+			label, err := h.View.LabelIn(right.Collection(), raw)
 			if err != nil {
 				return nil, err
 			}

@@ -65,10 +65,11 @@ func (h *hook) release() {
 // step makes the delivery that is due, if there is one. The next is due at an instant, or when changed is
 // closed.
 func (h *hook) step(ctx context.Context, r *inForce) (until time.Time, changed <-chan struct{}, err error) {
-	c := r.may(&h.Webhook)
-	if w := r.Webhook(h.ID); c == nil || w == nil || !reflect.DeepEqual(*w, h.Webhook) {
+	right := r.may(&h.Webhook)
+	if w := r.Webhook(h.ID); right == nil || w == nil || !reflect.DeepEqual(*w, h.Webhook) {
 		return until, nil, nil // until the register is replaced, or this ended
 	}
+	c := right.Collection()
 	changed = h.View.Changed(c.ID)
 	mine := false
 	st, err := h.change(ctx, &h.Webhook, c, func(st *State) error {
@@ -85,7 +86,7 @@ func (h *hook) step(ctx context.Context, r *inForce) (until time.Time, changed <
 	if letter == nil && !fresh {
 		return later, nil, nil
 	}
-	d, err := h.due(ctx, r, c, st, letter, fresh)
+	d, err := h.due(ctx, r, right, st, letter, fresh)
 	switch {
 	case err != nil:
 		return until, nil, err

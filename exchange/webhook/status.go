@@ -70,10 +70,11 @@ func (s *Sender) alter(ctx context.Context, id string, f func(*State) error) (*S
 	if w == nil {
 		return nil, ErrUnknown
 	}
-	c := r.may(w)
-	if c == nil {
+	right := r.may(w)
+	if right == nil {
 		return &Status{Webhook: *w, Condition: Failing, State: State{Error: "the member may not read the collection"}}, nil
 	}
+	c := right.Collection()
 	st, err := s.change(ctx, w, c, f)
 	if err != nil {
 		return nil, err

@@ -94,13 +94,13 @@ func (s *Sender) SetRegister(r *exchange.Register) {
 	}
 }
 
-// may returns the collection that a webhook is of, nil where its member may not be given anything of it.
-func (r *inForce) may(w *exchange.Webhook) *exchange.Collection {
+// may returns the right to what a webhook's collection has, nil where its member may not be given anything of it.
+func (r *inForce) may(w *exchange.Webhook) policy.Read {
 	c := r.collections[w.Collection]
-	if c == nil || !policy.MayTake(r.Register, exchange.As(w.Member), c) {
+	if c == nil {
 		return nil
 	}
-	return c
+	return policy.ToTake(r.Register, exchange.As(w.Member), c, exchange.WayWebhook)
 }
 
 // Run sends until ctx ends.

@@ -1,0 +1,61 @@
+package policy
+
+import "github.com/tocsin-exchange/tocsin/exchange"
+
+// Read is the right of somebody to be given what is in a collection, by one way out. The view gives objects and the
+// journal makes consumers for one alone; only this package makes one, where the register allows it. nil is no right.
+//
+// It is the right of the moment at which it was made: who keeps on reading makes it anew.
+type Read interface {
+	Collection() *exchange.Collection
+	Member() string
+	Way() exchange.Way
+	// made keeps others from making one.
+	made()
+}
+
+type read struct {
+	collection *exchange.Collection
+	member     string
+	way        exchange.Way
+}
+
+func (r read) Collection() *exchange.Collection { return r.collection }
+func (r read) Member() string                   { return r.member }
+func (r read) Way() exchange.Way                { return r.way }
+func (r read) made()                            {}
+
+// Readable returns the id of the collection that a right is for, and false where it is none that this package has made.
+func Readable(r Read) (collection string, ok bool) {
+	x, ok := r.(read)
+	if !ok || x.collection == nil {
+		return "", false
+	}
+	return x.collection.ID, true
+}
+
+// ToRead returns the right of a caller to read the collection by a way, nil where there is none.
+func ToRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) Read {
+	if !MayRead(r, who, c, by) {
+		return nil
+	}
+	return read{c, who.Member, by}
+}
+
+// ToTake returns the right of a caller to be given the collection by a way object by object, as far as each label
+// allows it; nil where there is none.
+func ToTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) Read {
+	if !MayTake(r, who, c) {
+		return nil
+	}
+	return read{c, who.Member, by}
+}
+
+// OnNATS returns the right of a member to be given the collection over NATS, nil where there is none: feed
+// collections have no blocks of their own, and network owners get live push another way.
+func OnNATS(r *exchange.Register, member string, c *exchange.Collection) Read {
+	if m := r.Member(member); m == nil || m.Kind == exchange.NetworkOwner || c.Feed != "" {
+		return nil
+	}
+	return ToRead(r, exchange.As(member), c, exchange.WayNATS)
+}
