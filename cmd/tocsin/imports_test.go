@@ -29,27 +29,29 @@ var allowed = map[string][]string{
 	// The nouns.
 	"exchange": {"stix", "stix/tlp"},
 	// What the journal holds, and who may have what, know the nouns alone.
-	"exchange/record":       {"exchange", "stix", "stix/tlp"},
-	"exchange/policy":       {"exchange", "stix", "stix/tlp"},
-	"exchange/access":       {"exchange", "exchange/policy"},
+	"exchange/record": {"exchange", "stix", "stix/tlp"},
+	"exchange/policy": {"exchange", "stix", "stix/tlp"},
+	"exchange/access": {"exchange", "exchange/policy", "exchange/wait"},
+	// How parts wait for each other; it knows none of them.
+	"exchange/wait":         {},
 	"exchange/report":       {"exchange", "stix", "stix/lint", "stix/pattern", "stix/tlp"},
 	"exchange/constituency": {"exchange"},
 	"exchange/packaging":    {"exchange", "exchange/record", "stix", "stix/tlp"},
 	"exchange/broker":       {"exchange"},
 	// The two ways in. They say what they want of journal and view, and know neither.
-	"exchange/admission":  {"exchange", "exchange/policy", "exchange/record", "stix/tlp"},
+	"exchange/admission":  {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix/tlp"},
 	"exchange/submission": {"exchange", "exchange/policy", "exchange/record", "stix", "stix/lint", "stix/tlp"},
 	"exchange/journal":    {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
-	"exchange/view":       {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
+	"exchange/view":       {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix", "stix/tlp"},
 	// Both files that people write are read in one way.
 	"exchange/register": {"config/strict", "exchange", "exchange/policy", "stix", "stix/tlp"},
 	// A way out reads the view.
 	"exchange/misp":    {"exchange", "exchange/policy", "exchange/view", "stix", "stix/pattern", "stix/tlp"},
-	"exchange/webhook": {"exchange", "exchange/policy", "exchange/view", "stix", "stix/tlp", "taxii"},
+	"exchange/webhook": {"exchange", "exchange/policy", "exchange/view", "exchange/wait", "stix", "stix/tlp", "taxii"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {
 		"exchange", "exchange/access", "exchange/admission", "exchange/misp", "exchange/policy", "exchange/record", "exchange/register", "exchange/report", "exchange/submission",
-		"exchange/view", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver",
+		"exchange/view", "exchange/wait", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report"},

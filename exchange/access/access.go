@@ -6,11 +6,11 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 // Access is one version of the register in the form in which it is asked who somebody is. It does not change.
@@ -19,17 +19,16 @@ type Access struct {
 	// Collections are the register's, in its order.
 	Collections []exchange.Collection
 
-	byToken  map[string]exchange.Caller      // by the token's hash
-	byCert   map[string]string               // client certificate to member
-	byName   map[string]*exchange.Collection // by id and UUID
-	replaced chan struct{}
+	byToken map[string]exchange.Caller      // by the token's hash
+	byCert  map[string]string               // client certificate to member
+	byName  map[string]*exchange.Collection // by id and UUID
 }
 
 // New makes the access that a version of the register gives.
 func New(r *exchange.Register) *Access {
 	a := &Access{
 		Register: r, byToken: make(map[string]exchange.Caller), byCert: make(map[string]string), Collections: r.Collections(),
-		byName: make(map[string]*exchange.Collection), replaced: make(chan struct{}),
+		byName: make(map[string]*exchange.Collection),
 	}
 	for member, tokens := range r.Tokens {
 		for _, t := range tokens {
@@ -47,9 +46,6 @@ func New(r *exchange.Register) *Access {
 	}
 	return a
 }
-
-// Replaced is closed when another version is in force.
-func (a *Access) Replaced() <-chan struct{} { return a.replaced }
 
 // Collection returns a collection by its id or UUID, nil where there is none.
 func (a *Access) Collection(name string) *exchange.Collection { return a.byName[name] }
@@ -105,14 +101,4 @@ func certificateNames(leaf *x509.Certificate) []string {
 }
 
 // InForce holds the access in force. Its zero value has none. It is safe for concurrent use.
-type InForce struct{ now atomic.Pointer[Access] }
-
-// Load returns the access in force, nil where there is none yet.
-func (f *InForce) Load() *Access { return f.now.Load() }
-
-// Set puts a version of the register in force.
-func (f *InForce) Set(r *exchange.Register) {
-	if old := f.now.Swap(New(r)); old != nil {
-		close(old.replaced)
-	}
-}
+type InForce = wait.Value[Access]

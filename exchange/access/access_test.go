@@ -11,7 +11,6 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/access"
-	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -155,28 +154,5 @@ func TestLoginsAreWhatMembersReadOverNATS(t *testing.T) {
 	}
 	if _, ends := access.New(r).Logins(now.Add(3 * time.Hour)); !ends.IsZero() {
 		t.Error("nothing ends any more, but", ends)
-	}
-}
-
-func TestWhoWaitsIsToldOfAnotherVersion(t *testing.T) {
-	t.Parallel()
-	var f access.InForce
-	if f.Load() != nil {
-		t.Error("there is one from the beginning")
-	}
-	f.Set(parties())
-	first := f.Load()
-	select {
-	case <-first.Replaced():
-		t.Error("it is replaced already")
-	default:
-	}
-	f.Set(parties())
-	<-first.Replaced()
-	if f.Load() == first {
-		t.Error("the first is in force still")
-	}
-	if _, ok := policy.Readable(first.Read(exchange.As("cert-at"), "board", exchange.WayTAXII)); !ok {
-		t.Error("what was made of it is no right")
 	}
 }

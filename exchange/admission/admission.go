@@ -89,7 +89,7 @@ type Admission struct {
 	// Fatal is told of the error after which nothing more is taken.
 	Fatal func(error)
 	// Gate is held for reading from when the rules are looked at until what they
-	// decided is in the log. Who holds it for writing, and has waited for Settle,
+	// decided is in the log. Who holds it for writing, and has waited for Flush,
 	// knows that nothing is on its way under older rules.
 	Gate *sync.RWMutex
 	// Tell, where it is set, is told for the audit of what is withheld and withdrawn.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 // maxRecent is how many records Sightings may lag behind; until then they are
@@ -35,13 +36,14 @@ type feedWriter struct {
 	slots chan struct{}  // a token for each record under way
 	wg    sync.WaitGroup
 
-	mu       sync.Mutex    // guards what is below
-	moved    chan struct{} // closed and replaced when any of it changes
-	open     []uint64      // sequences under way, ascending
-	finished uint64        // the highest sequence that is in blocks
-	carried  uint64        // all records up to here are in blocks
-	written  uint64        // the position in the log
-	broken   error         // why the feed takes nothing more
+	moved wait.Signal // when any of what is below changes
+
+	mu       sync.Mutex // guards what is below
+	open     []uint64   // sequences under way, ascending
+	finished uint64     // the highest sequence that is in blocks
+	carried  uint64     // all records up to here are in blocks
+	written  uint64     // the position in the log
+	broken   error      // why the feed takes nothing more
 }
 
 // recent is a record that Sightings may not have applied yet.
@@ -52,7 +54,7 @@ type recent struct {
 
 func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
 	f := &feedWriter{
-		a: a, feed: feed, addresses: make(map[netip.Addr]int), turn: make(chan struct{}, 1), moved: make(chan struct{}),
+		a: a, feed: feed, addresses: make(map[netip.Addr]int), turn: make(chan struct{}, 1),
 		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
 	}
 	var err error
@@ -118,21 +120,16 @@ func (f *feedWriter) fail(err error) {
 	if f.broken == nil || errors.Is(f.broken, exchange.ErrClosed) {
 		f.broken = err
 	}
-	f.signal()
-}
-
-// signal wakes whoever waits; the caller holds mu.
-func (f *feedWriter) signal() {
-	close(f.moved)
-	f.moved = make(chan struct{})
+	f.moved.Wake()
 }
 
 // wait returns once the condition holds, which is looked at under mu, or the
 // feed is broken.
 func (f *feedWriter) wait(ctx context.Context, condition func() bool) error {
 	for {
+		moved := f.moved.Next()
 		f.mu.Lock()
-		ok, broken, moved := condition(), f.broken, f.moved
+		ok, broken := condition(), f.broken
 		f.mu.Unlock()
 		switch {
 		case ok:

@@ -78,7 +78,7 @@ func (f *feedWriter) done(c *carriage, last uint64, err error) {
 		if len(f.open) > 0 {
 			f.carried = min(f.carried, f.open[0]-1)
 		}
-		f.signal()
+		f.moved.Wake()
 		f.mu.Unlock()
 		err = f.checkpoint(context.Background(), checkpointEvery)
 	}
@@ -116,8 +116,8 @@ func (a *Admission) Recover(ctx context.Context, feed string) error {
 	return f.wait(ctx, func() bool { return len(f.open) == 0 })
 }
 
-// Settle waits until everything that is in the log is in the collections.
-func (a *Admission) Settle(ctx context.Context) error {
+// Flush waits until everything that is in the log is in the collections.
+func (a *Admission) Flush(ctx context.Context) error {
 	a.mu.Lock()
 	feeds := slices.Collect(maps.Values(a.feeds))
 	a.mu.Unlock()

@@ -2,12 +2,12 @@ package admission
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 // Packager packages the records of one feed that were decided under one version
@@ -44,9 +44,7 @@ const maxPackagers = 64
 // packaged is what a record was packaged as.
 type packaged struct {
 	of     recordKey
-	done   chan struct{} // closed once the rest is there
-	shares []record.Share
-	err    error
+	shares *wait.Once[[]record.Share]
 }
 
 // recordKey tells records apart.
@@ -66,18 +64,19 @@ const maxMade = 6
 // for the collections that want selects. It is for records as they come in.
 func (p *Packagers) Shares(ctx context.Context, in *record.Intake, want func(collection string) bool) ([]record.Share, error) {
 	one, mine := p.entry(recordKey{in.Feed, in.Register, in.At.UnixMicro(), in.Hash})
+	var shares []record.Share
+	var err error
 	if mine {
-		p.fill(ctx, one, in)
-	}
-	select {
-	case <-one.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if one.err != nil && !mine { // it can be that its caller had gone
+		defer func() {
+			if err != nil {
+				p.forget(one)
+			}
+		}()
+		shares, err = one.shares.Make(func() ([]record.Share, error) { return p.each(ctx, in, Packager.Shares) })
+	} else if shares, err = one.shares.Wait(ctx); err != nil && ctx.Err() == nil { // it can be that its caller had gone
 		return p.Again(ctx, in, want)
 	}
-	return wanted(one.shares, want), one.err
+	return wanted(shares, want), err
 }
 
 // Again is Shares for a record of the past: it keeps nothing of it.
@@ -102,20 +101,6 @@ func wanted(shares []record.Share, want func(collection string) bool) []record.S
 	return list
 }
 
-// fill packages a record for all who wait for it.
-func (p *Packagers) fill(ctx context.Context, one *packaged, in *record.Intake) {
-	one.err = errUnfinished
-	defer func() { // whatever happens: others wait for it
-		if one.err != nil {
-			p.forget(one)
-		}
-		close(one.done)
-	}()
-	one.shares, one.err = p.each(ctx, in, Packager.Shares)
-}
-
-var errUnfinished = errors.New("the record was not packaged to its end")
-
 // entry returns the entry of a record; mine says that the caller has to fill it.
 func (p *Packagers) entry(of recordKey) (one *packaged, mine bool) {
 	p.mu.Lock()
@@ -125,7 +110,7 @@ func (p *Packagers) entry(of recordKey) (one *packaged, mine bool) {
 		p.made = slices.Delete(p.made, i, i+1)
 		return one, false
 	}
-	one = &packaged{of: of, done: make(chan struct{})}
+	one = &packaged{of: of, shares: wait.NewOnce[[]record.Share]()}
 	if len(p.made) == maxMade {
 		p.made = slices.Delete(p.made, 0, 1)
 	}

@@ -153,7 +153,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 			out.bye("the exchange cannot go on")
 			return
 		}
-		x := a.Access.Load()
+		x, replaced := a.Access.Watch()
 		now, who, err := followed(x, req)
 		if err != nil || now.Collection().UUID != c.UUID {
 			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Way: exchange.WayEvents, Collection: c.ID})
@@ -180,7 +180,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		}
 		select {
 		case <-changed:
-		case <-x.Replaced():
+		case <-replaced:
 		case <-time.After(heartbeat):
 			if !out.write([]byte(": heartbeat\n\n")) {
 				return

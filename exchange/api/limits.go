@@ -276,9 +276,9 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	case *count >= most:
 		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false}
 	case s.bytes.TokensAt(now) < 0:
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), wait(-s.bytes.TokensAt(now) / l.Bytes), false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), retryAfter(-s.bytes.TokensAt(now) / l.Bytes), false}
 	case !s.requests.AllowN(now, 1):
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), wait((1 - s.requests.TokensAt(now)) / l.Requests), false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false}
 	}
 	*count, *all = *count+1, *all+1
 	l.strangers, s.writes = l.strangers+stranger, s.writes+write
@@ -294,8 +294,8 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	}, nil
 }
 
-// wait is a number of seconds as a Retry-After, one at least.
-func wait(seconds float64) time.Duration {
+// retryAfter is a number of seconds as a Retry-After, one at least.
+func retryAfter(seconds float64) time.Duration {
 	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second
 }
 
@@ -314,7 +314,7 @@ func (l *limiter) guesses(address string) error {
 	if l.of("login "+address).logins.Tokens() >= 1 {
 		return nil
 	}
-	return &limited{"failed log-ins from your address", wait(1 / l.Logins), false}
+	return &limited{"failed log-ins from your address", retryAfter(1 / l.Logins), false}
 }
 
 // network is whom an address is counted as: an IPv6 address is one of very many that its host has.

@@ -52,11 +52,9 @@ func (a *API) decide(r *request) (any, error) {
 		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
 	}
 	as := func(member, id string) *submission.Addition {
-		add := a.addition(exchange.As(member))
-		add.Collection = func() (*exchange.Collection, error) { return collection(id) }
-		return add
+		return a.addition(exchange.As(member), func() (*exchange.Collection, error) { return collection(id) })
 	}
-	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, collection, as)
+	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, as)
 	switch {
 	case errors.Is(err, submission.ErrNotHeld):
 		return nil, taxiiserver.ErrNotFound

@@ -2,19 +2,19 @@ package api
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 // tails keep the newest events of collections, so that thousands who follow one
 // share each, and it is read once.
 type tails struct {
 	mu    sync.Mutex // guards what is below
-	kept  map[tailKey][]*tail
+	kept  map[tailKey][]*keptTail
 	order []tailKey // of those that were made, oldest first
 	size  int       // bytes that they hold
 }
@@ -34,9 +34,8 @@ type tailKey struct {
 	after             int64
 }
 
-// tail is an event; what it holds is good once done is closed.
+// tail is an event.
 type tail struct {
-	done chan struct{}
 	// low and high bound the since of those whose event it is: from low on and
 	// below high.
 	low, high   int64
@@ -44,11 +43,13 @@ type tail struct {
 	first, last time.Time
 	count       int
 	more        bool // the next one is there already
-	err         error
-	size        int // as it is counted
 }
 
-var errUnfinished = errors.New("the event was not read to its end")
+// keptTail is an event that is kept, with its size as it is counted.
+type keptTail struct {
+	*wait.Once[*tail]
+	size int
+}
 
 // get returns the event behind a place; read makes it of a page. state is the
 // collection's from before.
@@ -57,61 +58,60 @@ func (t *tails) get(ctx context.Context, collection, state string, at place, rea
 	for n := range maxVariants {
 		one, mine := t.entry(key, n)
 		if mine {
-			defer func() { // whatever happens: others wait for it
-				close(one.done)
-				t.settle(key, one)
-			}()
-			return one, one.fill(read)
+			return one.Make(func() (e *tail, err error) {
+				defer func() { t.keep(key, one, e) }()
+				return newTail(read)
+			})
 		}
-		select {
-		case <-one.done:
-		case <-ctx.Done():
+		e, err := one.Wait(ctx)
+		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if one.err == nil && one.low <= since && since < one.high {
-			return one, nil
+		if err == nil && e.low <= since && since < e.high {
+			return e, nil
 		}
 	}
-	one := new(tail)
-	return one, one.fill(read)
+	return newTail(read)
 }
 
 // entry returns the n-th entry of a key; mine says that the caller has to fill it.
-func (t *tails) entry(key tailKey, n int) (one *tail, mine bool) {
+func (t *tails) entry(key tailKey, n int) (one *keptTail, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if list := t.kept[key]; n < len(list) {
 		return list[n], false
 	}
 	if t.kept == nil {
-		t.kept = make(map[tailKey][]*tail)
+		t.kept = make(map[tailKey][]*keptTail)
 	}
-	one = &tail{done: make(chan struct{}), err: errUnfinished}
+	one = &keptTail{Once: wait.NewOnce[*tail]()}
 	t.kept[key] = append(t.kept[key], one)
 	return one, true
 }
 
-// fill reads an event.
-func (e *tail) fill(read func() (*view.Page, []byte, error)) error {
+// newTail reads an event.
+func newTail(read func() (*view.Page, []byte, error)) (*tail, error) {
 	page, data, err := read()
-	if e.err = err; err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	e.low, e.high, e.more = page.Low, page.High, page.More
+	e := &tail{low: page.Low, high: page.High, more: page.More}
 	if page.Count > 0 {
 		e.data, e.first, e.last, e.count = data, page.First, page.Last, page.Count
 	}
-	return nil
+	return e, nil
 }
 
-// settle counts what was made, and forgets the oldest.
-func (t *tails) settle(key tailKey, one *tail) {
+// keep counts what was made, nil where it was not, and forgets the oldest.
+func (t *tails) keep(key tailKey, one *keptTail, e *tail) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !slices.Contains(t.kept[key], one) {
 		return // forgotten meanwhile
 	}
-	one.size = len(one.data) + 512
+	if one.size = 512; e != nil {
+		one.size += len(e.data)
+	}
 	t.order, t.size = append(t.order, key), t.size+one.size
 	for t.size > maxTails {
 		oldest := t.order[0]

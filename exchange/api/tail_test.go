@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 func since(n int64) place { return place{since: time.UnixMicro(n), after: time.UnixMicro(1000)} }
@@ -58,7 +59,7 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 	read := func(f func() (*view.Page, []byte, error)) (err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				err = errUnfinished
+				err = wait.ErrUnfinished
 			}
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -69,7 +70,7 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 	if err := read(func() (*view.Page, []byte, error) { return nil, nil, failed }); !errors.Is(err, failed) {
 		t.Error(err)
 	}
-	if err := read(func() (*view.Page, []byte, error) { panic("x") }); !errors.Is(err, errUnfinished) {
+	if err := read(func() (*view.Page, []byte, error) { panic("x") }); !errors.Is(err, wait.ErrUnfinished) {
 		t.Error(err)
 	}
 	if err := read(func() (*view.Page, []byte, error) { return &view.Page{Low: 0, High: 9}, nil, nil }); err != nil {

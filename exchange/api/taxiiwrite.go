@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
@@ -34,37 +35,56 @@ func (s *session) writable(root, id string) (*exchange.Collection, error) {
 	return c, err
 }
 
-// ceiling is that of a collection, none where there is none of the name.
-func (a *API) ceiling(collection string) tlp.Level {
-	if c := a.Access.Load().Collection(collection); c != nil {
+// rules are what a caller adds to a collection under. It sees
+// what the caller's member may read, with any credential; what is RED it sees as the caller's person.
+type rules struct {
+	a        *API
+	x        *access.Access
+	who      string
+	reader   exchange.Caller
+	writable func() (*exchange.Collection, error)
+	readable func() []string
+}
+
+// addition is what a caller adds to a collection with, but for the objects.
+func (a *API) addition(by exchange.Caller, writable func() (*exchange.Collection, error)) *submission.Addition {
+	r := &rules{a: a, x: a.Access.Load(), who: by.Member, reader: exchange.Caller{Member: by.Member, Person: by.Person}, writable: writable}
+	r.readable = sync.OnceValue(func() (list []string) {
+		for i := range r.x.Collections {
+			if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.reader, c, exchange.WayTAXII) {
+				list = append(list, c.ID)
+			}
+		}
+		return list
+	})
+	return &submission.Addition{By: by.Member, Rules: r}
+}
+
+func (r *rules) Relays() bool                { return r.who == exchange.Admin }
+func (r *rules) Speaks(identity string) bool { return policy.Speaks(r.x.Register, r.who, identity) }
+func (r *rules) Others(identity string) bool {
+	return policy.SpokenByOthers(r.x.Register, r.who, identity)
+}
+
+func (r *rules) Hidden() []string { return policy.HiddenIdentities(r.x.Register) }
+
+func (r *rules) Identity() string                          { return policy.Signature(r.x.Register, r.who) }
+func (r *rules) Readable() []string                        { return r.readable() }
+func (r *rules) Collection() (*exchange.Collection, error) { return r.writable() }
+
+func (r *rules) Sign(label tlp.Level) (record.Object, error) {
+	return r.a.Identity(r.x.Register, r.x.Register.Member(r.who), label)
+}
+
+func (r *rules) Reads(collection string) bool {
+	return r.x.Read(r.reader, collection, exchange.WayTAXII) != nil
+}
+
+func (r *rules) Ceiling(collection string) tlp.Level {
+	if c := r.a.Access.Load().Collection(collection); c != nil {
 		return c.Ceiling
 	}
 	return tlp.None
-}
-
-// addition is what a caller adds to a collection with, but for the collection and the objects. It sees
-// what the caller's member may read, with any credential; what is RED it sees as the caller's person.
-func (a *API) addition(by exchange.Caller) *submission.Addition {
-	x, who := a.Access.Load(), by.Member
-	reg, reader := x.Register, exchange.Caller{Member: who, Person: by.Person}
-	reads := func(c *exchange.Collection) bool {
-		return c != nil && policy.MayRead(reg, reader, c, exchange.WayTAXII)
-	}
-	return &submission.Addition{
-		By: who, Relays: who == exchange.Admin, Hidden: policy.HiddenIdentities(reg), Ceiling: a.ceiling, Identity: policy.Signature(reg, who),
-		Speaks: func(identity string) bool { return policy.Speaks(reg, who, identity) },
-		Others: func(identity string) bool { return policy.SpokenByOthers(reg, who, identity) },
-		Sign:   func(label tlp.Level) (record.Object, error) { return a.Identity(reg, reg.Member(who), label) },
-		Reads:  func(collection string) bool { return reads(x.Collection(collection)) },
-		Readable: sync.OnceValue(func() (list []string) {
-			for i := range x.Collections {
-				if c := &x.Collections[i]; reads(c) {
-					list = append(list, c.ID)
-				}
-			}
-			return list
-		}),
-	}
 }
 
 // posted is what is kept of a request that added objects.
@@ -83,8 +103,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	sub := posted{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
-	add := s.a.addition(s.who)
-	add.Collection = func() (*exchange.Collection, error) { return s.writable(root, id) }
+	add := s.a.addition(s.who, func() (*exchange.Collection, error) { return s.writable(root, id) })
 	add.SpecVersions, add.Objects = c.STIX, objects
 	outcomes, last, err := s.a.Poster.Add(ctx, add)
 	if err != nil {
@@ -173,8 +192,7 @@ func (s *session) status(sub *posted) *taxii.Status {
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
 	name := ""
-	del := s.a.addition(s.who)
-	del.Collection = func() (*exchange.Collection, error) {
+	del := s.a.addition(s.who, func() (*exchange.Collection, error) {
 		c, r, err := s.now(root, id)
 		if c != nil {
 			name = c.ID
@@ -183,7 +201,7 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 			err = taxiiserver.ErrForbidden
 		}
 		return c, err
-	}
+	})
 	_, err := s.a.Poster.Delete(ctx, del, object, func(all []record.Version) []record.Version { return selected(all, &sel) })
 	switch {
 	case errors.Is(err, submission.ErrNoVersion):

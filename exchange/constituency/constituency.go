@@ -258,3 +258,25 @@ func (n *Networks) look(a netip.Addr) (p exchange.Location) {
 
 // Len returns how many prefixes the table has.
 func (n *Networks) Len() int { return n.prefixes }
+
+// SameRouting tells whether two versions of the register route all feeds alike, with the same networks.
+func SameRouting(a, b *exchange.Register) bool {
+	return SameMembers(a.Members, b.Members) && slices.EqualFunc(a.Feeds, b.Feeds, func(x, y exchange.Feed) bool { return x.ID == y.ID && Same(&x, &y) })
+}
+
+// Routers makes what routes the feeds of a register. Most feeds share one.
+func Routers(r *exchange.Register, networks *Networks) func(*exchange.Feed) *Router {
+	var of []*exchange.Feed
+	var made []*Router
+	byFeed := make(map[string]*Router, len(r.Feeds))
+	for i := range r.Feeds {
+		f := &r.Feeds[i]
+		at := slices.IndexFunc(of, func(o *exchange.Feed) bool { return Same(o, f) })
+		if at < 0 {
+			at = len(of)
+			of, made = append(of, f), append(made, New(r.Members, networks, f))
+		}
+		byFeed[f.ID] = made[at]
+	}
+	return func(f *exchange.Feed) *Router { return byFeed[f.ID] }
+}

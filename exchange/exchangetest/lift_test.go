@@ -31,7 +31,7 @@ type desk struct {
 
 // steps goes between a desk and what it writes to and reads from.
 type steps struct {
-	submission.PostLog
+	submission.Log
 	submission.Known
 	posts  int                                             // so far
 	post   func(n int) error                               // before the nth
@@ -46,7 +46,7 @@ func (s *steps) Post(p *record.Post) (uint64, error) {
 			return 0, err
 		}
 	}
-	return s.PostLog.Post(p)
+	return s.Log.Post(p)
 }
 
 func (s *steps) Standings(id string) ([]*record.Standing, error) {
@@ -73,9 +73,9 @@ func known(v submission.Known, id string) (*record.Standing, error) {
 }
 
 func newDesk(t *testing.T, e *exchangetest.Exchange) (desk, *steps) {
-	s := &steps{PostLog: e.Journal, Known: e.View}
+	s := &steps{Log: e.Journal, Known: e.View}
 	return desk{t: t, Poster: &submission.Poster{
-		Log: s, View: s, Seal: record.Seal{Key: e.Register.Secret()}, Quarantine: e.Journal, Contexts: e.Journal, Fatal: func(error) {}, Gate: new(sync.RWMutex),
+		Log: s, View: s, Seal: record.Seal{Key: e.Register.Secret()}, Fatal: func(error) {}, Gate: new(sync.RWMutex),
 	}}, s
 }
 
@@ -87,12 +87,25 @@ func shelf(id string) (*exchange.Collection, error) {
 }
 
 func (d desk) addition(by, collection string) *submission.Addition {
-	return &submission.Addition{
-		By: by, Speaks: func(id string) bool { return id == d.speaks && id != "" }, Ceiling: func(c string) tlp.Level { return shelves[c] },
-		Collection: func() (*exchange.Collection, error) { return shelf(collection) }, SpecVersions: []string{"2.0", "2.1"},
-		Reads: func(c string) bool { return c == "low" || c == "mid" }, Readable: func() []string { return []string{"low", "mid"} },
-	}
+	return &submission.Addition{By: by, Rules: deskRules{d.speaks, collection, by == exchange.Admin}, SpecVersions: []string{"2.0", "2.1"}}
 }
+
+// deskRules let everybody write, and speak for one identity.
+type deskRules struct {
+	speaks, collection string
+	operator           bool
+}
+
+func (r deskRules) Relays() bool                              { return r.operator }
+func (r deskRules) Speaks(id string) bool                     { return id == r.speaks && id != "" }
+func (deskRules) Others(string) bool                          { return false }
+func (deskRules) Hidden() []string                            { return nil }
+func (deskRules) Identity() string                            { return "" }
+func (deskRules) Sign(tlp.Level) (o record.Object, err error) { return o, nil }
+func (deskRules) Reads(c string) bool                         { return c == "low" || c == "mid" }
+func (deskRules) Readable() []string                          { return []string{"low", "mid"} }
+func (deskRules) Ceiling(c string) tlp.Level                  { return shelves[c] }
+func (r deskRules) Collection() (*exchange.Collection, error) { return shelf(r.collection) }
 
 // add adds objects and returns why the last was refused, "" where it was not.
 func (d desk) add(by, collection string, objects ...string) (string, error) {
@@ -194,7 +207,7 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 		if i < 0 {
 			t.Fatal(object, "is not held")
 		}
-		_, err = d.Decide(context.Background(), list[i].ID, label, "admin", "because", shelf, d.addition)
+		_, err = d.Decide(context.Background(), list[i].ID, label, "admin", "because", d.addition)
 		return err
 	}
 	sighting, text := telling("sighting", 1, version1, acs, sampleID(1))

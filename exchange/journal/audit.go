@@ -298,22 +298,7 @@ func (j *Journal) auditFrom(ctx context.Context, since time.Time, first, last ui
 	return low, nil
 }
 
-// Deliveries tells how far members' consumers have been given blocks.
-func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
-	list := make(map[Consumer]uint64)
-	lister := j.blocks.ListConsumers(ctx)
-	for info := range lister.Info() {
-		if c, ok := parseConsumer(info.Name); ok && info.Config.FilterSubject == blocksPrefix+c.Collection && info.Delivered.Stream > 0 {
-			list[c] = info.Delivered.Stream
-		}
-	}
-	if err := lister.Err(); err != nil {
-		return nil, fmt.Errorf("list consumers: %w", err)
-	}
-	return list, nil
-}
-
-// PostedBy implements submission.PostLog.
+// PostedBy implements submission.Log.
 func (j *Journal) PostedBy(ctx context.Context, collection string, sequence uint64) (string, error) {
 	b, found, err := j.BlockAt(ctx, collection, sequence)
 	if err == nil && !found {

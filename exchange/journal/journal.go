@@ -64,6 +64,7 @@ type Journal struct {
 	seal             record.Seal
 	ends             struct{ intake, blocks end } // as far as is known here
 	making           sync.Mutex                   // held while a subscriber's consumer is made
+	handedOut        deliveries
 
 	mu      sync.Mutex
 	packers map[string]*packer

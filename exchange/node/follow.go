@@ -25,7 +25,7 @@ func (n *Node) follow(ctx context.Context) {
 			return n.View.ApplyBlock(b)
 		})
 	})
-	n.run(ctx, "settle the view", func() error { return n.View.Settle(ctx) })
+	n.run(ctx, "flush the view", func() error { return n.View.FlushWhenQuiet(ctx) })
 	n.run(ctx, "audit", func() error { return n.Journal.RunAudit(ctx) })
 	n.run(ctx, "watch rights", func() error { return n.watchRights(ctx) })
 	n.run(ctx, "watch deliveries", func() error { return n.watchDeliveries(ctx) })

@@ -100,18 +100,19 @@ type Node struct {
 	Journal  *journal.Journal
 	View     *view.View
 
-	opt       Options
-	log       *slog.Logger
-	lock      *flock.Flock
-	broker    *broker.Broker
-	admission *admission.Admission
-	api       *api.API
-	webhooks  *webhook.Sender
-	token     string
-	listener  net.Listener
-	servers   []*http.Server
-	stop      context.CancelFunc // of the followers
-	wg        sync.WaitGroup
+	opt        Options
+	log        *slog.Logger
+	lock       *flock.Flock
+	broker     *broker.Broker
+	admission  *admission.Admission
+	backfiller *admission.Backfiller
+	api        *api.API
+	webhooks   *webhook.Sender
+	token      string
+	listener   net.Listener
+	servers    []*http.Server
+	stop       context.CancelFunc // of the followers
+	wg         sync.WaitGroup
 
 	// gate is held for writing while the register is changed in a way that what
 	// is on its way could stand against.
@@ -121,23 +122,22 @@ type Node struct {
 	logins atomic.Pointer[access.Logins] // of the register in force
 	full   atomic.Bool                   // the disk, when it was looked at last
 
-	delivered deliveries
-
-	rights  sync.Mutex // guards what is below, up to mu
+	rights  sync.Mutex // guards what is below, up to failed
 	expires time.Time  // when the next credential ends, zero for none
 
-	mu       sync.Mutex // guards what is below
+	failed   atomic.Pointer[error] // why the node has failed
+	done     chan struct{}         // closed when it has
+	durables atomic.Pointer[error] // why members' consumers are not as the register says
+
+	applying sync.Mutex // held while a version of the register is put in force; guards what is below
 	wanted   []policy.Read
 	applied  *exchange.Register
 	networks *constituency.Networks
 	netKey   string
-	routing  routing // the tables in force
-	durables error   // why members' consumers are not as the register says
-	err      error
-	done     chan struct{}
+	route    func(*exchange.Feed) *constituency.Router // the tables in force
+	routed   *constituency.Networks                    // that they were made with
 
 	open     chan struct{} // closed when members may log in
-	changed  chan struct{} // tells back-filling of a register; its room is one
 	requests requests
 	halt     context.CancelFunc // of requests under way
 }
@@ -151,7 +151,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	opt.Memory = cmp.Or(opt.Memory, 768<<20)
 	limitHeap(opt.Memory)
 	spareProcessor()
-	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{}), changed: make(chan struct{}, 1)}
+	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))
@@ -215,6 +215,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
 		Tell: n.Journal.Audit,
 	}
+	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
 }
 
@@ -224,7 +225,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Quarantine: n.Journal, Contexts: n.Journal, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
+		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})
@@ -238,9 +239,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.setRegister(n.Register.Current()); err != nil {
 		return err
 	}
-	n.Register.OnGuard(n.guard)
-	n.Register.OnCheck(n.inTheWay)
-	n.Register.OnChange(func(r *exchange.Register) {
+	n.Register.Attach(contents{n}, func(r *exchange.Register) {
 		if err := n.setRegister(r); err != nil {
 			n.fail(err)
 		}
@@ -266,12 +265,12 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.catchUp(ctx); err != nil {
 		return err
 	}
-	if wrong := n.inTheWay(n.Register.Current()); len(wrong) > 0 {
-		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.Join(wrong, "; "))
+	if err := n.Register.Fits(n.Register.Current()); err != nil {
+		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	close(n.open)
 	n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
-	n.run(following, "back-fill", func() error { return n.backfill(following) })
+	n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
 	return nil
 }
 
@@ -293,11 +292,8 @@ func (n *Node) ready(ctx context.Context) error {
 	if err := n.Err(); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	durables := n.durables
-	n.mu.Unlock()
-	if durables != nil {
-		return durables
+	if wrong := n.durables.Load(); wrong != nil {
+		return *wrong
 	}
 	if broken := n.View.Broken(); len(broken) > 0 {
 		return fmt.Errorf("chains do not hold: %v", broken)
@@ -307,15 +303,10 @@ func (n *Node) ready(ctx context.Context) error {
 
 // fail ends the node: its state is not known to be good.
 func (n *Node) fail(err error) {
-	go func() { // the caller may hold what Err needs
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.err == nil {
-			n.err = err
-			n.log.Error("the exchange stops", "error", err)
-			close(n.done)
-		}
-	}()
+	if n.failed.CompareAndSwap(nil, &err) {
+		n.log.Error("the exchange stops", "error", err)
+		close(n.done)
+	}
 }
 
 // Done is closed when the node has failed and must be closed.
@@ -323,9 +314,10 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 
 // Err returns why the node has failed, nil while it has not.
 func (n *Node) Err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.err
+	if err := n.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Close stops the exchange in order. Chunks under way are finished while ctx

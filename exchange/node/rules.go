@@ -27,8 +27,8 @@ func (n *Node) setRegister(r *exchange.Register) error {
 	if err := n.setRights(r); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.applying.Lock()
+	defer n.applying.Unlock()
 	if n.applied != nil && r.Version <= n.applied.Version {
 		return nil
 	}
@@ -46,15 +46,12 @@ func (n *Node) setRegister(r *exchange.Register) error {
 		n.networks, n.netKey = constituency.NewNetworks(rows), r.NetworksKey
 	}
 	// What a token or a collection's ceiling changes routes nothing anew.
-	if n.applied == nil || n.routing.networks != n.networks || !constituency.SameMembers(n.applied.Members, r.Members) || !slices.EqualFunc(n.applied.Feeds, r.Feeds, sameRouting) {
-		n.routing = routing{n.networks, routers(r, n.networks)}
+	if n.applied == nil || n.routed != n.networks || !constituency.SameRouting(n.applied, r) {
+		n.route, n.routed = constituency.Routers(r, n.networks), n.networks
 	}
-	n.admission.SetRules(&admission.Rules{Register: r, Router: n.routing.of, Networks: r.NetworksKey})
+	n.admission.SetRules(newRules(r, n.route))
 	n.applied = r
-	select {
-	case n.changed <- struct{}{}:
-	default: // it is told already
-	}
+	n.backfiller.Changed()
 	return n.setConsumers(r)
 }
 
@@ -68,7 +65,7 @@ func (n *Node) setRights(r *exchange.Register) error {
 	case now != nil && r.Version < now.Register.Version:
 		return nil
 	case now == nil || r.Version > now.Register.Version:
-		n.access.Set(r)
+		n.access.Store(access.New(r))
 		n.webhooks.SetRegister(r)
 	}
 	var after access.Logins
@@ -94,7 +91,7 @@ func (n *Node) disconnect(changed func(member string) bool) error {
 }
 
 // setConsumers makes the consumers that members pull from, and has those who were given one while it
-// was not there yet log in anew. The caller holds mu.
+// was not there yet log in anew. The caller holds applying.
 func (n *Node) setConsumers(r *exchange.Register) error {
 	var want []policy.Read
 	logins := *n.logins.Load()
@@ -108,8 +105,11 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 	// Without its consumer a member still has TAXII: that is an alarm, no end.
 	sync, cancelSync := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancelSync()
-	if n.durables = n.Journal.SyncDurables(sync, want); n.durables != nil {
-		n.log.Error("members' consumers are not as the register says", "error", n.durables)
+	if err := n.Journal.SyncDurables(sync, want); err != nil {
+		n.durables.Store(&err)
+		n.log.Error("members' consumers are not as the register says", "error", err)
+	} else {
+		n.durables.Store(nil)
 	}
 	had := n.wanted
 	n.wanted = want
@@ -173,29 +173,17 @@ func (n *Node) complete(ctx context.Context) error {
 	return err
 }
 
-// routing is the tables in force and the networks they were made with.
-type routing struct {
-	networks *constituency.Networks
-	of       func(*exchange.Feed) exchange.Tables
+// newRules are everything that decides under a version of the register.
+func newRules(r *exchange.Register, route func(*exchange.Feed) *constituency.Router) *admission.Rules {
+	return &admission.Rules{Register: r, Router: func(f *exchange.Feed) exchange.Tables { return route(f) }, Networks: r.NetworksKey}
 }
 
-func sameRouting(a, b exchange.Feed) bool { return a.ID == b.ID && constituency.Same(&a, &b) }
-
-// routers makes the tables that route the feeds of a register. Most feeds share one.
-func routers(r *exchange.Register, networks *constituency.Networks) func(*exchange.Feed) exchange.Tables {
-	var of []*exchange.Feed
-	var tables []*constituency.Router
-	byFeed := make(map[string]exchange.Tables, len(r.Feeds))
-	for i := range r.Feeds {
-		f := &r.Feeds[i]
-		at := slices.IndexFunc(of, func(o *exchange.Feed) bool { return constituency.Same(o, f) })
-		if at < 0 {
-			at = len(of)
-			of, tables = append(of, f), append(tables, constituency.New(r.Members, networks, f))
-		}
-		byFeed[f.ID] = tables[at]
-	}
-	return func(f *exchange.Feed) exchange.Tables { return byFeed[f.ID] }
+// planBackfill counts what a change of the register would give members of the past.
+func (n *Node) planBackfill(ctx context.Context, base, next *exchange.Register) ([]admission.Planned, error) {
+	n.applying.Lock()
+	networks := n.networks
+	n.applying.Unlock()
+	return n.backfiller.Plan(ctx, base, newRules(next, constituency.Routers(next, networks)))
 }
 
 // loginWait is how long a member's connection waits for the exchange to open;
@@ -235,15 +223,17 @@ func (n *Node) login(user, token, from string) (broker.Login, bool) {
 	return l, true
 }
 
-// guard makes sure, before a ceiling is lowered, that the view has everything
-// that was decided under the one before, and that nothing more is until the
-// change is in force: else inTheWay would overlook it.
-func (n *Node) guard(ctx context.Context, base, next *exchange.Register) (release func(), err error) {
-	if !lowers(base, next) {
-		return func() {}, nil
-	}
+// contents is what the register has to fit: what the view has.
+type contents struct{ n *Node }
+
+// Highest implements register.Contents.
+func (c contents) Highest(collection string) tlp.Level { return c.n.View.Stats(collection).Label }
+
+// Hold implements register.Contents: nothing is decided while the gate is held for writing.
+func (c contents) Hold(ctx context.Context) (release func(), err error) {
+	n := c.n
 	n.gate.Lock()
-	if err = n.admission.Settle(ctx); err == nil {
+	if err = n.admission.Flush(ctx); err == nil {
 		err = n.catchUp(ctx)
 	}
 	if err != nil {
@@ -251,30 +241,4 @@ func (n *Node) guard(ctx context.Context, base, next *exchange.Register) (releas
 		return nil, err
 	}
 	return n.gate.Unlock, nil
-}
-
-// lowers reports whether a collection's ceiling is lower in next than in base.
-func lowers(base, next *exchange.Register) bool {
-	was := make(map[string]tlp.Level)
-	for _, c := range base.Collections() {
-		was[c.ID] = c.Ceiling
-	}
-	for _, c := range next.Collections() {
-		if c.Ceiling < was[c.ID] {
-			return true
-		}
-	}
-	return false
-}
-
-// inTheWay lists the collections that hold more than a version of the register
-// would let their readers see: a label is at most its collection's ceiling, and
-// that is at most the clearance of everybody who may read it.
-func (n *Node) inTheWay(r *exchange.Register) (list []string) {
-	for _, c := range r.Collections() {
-		if have := n.View.Stats(c.ID).Label; have > c.Ceiling {
-			list = append(list, fmt.Sprintf("collection %s holds objects labelled %s: its ceiling cannot be %s", c.ID, have, c.Ceiling))
-		}
-	}
-	return list
 }

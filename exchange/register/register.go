@@ -41,12 +41,9 @@ type Store struct {
 	secret  []byte
 	ids     *exchange.IDs
 	current atomic.Pointer[exchange.Register]
-	// changed, when set, is told of every version that this store puts in force
-	// before Change returns.
-	changed func(*exchange.Register)
-	// check, when set, names what stands in the way of a version.
-	check func(*exchange.Register) []string
-	guard func(ctx context.Context, base, next *exchange.Register) (release func(), err error)
+	// contents and changed are what Attach was given, nil before that.
+	contents Contents
+	changed  func(*exchange.Register)
 
 	mu       sync.Mutex // guards what is below
 	versions map[uint64]*exchange.Register
@@ -186,14 +183,12 @@ func (s *Store) Change(ctx context.Context, actor string, change func(r *exchang
 
 // replace puts next in force after base, if nothing stands in the way.
 func (s *Store) replace(ctx context.Context, actor string, base, next *exchange.Register, old jetstream.KeyValueEntry) error {
-	if s.guard != nil {
-		release, err := s.guard(ctx, base, next)
-		if err != nil {
-			return fmt.Errorf("change the register: %w", err)
-		}
-		defer release()
+	release, err := s.hold(ctx, base, next)
+	if err != nil {
+		return fmt.Errorf("change the register: %w", err)
 	}
-	if err := s.inTheWay(next); err != nil {
+	defer release()
+	if err := s.Fits(next); err != nil {
 		return err
 	}
 	if err := s.commit(ctx, actor, next, base.Version, old); err != nil {
@@ -203,25 +198,13 @@ func (s *Store) replace(ctx context.Context, actor string, base, next *exchange.
 	return nil
 }
 
-// inTheWay asks what stands in the way of a version, besides what is wrong with
-// it.
-func (s *Store) inTheWay(next *exchange.Register) error {
-	if s.check == nil {
-		return nil
-	}
-	if problems := s.check(next); len(problems) > 0 {
-		return &Invalid{Problems: problems}
-	}
-	return nil
-}
-
 // Preview returns what a change would make of the version in force, without
 // making it.
 func (s *Store) Preview(change func(r *exchange.Register) error) (*exchange.Register, error) {
 	base := s.Current()
 	next, err := s.edit(base, change)
 	if err == nil && next != nil {
-		err = s.inTheWay(next)
+		err = s.Fits(next)
 	}
 	if next == nil {
 		next = base
@@ -294,22 +277,6 @@ func (s *Store) commit(ctx context.Context, actor string, next *exchange.Registe
 	}
 	return err
 }
-
-// OnChange sets who is told of versions: of those made here before Change
-// returns, of those made elsewhere while Watch runs; maybe more than once, and
-// maybe an older one late. It is set before Change and Watch are called.
-func (s *Store) OnChange(changed func(*exchange.Register)) { s.changed = changed }
-
-// OnGuard sets who is told before OnCheck is asked about a change; release is
-// called when the change is in force, or has failed. It is set before Change is
-// called.
-func (s *Store) OnGuard(guard func(ctx context.Context, base, next *exchange.Register) (release func(), err error)) {
-	s.guard = guard
-}
-
-// OnCheck sets who is asked what stands in the way of a new version, besides
-// what is wrong with it. It is set before Change is called.
-func (s *Store) OnCheck(check func(*exchange.Register) []string) { s.check = check }
 
 // advance puts a version in force here, unless a later one is.
 func (s *Store) advance(r *exchange.Register) {

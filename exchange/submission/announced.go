@@ -17,13 +17,6 @@ import (
 // how it is labelled. So a member's report is remembered, for an hour and in the collection that it was added
 // to, for what it refers to and did not bring along.
 
-// ContextLog keeps what is remembered, for two days at least, on all nodes. journal.Journal is the one
-// there is.
-type ContextLog interface {
-	SetStatus(ctx context.Context, id string, text []byte) error
-	Status(ctx context.Context, id string) (text []byte, found bool, err error)
-}
-
 const (
 	// contextAge is how long a report holds for what comes after it.
 	contextAge = time.Hour
@@ -67,7 +60,7 @@ func contextKey(member, collection string) string {
 
 // readAnnounced reads what was announced under a key and holds still.
 func (p *Poster) readAnnounced(ctx context.Context, key string) (announcements, error) {
-	text, found, err := p.Contexts.Status(ctx, key)
+	text, found, err := p.Log.Status(ctx, key)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -122,7 +115,7 @@ func (p *Poster) announce(ctx context.Context, key string, more, come announceme
 		text = append(binary.BigEndian.AppendUint64(text, id), byte(e.label))
 		text = binary.BigEndian.AppendUint32(text, e.since)
 	}
-	return p.Contexts.SetStatus(ctx, key, text)
+	return p.Log.SetStatus(ctx, key, text)
 }
 
 // remembered are reports, as it were, that say of the objects of a submission what earlier reports of the

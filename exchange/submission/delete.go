@@ -61,7 +61,7 @@ func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(
 
 // owns reports whether a member may delete an object from a collection that it reads.
 func (p *Poster) owns(ctx context.Context, a *Addition, collection, id string) (bool, error) {
-	if a.Relays {
+	if a.Relays() {
 		return true, nil
 	}
 	s, _, err := p.sight(ctx, a, collection, id, nil)

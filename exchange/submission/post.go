@@ -35,13 +35,20 @@ const (
 // takes longer it has stopped.
 const postWait = time.Minute
 
-// PostLog is where members' objects are written. journal.Journal is the one
+// Log is where members' objects are written, and what is to be known of them on all nodes. journal.Journal is the one
 // there is.
-type PostLog interface {
+type Log interface {
 	// Post returns the sequence of the block once it is on disk.
 	Post(p *record.Post) (sequence uint64, err error)
 	// PostedBy returns who added the objects of a block, as Block.By has it.
 	PostedBy(ctx context.Context, collection string, sequence uint64) (string, error)
+	// SetStatus keeps for two days what reports have said of what comes after them.
+	SetStatus(ctx context.Context, id string, text []byte) error
+	Status(ctx context.Context, id string) (text []byte, found bool, err error)
+	// SetQuarantined keeps what is in quarantine.
+	SetQuarantined(ctx context.Context, id string, text []byte) error
+	Quarantined(ctx context.Context, id string) (text []byte, found bool, err error)
+	ListQuarantined(ctx context.Context) (ids []string, err error)
 }
 
 // Known is what has to be known of a collection to write to it. view.View is
@@ -70,14 +77,10 @@ type Known interface {
 // the next is made: so what is there already is known for certain, and what was
 // answered can be read.
 type Poster struct {
-	Log  PostLog
+	Log  Log
 	View Known
-	// Contexts keep what reports have said of what comes after them.
-	Contexts ContextLog
 	// Seal hides who added what.
 	Seal record.Seal
-	// Quarantine keeps what is held there.
-	Quarantine QuarantineLog
 	// Fatal is told of an error after which nothing more may be written.
 	Fatal func(error)
 	// Tell, where it is set, is told for the audit of what is withdrawn and quarantined.
@@ -99,31 +102,34 @@ type Outcome struct {
 	Already bool
 }
 
+// Rules are what the register says of who adds. All but Ceiling and Collection are asked of one version of it.
+type Rules interface {
+	// Relays tells whether who adds may add what says that it is of others: the operator.
+	Relays() bool
+	// Speaks tells whether the member speaks for an identity, by its STIX id; Others whether other members do, and
+	// they alone; hidden ones are in Hidden, who are named to nobody.
+	Speaks(identity string) bool
+	Others(identity string) bool
+	Hidden() []string
+	// Identity is what is written into objects as their created_by_ref, where they do not say whose they
+	// are; "" to leave them as they are. Sign makes the object that it is the id of, under a label.
+	Identity() string
+	Sign(label tlp.Level) (record.Object, error)
+	// Reads tells whether the member may read a collection; Readable lists those that it may read.
+	Reads(collection string) bool
+	Readable() []string
+	// Ceiling returns the ceiling of any collection as it is now, none of one that is no more.
+	Ceiling(collection string) tlp.Level
+	// Collection returns the collection while the caller may write to it. It is
+	// asked anew whenever something is about to be written.
+	Collection() (*exchange.Collection, error)
+}
+
 // Addition is a member's request to add objects to a collection.
 type Addition struct {
 	// By is who adds.
 	By string
-	// Speaks tells whether that member speaks for an identity, by its STIX id.
-	Speaks func(identity string) bool
-	// Identity is what is written into objects as their created_by_ref, where they do not say whose they
-	// are; "" to leave them as they are. Sign makes the object that it is the id of, under a label.
-	Identity string
-	Sign     func(label tlp.Level) (record.Object, error)
-	// Others tells whether an identity is one that other members speak for, and they alone; hidden ones are
-	// in Hidden.
-	Others func(identity string) bool
-	// Relays lets it add what says that it is of others: the operator.
-	Relays bool
-	// Reads tells whether the member may read a collection; Readable lists those that it may read.
-	Reads    func(collection string) bool
-	Readable func() []string
-	// Hidden are the identities of hidden members, who are named to nobody.
-	Hidden []string
-	// Ceiling returns the ceiling of any collection, none of one that is no more.
-	Ceiling func(collection string) tlp.Level
-	// Collection returns the collection while the caller may write to it. It is
-	// asked anew whenever something is about to be written.
-	Collection func() (*exchange.Collection, error)
+	Rules
 	// SpecVersions are those of STIX that the collection takes.
 	SpecVersions []string
 	// Objects are JSON texts as they came.
@@ -133,15 +139,15 @@ type Addition struct {
 // refuses says why an object is not taken from whoever adds it, "" where it is: because it says that it is
 // somebody else's, or names a hidden member, wherever that stands.
 func (a *Addition) refuses(c *candidate) string {
-	if by := c.head.CreatedByRef; by != "" && !a.Relays && !a.Speaks(by) {
+	if by := c.head.CreatedByRef; by != "" && !a.Relays() && !a.Speaks(by) {
 		return "its created_by_ref is an identity that you do not speak for: leave it out, or have the operator add it to your identities"
 	}
-	if c.head.Type == "identity" && !a.Relays && a.Others != nil && a.Others(c.head.ID) {
+	if c.head.Type == "identity" && !a.Relays() && a.Others(c.head.ID) {
 		return "it is the identity of another member"
 	}
-	if len(a.Hidden) > 0 {
+	if hidden := a.Hidden(); len(hidden) > 0 {
 		lower := bytes.ToLower(c.raw)
-		if slices.ContainsFunc(a.Hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) }) {
+		if slices.ContainsFunc(hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) }) {
 			return "it names somebody who is not to be named here: leave that identity out"
 		}
 	}
@@ -293,7 +299,7 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 			outcomes[i].Already = true
 			continue
 		}
-		seen[c.version], signed = true, signed || a.Identity != "" && c.head.CreatedByRef == a.Identity
+		seen[c.version], signed = true, signed || a.Identity() != "" && c.head.CreatedByRef == a.Identity()
 		post.Share.Label = max(post.Share.Label, c.label)
 		post.Share.Groups = append(post.Share.Groups, &record.Group{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}})
 		apart = appendBit(apart, len(post.Labels), c.apart)

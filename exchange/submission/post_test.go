@@ -33,6 +33,17 @@ func (*nothing) SetQuarantined(context.Context, string, []byte) error      { ret
 func (*nothing) Quarantined(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
 func (*nothing) ListQuarantined(context.Context) ([]string, error)         { return nil, nil }
 
+// operator relays, to one collection, and is asked nothing else.
+type operator struct {
+	submission.Rules
+	collection *exchange.Collection
+}
+
+func (operator) Relays() bool                                { return true }
+func (operator) Identity() string                            { return "" }
+func (operator) Hidden() []string                            { return nil }
+func (o operator) Collection() (*exchange.Collection, error) { return o.collection, nil }
+
 // What is stored of a hostile object can be read back: the fast scanner that
 // reads blocks sees what the strict parser saw.
 func FuzzStoredObjectsCanBeRead(f *testing.F) {
@@ -45,9 +56,9 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n := new(nothing)
-		p := &submission.Poster{Log: n, View: n, Quarantine: n, Contexts: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
+		p := &submission.Poster{Log: n, View: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
-		out, _, err := p.Add(t.Context(), &submission.Addition{Relays: true, Collection: func() (*exchange.Collection, error) { return c, nil }, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
+		out, _, err := p.Add(t.Context(), &submission.Addition{Rules: operator{collection: c}, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {
 			t.Fatal(out, err)
 		}

@@ -42,13 +42,6 @@ const (
 	Rejected = "rejected"
 )
 
-// QuarantineLog keeps what is in quarantine, on all nodes. journal.Journal is the one there is.
-type QuarantineLog interface {
-	SetQuarantined(ctx context.Context, id string, text []byte) error
-	Quarantined(ctx context.Context, id string) (text []byte, found bool, err error)
-	ListQuarantined(ctx context.Context) (ids []string, err error)
-}
-
 // ErrNotHeld means that there is nothing of the id in quarantine, or that it was decided about.
 var ErrNotHeld = errors.New("there is nothing of this id that waits in quarantine")
 
@@ -79,7 +72,7 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 			ID: id, Object: c.head.ID, Version: c.version.Version, By: a.By, Collection: collection, Reason: c.reason,
 			At: time.Now().UTC().Truncate(time.Millisecond), Least: c.head.KnownLabel(),
 		}
-		if err := p.Quarantine.SetQuarantined(ctx, contentKey(id), c.raw); err != nil {
+		if err := p.Log.SetQuarantined(ctx, contentKey(id), c.raw); err != nil {
 			return err
 		}
 		if err := p.setHeld(ctx, h); err != nil {
@@ -118,12 +111,12 @@ func (p *Poster) setHeld(ctx context.Context, h *Held) error {
 	if err != nil {
 		return err
 	}
-	return p.Quarantine.SetQuarantined(ctx, h.ID, text)
+	return p.Log.SetQuarantined(ctx, h.ID, text)
 }
 
 // Held returns what is or was in quarantine under an id, or ErrNotHeld.
 func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
-	text, found, err := p.Quarantine.Quarantined(ctx, id)
+	text, found, err := p.Log.Quarantined(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +129,7 @@ func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
 
 // ListHeld lists what waits in quarantine, with all also what was decided about.
 func (p *Poster) ListHeld(ctx context.Context, all bool) ([]*Held, error) {
-	ids, err := p.Quarantine.ListQuarantined(ctx)
+	ids, err := p.Log.ListQuarantined(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +158,7 @@ func (p *Poster) HeldContent(ctx context.Context, right policy.Read, id string) 
 }
 
 func (p *Poster) heldContent(ctx context.Context, id string) ([]byte, error) {
-	raw, found, err := p.Quarantine.Quarantined(ctx, contentKey(id))
+	raw, found, err := p.Log.Quarantined(ctx, contentKey(id))
 	if err == nil && !found {
 		err = ErrNotHeld
 	}
@@ -175,7 +168,7 @@ func (p *Poster) heldContent(ctx context.Context, id string) ([]byte, error) {
 // Decide releases what is in quarantine to the collection that it was meant for, under a
 // label that is at least the highest that is known of it, or with tlp.None rejects it.
 // collection returns one while it is there, as what its member would add to it with.
-func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, collection func(id string) (*exchange.Collection, error), as func(member, collection string) *Addition) (*Held, error) {
+func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, as func(member, collection string) *Addition) (*Held, error) {
 	release, err := p.claim(ctx, []string{contentKey(id)}) // one decision at a time
 	if err != nil {
 		return nil, err
@@ -198,7 +191,7 @@ func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why
 	if err := p.setHeld(ctx, h); err != nil {
 		return nil, err
 	}
-	operator := &Addition{Relays: true, Collection: func() (*exchange.Collection, error) { return collection(exchange.Quarantine) }}
+	operator := as(exchange.Admin, exchange.Quarantine)
 	_, err = p.Delete(ctx, operator, h.Object, func(all []record.Version) (list []record.Version) {
 		for _, v := range all {
 			if v.Version.Equal(h.Version) {
@@ -212,6 +205,11 @@ func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why
 	}
 	return h, err
 }
+
+// relaying are the rules of somebody who relays besides.
+type relaying struct{ Rules }
+
+func (relaying) Relays() bool { return true }
 
 // ErrLabel means that something can't be released under the label that was said.
 var ErrLabel = errors.New("not under this label")
@@ -256,7 +254,7 @@ func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
 	}
 	if c.head.Discloses() {
 		operator := *a
-		operator.Relays = true // who decides sees everything
+		operator.Rules = relaying{a.Rules} // who decides sees everything
 		for _, end := range c.head.Refs {
 			l, err := p.labelOf(ctx, &operator, h.Collection, end)
 			if err != nil {

@@ -29,8 +29,8 @@ func (p *Poster) revise(ctx context.Context, a *Addition, collection string, c *
 	}
 	c.apart, c.dropped = where != isShared, where == isDropped
 	if s == nil {
-		if c.head.CreatedByRef == "" && a.Identity != "" && c.head.ID != a.Identity {
-			c.stamp(a.Identity)
+		if c.head.CreatedByRef == "" && a.Identity() != "" && c.head.ID != a.Identity() {
+			c.stamp(a.Identity())
 		}
 		return nil, false, nil
 	}
@@ -45,7 +45,7 @@ func (p *Poster) revise(ctx context.Context, a *Addition, collection string, c *
 	}
 	newer := c.version.Version.After(s.Newest)
 	switch {
-	case !first && !creator && (newer || !a.Relays):
+	case !first && !creator && (newer || !a.Relays()):
 		return s, false, refusal("only who added its first version here, or its creator, can add it")
 	case !first && !creator:
 		c.known |= record.Relayed

@@ -35,7 +35,7 @@ func (p *Poster) ignoreStatements(ctx context.Context, a *Addition, list []*cand
 		return err
 	}
 	defer release()
-	text, _, err := p.Contexts.Status(ctx, key)
+	text, _, err := p.Log.Status(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (p *Poster) ignoreStatements(ctx context.Context, a *Addition, list []*cand
 			}
 		}
 		known = known[max(len(known)-maxStatements, 0):]
-		if err := p.Contexts.SetStatus(ctx, key, []byte(strings.Join(known, "\n"))); err != nil {
+		if err := p.Log.SetStatus(ctx, key, []byte(strings.Join(known, "\n"))); err != nil {
 			return err
 		}
 	}

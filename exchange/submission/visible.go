@@ -66,7 +66,7 @@ func (p *Poster) sight(ctx context.Context, a *Addition, collection, id string, 
 	}
 	var seen *record.Standing
 	for _, s := range all {
-		if a.Relays && relayed != nil && s.Creator != relayed.head.CreatedByRef {
+		if a.Relays() && relayed != nil && s.Creator != relayed.head.CreatedByRef {
 			continue // the operator relays another one
 		}
 		sees, err := p.sees(a, id, s)
@@ -148,7 +148,7 @@ func (p *Poster) added(a *Addition, s *record.Standing) bool {
 // sees reports whether who adds may know of an object: its member has added it, is its creator, or may
 // read a collection that was ever given it.
 func (p *Poster) sees(a *Addition, id string, s *record.Standing) (bool, error) {
-	if a.Relays || p.added(a, s) || s.Creator != "" && a.Speaks(s.Creator) || slices.ContainsFunc(s.Collections, a.Reads) {
+	if a.Relays() || p.added(a, s) || s.Creator != "" && a.Speaks(s.Creator) || slices.ContainsFunc(s.Collections, a.Reads) {
 		return true, nil
 	}
 	if s.By != "" {
@@ -178,7 +178,7 @@ func droppedKey(a *Addition, id string) string {
 
 // droppedBefore returns what is known of an object that was dropped, nil for nothing.
 func (p *Poster) droppedBefore(ctx context.Context, a *Addition, id string) (*record.Standing, error) {
-	text, found, err := p.Contexts.Status(ctx, droppedKey(a, id))
+	text, found, err := p.Log.Status(ctx, droppedKey(a, id))
 	var d dropped
 	if err != nil || !found || json.Unmarshal(text, &d) != nil {
 		return nil, err
@@ -197,5 +197,5 @@ func (p *Poster) drop(ctx context.Context, a *Addition, collection string, c *ca
 	if err != nil {
 		return err
 	}
-	return p.Contexts.SetStatus(ctx, droppedKey(a, c.head.ID), text)
+	return p.Log.SetStatus(ctx, droppedKey(a, c.head.ID), text)
 }

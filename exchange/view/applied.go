@@ -32,8 +32,9 @@ func (v *View) AppliedBlocks() uint64 {
 // Wait returns once the view holds both streams up to the sequences.
 func (v *View) Wait(ctx context.Context, intake, blocks uint64) error {
 	for {
+		moved := v.moved.Next()
 		v.mu.Lock()
-		ok, moved := v.intake >= intake && v.blocks >= blocks, v.moved
+		ok := v.intake >= intake && v.blocks >= blocks
 		v.mu.Unlock()
 		if ok {
 			return nil
@@ -51,8 +52,7 @@ func (v *View) advance(change func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	change()
-	close(v.moved)
-	v.moved = make(chan struct{})
+	v.moved.Wake()
 }
 
 // Ends returns the last sequences of intake and blocks that the view in a directory has applied, 0

@@ -157,8 +157,7 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 				w.v.withdrawn[w.c] = w.withdrew
 			}
 			if c := w.v.changed[w.name]; c != nil {
-				close(c)
-				delete(w.v.changed, w.name)
+				c.Wake()
 			}
 		}
 		if stream == "blocks" {

@@ -67,6 +67,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -132,9 +133,9 @@ type View struct {
 	broken    map[string]error
 	intake    uint64
 	blocks    uint64
-	moved     chan struct{}            // closed and replaced when a sequence moves
-	changed   map[string]chan struct{} // by collection that is waited for; closed when it changes
-	withdrawn map[uint32]int64         // the stamp of the last block that took objects out
+	moved     wait.Signal             // when any of what is below changes
+	changed   map[string]*wait.Signal // by collection that is waited for; closed when it changes
+	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
 	gaps      map[uint32][]gap
 	cuts      uint64 // how often a gap was cut off
 	epochs    map[uint32]uint16
@@ -169,8 +170,8 @@ func Open(opt Options) (*View, error) {
 	}
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
-		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error), moved: make(chan struct{}),
-		changed: make(map[string]chan struct{}), withdrawn: make(map[uint32]int64), gaps: make(map[uint32][]gap), epochs: make(map[uint32]uint16),
+		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error),
+		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), gaps: make(map[uint32][]gap), epochs: make(map[uint32]uint16),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
@@ -349,8 +350,8 @@ func (v *View) Changed(collection string) <-chan struct{} {
 	defer v.mu.Unlock()
 	c := v.changed[collection]
 	if c == nil {
-		c = make(chan struct{})
+		c = new(wait.Signal)
 		v.changed[collection] = c
 	}
-	return c
+	return c.Next()
 }

@@ -26,7 +26,7 @@ func (h *hook) run(ctx context.Context) {
 	defer h.client.close()
 	defer h.release()
 	for ctx.Err() == nil {
-		r := h.force.Load()
+		r, replaced := h.force.Watch()
 		until, changed, err := h.step(ctx, r)
 		if err != nil && ctx.Err() == nil {
 			h.Log.Error("a webhook is not sent", "webhook", h.ID, "error", err)
@@ -39,7 +39,7 @@ func (h *hook) run(ctx context.Context) {
 		select {
 		case <-due:
 		case <-changed:
-		case <-r.replaced:
+		case <-replaced:
 		case <-h.poked:
 		case <-ctx.Done():
 		}

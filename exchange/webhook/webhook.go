@@ -12,12 +12,12 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
 // Pace is how often a receiver is asked.
@@ -68,7 +68,7 @@ type Sender struct {
 	Pace Pace
 	Log  *slog.Logger
 
-	force atomic.Pointer[inForce]
+	force wait.Value[inForce]
 	reads sync.Mutex // one page at a time is read: it is large
 	pings sync.Map   // the webhooks that are being pinged
 
@@ -80,18 +80,15 @@ type Sender struct {
 type inForce struct {
 	*exchange.Register
 	collections map[string]*exchange.Collection
-	replaced    chan struct{} // closed when another is in force
 }
 
 // SetRegister puts a version of the register in force.
 func (s *Sender) SetRegister(r *exchange.Register) {
-	next := &inForce{Register: r, replaced: make(chan struct{})}
+	next := &inForce{Register: r}
 	if len(r.Webhooks) > 0 {
 		next.collections = r.CollectionsByID()
 	}
-	if old := s.force.Swap(next); old != nil {
-		close(old.replaced)
-	}
+	s.force.Store(next)
 }
 
 // may returns the right to what a webhook's collection has, nil where its member may not be given anything of it.
@@ -106,10 +103,10 @@ func (r *inForce) may(w *exchange.Webhook) policy.Read {
 // Run sends until ctx ends.
 func (s *Sender) Run(ctx context.Context) error {
 	for {
-		r := s.force.Load()
+		r, replaced := s.force.Watch()
 		s.settle(ctx, r)
 		select {
-		case <-r.replaced:
+		case <-replaced:
 		case <-ctx.Done():
 			s.settle(ctx, r)
 			return nil

@@ -14,7 +14,7 @@ func TestWhatIsOnlyInMemoryIsWrittenOnceNothingComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := openPlain(t)
 		go func() {
-			if err := v.Settle(t.Context()); err != nil {
+			if err := v.FlushWhenQuiet(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -37,17 +37,17 @@ func TestWhatIsOnlyInMemoryIsWrittenOnceNothingComes(t *testing.T) {
 			}
 		}
 		for range 3 {
-			<-time.After(settleAfter / 2)
-			add(settleBytes / 2)
+			<-time.After(quietAfter / 2)
+			add(flushBytes / 2)
 		}
 		written(0) // something came all the time
-		<-time.After(2 * settleAfter)
+		<-time.After(2 * quietAfter)
 		written(1)
 		add(1)
-		<-time.After(10 * settleAfter)
+		<-time.After(10 * quietAfter)
 		written(1) // it is little
-		add(settleBytes)
-		<-time.After(2 * settleAfter)
+		add(flushBytes)
+		<-time.After(2 * quietAfter)
 		written(2)
 	})
 }

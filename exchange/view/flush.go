@@ -6,24 +6,22 @@ import (
 	"time"
 )
 
-// settleAfter is how long nothing has to come before what is only in memory is written, and settleBytes about how
+// quietAfter is how long nothing has to come before what is only in memory is written, and flushBytes about how
 // much of it there has to be: files that are small and many are slow to look in.
 const (
-	settleAfter = 2 * time.Second
-	settleBytes = 8 << 20
+	quietAfter = 2 * time.Second
+	flushBytes = 8 << 20
 )
 
-// Settle writes out, until ctx ends, what is only in memory, whenever nothing has come for a while. Readers
+// FlushWhenQuiet writes out, until ctx ends, what is only in memory, whenever nothing has come for a while. Readers
 // look in fewer places then, and a start after a crash makes less of the view anew.
-func (v *View) Settle(ctx context.Context) error {
+func (v *View) FlushWhenQuiet(ctx context.Context) error {
 	for {
-		v.mu.Lock()
-		moved := v.moved
-		v.mu.Unlock()
-		quiet := time.NewTimer(settleAfter)
+		moved := v.moved.Next()
+		quiet := time.NewTimer(quietAfter)
 		select {
 		case <-quiet.C:
-			if err := v.settle(ctx); err != nil {
+			if err := v.flushIfLarge(ctx); err != nil {
 				return err
 			}
 			select {
@@ -39,8 +37,8 @@ func (v *View) Settle(ctx context.Context) error {
 	}
 }
 
-func (v *View) settle(ctx context.Context) error {
-	if v.unwritten.Load() < settleBytes {
+func (v *View) flushIfLarge(ctx context.Context) error {
+	if v.unwritten.Load() < flushBytes {
 		return nil
 	}
 	if err := v.write(ctx); err != nil && ctx.Err() == nil {
