@@ -146,6 +146,7 @@ func compareRuns(t *testing.T, want, got []string) {
 // each time. What was acknowledged is there after each kill, and in the end all
 // is as in a run without accidents.
 func TestKillsLoseNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	const kills, hosts = 20, 12_000
 	source := logRows(hosts)
 	dir := initDir(t)
@@ -182,6 +183,7 @@ func TestKillsLoseNothingAcknowledged(t *testing.T) {
 
 // The publisher is killed half way, and runs again.
 func TestAKilledPublisherRunsAgain(t *testing.T) {
+	t.Parallel()
 	source := logRows(12_000)
 	file := filepath.Join(t.TempDir(), "log.csv")
 	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
@@ -231,6 +233,7 @@ func verifyWhole(t *testing.T, dir string, chains int) {
 // The same over kill -9 in the middle, twice: what was acknowledged reaches every
 // follower.
 func TestFollowersMissNothingOverAKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, exchangetest.Register+"\n  - {id: board, ceiling: amber, readers: all, writers: all}\n")

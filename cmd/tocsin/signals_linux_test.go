@@ -25,6 +25,7 @@ func (p *process) terminate(t *testing.T) (code int, after time.Duration) {
 }
 
 func TestAHangUpDoesNotEndAnExchange(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, initDir(t))
 	for range 3 {
 		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {

@@ -16,6 +16,7 @@ const amberStrict = `,"object_marking_refs":["marking-definition--939a9414-2ddd-
 
 // A relationship has the labels of ends that a report has announced, though they were refused, or have not come.
 func TestARelationshipOfWhatWasAnnounced(t *testing.T) {
+	t.Parallel()
 	for what, send := range map[string]int{"refused": 51, "not there yet": 0} {
 		e := exchangetest.Start(t, labelled)
 		at := as(t, e, "cert-at")
@@ -35,6 +36,7 @@ func TestARelationshipOfWhatWasAnnounced(t *testing.T) {
 // Addresses and so on have no label of their own that stays: what is announced of them holds for what relates
 // them.
 func TestARelationshipOfAnnouncedObservables(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strict)
 	at := as(t, e, "cert-at")
 	const a, b = "domain-name--00000000-0000-4000-8000-000000000001", "ipv4-addr--00000000-0000-4000-8000-000000000002"
@@ -54,6 +56,7 @@ func TestARelationshipOfAnnouncedObservables(t *testing.T) {
 
 // A report that is refused for its form still says what it says.
 func TestARefusedReportHoldsForWhatIsBesideIt(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at := as(t, e, "cert-at")
 	_, report, _, objects := mispEventObjects(1, "amber")
@@ -71,6 +74,7 @@ func TestARefusedReportHoldsForWhatIsBesideIt(t *testing.T) {
 
 // Where a member has announced more than is remembered one by one, the highest label holds for all that comes.
 func TestMoreIsAnnouncedThanIsRemembered(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at := as(t, e, "cert-at")
 	_, report, _, objects := mispEventObjects(1, "amber")
@@ -95,6 +99,7 @@ func TestMoreIsAnnouncedThanIsRemembered(t *testing.T) {
 
 // Nobody writes the identity of another member.
 func TestAnIdentityIsWrittenByWhoSpeaksForIt(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	identity := func(n string) string {

@@ -17,6 +17,7 @@ import (
 // Of two members' objects of one id, one of which the other may not see, a collection has one: nobody
 // overwrites, deletes, withdraws or relabels what another has there, and each raises its own.
 func TestACollectionHasOneObjectOfAnID(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strings.Replace(apartFile, "collections:\n", "collections:\n  - {id: low, ceiling: green, floor: clear, readers: all, writers: all}\n", 1))
 	at, pl, admin := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, exchange.Admin)
 	must := func(m member, collection, object string) {
@@ -78,6 +79,7 @@ func TestACollectionHasOneObjectOfAnID(t *testing.T) {
 
 // What members get over NATS does not tell which objects stand apart.
 func TestNATSDoesNotTellWhatStandsApart(t *testing.T) {
+	t.Parallel()
 	headers := func(hidden bool) (list []string) {
 		e := exchangetest.Start(t, apartFile)
 		at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")

@@ -42,6 +42,7 @@ func audited(t *testing.T, e *exchangetest.Exchange, want func(e *exchange.Audit
 }
 
 func TestTheAuditSaysWhoDidWhat(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, isp, admin := as(t, e, "cert-at"), as(t, e, "isp-one"), as(t, e, exchange.Admin)
 	began := time.Now()
@@ -105,6 +106,7 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 
 // Who has ever been given an address: journal and audit together.
 func TestWhoWasGivenAnAddress(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, isp, dcu := as(t, e, "cert-at"), as(t, e, "isp-one"), as(t, e, "dcu")
 	given := func(address string) map[string][]string {

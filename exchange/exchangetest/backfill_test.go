@@ -55,6 +55,7 @@ const joined = `
 // A member that joins gets what is there, each host once and in order, while others are
 // published; whoever was there gets nothing again.
 func TestAMemberThatJoinsGetsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, filled)
 	const old, live = 4200, 1000
 	e.Publish(t, "rustock", logOf(0, old))
@@ -164,6 +165,7 @@ func lateWith(prefixes string) string {
 }
 
 func TestAKeyThatComesAgainGivesNothingTwice(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, filled)
 	e.Publish(t, "rustock", logOf(0, 1000))
 	e.Publish(t, "rustock", strings.ReplaceAll(logOf(0, 1000), "240.2.", "240.3."))
@@ -181,6 +183,7 @@ func TestAKeyThatComesAgainGivesNothingTwice(t *testing.T) {
 }
 
 func TestNothingIsLostOfWhatIsPublishedWhileAMemberJoins(t *testing.T) {
+	t.Parallel()
 	const hosts, rounds = 6000, 2
 	for round := range rounds {
 		e := exchangetest.Start(t, filled)

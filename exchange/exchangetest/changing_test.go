@@ -17,6 +17,7 @@ import (
 // While events stream in, the register changes again and again: each record was decided
 // under the one version that it names, and none under two.
 func TestEveryEventIsDecidedUnderOneVersion(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, filled)
 	const hosts = 12_000
 	stop := make(chan struct{})

@@ -14,6 +14,7 @@ import (
 // Members delete what they have added or are the creator of, the operator everything, and nobody what
 // others have added.
 func TestMembersDeleteTheirOwn(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl, admin := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, exchange.Admin)
 	address := func(n byte) (id, text string) {

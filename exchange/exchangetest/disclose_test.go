@@ -39,6 +39,7 @@ func (m member) hasObject(collection, id string) bool {
 // What tells that an object is there goes with it, when its label is raised: by whomever it was added,
 // and also what tells of that.
 func TestWhatDisclosesAnObjectGoesWithIt(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	add := func(m member, collection, text string) {
@@ -105,6 +106,7 @@ func TestWhatDisclosesAnObjectGoesWithIt(t *testing.T) {
 
 // Of a relationship that is added while the label of its end is raised, one is seen by the other.
 func TestARelationshipAndARaisedEndCross(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	for n := range 60 {
@@ -128,6 +130,7 @@ func TestARelationshipAndARaisedEndCross(t *testing.T) {
 
 // What has told of an object goes also where it comes in a version of a lower label beside that which raises the object.
 func TestWhatComesBesideARaisedEndGoes(t *testing.T) {
+	t.Parallel()
 	const of = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000aa"`
 	for name, mark := range map[string]string{"unknown": unknown, "amber": amber} {
 		t.Run(name, func(t *testing.T) {

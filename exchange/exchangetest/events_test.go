@@ -50,6 +50,7 @@ func receive(t *testing.T, e *exchangetest.Exchange, user, token, collection, fr
 }
 
 func TestEventsResumeWithoutGapOrRepeat(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	n := 0
@@ -110,6 +111,7 @@ func eventStatus(t *testing.T, e *exchangetest.Exchange, user, token, collection
 }
 
 func TestEventsHaveTheRightsOfTAXII(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at, isp := e.Token(t, "cert-at"), e.Token(t, "isp-one")
 	for _, c := range []struct {
@@ -141,6 +143,7 @@ func TestEventsHaveTheRightsOfTAXII(t *testing.T) {
 
 // A stream ends soon after the right to read it.
 func TestEventsEndWithTheRight(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	pl := e.Token(t, "cert-pl")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.HTTPURL()+"/v1/collections/board/events", nil)
@@ -177,6 +180,7 @@ func TestEventsEndWithTheRight(t *testing.T) {
 
 // A reader who takes nothing does not hold the exchange up.
 func TestASlowReaderHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(e.HTTPURL(), "http://"))

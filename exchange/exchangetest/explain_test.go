@@ -46,6 +46,7 @@ func grantsOf(grants []exchange.Grant) (list []string) {
 // 1,000 events, each under a register that changes meanwhile: what explain says of
 // each equals what the rules, written down here once more, give.
 func TestExplainAgreesWithAnIndependentRecomputation(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	random := rand.New(rand.NewPCG(5, 6))
 	const events, batches = 1000, 10
@@ -117,6 +118,7 @@ func TestExplainAgreesWithAnIndependentRecomputation(t *testing.T) {
 
 // Whoever holds an object may ask why, and is told what was given to them, no more.
 func TestAMemberIsToldWhyItGotAnObject(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	e.Publish(t, "rustock", "ip,timestamp,cc,tlp\n240.1.2.3,2026-03-19T00:00:00Z,AT,amber\n240.1.2.3,2026-03-19T01:00:00Z,AT,red\n")
 	objects, _ := e.Pull(t, "isp-one", taxiiclient.Cursor{}, taxii.Filter{})
@@ -163,6 +165,7 @@ func TestAMemberIsToldWhyItGotAnObject(t *testing.T) {
 
 // What a member may not know it does not learn by asking either.
 func TestExplainTellsAMemberNothingOfOthers(t *testing.T) {
+	t.Parallel()
 	file := strings.Replace(exchangetest.Register, "feeds:", `  - {id: small, name: Small, kind: network-owner, clearance: amber, constituency: {prefixes: [240.1.2.0/24]}}
 feeds:
   - {id: covert, publisher: dcu, operation: covert, malware: {name: Covert}, default_tlp: red, allow_reserved: true}

@@ -16,6 +16,7 @@ import (
 // On a full disk, requests that would write are refused at once with the reason. Stored objects can be
 // read, and publishing works again once there is room.
 func TestAFullDiskRefusesWithItsReason(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, labelled)

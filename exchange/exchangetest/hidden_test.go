@@ -14,6 +14,7 @@ import (
 // A hidden member appears to no other member anywhere: not its id, not its name, not its identity, nor an id
 // that could be made of it.
 func TestHiddenMembersAppearToNobody(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strings.NewReplacer("{id: dcu, kind: publisher,", "{id: dcu, name: Crimes Unit, hidden: true, kind: publisher,", "{id: isp-one,", "{id: isp-one, name: Provider, hidden: true,").Replace(labelled))
 	at, isp, dcu := as(t, e, "cert-at"), as(t, e, "isp-one"), as(t, e, "dcu")
 	_, _, receipt := e.Do(t, "POST", "/v1/feeds/rustock/events?format=csv", dcu.id, dcu.token, "ip,timestamp,cc,asn\n240.1.0.1,2026-03-19T10:00:00Z,AT,64511\n")

@@ -15,6 +15,7 @@ import (
 // Somebody gives one object very many versions. Whoever asks for some of them, or
 // deletes them, is answered, and nobody else waits for long.
 func TestManyVersionsOfOneObject(t *testing.T) {
+	t.Parallel()
 	const many = 12_000
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
@@ -58,6 +59,7 @@ func TestManyVersionsOfOneObject(t *testing.T) {
 
 // A page, and an event, hold so many bytes, however large objects are.
 func TestPagesAndEventsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	name := strings.Repeat("x", 1<<20)
@@ -90,6 +92,7 @@ func TestPagesAndEventsAreBoundedInBytes(t *testing.T) {
 }
 
 func TestHostileObjects(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	clear := "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9"
@@ -128,6 +131,7 @@ func TestHostileObjects(t *testing.T) {
 
 // HEAD of a stream of events has its headers and ends.
 func TestHeadOfEvents(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	for range 3 {
@@ -138,6 +142,7 @@ func TestHeadOfEvents(t *testing.T) {
 }
 
 func TestAConditionSavesNoError(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	for path, want := range map[string]int{boardObjects + "indicator--00000001-0000-4000-8000-000000000001/": 404, boardObjects + "?match[tlp]=zzz": 400} {

@@ -80,6 +80,7 @@ func (m member) has(collection string, n int) (list []string) {
 }
 
 func TestOnlyTheCreatorLowersALabel(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	if why := at.add("mid", sample(1, version1, amber)); why != "" {
@@ -125,6 +126,7 @@ func TestOnlyTheCreatorLowersALabel(t *testing.T) {
 }
 
 func TestRaisingALabelWithdraws(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	told := make(chan []string, 8)
@@ -204,6 +206,7 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 }
 
 func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	isp, at := as(t, e, "isp-one"), as(t, e, "cert-at")
 	const rows = "ip,timestamp,cc,asn,port,tlp\n240.1.0.1,2026-03-19T%s:00:00Z,AT,64511,4711,%s\n"
@@ -248,6 +251,7 @@ func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
 
 // Who answers for a host no more keeps what it was given up to AMBER, and loses it above that.
 func TestRaisingAnEventsLabelReachesWhoAnsweredForItsHost(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	isp, at, pl := as(t, e, "isp-one"), as(t, e, "cert-at"), as(t, e, "cert-pl")
 	const row = "ip,timestamp,cc,asn,port,tlp\n240.1.0.%d,2026-03-19T%s:00:00Z,AT,64511,4711,%s\n"
@@ -274,6 +278,7 @@ func TestRaisingAnEventsLabelReachesWhoAnsweredForItsHost(t *testing.T) {
 }
 
 func TestRedIsReadByNamedPersonsOnly(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at := as(t, e, "cert-at")
 	if why := at.add("room", sample(1, version1, red)); why != "" {
@@ -317,6 +322,7 @@ func TestRedIsReadByNamedPersonsOnly(t *testing.T) {
 }
 
 func TestQuarantine(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl, admin := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, exchange.Admin)
 	report := strings.NewReplacer(`"type":"indicator"`, `"type":"report"`, "indicator--", "report--", `"pattern":"[ipv4-addr:value = '198.51.100.1']","pattern_type":"stix","valid_from":"2026-01-01T00:00:00Z"`,
@@ -399,6 +405,7 @@ func TestQuarantine(t *testing.T) {
 // A publisher who is cleared for less than it publishes has nothing of that in its own collection, and
 // that stands in the way of nothing: not of a change of the register, not of the next start.
 func TestAPublisherMayBeClearedForLessThanItPublishes(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strings.Replace(labelled, "kind: publisher, clearance: red", "kind: publisher, clearance: green", 1))
 	dcu := as(t, e, "dcu")
 	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T10:00:00Z,AT\n")

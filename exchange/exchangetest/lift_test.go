@@ -135,6 +135,7 @@ var errStopped = errors.New("stopped")
 // Wherever an exchange is stopped while it raises a label, the request that is made again ends it, also where
 // what tells of an object comes back to it.
 func TestARaiseThatWasStoppedIsEndedByTheNext(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	good, view := newDesk(t, e)
 	id := func(n int) string { return fmt.Sprintf("language-content--%08d-0000-4000-8000-000000000000", n) }
@@ -171,6 +172,7 @@ func TestARaiseThatWasStoppedIsEndedByTheNext(t *testing.T) {
 
 // Of two raises at the same time, the higher stays.
 func TestASlowRaiseLowersNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	good, view := newDesk(t, e)
 	rel, text := telling("relationship", 1, version1, "", sampleID(1), sampleID(2))
@@ -195,6 +197,7 @@ func TestASlowRaiseLowersNothing(t *testing.T) {
 
 // What the operator releases tells of nothing that is higher, whenever that was raised.
 func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	good, view := newDesk(t, e)
 	const acs = `,"object_marking_refs":["marking-definition--00000000-0000-4000-8000-00000000acac"]`
@@ -243,6 +246,7 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 
 // Identifiers of STIX 2.0 can be written in several ways.
 func TestReferencesInOtherLettersDiscloseAsWell(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	good, view := newDesk(t, e)
 	for n, ref := range []string{"Indicator--%08x-0000-4000-8000-%012d", "indicator--%08X-0000-4000-8000-%012d"} {
@@ -262,6 +266,7 @@ func TestReferencesInOtherLettersDiscloseAsWell(t *testing.T) {
 
 // What a feed has made keeps its label where somebody who speaks for its creator is refused another.
 func TestWhatIsRefusedRaisesNothingThatAFeedHasMade(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	good, view := newDesk(t, e)
 	e.Publish(t, "rustock", "ip,timestamp,cc,asn,port,tlp\n240.1.0.1,2026-03-19T09:00:00Z,AT,64511,4711,green\n")
@@ -282,6 +287,7 @@ func TestWhatIsRefusedRaisesNothingThatAFeedHasMade(t *testing.T) {
 
 // However objects tell of each other, they are walked once for each that is added, not once for each pair.
 func TestAddingWhatTellsOfEachOtherIsNoMoreWorkThanThat(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	for shape, of := range map[string]func(n int) []string{
 		"a chain": func(n int) (list []string) {
@@ -332,6 +338,7 @@ func rebuilt(t *testing.T, e *exchangetest.Exchange) *exchangetest.Exchange {
 
 // A view that is made anew knows the same labels, and the same of what discloses what.
 func TestARebuildKnowsTheSameLabels(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	d, _ := newDesk(t, e)
 	r := rand.New(rand.NewPCG(3, 7)) //nolint:gosec // not for secrets
@@ -373,6 +380,7 @@ func TestARebuildKnowsTheSameLabels(t *testing.T) {
 
 // A host's raised label reaches who was given it as a fallback, and whoever is of another kind by now.
 func TestARaisedLabelReachesEverybodyWhoHasTheHost(t *testing.T) {
+	t.Parallel()
 	const register = `
 members:
   - {id: cert-at, kind: csirt, clearance: amber+strict, constituency: {countries: [AT]}}

@@ -20,6 +20,7 @@ import (
 
 // A request that takes its time is decided under the register of its end.
 func TestARightThatEndsWhileABodyComes(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(e *exchangetest.Exchange){
 		"the token": func(e *exchangetest.Exchange) { _, _ = e.Register.RevokeTokens(t.Context(), "test", "cert-at", "") },
 		"the right": func(e *exchangetest.Exchange) {
@@ -66,6 +67,7 @@ func TestARightThatEndsWhileABodyComes(t *testing.T) {
 // A ceiling is lowered while what is above it is on its way: either the change is
 // refused, or nothing above it arrives.
 func TestACeilingIsNotLoweredBelowWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		e := exchangetest.Start(t, exchangetest.Register)
 		done := make(chan struct{})
@@ -99,6 +101,7 @@ func TestACeilingIsNotLoweredBelowWhatIsOnItsWay(t *testing.T) {
 // One object gets version after version while somebody reads it by its id:
 // every version comes, and it is never gone.
 func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
+	t.Parallel()
 	const many = 400
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
@@ -144,6 +147,7 @@ func TestAnObjectIsReadWhileItGetsVersions(t *testing.T) {
 
 // A collection whose chain does not hold takes nothing, and says so.
 func TestABrokenCollectionTakesNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	broken := &record.Block{Collection: "board", Number: 99, Count: 1, AddedFirst: time.Now(), Sequence: e.View.AppliedBlocks() + 1}

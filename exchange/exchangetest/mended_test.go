@@ -57,6 +57,7 @@ func TestStoppingWhileTheViewCatchesUp(t *testing.T) {
 // The same hosts with long texts, and then again: what a record holds of
 // earlier ones still fits a message.
 func TestLongTextsOfEarlierRecordsFit(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	long := strings.Repeat("x", 256)
 	var first, second strings.Builder
@@ -79,6 +80,7 @@ func TestLongTextsOfEarlierRecordsFit(t *testing.T) {
 // A publisher that is cut off in the middle of a body can send it again under
 // its key.
 func TestACutBodyDoesNotUseItsKeyUp(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	for i := range 6 {
 		body := rows(3000, fmt.Sprintf("2026-03-%02d", i+1), "AT")
@@ -106,6 +108,7 @@ func TestACutBodyDoesNotUseItsKeyUp(t *testing.T) {
 }
 
 func TestALabelAboveTheNewCeilingStandsInTheWay(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	e.Publish(t, "rustock", header+"2026-03-19 00:00:00,240.0.0.1,1,1,AT,rustock,198.51.100.7,80,amber+strict\n")
 	change := func(member string) error {
@@ -134,6 +137,7 @@ func TestALabelAboveTheNewCeilingStandsInTheWay(t *testing.T) {
 // A host that is seen at two places on a day is an observation of each: a team is given what was decided for it. A row
 // of which nobody knows where the host was is nobody's.
 func TestAHostSeenAtTwoPlacesIsTwoObservations(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	row := func(hour int, cc string) string {
 		return fmt.Sprintf("%s2026-03-19 %02d:00:00,240.9.1.3,1,1,%s,rustock,198.51.100.7,80,\n", header, hour, cc)
@@ -153,6 +157,7 @@ func TestAHostSeenAtTwoPlacesIsTwoObservations(t *testing.T) {
 }
 
 func TestAWithheldEventMayComeAgainWithAnotherLabel(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	post := func(label string) (r exchange.Receipt) {
 		_, _, text := e.Do(t, "POST", "/v1/feeds/rustock/events?tlp="+label, exchange.Admin, e.AdminToken(), "ip,timestamp,cc\n240.0.0.1,2026-03-19 00:00:00,AT\n")
@@ -172,6 +177,7 @@ func TestAWithheldEventMayComeAgainWithAnotherLabel(t *testing.T) {
 }
 
 func TestAddedAfterBeforeTimeBegan(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	for range 3 {
 		e.Publish(t, "rustock", rows(300, "2026-03-19", "AT"))

@@ -144,6 +144,7 @@ func (m *misp) values() map[string]string {
 }
 
 func TestMISPFetchesACollectionAsAFeed(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	m := &misp{member: as(t, e, "cert-at"), collection: "cert-at"}
 	if len(m.manifest()) != 0 {
@@ -221,6 +222,7 @@ func TestMISPFetchesACollectionAsAFeed(t *testing.T) {
 
 // A host that is reported clean is marked so in the event that it is in, and seen again it is a relapse.
 func TestMISPIsToldWhatIsClean(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, exchangetest.Register)
@@ -301,6 +303,7 @@ func TestMISPIsToldWhatIsClean(t *testing.T) {
 
 // What may go out to MISP does, label by label, and nothing else: neither AMBER+STRICT nor RED.
 func TestMISPGetsWhatItsLabelAllows(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, isp, pl := as(t, e, "cert-at"), as(t, e, "isp-one"), as(t, e, "cert-pl")
 	for n, label := range []string{"clear", "green", "amber", "amber+strict", "red"} {
@@ -356,6 +359,7 @@ func TestMISPGetsWhatItsLabelAllows(t *testing.T) {
 }
 
 func TestMISPGetsIndicatorsOfMembers(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	add := func(n int, version, pattern, extra string) {
@@ -488,6 +492,7 @@ func TestALargeDayIsCutIntoEvents(t *testing.T) { // alone: it measures memory
 
 // An indicator that has grown goes where there is room for it.
 func TestAnEventStaysWithinItsSize(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at := as(t, e, "cert-at")
 	indicator := func(n, values int, version string) string {
@@ -528,6 +533,7 @@ func TestAnEventStaysWithinItsSize(t *testing.T) {
 
 // What is raised elsewhere, or by a report that comes later, leaves the feeds of all collections that it is in.
 func TestWhatIsRaisedLeavesEveryFeed(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strict)
 	at := as(t, e, "cert-at")
 	m := &misp{member: at, collection: "strict"}

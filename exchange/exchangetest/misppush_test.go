@@ -111,6 +111,7 @@ func envelopes(size int, objects ...string) (list []string) {
 // An event that MISP pushes has the label that its report says, each object of it and from the start, in
 // one envelope and in many; what is too high for a collection never enters it.
 func TestMISPPushesAnEvent(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strict)
 	at := as(t, e, "cert-at")
 	m := &mispPush{t, e.HTTPURL(), at.id, at.token}
@@ -161,6 +162,7 @@ func TestMISPPushesAnEvent(t *testing.T) {
 
 // What a report says holds for what comes after it though the report is refused, and over a restart.
 func TestAReportHoldsForWhatComesLater(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at := as(t, e, "cert-at")
 	_, refused, ids, objects := mispEventObjects(1, "amber")

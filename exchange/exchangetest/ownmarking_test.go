@@ -11,6 +11,7 @@ import (
 // What leaves has at least the marking of its own bytes, also where a newer version of the object, in
 // another collection, has a lower one.
 func TestWhatLeavesKeepsItsOwnMarking(t *testing.T) {
+	t.Parallel()
 	for name, versions := range map[string][2]string{"the lower one is newer": {version1, version2}, "the lower one is older": {version2, version1}} {
 		t.Run(name, func(t *testing.T) {
 			e := ringing(t, t.TempDir(), strict)

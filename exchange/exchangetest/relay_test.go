@@ -23,6 +23,7 @@ func relationship(n int, from, to, more string) string {
 
 // Whoever hands on what is another's, or a feed's, lowers no label and shows nothing of it.
 func TestWhoRelaysLowersNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strings.Replace(labelled, "collections:\n", "collections:\n  - {id: old, ceiling: green, readers: all, writers: all, stix: [\"2.0\", \"2.1\"]}\n", 1))
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	const vendor = `,"created_by_ref":"identity--00000000-0000-4000-8000-0000000000cc"`
@@ -67,6 +68,7 @@ func TestWhoRelaysLowersNothing(t *testing.T) {
 
 // A letter that grows in lower case does not end the process, wherever it comes.
 func TestOddLettersInLabels(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, dcu := as(t, e, "cert-at"), as(t, e, "dcu")
 	odd := sample(1, version1, `,"labels":["ȺȺȺȺȺȺȺȺȺȺȺȺ tlp:"]`)
@@ -81,6 +83,7 @@ func TestOddLettersInLabels(t *testing.T) {
 
 // What is released from quarantine does not undo what has been said since.
 func TestReleaseLowersNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
 	at.add("low", sample(1, version1, strings.Replace(unknown, `,"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"`, "", 1)))
@@ -112,6 +115,7 @@ func TestReleaseLowersNothing(t *testing.T) {
 
 // Requests without credentials whose bodies never come take no place from members.
 func TestStrangersLeaveRoomForMembers(t *testing.T) {
+	t.Parallel()
 	e := limited(t, api.Limits{AllConcurrent: 20, Concurrent: 100, Pace: time.Second})
 	dcu := as(t, e, "dcu")
 	for range 40 {

@@ -65,6 +65,7 @@ func clean(t *testing.T, e *exchangetest.Exchange, member, token, address string
 }
 
 func TestRepeatsAreHeldBack(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, repeating)
 	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
 	after := func(d time.Duration) *exchange.Receipt {
@@ -123,6 +124,7 @@ func TestRepeatsAreHeldBack(t *testing.T) {
 }
 
 func TestRelapsesGoThroughAtOnce(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, repeating)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
@@ -179,6 +181,7 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 
 // What a team was never given it cannot ask about, were it its own by now.
 func TestWhoJoinsReportsNothingOfThePast(t *testing.T) {
+	t.Parallel()
 	for _, repeat := range []string{", repeat: 24h", ""} {
 		file := strings.Replace(repeating, ", repeat: 24h", repeat, 1)
 		e := exchangetest.Start(t, file)
@@ -201,6 +204,7 @@ func TestWhoJoinsReportsNothingOfThePast(t *testing.T) {
 
 // It was seen again before the team said that it had been clean in between.
 func TestARelapseThatWasSeenAlready(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, repeating)
 	at := e.Token(t, "cert-at")
 	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
@@ -219,6 +223,7 @@ func TestARelapseThatWasSeenAlready(t *testing.T) {
 
 // Back-filling gives nobody what was held back from them, and is remembered as given.
 func TestBackfillAndRepeats(t *testing.T) {
+	t.Parallel()
 	file := strings.Replace(repeating, "repeat: 24h", "repeat: 24h, backfill: 30d", 1)
 	e := exchangetest.Start(t, file)
 	start := time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
@@ -240,6 +245,7 @@ func TestBackfillAndRepeats(t *testing.T) {
 
 // Whoever is passed over for a day was given the host all the same.
 func TestEventsOfOtherPlacesForgetNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, repeating)
 	start := time.Date(2026, 3, 19, 10, 0, 0, 0, time.UTC)
 	for i, step := range []struct {
@@ -260,6 +266,7 @@ func TestEventsOfOtherPlacesForgetNothing(t *testing.T) {
 // What a collection has been given is what a plain list of its members' last deliveries says,
 // in whatever order sightings arrive.
 func TestHeldBackAsAPlainListSays(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 1))
 	e := exchangetest.Start(t, repeating)

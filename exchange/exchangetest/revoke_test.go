@@ -63,6 +63,7 @@ func large(t *testing.T, e *exchangetest.Exchange, m member, collection string) 
 // Whatever is open when a credential is revoked, a right taken away, or a credential ends, is cut; and the
 // audit says so.
 func TestRevokedIsCut(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(e *exchangetest.Exchange) error{
 		"revoked": func(e *exchangetest.Exchange) error {
 			_, err := e.Register.RevokeTokens(context.Background(), "test", "cert-at", "open")
@@ -146,6 +147,7 @@ func TestRevokedIsCut(t *testing.T) {
 
 // Tokens are changed without a gap: the next one works before the one before is revoked.
 func TestTokensRotateWithoutAGap(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	first := e.Token(t, "cert-at")
 	second := e.Token(t, "cert-at")

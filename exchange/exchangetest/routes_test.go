@@ -99,6 +99,7 @@ type caller struct {
 
 // Every kind of credential on every route with every verb: allowed exactly where the table says.
 func TestEveryRouteForEveryCredential(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	e := secure(t, a)
 	e.Apply(t, strings.NewReplacer("{id: cert-at, name: CERT.at, kind: csirt,", "{id: cert-at, name: CERT.at, kind: csirt, certificates: [\"dns:taxii.cert.at\"],",

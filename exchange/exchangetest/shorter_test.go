@@ -32,6 +32,7 @@ func copied(t *testing.T, from string) string {
 // A stream that has lost its end is no new beginning: the exchange says so in one line and does not
 // start, again and again, and a rebuild does not delete what shows it.
 func TestAnExchangeWhoseJournalIsShorterThanIsKnownDoesNotStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, exchangetest.Register)

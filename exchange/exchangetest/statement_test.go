@@ -23,6 +23,7 @@ const copyright = `"definition_type":"statement","definition":{"statement":"Copy
 // A statement marking says nothing about who may read: it is kept, and ignored for the label. Only its
 // definition by the same member tells that it is one.
 func TestStatementMarkingsAreKeptAndIgnored(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, labelled)
 	at, pl, admin := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, exchange.Admin)
 	marked := func(n int, ids ...string) string {

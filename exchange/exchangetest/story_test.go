@@ -62,6 +62,7 @@ func ofType(t *testing.T, objects []string, typ string) (n int) {
 // The same infection in three formats is one host, one address id, and objects
 // that the OASIS schemas take.
 func TestFormatsAgreeOnTheHost(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	valid := stixtest.New(t)
 	for name, source := range map[string]string{
@@ -91,6 +92,7 @@ func TestFormatsAgreeOnTheHost(t *testing.T) {
 }
 
 func TestPublishingAgainAddsNothing(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	source := rows(3000, "2026-03-19", "AT", "PL", "XX")
 	first := e.Publish(t, "rustock", source)
@@ -121,6 +123,7 @@ func TestPublishingAgainAddsNothing(t *testing.T) {
 }
 
 func TestAResightingBringsItsAddressAlong(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	e.Publish(t, "rustock", rows(100, "2026-03-10", "AT"))
 	_, now := e.Pull(t, "cert-at", taxiiclient.Cursor{}, taxii.Filter{})
@@ -146,6 +149,7 @@ func TestAResightingBringsItsAddressAlong(t *testing.T) {
 }
 
 func TestTheSameHostLaterTheSameDayIsANewVersion(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	row := func(at string, port int) string {
 		return fmt.Sprintf("%s2026-03-19 %s,240.0.0.1,%d,1,AT,rustock,198.51.100.7,80,\n", header, at, port)
@@ -182,6 +186,7 @@ func TestTheSameHostLaterTheSameDayIsANewVersion(t *testing.T) {
 }
 
 func TestLabelsDecideWhoGetsAHost(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	row := func(last int, label string) string {
 		return fmt.Sprintf("2026-03-19 00:00:00,240.1.0.%d,1024,64511,AT,rustock,198.51.100.7,80,%s\n", last, label)
@@ -212,6 +217,7 @@ func TestLabelsDecideWhoGetsAHost(t *testing.T) {
 }
 
 func TestAMemberSeesNothingOfItsNeighbour(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	e.Publish(t, "rustock", rows(30, "2026-03-19", "AT", "PL", "XX"))
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
@@ -279,6 +285,7 @@ func TestAMemberSeesNothingOfItsNeighbour(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	const path = "/exchange/collections/cert-at/"
@@ -309,6 +316,7 @@ func TestCredentials(t *testing.T) {
 // Readers with small and large pages follow while a publisher writes; what each
 // has read in the end is the collection, in order, and nothing twice.
 func TestFollowersMissNothingAndGetNothingTwice(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -371,6 +379,7 @@ func TestFollowersMissNothingAndGetNothingTwice(t *testing.T) {
 // A view that is deleted and made anew answers the same, byte for byte, and
 // whatever the shape of the question.
 func TestRebuildGivesTheSameAnswers(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	for i := range 5 {
 		e.Publish(t, "rustock", rows(700, fmt.Sprintf("2026-03-%02d", 1+i/2), "AT", "PL", "XX"))
@@ -417,6 +426,7 @@ func TestRebuildGivesTheSameAnswers(t *testing.T) {
 }
 
 func TestAnIdempotencyKeyIsForOneContent(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	post := func(body, key string) (int, string, string) {
 		status, h, text := e.Do(t, "POST", "/v1/feeds/rustock/events", exchange.Admin, e.AdminToken(), body, "Idempotency-Key", key)

@@ -56,6 +56,7 @@ func receives(t *testing.T, who string, blocks <-chan uint64, want ...uint64) {
 // Each subscriber of a member gets everything, and none ends or moves another, nor the member's
 // durable consumer.
 func TestSubscribersDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	token := e.Token(t, "cert-at")
 	publish := func(i int) {

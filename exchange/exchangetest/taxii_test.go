@@ -56,6 +56,7 @@ func post(t *testing.T, e *exchangetest.Exchange, collection, user, token, body 
 }
 
 func TestDiscoveryShowsWhatACallerMayUse(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	token := e.Token(t, "cert-at")
 	var d taxii.Discovery
@@ -91,6 +92,7 @@ func TestDiscoveryShowsWhatACallerMayUse(t *testing.T) {
 }
 
 func TestRightsOfWritableCollections(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	st := post(t, e, "drop", "cert-pl", pl, envelope(sample(1, version1, "")))
@@ -120,6 +122,7 @@ func TestRightsOfWritableCollections(t *testing.T) {
 }
 
 func TestAStatusOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
 	e.Apply(t, writable)
@@ -158,6 +161,7 @@ func bad(n int) []string {
 }
 
 func TestOneBadObjectFailsAlone(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	token := e.Token(t, "cert-at")
 	var objects []string
@@ -202,6 +206,7 @@ func TestOneBadObjectFailsAlone(t *testing.T) {
 
 // STIX 2.0 is no less held to its labels and versions where a collection takes it.
 func TestObjectsOfSTIX20AreExamined(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register+"\n  - {id: old, ceiling: amber, readers: all, writers: all, stix: [\"2.0\"]}\n")
 	tool := `{"type":"tool","id":"tool--00000000-0000-4000-8000-00000000000%d","created":"2026-01-02T00:00:00.000Z","modified":"2026-01-0%dT00:00:00.000Z","name":"t","labels":["x"]}`
 	marking := `{"type":"marking-definition","id":"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da","created":"2017-01-20T00:00:00.000Z","definition_type":"tlp","definition":{"tlp":"%s"}}`
@@ -222,6 +227,7 @@ func TestObjectsOfSTIX20AreExamined(t *testing.T) {
 // Labels of a submission hold for what they refer to, and nothing goes above a
 // ceiling.
 func TestLabelsOfSubmissions(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	token := e.Token(t, "cert-at")
 	red := `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`
@@ -254,6 +260,7 @@ func TestLabelsOfSubmissions(t *testing.T) {
 // A cursor altered in any bit, used by another member, or after the right was
 // taken, shows nothing.
 func TestCursorsOpenForNobodyElse(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	post(t, e, "board", "cert-at", at, envelope(sample(1, version1, ""), sample(2, version1, "")))
@@ -289,6 +296,7 @@ func TestCursorsOpenForNobodyElse(t *testing.T) {
 }
 
 func TestConditional(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	post(t, e, "board", "cert-at", at, envelope(sample(1, version1, ""), sample(2, version1, "")))
@@ -326,6 +334,7 @@ func TestConditional(t *testing.T) {
 }
 
 func TestGzip(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, writable)
 	at := e.Token(t, "cert-at")
 	var body bytes.Buffer

@@ -121,6 +121,7 @@ func ask(t *testing.T, e *exchangetest.Exchange, path string, c *tls.Config, tok
 }
 
 func TestHTTPSSpeaksHTTP2(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	e := secure(t, a)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pool()}, ForceAttemptHTTP2: true}
@@ -140,6 +141,7 @@ func TestHTTPSSpeaksHTTP2(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	e := secure(t, a)
 	if !strings.HasPrefix(e.HTTPURL(), "https://") {
@@ -195,6 +197,7 @@ func withRoots(c *tls.Config, p *x509.CertPool) *tls.Config {
 }
 
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	a, other := newAuthority(t), newAuthority(t)
 	e := secure(t, a)
 	byHash, bySubject := a.issue("one", x509.ExtKeyUsageClientAuth), a.issue("taxii.cert.example", x509.ExtKeyUsageClientAuth)

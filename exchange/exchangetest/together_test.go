@@ -21,6 +21,7 @@ import (
 // Readers share what is read for them; each still gets all that came behind
 // where it started, and an address that is repeated once.
 func TestReadersOfOneCollectionGetTheirOwn(t *testing.T) {
+	t.Parallel()
 	const publications, readers = 8, 40
 	e := exchangetest.Start(t, exchangetest.Register)
 	at := e.Token(t, "cert-at")
@@ -135,6 +136,7 @@ func TestAnExchangeThatCatchesUpSaysSo(t *testing.T) { // alone: another could t
 // An address that a host called comes as an infected host's later, or at the same
 // time: it is one object still, and comes once.
 func TestAnAddressThatWasCalledIsOneObject(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	row := func(ip, dst string) string {
 		return "2026-03-19 00:00:00," + ip + ",1024,1,AT,rustock," + dst + ",80,\n"

@@ -13,6 +13,7 @@ import (
 // A team tells of its infections in a collection of its own, which the operator reads, and publishes on a feed of
 // its own.
 func TestATeamHasAFeedbackCollectionAndAFeed(t *testing.T) {
+	t.Parallel()
 	e := exchangetest.Start(t, strings.Replace(exchangetest.Register, "feeds:\n", "feeds:\n  - {id: honeypot, publisher: cert-at, operation: honeypot, malware: {name: Mirai}, allow_reserved: true}\n", 1))
 	at, pl, isp := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, "isp-one")
 	for n, m := range []member{at, isp} {
