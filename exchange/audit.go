@@ -38,13 +38,13 @@ type AuditEntry struct {
 	Action AuditAction `json:"action"`
 	// Member, Person and Credential say who; a failed log-in has the member that was claimed, if
 	// there is one. From is the address that it came from.
-	Member     string `json:"member,omitempty"`
-	Person     string `json:"person,omitempty"`
-	Credential string `json:"credential,omitempty"`
-	From       string `json:"from,omitempty"`
-	Way        Way    `json:"way,omitempty"`
-	Collection string `json:"collection,omitempty"`
-	Feed       string `json:"feed,omitempty"`
+	Member     string  `json:"member,omitempty"`
+	Person     string  `json:"person,omitempty"`
+	Credential string  `json:"credential,omitempty"`
+	From       string  `json:"from,omitempty"`
+	Channel    Channel `json:"way,omitempty"`
+	Collection string  `json:"collection,omitempty"`
+	Feed       string  `json:"feed,omitempty"`
 	// First and Last are the date_added of the first and the last object that was read.
 	First time.Time `json:"first,omitzero"`
 	Last  time.Time `json:"last,omitzero"`

@@ -1,19 +1,19 @@
 package exchange
 
-// Way is a way by which objects leave the exchange.
-type Way string
+// Channel is a way by which objects leave the exchange.
+type Channel string
 
 // The ways out.
 const (
-	WayTAXII   Way = "taxii"
-	WayNATS    Way = "nats"
-	WayEvents  Way = "events"
-	WayWeb     Way = "web"
-	WayExplain Way = "explain"
-	WayMISP    Way = "misp"
-	WayWebhook Way = "webhook"
-	WayPeer    Way = "peer"
-	WayExport  Way = "export"
-	WayBackup  Way = "backup"
-	WayLog     Way = "log"
+	ChannelTAXII   Channel = "taxii"
+	ChannelNATS    Channel = "nats"
+	ChannelEvents  Channel = "events"
+	ChannelWeb     Channel = "web"
+	ChannelExplain Channel = "explain"
+	ChannelMISP    Channel = "misp"
+	ChannelWebhook Channel = "webhook"
+	ChannelPeer    Channel = "peer"
+	ChannelExport  Channel = "export"
+	ChannelBackup  Channel = "backup"
+	ChannelLog     Channel = "log"
 )

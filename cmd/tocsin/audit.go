@@ -101,7 +101,7 @@ func entries(w io.Writer, list []exchange.AuditEntry) {
 	for _, e := range list {
 		who := exchange.Caller{Member: e.Member, Person: e.Person}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", e.At.Format("2006-01-02T15:04:05Z"), e.Action, first(who.Name(), "-"),
-			first(e.From, "-"), first(string(e.Way), "-"), first(strings.TrimSpace(e.Feed+" "+e.Collection), "-"), e.Count, e.Detail)
+			first(e.From, "-"), first(string(e.Channel), "-"), first(strings.TrimSpace(e.Feed+" "+e.Collection), "-"), e.Count, e.Detail)
 	}
 }
 
@@ -113,7 +113,7 @@ func given(w io.Writer, list []api.Given) {
 		}
 		for _, r := range g.Readers {
 			who := exchange.Caller{Member: r.Member, Person: r.Person}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Feed, g.Day, g.Collection, instant(g.Decided), who.Name(), r.Way, instant(r.At))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Feed, g.Day, g.Collection, instant(g.Decided), who.Name(), r.Channel, instant(r.At))
 		}
 	}
 }

@@ -23,11 +23,11 @@ import (
 )
 
 var _ = policy.Readable
-var _ exchange.Way
+var _ exchange.Channel
 `
 	for name, c := range map[string]struct{ source, says string }{
 		"with a right": {`func Fly(ctx context.Context, v *view.View, r *exchange.Register, c *exchange.Collection) (*view.Page, error) {
-	return v.Page(ctx, policy.ToRead(r, exchange.As("a"), c, exchange.WayTAXII), view.Query{Limit: 1})
+	return v.Page(ctx, policy.ToRead(r, exchange.As("a"), c, exchange.ChannelTAXII), view.Query{Limit: 1})
 }`, ""},
 		"with a name": {`func Fly(ctx context.Context, v *view.View) (*view.Page, error) {
 	return v.Page(ctx, "cert-at", view.Query{Limit: 1})
@@ -35,7 +35,7 @@ var _ exchange.Way
 		"with a right of its own": {`type right struct{}
 func (right) Collection() *exchange.Collection { return &exchange.Collection{ID: "cert-at"} }
 func (right) Member() string { return "a" }
-func (right) Way() exchange.Way { return exchange.WayTAXII }
+func (right) Channel() exchange.Channel { return exchange.ChannelTAXII }
 func (right) made() {}
 func Fly(ctx context.Context, v *view.View) (*view.Page, error) {
 	return v.Page(ctx, right{}, view.Query{Limit: 1})

@@ -52,7 +52,7 @@ func (a *Access) Collection(name string) *exchange.Collection { return a.byName[
 
 // Read returns the right of a caller to read a collection, named by its id or UUID, by a way; nil where the caller has
 // none or there is no such collection.
-func (a *Access) Read(who exchange.Caller, name string, by exchange.Way) policy.Read {
+func (a *Access) Read(who exchange.Caller, name string, by exchange.Channel) policy.Read {
 	c := a.byName[name]
 	if c == nil {
 		return nil

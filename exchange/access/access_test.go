@@ -111,11 +111,11 @@ func TestWhoReadsWhat(t *testing.T) {
 		{"", "board", false},
 		{"ghost", "board", false},
 	} {
-		right := a.Read(exchange.As(c.who), c.name, exchange.WayEvents)
+		right := a.Read(exchange.As(c.who), c.name, exchange.ChannelEvents)
 		if (right != nil) != c.want {
 			t.Errorf("%s reads %s: %v", c.who, c.name, !c.want)
 		}
-		if right != nil && (right.Member() != c.who || right.Way() != exchange.WayEvents || right.Collection() != a.Collection(c.name)) {
+		if right != nil && (right.Member() != c.who || right.Channel() != exchange.ChannelEvents || right.Collection() != a.Collection(c.name)) {
 			t.Errorf("%s reads %s as %s", c.who, c.name, right.Member())
 		}
 	}
@@ -127,8 +127,8 @@ func TestLoginsAreWhatMembersReadOverNATS(t *testing.T) {
 		got := make(map[string][]string)
 		for member, l := range all {
 			for _, right := range l.Reads {
-				if right.Member() != member || right.Way() != exchange.WayNATS {
-					t.Errorf("%s has a right of %s by %s", member, right.Member(), right.Way())
+				if right.Member() != member || right.Channel() != exchange.ChannelNATS {
+					t.Errorf("%s has a right of %s by %s", member, right.Member(), right.Channel())
 				}
 				got[member] = append(got[member], right.Collection().ID)
 			}

@@ -70,7 +70,7 @@ func (n *nowhere) EachIntake(context.Context, string, uint64, func(*record.Intak
 
 func (n *nowhere) Given(string, string) (bool, error)         { return false, nil }
 func (n *nowhere) Histories() bool                            { return false }
-func (n *nowhere) History(netip.Addr) (record.History, error) { return record.History{}, nil }
+func (n *nowhere) History(netip.Addr) (record.AddressHistory, error) { return record.AddressHistory{}, nil }
 
 func (n *nowhere) Seen(netip.Addr, time.Time) ([]record.Observation, error) { return nil, nil }
 

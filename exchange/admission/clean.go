@@ -40,7 +40,7 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
 	d := f.batch(rules, past, 0)
-	d.histories = make(map[netip.Addr]*record.History)
+	d.histories = make(map[netip.Addr]*record.AddressHistory)
 	for i, c := range hosts {
 		if !c.Address.IsValid() {
 			continue
@@ -69,7 +69,7 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 
 // has tells whether a member was given a host that it reports clean, and still would be, at one of the locations at
 // which it was last seen before.
-func (d *batch) has(member string, c *record.Cleaned, h *record.History) (bool, error) {
+func (d *batch) has(member string, c *record.Cleaned, h *record.AddressHistory) (bool, error) {
 	list, err := d.past.Seen(c.Address, c.At)
 	if err != nil || len(list) == 0 {
 		return false, err

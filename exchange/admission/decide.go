@@ -25,7 +25,7 @@ type batch struct {
 	decisions map[string]int            // by what they were made of
 	past      record.Past
 	hosts     map[exchange.HostDay]*hostDay
-	histories map[netip.Addr]*record.History // nil on feeds that have none
+	histories map[netip.Addr]*record.AddressHistory // nil on feeds that have none
 	order     []*located                     // those with an observation, in its order
 	addresses map[netip.Addr]bool            // of the events: whether collections have them now
 	called    map[netip.Addr]bool            // by hosts that collections have now
@@ -86,7 +86,7 @@ func (f *feedWriter) batch(rules *Rules, past record.Past, n int) *batch {
 		hosts: make(map[exchange.HostDay]*hostDay, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
 	}
 	if feed.Repeat > 0 || past.Histories() || slices.ContainsFunc(f.recent, func(r *recent) bool { return r.histories != nil }) {
-		d.histories = make(map[netip.Addr]*record.History)
+		d.histories = make(map[netip.Addr]*record.AddressHistory)
 	}
 	return d
 }

@@ -45,8 +45,8 @@ func (k *kept) EachIntake(_ context.Context, _ string, after uint64, each func(*
 
 func (k *kept) Applied() uint64                  { return 0 }
 func (k *kept) Past(string) (record.Past, error) { return k, nil }
-func (k *kept) History(netip.Addr) (record.History, error) {
-	return record.History{Cleaned: k.cleaned}, nil
+func (k *kept) History(netip.Addr) (record.AddressHistory, error) {
+	return record.AddressHistory{Cleaned: k.cleaned}, nil
 }
 
 // teams is a national team, an operator of AS64500 in its country, and a feed of a publisher.

@@ -11,7 +11,7 @@ import (
 
 // withhold takes back what was granted of a host, last seen then, to those who were given it
 // less than a window before or after.
-func withhold(h *record.History, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
+func withhold(h *record.AddressHistory, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
 	for i := range v.Grants {
 		g := &v.Grants[i]
 		if j := h.SentTo(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
@@ -23,11 +23,11 @@ func withhold(h *record.History, v *exchange.Decision, last time.Time, window ti
 
 // history returns what is known of an address after all earlier records, and what this
 // one has added.
-func (d *batch) history(a netip.Addr) (*record.History, error) {
+func (d *batch) history(a netip.Addr) (*record.AddressHistory, error) {
 	if h := d.histories[a]; h != nil {
 		return h, nil
 	}
-	h := new(record.History)
+	h := new(record.AddressHistory)
 	known := false
 	if d.f.addresses[a] > 0 {
 		for _, r := range slices.Backward(d.f.recent) {

@@ -126,10 +126,10 @@ type Given struct {
 
 // Reader is somebody who was given what a collection had gained, and when that was first.
 type Reader struct {
-	Member string       `json:"member"`
-	Person string       `json:"person,omitempty"`
-	Way    exchange.Way `json:"way"`
-	At     time.Time    `json:"at"`
+	Member  string           `json:"member"`
+	Person  string           `json:"person,omitempty"`
+	Channel exchange.Channel `json:"way"`
+	At      time.Time        `json:"at"`
 }
 
 // given answers who has ever been given an address: GET /v1/audit/given?address=…. The journal
@@ -216,11 +216,13 @@ func (a *API) readers(ctx context.Context, list []*Given) error {
 			if g.Collection != e.Collection || e.Last.Before(g.Decided) || e.First.After(g.Decided.Add(visibleWait)) {
 				continue
 			}
-			if !policy.Leaves(g.label, e.Way, policy.Recipient{Clearance: tlp.Red, Named: true}) {
+			if !policy.Permits(g.label, e.Channel, policy.Recipient{Clearance: tlp.Red, Named: true}) {
 				continue
 			}
-			who := Reader{Member: e.Member, Person: e.Person, Way: e.Way, At: e.At}
-			if !slices.ContainsFunc(g.Readers, func(o Reader) bool { return o.Member == who.Member && o.Person == who.Person && o.Way == who.Way }) {
+			who := Reader{Member: e.Member, Person: e.Person, Channel: e.Channel, At: e.At}
+			if !slices.ContainsFunc(g.Readers, func(o Reader) bool {
+				return o.Member == who.Member && o.Person == who.Person && o.Channel == who.Channel
+			}) {
 				g.Readers = append(g.Readers, who)
 			}
 		}
@@ -229,8 +231,8 @@ func (a *API) readers(ctx context.Context, list []*Given) error {
 }
 
 // read is the entry of a page that somebody was given.
-func read(way exchange.Way, collection string, p *view.Page) exchange.AuditEntry {
-	return exchange.AuditEntry{Action: exchange.AuditRead, Way: way, Collection: collection, First: p.First, Last: p.Last, Count: int64(p.Count)}
+func read(way exchange.Channel, collection string, p *view.Page) exchange.AuditEntry {
+	return exchange.AuditEntry{Action: exchange.AuditRead, Channel: way, Collection: collection, First: p.First, Last: p.Last, Count: int64(p.Count)}
 }
 
 // changed is the entry of a change of the register.

@@ -23,11 +23,11 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	if ok {
 		a.uses.note(context.Background(), &who)
 		if who.Member != exchange.Admin && who.May(exchange.ScopeRead) { // the operator reads all over HTTP
-			a.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditConnected, Way: exchange.WayNATS, From: from}.By(&who))
+			a.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditConnected, Channel: exchange.ChannelNATS, From: from}.By(&who))
 			return who, true
 		}
 	}
-	e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, Way: exchange.WayNATS, From: from}
+	e := exchange.AuditEntry{Action: exchange.AuditFailedLogin, Channel: exchange.ChannelNATS, From: from}
 	if x.Register.Member(user) != nil {
 		e.Member = user // any other name could be a token in the wrong place
 	}

@@ -62,7 +62,7 @@ type Collection struct {
 
 // readable returns the right to the path's collection, if the caller may read it.
 func (r *request) readable() (policy.Read, error) {
-	right := r.x.Read(r.caller, r.PathValue("collection"), exchange.WayTAXII)
+	right := r.x.Read(r.caller, r.PathValue("collection"), exchange.ChannelTAXII)
 	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
@@ -76,7 +76,7 @@ func (a *API) describe(c *exchange.Collection) Collection {
 func (a *API) listCollections(r *request) (any, error) {
 	list := []Collection{}
 	for i := range r.x.Collections {
-		if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.caller, c, exchange.WayTAXII) {
+		if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.caller, c, exchange.ChannelTAXII) {
 			list = append(list, a.describe(c))
 		}
 	}

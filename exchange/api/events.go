@@ -76,7 +76,7 @@ func followed(x *access.Access, req *http.Request) (policy.Read, exchange.Caller
 	if err != nil {
 		return nil, who, err
 	}
-	right := x.Read(who, req.PathValue("collection"), exchange.WayEvents)
+	right := x.Read(who, req.PathValue("collection"), exchange.ChannelEvents)
 	switch {
 	case right == nil && who.Member == exchange.Anybody:
 		err = taxiiserver.ErrUnauthorized
@@ -156,7 +156,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		x, replaced := a.Access.Watch()
 		now, who, err := followed(x, req)
 		if err != nil || now.Collection().UUID != c.UUID {
-			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Way: exchange.WayEvents, Collection: c.ID})
+			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Channel: exchange.ChannelEvents, Collection: c.ID})
 			out.bye("you may not read this collection any more")
 			return
 		}
@@ -171,7 +171,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		if next != nil && next.data != nil {
 			at.after = next.last
 			a.tell(req, &who, exchange.AuditEntry{
-				Action: exchange.AuditRead, Way: exchange.WayEvents, Collection: c.ID, First: next.first, Last: next.last, Count: int64(next.count),
+				Action: exchange.AuditRead, Channel: exchange.ChannelEvents, Collection: c.ID, First: next.first, Last: next.last, Count: int64(next.count),
 			})
 			if !out.write([]byte("id: "+at.String()+"\n"), next.data) {
 				return

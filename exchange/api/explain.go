@@ -174,7 +174,7 @@ func (a *API) ofHost(r *request, of exchange.HostDay, feed string) (list []admis
 func (a *API) aboutObject(r *request, id string) ([]admission.Explanation, error) {
 	for i := range r.x.Collections {
 		c := &r.x.Collections[i]
-		right := policy.ToRead(r.x.Register, r.caller, c, exchange.WayExplain)
+		right := policy.ToRead(r.x.Register, r.caller, c, exchange.ChannelExplain)
 		if right == nil {
 			continue
 		}

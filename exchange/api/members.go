@@ -24,7 +24,7 @@ func memberOf(x *access.Access, m *exchange.Member) Member {
 	who := exchange.As(m.ID)
 	for i := range x.Collections {
 		c := &x.Collections[i]
-		if policy.MayRead(x.Register, who, c, exchange.WayTAXII) {
+		if policy.MayRead(x.Register, who, c, exchange.ChannelTAXII) {
 			out.Collections = append(out.Collections, c.ID)
 		}
 		if policy.MayTake(x.Register, who, c) {

@@ -21,7 +21,7 @@ func (a *API) misp(r *request) (any, error) {
 	if c == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
-	right := policy.ToTake(r.x.Register, r.caller, c, exchange.WayMISP)
+	right := policy.ToTake(r.x.Register, r.caller, c, exchange.ChannelMISP)
 	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
@@ -70,7 +70,7 @@ func (a *API) mispFile(r *request, file interface {
 	if r.unchanged(tag) {
 		return nil
 	}
-	e.Action, e.Way = exchange.AuditRead, exchange.WayMISP
+	e.Action, e.Channel = exchange.AuditRead, exchange.ChannelMISP
 	a.tell(r.Request, &r.caller, e)
 	r.w.Header().Set("Content-Type", typ)
 	return a.cut(r, file.Write(r.w))

@@ -69,7 +69,7 @@ func (a *API) decide(r *request) (any, error) {
 // heldContent answers an object in quarantine byte for byte, to the persons named for quarantine:
 // GET /v1/quarantine/{id}/object.
 func (a *API) heldContent(r *request) (any, error) {
-	right := r.x.Read(r.caller, exchange.Quarantine, exchange.WayWeb)
+	right := r.x.Read(r.caller, exchange.Quarantine, exchange.ChannelWeb)
 	if right == nil {
 		return nil, taxiiserver.ErrNotFound
 	}
@@ -81,7 +81,7 @@ func (a *API) heldContent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditRead, Way: exchange.WayWeb, Collection: exchange.Quarantine, Count: 1, Detail: id})
+	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditRead, Channel: exchange.ChannelWeb, Collection: exchange.Quarantine, Count: 1, Detail: id})
 	r.w.Header().Set("Content-Type", "application/stix+json;version=2.1")
 	r.w.Header().Set("Cache-Control", "no-store")
 	_, _ = r.w.Write(raw) // a caller that is gone is no error of ours

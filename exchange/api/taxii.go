@@ -114,7 +114,7 @@ func (s *session) reader(root string) exchange.Caller {
 // false where the caller may not know of it.
 func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
 	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
-	r.CanRead = policy.MayRead(s.x.Register, s.reader(root), c, exchange.WayTAXII)
+	r.CanRead = policy.MayRead(s.x.Register, s.reader(root), c, exchange.ChannelTAXII)
 	r.CanWrite = root != PublicRoot && policy.MayWrite(s.x.Register, s.who, c)
 	for _, v := range c.STIX {
 		r.MediaTypes = append(r.MediaTypes, "application/stix+json;version="+v)
@@ -144,7 +144,7 @@ func (s *session) find(root, id string) (*exchange.Collection, taxii.Collection,
 		if r, ok := s.resource(root, c); ok {
 			return c, r, nil
 		}
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Way: exchange.WayTAXII, Collection: c.ID})
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Channel: exchange.ChannelTAXII, Collection: c.ID})
 	}
 	return nil, taxii.Collection{}, taxiiserver.ErrNotFound
 }
@@ -182,7 +182,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	for _, v := range q.Versions {
 		vq.Versions = append(vq.Versions, view.VersionMatch{Kind: versionKinds[v.Keyword], At: v.At})
 	}
-	got, err := s.a.View.Page(ctx, policy.ToRead(s.x.Register, s.reader(root), c, exchange.WayTAXII), vq)
+	got, err := s.a.View.Page(ctx, policy.ToRead(s.x.Register, s.reader(root), c, exchange.ChannelTAXII), vq)
 	if err != nil {
 		return nil, err
 	}
@@ -196,10 +196,10 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	}
 	needs(s.r, func(x *access.Access) bool {
 		now := x.Collection(c.ID)
-		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || policy.MayRead(x.Register, s.who, now, exchange.WayTAXII))
+		return now != nil && now.UUID == c.UUID && (root == PublicRoot && now.Public || policy.MayRead(x.Register, s.who, now, exchange.ChannelTAXII))
 	})
 	if got.Count > 0 && s.r.Method != http.MethodHead {
-		s.a.tell(s.r, &s.who, read(exchange.WayTAXII, c.ID, got))
+		s.a.tell(s.r, &s.who, read(exchange.ChannelTAXII, c.ID, got))
 	}
 	p := &taxiiserver.Page{Count: got.Count, First: got.First, Last: got.Last, More: got.More, Reached: got.Reached, NoStore: c.Ceiling == tlp.Red}
 	if q.Facts {

@@ -51,7 +51,7 @@ func (a *API) addition(by exchange.Caller, writable func() (*exchange.Collection
 	r := &rules{a: a, x: a.Access.Load(), who: by.Member, reader: exchange.Caller{Member: by.Member, Person: by.Person}, writable: writable}
 	r.readable = sync.OnceValue(func() (list []string) {
 		for i := range r.x.Collections {
-			if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.reader, c, exchange.WayTAXII) {
+			if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.reader, c, exchange.ChannelTAXII) {
 				list = append(list, c.ID)
 			}
 		}
@@ -77,7 +77,7 @@ func (r *rules) Sign(label tlp.Level) (record.Object, error) {
 }
 
 func (r *rules) Reads(collection string) bool {
-	return r.x.Read(r.reader, collection, exchange.WayTAXII) != nil
+	return r.x.Read(r.reader, collection, exchange.ChannelTAXII) != nil
 }
 
 func (r *rules) Ceiling(collection string) tlp.Level {
@@ -125,7 +125,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		sub.Status.SuccessCount++
 	}
 	s.a.tell(s.r, &s.who, exchange.AuditEntry{
-		Action: exchange.AuditPosted, Way: exchange.WayTAXII, Collection: c.ID, Count: int64(sub.Status.SuccessCount),
+		Action: exchange.AuditPosted, Channel: exchange.ChannelTAXII, Collection: c.ID, Count: int64(sub.Status.SuccessCount),
 		Detail: fmt.Sprintf("status %s, %d refused", sub.Status.ID, sub.Status.FailureCount),
 	})
 	text, err := json.Marshal(&sub)
@@ -207,12 +207,12 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 	case errors.Is(err, submission.ErrNoVersion):
 		return taxiiserver.ErrNotFound
 	case errors.Is(err, submission.ErrNotOwn):
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Way: exchange.WayTAXII, Collection: name, Detail: "delete what others have added"})
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Channel: exchange.ChannelTAXII, Collection: name, Detail: "delete what others have added"})
 		return taxii.NewError(http.StatusForbidden, "Forbidden", "Another member has added this object: that member, its creator and the operator delete it")
 	}
 	if err == nil {
 		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Way: exchange.WayTAXII, Collection: name, Detail: typ})
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Channel: exchange.ChannelTAXII, Collection: name, Detail: typ})
 	}
 	return s.a.closing(err)
 }

@@ -82,7 +82,7 @@ func (a *API) resend(r *request) (any, error) {
 		return nil, fail(http.StatusBadRequest, "Bad parameter", "from: %v; what waits is sent by itself", err)
 	}
 	if err == nil {
-		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditResent, Way: exchange.WayWebhook, Collection: w.Collection, Detail: detail})
+		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditResent, Channel: exchange.ChannelWebhook, Collection: w.Collection, Detail: detail})
 	}
 	return st, err
 }

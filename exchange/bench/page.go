@@ -77,7 +77,7 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 	p.last = s.View.Stats(collection).Last
 	// Some ids from all over the collection.
 	all := s.Register.Current().Collections()
-	right := policy.ToRead(s.Register.Current(), exchange.As("team"), &all[slices.IndexFunc(all, func(c exchange.Collection) bool { return c.ID == collection })], exchange.WayTAXII)
+	right := policy.ToRead(s.Register.Current(), exchange.As("team"), &all[slices.IndexFunc(all, func(c exchange.Collection) bool { return c.ID == collection })], exchange.ChannelTAXII)
 	first, err := s.View.Page(ctx, right, view.Query{Limit: 1})
 	if err != nil {
 		return nil, err

@@ -62,10 +62,10 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 	_ = client(e, at.id, at.token).Events(ctx, "cert-at", "", "", func(*apiclient.Event) error { cancel(); return nil })
 	for what, want := range map[string]func(a *exchange.AuditEntry) bool{
 		"read": func(a *exchange.AuditEntry) bool {
-			return a.Member == "cert-at" && a.Way == exchange.WayTAXII && a.Count > 4 && a.From == "127.0.0.1"
+			return a.Member == "cert-at" && a.Channel == exchange.ChannelTAXII && a.Count > 4 && a.From == "127.0.0.1"
 		},
 		"read ": func(a *exchange.AuditEntry) bool {
-			return a.Member == "cert-at" && a.Way == exchange.WayEvents && a.Count > 4
+			return a.Member == "cert-at" && a.Channel == exchange.ChannelEvents && a.Count > 4
 		},
 		"published": func(a *exchange.AuditEntry) bool {
 			return a.Member == exchange.Admin && a.Feed == "rustock" && a.Count == 2
@@ -119,7 +119,7 @@ func TestWhoWasGivenAnAddress(t *testing.T) {
 		for _, g := range list {
 			out[g.Collection] = []string{}
 			for _, r := range g.Readers {
-				out[g.Collection] = append(out[g.Collection], r.Member+" "+string(r.Way))
+				out[g.Collection] = append(out[g.Collection], r.Member+" "+string(r.Channel))
 			}
 			slices.Sort(out[g.Collection])
 		}

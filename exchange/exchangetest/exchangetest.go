@@ -74,7 +74,7 @@ func OpenWith(t testing.TB, opt node.Options) *Exchange {
 
 // Reads is the operator's right to read a collection, nil where there is no such collection.
 func (e *Exchange) Reads(collection string) policy.Read {
-	return access.New(e.Register.Current()).Read(exchange.Caller{Member: exchange.Admin}, collection, exchange.WayTAXII)
+	return access.New(e.Register.Current()).Read(exchange.Caller{Member: exchange.Admin}, collection, exchange.ChannelTAXII)
 }
 
 // Identity is the identifier of the identity object that stands for a member.

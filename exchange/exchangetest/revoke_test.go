@@ -134,8 +134,8 @@ func TestRevokedIsCut(t *testing.T) {
 				t.Errorf("the page came whole: %d of %d bytes, %v", n, size, err)
 			}
 			for _, want := range []func(a *exchange.AuditEntry) bool{
-				func(a *exchange.AuditEntry) bool { return a.Way == exchange.WayNATS },
-				func(a *exchange.AuditEntry) bool { return a.Way == "" && strings.HasPrefix(a.Detail, "GET") },
+				func(a *exchange.AuditEntry) bool { return a.Channel == exchange.ChannelNATS },
+				func(a *exchange.AuditEntry) bool { return a.Channel == "" && strings.HasPrefix(a.Detail, "GET") },
 			} {
 				audited(t, e, func(a *exchange.AuditEntry) bool {
 					return a.Action == exchange.AuditCut && a.Member == "cert-at" && want(a)

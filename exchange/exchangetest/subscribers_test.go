@@ -173,12 +173,12 @@ func TestGuessesOverNATSAreLimited(t *testing.T) {
 	}
 	for _, action := range []exchange.AuditAction{exchange.AuditFailedLogin, exchange.AuditLimited} {
 		audited(t, e, func(a *exchange.AuditEntry) bool {
-			return a.Action == action && a.Way == exchange.WayNATS && a.From == "127.0.0.1"
+			return a.Action == action && a.Channel == exchange.ChannelNATS && a.From == "127.0.0.1"
 		})
 	}
 	var failed int64
 	err := e.Journal.EachAudit(t.Context(), time.Time{}, func(a *exchange.AuditEntry) bool {
-		if a.Action == exchange.AuditFailedLogin && slices.Contains([]exchange.Way{exchange.WayNATS}, a.Way) {
+		if a.Action == exchange.AuditFailedLogin && slices.Contains([]exchange.Channel{exchange.ChannelNATS}, a.Channel) {
 			failed += max(a.Times, 1)
 		}
 		return true

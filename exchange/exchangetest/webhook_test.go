@@ -243,7 +243,7 @@ func TestWebhookIsToldWhenItsCollectionGrows(t *testing.T) {
 	if _, _, text := e.Do(t, "GET", "/v1/webhooks", pl.id, pl.token, ""); strings.TrimSpace(text) != "[]" {
 		t.Error(text)
 	}
-	read := audited(t, e, func(x *exchange.AuditEntry) bool { return x.Way == exchange.WayWebhook })
+	read := audited(t, e, func(x *exchange.AuditEntry) bool { return x.Channel == exchange.ChannelWebhook })
 	if read.Member != "cert-at" || read.Collection != "cert-at" || read.Action != exchange.AuditRead || read.Detail != "webhook whole" {
 		t.Errorf("%+v", read)
 	}

@@ -106,7 +106,7 @@ func (j *Journal) OwnConsumers(ctx context.Context, member string) (list []Consu
 // none is made without one.
 func consumerOf(right policy.Read) (c Consumer, err error) {
 	collection, ok := policy.Readable(right)
-	if !ok || right.Way() != exchange.WayNATS {
+	if !ok || right.Channel() != exchange.ChannelNATS {
 		return c, errors.New("journal: no consumer is made without a right to read over NATS")
 	}
 	return Consumer{Member: right.Member(), Collection: collection}, nil

@@ -52,7 +52,7 @@ func (j *Journal) AuditDeliveries(ctx context.Context) error {
 			continue
 		}
 		e := exchange.AuditEntry{
-			Action: exchange.AuditRead, Member: d.Member, Way: exchange.WayNATS, Collection: d.Collection,
+			Action: exchange.AuditRead, Member: d.Member, Channel: exchange.ChannelNATS, Collection: d.Collection,
 			Last: b.Added(max(b.Count-1, 0)), Detail: "up to block " + strconv.FormatUint(b.Number, 10),
 		}
 		if before < sequence {

@@ -135,7 +135,7 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 		return nil, feed, day, nil
 	}
 	label, err := x.View.LabelIn(x.collection, o.raw)
-	if err != nil || !policy.Leaves(label, exchange.WayMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
+	if err != nil || !policy.Permits(label, exchange.ChannelMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
 		return nil, feed, day, err
 	}
 	s = &slot{Label: uint8(label)}

@@ -83,7 +83,7 @@ func (n *Node) disconnect(changed func(member string) bool) error {
 	return n.broker.Disconnect(func(member string) bool {
 		if _, known := asked[member]; !known {
 			if asked[member] = changed(member); asked[member] {
-				n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Way: exchange.WayNATS})
+				n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Channel: exchange.ChannelNATS})
 			}
 		}
 		return asked[member]

@@ -4,7 +4,7 @@
 //   - Decide: which collections an event enters, by label, ceiling and kind of member.
 //   - Labels: which label each object of a POST has.
 //   - MayRead, MayWrite and their kin: which collection a caller may use, by which channel.
-//   - Leaves: which label leaves by which channel to whom. Every way out asks it.
+//   - Permits: which label leaves by which channel to whom. Every way out asks it.
 //   - Refused: which addresses are nobody's infection.
 //
 // What policy withholds is nowhere to be read later, and what it lets in is never

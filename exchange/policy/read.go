@@ -9,7 +9,7 @@ import "github.com/tocsin-exchange/tocsin/exchange"
 type Read interface {
 	Collection() *exchange.Collection
 	Member() string
-	Way() exchange.Way
+	Channel() exchange.Channel
 	// made keeps others from making one.
 	made()
 }
@@ -17,12 +17,12 @@ type Read interface {
 type read struct {
 	collection *exchange.Collection
 	member     string
-	way        exchange.Way
+	channel    exchange.Channel
 }
 
 func (r read) Collection() *exchange.Collection { return r.collection }
 func (r read) Member() string                   { return r.member }
-func (r read) Way() exchange.Way                { return r.way }
+func (r read) Channel() exchange.Channel        { return r.channel }
 func (r read) made()                            {}
 
 // Readable returns the id of the collection that a right is for, and false where it is none that this package has made.
@@ -34,17 +34,17 @@ func Readable(r Read) (collection string, ok bool) {
 	return x.collection.ID, true
 }
 
-// ToRead returns the right of a caller to read the collection by a way, nil where there is none.
-func ToRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) Read {
+// ToRead returns the right of a caller to read the collection by a channel, nil where there is none.
+func ToRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Channel) Read {
 	if !MayRead(r, who, c, by) {
 		return nil
 	}
 	return read{c, who.Member, by}
 }
 
-// ToTake returns the right of a caller to be given the collection by a way object by object, as far as each label
+// ToTake returns the right of a caller to be given the collection by a channel object by object, as far as each label
 // allows it; nil where there is none.
-func ToTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) Read {
+func ToTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Channel) Read {
 	if !MayTake(r, who, c) {
 		return nil
 	}
@@ -52,10 +52,10 @@ func ToTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection, b
 }
 
 // OnNATS returns the right of a member to be given the collection over NATS, nil where there is none: feed
-// collections have no blocks of their own, and network owners get live push another way.
+// collections have no blocks of their own, and network owners get live push another channel.
 func OnNATS(r *exchange.Register, member string, c *exchange.Collection) Read {
 	if m := r.Member(member); m == nil || m.Kind == exchange.NetworkOwner || c.Feed != "" {
 		return nil
 	}
-	return ToRead(r, exchange.As(member), c, exchange.WayNATS)
+	return ToRead(r, exchange.As(member), c, exchange.ChannelNATS)
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// MayRead reports whether the caller may read the collection by a way: its credential is good
+// MayRead reports whether the caller may read the collection by a channel: its credential is good
 // for it, it is one of the collection's readers, and all that can be in there may leave to it
-// in this way.
-func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Way) bool {
+// in this channel.
+func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Channel) bool {
 	to := Recipient{Named: slices.Contains(c.Persons, who.Name()) && who.Person != ""}
 	reader := c.Everybody || c.Owner == who.Member || slices.Contains(c.Readers, who.Member)
 	switch m := r.Member(who.Member); {
@@ -23,14 +23,14 @@ func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, 
 	default:
 		to.Clearance = m.Clearance
 	}
-	return who.May(exchange.ScopeRead) && (reader || to.Named) && Leaves(c.Ceiling, by, to)
+	return who.May(exchange.ScopeRead) && (reader || to.Named) && Permits(c.Ceiling, by, to)
 }
 
 // MayTake reports whether the caller may be given what is in the collection, object by object as far as
-// each label allows, by a way that does not take all that could be in there. What is RED there is for
+// each label allows, by a channel that does not take all that could be in there. What is RED there is for
 // persons alone.
 func MayTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection) bool {
-	return c.Ceiling < tlp.Red && MayRead(r, who, c, exchange.WayTAXII)
+	return c.Ceiling < tlp.Red && MayRead(r, who, c, exchange.ChannelTAXII)
 }
 
 // MayWrite reports whether the caller may add objects to the collection.

@@ -73,10 +73,10 @@ func TestWhoMayReadACollection(t *testing.T) {
 		},
 		"nobody's": {exchange.Collection{ID: "none", Ceiling: tlp.Clear}, "admin admin/otto admin:read", "admin admin/otto admin:read", "admin admin/otto admin:read"},
 	} {
-		for way, want := range map[exchange.Way]string{exchange.WayTAXII: c.taxii, exchange.WayNATS: c.nats, exchange.WayMISP: c.misp} {
+		for channel, want := range map[exchange.Channel]string{exchange.ChannelTAXII: c.taxii, exchange.ChannelNATS: c.nats, exchange.ChannelMISP: c.misp} {
 			var got []string
 			for _, who := range everybody {
-				if policy.MayRead(r, callerOf(who), &c.Collection, way) {
+				if policy.MayRead(r, callerOf(who), &c.Collection, channel) {
 					got = append(got, who)
 				}
 			}
@@ -87,11 +87,11 @@ func TestWhoMayReadACollection(t *testing.T) {
 				wanted = nil
 			}
 			if d := cmp.Diff(wanted, got); d != "" {
-				t.Errorf("%s by %s: %s", name, way, d)
+				t.Errorf("%s by %s: %s", name, channel, d)
 			}
 		}
 		for _, who := range everybody {
-			want := c.Ceiling < tlp.Red && policy.MayRead(r, callerOf(who), &c.Collection, exchange.WayTAXII)
+			want := c.Ceiling < tlp.Red && policy.MayRead(r, callerOf(who), &c.Collection, exchange.ChannelTAXII)
 			if policy.MayTake(r, callerOf(who), &c.Collection) != want {
 				t.Errorf("%s takes of %s: %v", who, name, !want)
 			}

@@ -22,10 +22,10 @@ type Sent struct {
 	Last       time.Time
 }
 
-// History is what is known of an address on a feed, of all days together: when it was last
+// AddressHistory is what is known of an address on a feed, of all days together: when it was last
 // reported clean, whether it was marked as a relapse since, and on a feed that holds
 // repeats back, who was given it when.
-type History struct {
+type AddressHistory struct {
 	Cleaned  time.Time
 	Relapsed bool
 	Sent     []Sent
@@ -33,7 +33,7 @@ type History struct {
 
 // Give adds who is given the address by grants, as it was last seen then. It forgets what
 // no repeat can be held back for.
-func (h *History) Give(grants []exchange.Grant, last time.Time) {
+func (h *AddressHistory) Give(grants []exchange.Grant, last time.Time) {
 	for _, g := range grants {
 		if !g.Allow {
 			continue
@@ -54,19 +54,19 @@ func (h *History) Give(grants []exchange.Grant, last time.Time) {
 }
 
 // Clean adds that the address was reported clean.
-func (h *History) Clean(at time.Time) {
+func (h *AddressHistory) Clean(at time.Time) {
 	if at.After(h.Cleaned) {
 		h.Cleaned, h.Relapsed = at, false
 	}
 }
 
 // SentTo returns where in Sent a collection is, -1 where it was not given the address.
-func (h *History) SentTo(collection string) int {
+func (h *AddressHistory) SentTo(collection string) int {
 	return slices.IndexFunc(h.Sent, func(s Sent) bool { return s.Collection == collection })
 }
 
 // Append writes the history, for a store of its own.
-func (h *History) Append(b []byte) []byte {
+func (h *AddressHistory) Append(b []byte) []byte {
 	e := encoder{b: append(b, recordVersion), strings: make(map[string]uint64, len(h.Sent))}
 	at := int64(0)
 	if !h.Cleaned.IsZero() {
@@ -83,7 +83,7 @@ func (h *History) Append(b []byte) []byte {
 }
 
 // DecodeHistory reads what Append wrote.
-func DecodeHistory(b []byte) (h History, err error) {
+func DecodeHistory(b []byte) (h AddressHistory, err error) {
 	d := decoder{b: b}
 	d.begin()
 	if at := d.int(); at != 0 {

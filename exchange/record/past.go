@@ -16,7 +16,7 @@ type Past interface {
 	// Histories tells whether the feed has a history of any address;
 	// History returns what is.
 	Histories() bool
-	History(a netip.Addr) (History, error)
+	History(a netip.Addr) (AddressHistory, error)
 	// Seen returns the observations of an address on the last day that has one that began by then.
 	Seen(a netip.Addr, by time.Time) ([]Observation, error)
 	// Event tells whether an event is known that Host does not name, and whether

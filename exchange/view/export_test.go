@@ -7,7 +7,7 @@ import (
 
 // RightTo is the operator's right to read a collection.
 func RightTo(id string) policy.Read {
-	return policy.ToRead(new(exchange.Register), exchange.As(exchange.Admin), &exchange.Collection{ID: id, Ceiling: 1}, exchange.WayTAXII)
+	return policy.ToRead(new(exchange.Register), exchange.As(exchange.Admin), &exchange.Collection{ID: id, Ceiling: 1}, exchange.ChannelTAXII)
 }
 
 var rightTo = RightTo

@@ -137,13 +137,13 @@ func inOrder(list []record.Observation) []int {
 
 // histories stores what the record adds to what is known of addresses whatever the day.
 func (w *writer) histories(in *record.Intake) error {
-	changed := make(map[netip.Addr]*record.History)
-	of := func(a netip.Addr) (*record.History, error) {
+	changed := make(map[netip.Addr]*record.AddressHistory)
+	of := func(a netip.Addr) (*record.AddressHistory, error) {
 		if h := changed[a]; h != nil {
 			return h, nil
 		}
 		value, found, err := w.v.get(historyKey(in.Feed, a))
-		h := new(record.History)
+		h := new(record.AddressHistory)
 		if found && err == nil {
 			*h, err = record.DecodeHistory(value)
 		}

@@ -85,7 +85,7 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 func (p *past) Histories() bool { return p.histories }
 
 // History returns what is known of an address, of all days together.
-func (p *past) History(a netip.Addr) (h record.History, err error) {
+func (p *past) History(a netip.Addr) (h record.AddressHistory, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
 		return h, p.it.Error()
 	}

@@ -255,7 +255,7 @@ type leaving struct {
 func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (leaving, error) {
 	l := leaving{out: make([]bool, len(objects))}
 	to := policy.Recipient{Clearance: r.Member(h.Member).Clearance}
-	if policy.Leaves(c.Ceiling, exchange.WayWebhook, to) { // which no label in there is above
+	if policy.Permits(c.Ceiling, exchange.ChannelWebhook, to) { // which no label in there is above
 		for i := range l.out {
 			l.out[i] = true
 		}
@@ -271,7 +271,7 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 		if err != nil {
 			return l, err
 		}
-		if l.out[i] = policy.Leaves(label, exchange.WayWebhook, to); l.out[i] {
+		if l.out[i] = policy.Permits(label, exchange.ChannelWebhook, to); l.out[i] {
 			for _, ref := range head.Refs {
 				with[ref] = true
 			}

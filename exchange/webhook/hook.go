@@ -150,7 +150,7 @@ func (h *hook) send(ctx context.Context, r *inForce, d *delivery) error {
 		if d.kind == bundle {
 			told.Do(func() {
 				h.Audit(exchange.AuditEntry{
-					Action: exchange.AuditRead, Member: h.Member, Way: exchange.WayWebhook, Collection: h.Collection, First: d.from, Last: d.to, Count: int64(d.count), Detail: "webhook " + h.ID,
+					Action: exchange.AuditRead, Member: h.Member, Channel: exchange.ChannelWebhook, Collection: h.Collection, First: d.from, Last: d.to, Count: int64(d.count), Detail: "webhook " + h.ID,
 				})
 			})
 		}

@@ -97,7 +97,7 @@ func (r *inForce) may(w *exchange.Webhook) policy.Read {
 	if c == nil {
 		return nil
 	}
-	return policy.ToTake(r.Register, exchange.As(w.Member), c, exchange.WayWebhook)
+	return policy.ToTake(r.Register, exchange.As(w.Member), c, exchange.ChannelWebhook)
 }
 
 // Run sends until ctx ends.
