@@ -50,7 +50,7 @@ func Suffix(text string) string {
 }
 
 // ParseAccount reads an e-mail address, bare, and returns it in lower case with its domain, which
-// says who answers for it, in the form that the DNS has it (RFC 5890).
+// says who is responsible for it, in the form that the DNS has it (RFC 5890).
 func ParseAccount(text string) (account, domain string, err error) {
 	a, err := mail.ParseAddress(text)
 	if err != nil || a.Name != "" || a.Address != text || len(text) > 254 || strings.ContainsAny(text, " \t\r\n") {

@@ -25,7 +25,7 @@ type Key struct {
 	Value string  `json:"value"`
 }
 
-// Match says that a member answers for an address, and by which key.
+// Match says that a member is responsible for an address, and by which key.
 type Match struct {
 	Member string
 	Key    Key
@@ -77,7 +77,7 @@ func (d *Decision) Allowed() bool {
 	return false
 }
 
-// Router tells who answers for an event. constituency.Router is the one there is.
+// Router tells who is responsible for an event. constituency.Router is the one there is.
 type Router interface {
 	// Locate completes what the publisher said with the networks table, and reports
 	// whether the two say different things.
@@ -93,8 +93,8 @@ func FormatASN(n uint32) string { return "AS" + strconv.FormatUint(uint64(n), 10
 // RuleRepeat keeps a host back from a collection that was given it a while ago.
 const RuleRepeat = "repeat"
 
-// Claim is a key of a member that fits an address, and why it does not count.
-type Claim struct {
+// ShadowedMatch is a key of a member that fits an address, and why it does not count.
+type ShadowedMatch struct {
 	Member string `json:"member"`
 	Key    Key    `json:"key"`
 	// Reason says why. Where a more specific key counts, By has it and ByKey is it: that
@@ -110,5 +110,5 @@ type Tables interface {
 	// Look is what the networks table says of an address.
 	Look(a netip.Addr) Location
 	// PassedOver lists the keys that fit an address and do not count for the feed.
-	PassedOver(a netip.Addr, p Location, hostname string) []Claim
+	PassedOver(a netip.Addr, p Location, hostname string) []ShadowedMatch
 }

@@ -5,8 +5,10 @@
 //
 // The packages below it, from the ground up:
 //
+//	wait          how parts wait for each other
 //	record        what the journal holds, and how it is written
 //	policy        who may have what: labels, rights, channels
+//	access        who asks: credentials and log-ins
 //	constituency  who is responsible for an address
 //	report        publishers' formats: from bytes to events
 //	packaging     from events to STIX objects
@@ -165,13 +167,13 @@ type Receipt struct {
 	Events     int64    `json:"events"`
 	Rejected   int64    `json:"rejected"`
 	Duplicates int64    `json:"duplicates"`
-	// Unclaimed counts events that nobody answers for; Withheld those that
+	// Unclaimed counts events that nobody is responsible for; Withheld those that
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
 	Withheld  int64 `json:"withheld"`
-	// Held counts events that nobody was given because those concerned had the host a while
+	// Suppressed counts events that nobody was given because those concerned had the host a while
 	// ago, on a feed that holds repeats back; events that are withheld as well are not among them.
-	Held int64 `json:"held,omitempty"`
+	Suppressed int64 `json:"held,omitempty"`
 	// Disagreements counts events of which publisher and networks table say
 	// different countries or AS numbers.
 	Disagreements int64 `json:"disagreements,omitempty"`
@@ -209,7 +211,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Duplicates += o.Duplicates
 	r.Unclaimed += o.Unclaimed
 	r.Withheld += o.Withheld
-	r.Held += o.Held
+	r.Suppressed += o.Suppressed
 	r.Disagreements += o.Disagreements
 	if r.Collections == nil {
 		r.Collections = make(map[string]int64)

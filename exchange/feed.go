@@ -62,10 +62,10 @@ type Feed struct {
 	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
 	// Exclude are members that this feed is not routed to, as if they were not there.
 	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"`
-	// Backfill is how far back a member that joins, or answers for more, gets what is
+	// Backfill is how far back a member that joins, or is responsible for more, gets what is
 	// there; zero for not at all.
 	Backfill Window `json:"backfill,omitzero" yaml:"backfill,omitempty"`
-	// Repeat is how long a host that a collection was given is held back from it when it is
+	// Repeat is how long a host that a collection was given is not given to it again when it is
 	// seen again; zero for not at all.
 	Repeat Window `json:"repeat,omitzero" yaml:"repeat,omitempty"`
 	// Places says whose word counts where publisher and networks table differ on

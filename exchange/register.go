@@ -32,7 +32,7 @@ const (
 // member and reads every collection that is not kept for named persons.
 const Admin = "admin"
 
-// Unclaimed is the collection of what nobody answers for.
+// Unclaimed is the collection of what nobody is responsible for.
 const Unclaimed = "unclaimed"
 
 // FeedbackCollection names the collection that a member writes to and the operator reads.
@@ -41,7 +41,7 @@ func FeedbackCollection(member string) string { return "feedback-" + member }
 // FeedCollection names the collection in which a publisher reads its own feed.
 func FeedCollection(feed string) string { return "feed-" + feed }
 
-// Constituency is what a member answers for.
+// Constituency is what a member is responsible for.
 type Constituency struct {
 	Countries []string       `json:"countries,omitempty" yaml:"countries,omitempty"`
 	ASNs      []uint32       `json:"asns,omitempty" yaml:"asns,omitempty"`
@@ -218,8 +218,8 @@ func compare(a, b string) int {
 	return 0
 }
 
-// Answers tells whether the member is of a kind that answers for hosts, and has a collection of them.
-func (m *Member) Answers() bool { return m.Kind == CSIRT || m.Kind == NetworkOwner }
+// Responsible tells whether the member is of a kind that is responsible for hosts, and has a collection of them.
+func (m *Member) Responsible() bool { return m.Kind == CSIRT || m.Kind == NetworkOwner }
 
 // Member returns the member of the id, or nil.
 func (r *Register) Member(id string) *Member {
@@ -235,13 +235,13 @@ func (r *Register) Feed(id string) *Feed {
 func (r *Register) Collections() []Collection {
 	list := []Collection{{
 		ID: Unclaimed, Title: "Unclaimed", Ceiling: tlp.AmberStrict,
-		Description: "Infections that no member answers for.",
+		Description: "Infections that no member is responsible for.",
 	}, {
 		ID: Quarantine, Title: "Quarantine", Ceiling: tlp.Red, Persons: r.Quarantine, STIX: []string{"2.0", "2.1"},
 		Description: "What is marked in a way that is not known here.",
 	}}
 	for _, m := range r.Members {
-		if !m.Answers() {
+		if !m.Responsible() {
 			continue
 		}
 		list = append(list, Collection{

@@ -44,5 +44,5 @@ func (w Window) String() string {
 	return string(text)
 }
 
-// MaxRepeat is the longest time that repeats are held back.
+// MaxRepeat is the longest time that repeats are suppressed.
 const MaxRepeat = Window(30 * 24 * time.Hour)

@@ -226,7 +226,7 @@ func (d *demo) table(r *exchange.Receipt) {
 			_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", m.ID, r.Collections[m.ID], m.Name, answersFor(&m.Constituency))
 		}
 	}
-	_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", exchange.Unclaimed, r.Unclaimed, "the operator", "no member answers for these yet")
+	_, _ = fmt.Fprintf(w, "%s\t%9d\t%s\t%s\n", exchange.Unclaimed, r.Unclaimed, "the operator", "no member is responsible for these yet")
 	_ = w.Flush()
 }
 

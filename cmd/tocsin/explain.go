@@ -86,7 +86,7 @@ func showExplanation(out io.Writer, x *admission.Explanation) error {
 	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	if x.Decided != nil {
 		if x.Backfill {
-			row("back-fill", "%s on feed %s, given to who answers for it since", host, x.Feed)
+			row("back-fill", "%s on feed %s, given to who is responsible for it since", host, x.Feed)
 		} else {
 			row("event", "%s", x.Event)
 		}
@@ -120,7 +120,7 @@ func showExplanation(out io.Writer, x *admission.Explanation) error {
 	}
 	grants := func(list []exchange.Grant) {
 		for _, g := range list {
-			key := "nobody answers for it"
+			key := "nobody is responsible for it"
 			if g.Key.Kind != "" {
 				key = string(g.Key.Kind) + " " + g.Key.Value
 			}
@@ -136,7 +136,7 @@ func showExplanation(out io.Writer, x *admission.Explanation) error {
 		row("and the host's day", "was decided with its other events:")
 		grants(x.Host)
 	}
-	for _, c := range x.PassedOver {
+	for _, c := range x.Shadowed {
 		why := c.Reason
 		if c.By != "" {
 			why = fmt.Sprintf("%s of %s is more specific", c.ByKey.Value, c.By)

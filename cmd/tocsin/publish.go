@@ -148,8 +148,8 @@ func showReceipt(c *cobra.Command, r *exchange.Receipt, asJSON bool) error {
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintf(w, "rows\t%d\t\nevents\t%d\t\nduplicates\t%d\t\nrejected\t%d\t\nunclaimed\t%d\t\nwithheld\t%d\t\n",
 		r.Rows, r.Events, r.Duplicates, r.Rejected, r.Unclaimed, r.Withheld)
-	if r.Held > 0 {
-		_, _ = fmt.Fprintf(w, "held back\t%d\t\n", r.Held)
+	if r.Suppressed > 0 {
+		_, _ = fmt.Fprintf(w, "suppressed\t%d\t\n", r.Suppressed)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Collections)) {
 		_, _ = fmt.Fprintf(w, "%s\t%d\t\n", name, r.Collections[name])

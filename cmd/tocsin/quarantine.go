@@ -14,18 +14,18 @@ import (
 )
 
 func quarantineCommand() *cobra.Command {
-	line := func(w io.Writer, h *submission.Held) {
+	line := func(w io.Writer, h *submission.Quarantined) {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.ID, h.At.Format("2006-01-02T15:04Z"), h.By, h.Collection, h.Object, first(h.Decision, "waits"), first(h.Why, h.Reason))
 	}
 	const head = "ID\tSINCE\tBY\tCOLLECTION\tOBJECT\tSTATE\tREASON"
 	return group("quarantine", "What is marked in a way that is not known here",
-		reading("list", "List what waits for a decision", 0, listed("/v1/quarantine"), func(w io.Writer, list []*submission.Held) {
+		reading("list", "List what waits for a decision", 0, listed("/v1/quarantine"), func(w io.Writer, list []*submission.Quarantined) {
 			_, _ = fmt.Fprintln(w, head)
 			for _, h := range list {
 				line(w, h)
 			}
 		}),
-		reading("show ID", "Show one of them, decided about or not", 1, under("/v1/quarantine"), func(w io.Writer, h *submission.Held) {
+		reading("show ID", "Show one of them, decided about or not", 1, under("/v1/quarantine"), func(w io.Writer, h *submission.Quarantined) {
 			_, _ = fmt.Fprintln(w, head)
 			line(w, h)
 		}),
@@ -44,7 +44,7 @@ func decide(name, short string, release bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h, err := ask[submission.Held](c, &a, "POST", "/v1/quarantine/"+url.PathEscape(args[0]), nil, text)
+			h, err := ask[submission.Quarantined](c, &a, "POST", "/v1/quarantine/"+url.PathEscape(args[0]), nil, text)
 			if err != nil {
 				return err
 			}

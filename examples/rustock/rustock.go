@@ -37,7 +37,7 @@ type Country struct {
 	Code string
 	// Hosts is its count out of World.
 	Hosts int
-	// Team is the member that answers for it, "" where none does.
+	// Team is the member that is responsible for it, "" where none does.
 	Team string
 }
 

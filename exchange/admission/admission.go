@@ -35,15 +35,15 @@ const (
 	MaxText   = 256 << 10
 )
 
-// Sightings is what admission has to know of the past. view.View is the one
+// History is what admission has to know of the past. view.View is the one
 // there is; every answer includes all intake up to Applied.
-type Sightings interface {
+type History interface {
 	// Applied is the sequence of the last intake record that is in.
 	Applied() uint64
 	// Wait returns once the record of a sequence is in, and a block of another.
 	Wait(ctx context.Context, intake, block uint64) error
-	// Past looks back at what is known of a feed's hosts; whoever asks closes it.
-	Past(feed string) (record.Past, error)
+	// Snapshot looks back at what is known of a feed's hosts; whoever asks closes it.
+	Snapshot(feed string) (record.Snapshot, error)
 	// Introduced tells when a topic was last introduced into a collection.
 	Introduced(feed string, x record.Introduction) (time.Time, bool, error)
 	// Has tells whether a collection has a version of an object.
@@ -76,7 +76,7 @@ type Rules struct {
 }
 
 // Admission takes publishers' chunks in: it decides about every event, writes
-// the intake record, and carries it into the collections. For each feed there is
+// the intake record, and delivers it to the collections. For each feed there is
 // one writer at a time; that this process is the only one is enforced by
 // the log, which refuses an append that does not follow the last.
 //
@@ -84,7 +84,7 @@ type Rules struct {
 // calls Fatal: the node stops, and its next start recovers.
 type Admission struct {
 	Log       Log
-	Sightings Sightings
+	History   History
 	Packagers *Packagers
 	// Fatal is told of the error after which nothing more is taken.
 	Fatal func(error)
@@ -145,8 +145,8 @@ func (p *Pending) Wait(ctx context.Context) error {
 	}
 }
 
-// settled is a chunk that made no record: there is nothing to wait for.
-func settled(r exchange.Receipt) *Pending {
+// answered is a chunk that made no record: there is nothing to wait for.
+func answered(r exchange.Receipt) *Pending {
 	p := &Pending{Receipt: r, done: make(chan struct{})}
 	close(p.done)
 	return p
@@ -174,7 +174,7 @@ func (a *Admission) feed(ctx context.Context, id string) (*feedWriter, error) {
 	return f, nil
 }
 
-// Close stops taking chunks and waits until those under way are carried or have
+// Close stops taking chunks and waits until those under way are delivered or have
 // failed.
 func (a *Admission) Close(ctx context.Context) error {
 	a.mu.Lock()
@@ -187,9 +187,9 @@ func (a *Admission) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// enter waits for the turn to write to a feed, with the rules that are in force then; where
-// Sightings has to have everything, for that as well.
-func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f *feedWriter, rules *Rules, leave func(), err error) {
+// acquire waits for the turn to write to a feed, with the rules that are in force then; where
+// the history has to have everything, for that as well.
+func (a *Admission) acquire(ctx context.Context, feed string, everything bool) (f *feedWriter, rules *Rules, leave func(), err error) {
 	missing := fmt.Errorf("%w: %.60q", exchange.ErrNoFeed, feed)
 	if r := a.rules.Load(); r == nil || r.Register.Feed(feed) == nil {
 		return nil, nil, nil, missing
@@ -202,7 +202,7 @@ func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f 
 	}
 	err = f.prune(ctx)
 	if err == nil && everything {
-		err = a.Sightings.Wait(ctx, f.last.Sequence, 0)
+		err = a.History.Wait(ctx, f.last.Sequence, 0)
 	}
 	if err != nil {
 		f.unlock()
@@ -224,7 +224,7 @@ func (a *Admission) enter(ctx context.Context, feed string, everything bool) (f 
 // Admit decides about a chunk and makes it durable. What it returns is still to
 // be waited for. Chunks of a feed are taken in the order of the calls.
 func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
-	f, rules, leave, err := a.enter(ctx, s.Feed, false)
+	f, rules, leave, err := a.acquire(ctx, s.Feed, false)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +237,7 @@ func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) 
 		return nil, err
 	}
 	if len(d.in.Events) == 0 || s.DryRun {
-		return settled(d.in.Receipt), nil
+		return answered(d.in.Receipt), nil
 	}
 	return f.append(ctx, d)
 }

@@ -57,9 +57,11 @@ func (n *nowhere) Deliver(share record.Share, _ string, sequence uint64, done fu
 func (n *nowhere) DeliveredTo(context.Context, string) (uint64, error)  { return 0, nil }
 func (n *nowhere) SetDeliveredTo(context.Context, string, uint64) error { return nil }
 func (n *nowhere) Wait(context.Context, uint64, uint64) error           { return nil }
-func (n *nowhere) Past(string) (record.Past, error)                     { return n, nil }
+func (n *nowhere) Snapshot(string) (record.Snapshot, error)             { return n, nil }
 func (n *nowhere) Has(string, record.Version) (bool, error)             { return false, nil }
-func (n *nowhere) Host(exchange.HostDay) (record.HostPast, error)       { return record.HostPast{}, nil }
+func (n *nowhere) Host(exchange.HostDay) (record.HostSnapshot, error) {
+	return record.HostSnapshot{}, nil
+}
 
 func (n *nowhere) Event(exchange.EventID) (known, delivered bool, e error) { return false, false, nil }
 func (n *nowhere) Close() error                                            { return nil }
@@ -68,9 +70,11 @@ func (n *nowhere) EachIntake(context.Context, string, uint64, func(*record.Intak
 	return nil
 }
 
-func (n *nowhere) Given(string, string) (bool, error)         { return false, nil }
-func (n *nowhere) Histories() bool                            { return false }
-func (n *nowhere) History(netip.Addr) (record.AddressHistory, error) { return record.AddressHistory{}, nil }
+func (n *nowhere) Given(string, string) (bool, error) { return false, nil }
+func (n *nowhere) Histories() bool                    { return false }
+func (n *nowhere) History(netip.Addr) (record.AddressHistory, error) {
+	return record.AddressHistory{}, nil
+}
 
 func (n *nowhere) Seen(netip.Addr, time.Time) ([]record.Observation, error) { return nil, nil }
 
@@ -135,7 +139,7 @@ func publish(b *testing.B, path string, rows int) (peak float64) {
 	}}}
 	n := new(nowhere)
 	a := &admission.Admission{
-		Log: n, Sightings: n, Fatal: func(err error) { b.Error(err) }, Gate: new(sync.RWMutex),
+		Log: n, History: n, Fatal: func(err error) { b.Error(err) }, Gate: new(sync.RWMutex),
 		Packagers: &admission.Packagers{
 			Register: func(context.Context, uint64) (*exchange.Register, error) { return register, nil }, Version: packaging.Version,
 			New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },

@@ -13,7 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
-// maxRecent is how many records Sightings may lag behind; until then they are
+// maxRecent is how many records the history may lag behind; until then they are
 // looked up in memory.
 const maxRecent = 16
 
@@ -26,27 +26,27 @@ type feedWriter struct {
 	turn   chan struct{}
 	last   record.Head // the feed's last record
 	number uint64      // of it
-	recent []*recent   // records that Sightings may not have applied, oldest first
+	recent []*recent   // records that the history may not have applied, oldest first
 	// addresses counts the recent records that have an event of each, or of a host
 	// that called it.
 	addresses map[netip.Addr]int
 	trail     []*Pending // the newest records, at most maxRecent, oldest first
 
-	carry chan *carriage // its room, and what carryAll holds, is inFlight
-	slots chan struct{}  // a token for each record under way
-	wg    sync.WaitGroup
+	deliveries chan *delivery // its room, and what carryAll holds, is inFlight
+	slots      chan struct{}  // a token for each record under way
+	wg         sync.WaitGroup
 
 	moved wait.Signal // when any of what is below changes
 
-	mu       sync.Mutex // guards what is below
-	open     []uint64   // sequences under way, ascending
-	finished uint64     // the highest sequence that is in blocks
-	carried  uint64     // all records up to here are in blocks
-	written  uint64     // the position in the log
-	broken   error      // why the feed takes nothing more
+	mu        sync.Mutex // guards what is below
+	open      []uint64   // sequences under way, ascending
+	finished  uint64     // the highest sequence that is in blocks
+	delivered uint64     // all records up to here are in blocks
+	written   uint64     // the position in the log
+	broken    error      // why the feed takes nothing more
 }
 
-// recent is a record that Sightings may not have applied yet.
+// recent is a record that the history may not have applied yet.
 type recent struct {
 	sequence uint64
 	*batch
@@ -55,24 +55,24 @@ type recent struct {
 func (a *Admission) open(ctx context.Context, feed string) (*feedWriter, error) {
 	f := &feedWriter{
 		a: a, feed: feed, addresses: make(map[netip.Addr]int), turn: make(chan struct{}, 1),
-		slots: make(chan struct{}, inFlight), carry: make(chan *carriage, inFlight),
+		slots: make(chan struct{}, inFlight), deliveries: make(chan *delivery, inFlight),
 	}
 	var err error
 	if f.last, f.number, err = a.Log.LastIntake(ctx, feed); err != nil {
 		return nil, fmt.Errorf("feed %s: %w", feed, err)
 	}
-	if f.carried, err = a.Log.DeliveredTo(ctx, feed); err != nil {
+	if f.delivered, err = a.Log.DeliveredTo(ctx, feed); err != nil {
 		return nil, err
 	}
-	f.written, f.finished = f.carried, f.carried
-	f.wg.Go(f.carryAll)
-	err = a.Log.EachIntake(ctx, feed, f.carried, func(in *record.Intake, sequence uint64) error {
+	f.written, f.finished = f.delivered, f.delivered
+	f.wg.Go(f.deliverAll)
+	err = a.Log.EachIntake(ctx, feed, f.delivered, func(in *record.Intake, sequence uint64) error {
 		f.slots <- struct{}{}
 		f.send(in, sequence)
 		return nil
 	})
 	if err != nil {
-		close(f.carry)
+		close(f.deliveries)
 		return nil, fmt.Errorf("recover feed %s: %w", feed, err)
 	}
 	return f, nil
@@ -94,12 +94,12 @@ func (f *feedWriter) lock(ctx context.Context) error {
 
 func (f *feedWriter) unlock() { <-f.turn }
 
-// close carries what is under way and writes the position. What it cannot
+// close delivers what is under way and writes the position. What it cannot
 // finish in time is for the next start.
 func (f *feedWriter) close(ctx context.Context) error {
 	f.turn <- struct{}{} // whoever has it is admitting one chunk
 	f.fail(exchange.ErrClosed)
-	close(f.carry)
+	close(f.deliveries)
 	f.unlock()
 	err := f.wait(ctx, func() bool { return len(f.open) == 0 })
 	if err != nil && ctx.Err() != nil {
@@ -160,7 +160,7 @@ func (f *feedWriter) replay(s *Submission) (*Pending, error) {
 	if in == nil {
 		var found bool
 		var err error
-		if in, sequence, found, err = f.a.Sightings.IntakeByKey(f.feed, s.Key); err != nil || !found {
+		if in, sequence, found, err = f.a.History.IntakeByKey(f.feed, s.Key); err != nil || !found {
 			return nil, err
 		}
 	}
@@ -171,12 +171,12 @@ func (f *feedWriter) replay(s *Submission) (*Pending, error) {
 	p := &Pending{Receipt: in.Receipt, Replayed: true, Intake: sequence, done: make(chan struct{})}
 	f.wg.Go(func() {
 		defer close(p.done)
-		p.err = f.wait(context.Background(), func() bool { return f.carried >= sequence })
+		p.err = f.wait(context.Background(), func() bool { return f.delivered >= sequence })
 	})
 	return p, nil
 }
 
-// prune forgets the records that Sightings has applied. Where it lags too far
+// prune forgets the records that the history has applied. Where it lags too far
 // behind, in intake or in blocks, it waits, and so does the publisher.
 func (f *feedWriter) prune(ctx context.Context) error {
 	for len(f.trail) >= maxRecent {
@@ -184,12 +184,12 @@ func (f *feedWriter) prune(ctx context.Context) error {
 		if err := p.Wait(ctx); err != nil {
 			return err
 		}
-		if err := f.a.Sightings.Wait(ctx, p.Intake, p.Blocks); err != nil {
+		if err := f.a.History.Wait(ctx, p.Intake, p.Blocks); err != nil {
 			return err
 		}
 		f.trail = f.trail[1:]
 	}
-	applied := f.a.Sightings.Applied()
+	applied := f.a.History.Applied()
 	f.recent = slices.DeleteFunc(f.recent, func(r *recent) bool {
 		if r.sequence > applied {
 			return false
@@ -209,7 +209,7 @@ func (f *feedWriter) prune(ctx context.Context) error {
 // append makes the record durable and sends it on its way.
 func (f *feedWriter) append(ctx context.Context, d *batch) (*Pending, error) {
 	// The record is bounded before it is written, so that a publisher is held
-	// back here, and once it is written nothing keeps it from being carried.
+	// back here, and once it is written nothing keeps it from being delivered.
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():

@@ -34,7 +34,7 @@ func Gained(base, next *exchange.Register) (list []string) {
 	return list
 }
 
-// Backfill is what members are to get of a feed's past because they answer for more of
+// Backfill is what members are to get of a feed's past because they are responsible for more of
 // it: hosts that were seen since an instant, were decided before a version of the register, and
 // that they do not have.
 type Backfill struct {
@@ -54,7 +54,7 @@ type Planned struct {
 // errBehind ends the walk over records at those that the version itself decided.
 var errBehind = errors.New("decided under the new register")
 
-// Backfill carries it out, record by record between what is published meanwhile, and
+// Backfill does it, record by record between what is published meanwhile, and
 // returns how many hosts it was for each member. What was done before, in a run that did
 // not end, is not done again.
 func (a *Admission) Backfill(ctx context.Context, job *Backfill) (map[string]int64, error) {
@@ -91,7 +91,7 @@ func (a *Admission) Backfill(ctx context.Context, job *Backfill) (map[string]int
 		err = last.Wait(ctx)
 	}
 	if err == nil && last != nil { // the next one looks who has what
-		err = a.Sightings.Wait(ctx, last.Intake, last.Blocks)
+		err = a.History.Wait(ctx, last.Intake, last.Blocks)
 	}
 	return total, err
 }
@@ -112,9 +112,9 @@ func (a *Admission) CountBackfill(ctx context.Context, job *Backfill, rules *Rul
 			return err
 		}
 		defer f.unlock()
-		d, err := f.gains(rules, job, old)
+		d, err := f.entitled(rules, job, old)
 		if err == nil {
-			add(total, d.gained())
+			add(total, d.hostsByMember())
 		}
 		return err
 	})
@@ -135,7 +135,7 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *record.In
 	if err := f.slack(ctx); err != nil {
 		return nil, nil, err
 	}
-	_, rules, leave, err := f.a.enter(ctx, f.feed, false)
+	_, rules, leave, err := f.a.acquire(ctx, f.feed, false)
 	if errors.Is(err, exchange.ErrNoFeed) {
 		return nil, nil, nil
 	}
@@ -149,7 +149,7 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *record.In
 	if p, err := f.replay(&Submission{Feed: f.feed, Key: key, Hash: hash}); p != nil || err != nil {
 		return p, nil, err
 	}
-	d, err := f.gains(rules, job, old)
+	d, err := f.entitled(rules, job, old)
 	if err != nil || len(d.in.Observations) == 0 {
 		return nil, nil, err
 	}
@@ -158,7 +158,7 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *record.In
 		return nil, nil, err
 	}
 	p, err := f.append(ctx, d)
-	return p, d.gained(), err
+	return p, d.hostsByMember(), err
 }
 
 // patience is how long a record's back-filling makes way for what is published.
@@ -178,10 +178,10 @@ func (f *feedWriter) slack(ctx context.Context) error {
 	return nil
 }
 
-// gains makes the record that gives what an earlier one tells of hosts to those who
+// entitled makes the record that gives what an earlier one tells of hosts to those who
 // gained. The caller holds the turn.
-func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *batch, err error) {
-	past, err := f.a.Sightings.Past(f.feed)
+func (f *feedWriter) entitled(rules *Rules, job *Backfill, old *record.Intake) (d *batch, err error) {
+	past, err := f.a.History.Snapshot(f.feed)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (f *feedWriter) gains(rules *Rules, job *Backfill, old *record.Intake) (d *
 			}) {
 				continue
 			}
-			there, err := f.a.Sightings.Has(g.Collection, version)
+			there, err := f.a.History.Has(g.Collection, version)
 			if err != nil {
 				return d, err
 			}
@@ -259,8 +259,8 @@ func (d *batch) keep(v exchange.Decision) int {
 	return i
 }
 
-// gained counts the batch's hosts by who is given them.
-func (d *batch) gained() map[string]int64 {
+// hostsByMember counts the batch's hosts by who is given them.
+func (d *batch) hostsByMember() map[string]int64 {
 	total := make(map[string]int64)
 	for i := range d.in.Observations {
 		for _, g := range d.in.Decisions[d.in.Observations[i].Decision].Grants {

@@ -26,7 +26,7 @@ func (a *Admission) Clean(ctx context.Context, feed, member string, hosts []reco
 
 func (a *Admission) clean(ctx context.Context, feed, member string, hosts []record.Cleaned) (taken []bool, p *Pending, err error) {
 	taken = make([]bool, len(hosts))
-	f, rules, leave, err := a.enter(ctx, feed, true)
+	f, rules, leave, err := a.acquire(ctx, feed, true)
 	if errors.Is(err, exchange.ErrNoFeed) && member != exchange.Admin { // which is no member's to learn
 		return taken, nil, nil
 	}
@@ -34,7 +34,7 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 		return nil, nil, err
 	}
 	defer leave()
-	past, err := a.Sightings.Past(feed)
+	past, err := a.History.Snapshot(feed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +49,7 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 		if err != nil {
 			return nil, nil, err
 		}
-		if taken[i], err = d.has(member, &c, h); err != nil {
+		if taken[i], err = d.delivered(member, &c, h); err != nil {
 			return nil, nil, err
 		}
 		if c.Member, c.At = member, c.At.UTC().Truncate(time.Millisecond); !taken[i] || !c.At.After(h.Cleaned) {
@@ -67,9 +67,9 @@ func (a *Admission) clean(ctx context.Context, feed, member string, hosts []reco
 	return taken, p, err
 }
 
-// has tells whether a member was given a host that it reports clean, and still would be, at one of the locations at
+// delivered tells whether a member was given a host that it reports clean, and still would be, at one of the locations at
 // which it was last seen before.
-func (d *batch) has(member string, c *record.Cleaned, h *record.AddressHistory) (bool, error) {
+func (d *batch) delivered(member string, c *record.Cleaned, h *record.AddressHistory) (bool, error) {
 	list, err := d.past.Seen(c.Address, c.At)
 	if err != nil || len(list) == 0 {
 		return false, err
@@ -83,7 +83,7 @@ func (d *batch) has(member string, c *record.Cleaned, h *record.AddressHistory) 
 			return g.Collection == member && g.Allow
 		})
 		if mine && h.SentTo(member) < 0 {
-			if mine, err = d.f.a.Sightings.Has(member, versionOf(d.rules.Register, d.feed, o)); err != nil {
+			if mine, err = d.f.a.History.Has(member, versionOf(d.rules.Register, d.feed, o)); err != nil {
 				return false, err
 			}
 		}

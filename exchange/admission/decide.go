@@ -23,19 +23,19 @@ type batch struct {
 
 	seen      map[exchange.EventID]bool // the record's events: whether a collection took it
 	decisions map[string]int            // by what they were made of
-	past      record.Past
+	past      record.Snapshot
 	hosts     map[exchange.HostDay]*hostDay
 	histories map[netip.Addr]*record.AddressHistory // nil on feeds that have none
-	order     []*located                     // those with an observation, in its order
-	addresses map[netip.Addr]bool            // of the events: whether collections have them now
-	called    map[netip.Addr]bool            // by hosts that collections have now
+	order     []*located                            // those with an observation, in its order
+	addresses map[netip.Addr]bool                   // of the events: whether collections have them now
+	called    map[netip.Addr]bool                   // by hosts that collections have now
 	key       []byte
 }
 
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
 func (f *feedWriter) decide(rules *Rules, s *Submission) (d *batch, err error) {
-	past, err := f.a.Sightings.Past(f.feed)
+	past, err := f.a.History.Snapshot(f.feed)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (f *feedWriter) decide(rules *Rules, s *Submission) (d *batch, err error) {
 }
 
 // batch begins a record of some n events or observations.
-func (f *feedWriter) batch(rules *Rules, past record.Past, n int) *batch {
+func (f *feedWriter) batch(rules *Rules, past record.Snapshot, n int) *batch {
 	feed := rules.Register.Feed(f.feed)
 	d := &batch{
 		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
@@ -270,12 +270,12 @@ func (d *batch) count() {
 			r.Withheld++
 		}
 		if held && !given && !withheld {
-			r.Held++
+			r.Suppressed++
 		}
 	}
 }
 
-// introduce lists the standing objects that collections have not had today, or
+// introduce lists the reference objects that collections have not had today, or
 // not since they changed.
 func (d *batch) introduce() error {
 	changed := d.feed.Changed
@@ -337,7 +337,7 @@ func (f *feedWriter) introduced(x record.Introduction) (time.Time, bool, error) 
 			return r.in.At, true, nil
 		}
 	}
-	return f.a.Sightings.Introduced(f.feed, x)
+	return f.a.History.Introduced(f.feed, x)
 }
 
 // union merges two lists of matches, each sorted by member.

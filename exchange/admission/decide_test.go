@@ -43,8 +43,8 @@ func (k *kept) EachIntake(_ context.Context, _ string, after uint64, each func(*
 	return nil
 }
 
-func (k *kept) Applied() uint64                  { return 0 }
-func (k *kept) Past(string) (record.Past, error) { return k, nil }
+func (k *kept) Applied() uint64                          { return 0 }
+func (k *kept) Snapshot(string) (record.Snapshot, error) { return k, nil }
 func (k *kept) History(netip.Addr) (record.AddressHistory, error) {
 	return record.AddressHistory{Cleaned: k.cleaned}, nil
 }
@@ -72,7 +72,7 @@ func rulesOf(r *exchange.Register) *admission.Rules {
 func open(t *testing.T, k *kept) *admission.Admission {
 	t.Helper()
 	a := &admission.Admission{
-		Log: k, Sightings: k, Fatal: func(err error) { t.Error(err) }, Gate: new(sync.RWMutex),
+		Log: k, History: k, Fatal: func(err error) { t.Error(err) }, Gate: new(sync.RWMutex),
 		Packagers: packagersOf(func(*record.Intake) ([]record.Share, error) { return nil, nil }),
 	}
 	a.SetRules(rulesOf(teams()))
@@ -260,7 +260,7 @@ func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
 		{
 			"held back from both",
 			[]exchange.Event{at("240.0.1.2", 5, 64500, "AT", tlp.Green)},
-			exchange.Receipt{Feed: "f", Events: 1, Held: 1, Collections: map[string]int64{}},
+			exchange.Receipt{Feed: "f", Events: 1, Suppressed: 1, Collections: map[string]int64{}},
 		},
 		{
 			"one of a host's day above another",

@@ -20,8 +20,8 @@ const inFlight = 4
 // crash makes the records since then be looked at again, no more.
 const checkpointEvery = 64
 
-// carriage is a record on its way into blocks.
-type carriage struct {
+// delivery is a record on its way into blocks.
+type delivery struct {
 	in       *record.Intake
 	sequence uint64
 	pending  *Pending
@@ -33,13 +33,13 @@ func (f *feedWriter) send(in *record.Intake, sequence uint64) *Pending {
 	f.mu.Lock()
 	f.open = append(f.open, sequence)
 	f.mu.Unlock()
-	f.carry <- &carriage{in: in, sequence: sequence, pending: p}
+	f.deliveries <- &delivery{in: in, sequence: sequence, pending: p}
 	return p
 }
 
-// carryAll packages records in their order and gives each collection its share.
-func (f *feedWriter) carryAll() {
-	for c := range f.carry {
+// deliverAll packages records in their order and gives each collection its share.
+func (f *feedWriter) deliverAll() {
+	for c := range f.deliveries {
 		own := exchange.FeedCollection(f.feed)
 		shares, err := f.a.Packagers.Shares(context.Background(), c.in, func(collection string) bool { return collection != own })
 		if err != nil {
@@ -68,22 +68,22 @@ func (f *feedWriter) carryAll() {
 }
 
 // done ends a carriage. It is called by whichever collection came last.
-func (f *feedWriter) done(c *carriage, last uint64, err error) {
+func (f *feedWriter) done(c *delivery, last uint64, err error) {
 	if err == nil {
 		f.mu.Lock()
 		f.open = slices.DeleteFunc(f.open, func(s uint64) bool { return s == c.sequence })
 		f.finished = max(f.finished, c.sequence)
-		// Everything before the oldest record under way is carried.
-		f.carried = f.finished
+		// Everything before the oldest record under way is delivered.
+		f.delivered = f.finished
 		if len(f.open) > 0 {
-			f.carried = min(f.carried, f.open[0]-1)
+			f.delivered = min(f.delivered, f.open[0]-1)
 		}
 		f.moved.Wake()
 		f.mu.Unlock()
 		err = f.checkpoint(context.Background(), checkpointEvery)
 	}
 	if err != nil {
-		err = fmt.Errorf("carry intake %d of feed %s: %w", c.sequence, f.feed, err)
+		err = fmt.Errorf("deliver intake %d of feed %s: %w", c.sequence, f.feed, err)
 		f.fail(err)
 		f.a.Fatal(err)
 	}
@@ -95,19 +95,19 @@ func (f *feedWriter) done(c *carriage, last uint64, err error) {
 // checkpoint writes the position when it has moved by so many.
 func (f *feedWriter) checkpoint(ctx context.Context, by uint64) error {
 	f.mu.Lock()
-	carried := f.carried
-	due := carried >= f.written+by
+	delivered := f.delivered
+	due := delivered >= f.written+by
 	if due {
-		f.written = carried
+		f.written = delivered
 	}
 	f.mu.Unlock()
 	if !due {
 		return nil
 	}
-	return f.a.Log.SetDeliveredTo(ctx, f.feed, carried)
+	return f.a.Log.SetDeliveredTo(ctx, f.feed, delivered)
 }
 
-// Recover carries the intake of a feed as far as it goes, and waits for it.
+// Recover delivers the intake of a feed as far as it goes, and waits for it.
 func (a *Admission) Recover(ctx context.Context, feed string) error {
 	f, err := a.feed(ctx, feed)
 	if err != nil {

@@ -28,7 +28,7 @@ type Explanation struct {
 	// Intake and Decided say where the journal has it, and when it was decided.
 	Intake  uint64     `json:"intake,omitempty"`
 	Decided *time.Time `json:"decided,omitempty"`
-	// Backfill says that it was given later, to who answers for the host since.
+	// Backfill says that it was given later, to who is responsible for the host since.
 	Backfill bool `json:"backfill,omitempty"`
 	// Register and Networks are the versions that decide.
 	Register uint64 `json:"register"`
@@ -50,8 +50,8 @@ type Explanation struct {
 	// Host is set where the host's whole day was decided otherwise than the event:
 	// another event had a higher label, or placed it elsewhere as well.
 	Host []exchange.Grant `json:"host,omitempty"`
-	// PassedOver are keys that fit and did not count.
-	PassedOver []exchange.Claim `json:"passed_over,omitempty"`
+	// Shadowed are keys that fit and did not count.
+	Shadowed []exchange.ShadowedMatch `json:"passed_over,omitempty"`
 }
 
 // Where is a place with who said so.
@@ -83,7 +83,7 @@ func (a *Admission) Explain(feed string, e *exchange.Event) (*Explanation, error
 			return nil, err
 		}
 		x.Grants = v.Grants
-		x.PassedOver = route.PassedOver(e.Address, place, e.Hostname)
+		x.Shadowed = route.PassedOver(e.Address, place, e.Hostname)
 	}
 	return x, nil
 }
@@ -93,7 +93,7 @@ func (a *Admission) withhold(f *exchange.Feed, address netip.Addr, v *exchange.D
 	if f.Repeat == 0 {
 		return nil
 	}
-	past, err := a.Sightings.Past(f.ID)
+	past, err := a.History.Snapshot(f.ID)
 	if err != nil {
 		return err
 	}
@@ -192,20 +192,20 @@ func (x *Explanation) For(m *exchange.Member, f *exchange.Feed) *Explanation {
 		return own
 	}
 	own := *x
-	own.Grants, own.Host, own.PassedOver = mine(x.Grants), mine(x.Host), nil
+	own.Grants, own.Host, own.Shadowed = mine(x.Grants), mine(x.Host), nil
 	if x.Host != nil && own.Host == nil { // the host's whole day is what decides
 		return nil
 	}
-	for _, c := range x.PassedOver {
+	for _, c := range x.Shadowed {
 		if c.Member != m.ID {
 			continue
 		}
 		if c.By != m.ID {
 			c.By, c.ByKey = "", exchange.Key{}
 		}
-		own.PassedOver = append(own.PassedOver, c)
+		own.Shadowed = append(own.Shadowed, c)
 	}
-	if own.Grants == nil && own.Host == nil && own.PassedOver == nil {
+	if own.Grants == nil && own.Host == nil && own.Shadowed == nil {
 		return nil
 	}
 	own.Grants = append([]exchange.Grant{}, own.Grants...)

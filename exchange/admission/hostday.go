@@ -57,7 +57,7 @@ func (d *batch) day(of exchange.HostDay) (*hostDay, error) {
 	return day, nil
 }
 
-// recent puts what records know that Sightings does not into a day.
+// recent puts what records know that the history does not into a day.
 func (d *batch) recent(day *hostDay) {
 	for _, r := range d.f.recent { // what is later replaces what was before
 		day.address = day.address || r.addresses[day.of.Address] || r.called[day.of.Address]

@@ -26,9 +26,9 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 			continue
 		}
 		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && o.Label <= min(m.Clearance, tlp.Amber) {
-			continue // it answers for the host no more, and keeps what it was given
+			continue // it is responsible for the host no more, and keeps what it was given
 		}
-		given := at >= 0 && before[at].Allow || d.given(m.ID, o.ObservationKey)
+		given := at >= 0 && before[at].Allow || d.onItsWay(m.ID, o.ObservationKey)
 		if !given {
 			var err error
 			if given, err = d.past.Given(m.ID, id); err != nil {
@@ -42,8 +42,8 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 	return nil
 }
 
-// given tells whether a record that Sightings may not have applied gives a collection an observation.
-func (d *batch) given(collection string, of exchange.ObservationKey) bool {
+// onItsWay tells whether a record that the history may not have applied gives a collection an observation.
+func (d *batch) onItsWay(collection string, of exchange.ObservationKey) bool {
 	return slices.ContainsFunc(d.f.recent, func(r *recent) bool {
 		day := r.hosts[of.HostDay]
 		if day == nil {

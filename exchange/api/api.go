@@ -90,7 +90,7 @@ type API struct {
 	Parts
 	mux       *http.ServeMux // of the routes that are no TAXII
 	taxii     *taxiiserver.Server
-	tails     tails
+	tails     eventCache
 	uses      uses
 	limits    limiter
 	open      requests

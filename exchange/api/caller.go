@@ -31,7 +31,7 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	if x.Register.Member(user) != nil {
 		e.Member = user // any other name could be a token in the wrong place
 	}
-	much := a.limits.guesses(network(from))
+	much := a.limits.tooManyFailures(network(from))
 	if much != nil {
 		e.Action, e.Detail = exchange.AuditLimited, "failed log-ins"
 	}
@@ -40,7 +40,7 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 		<-time.After(guessWait)
 		return exchange.Caller{}, false
 	}
-	a.limits.guessed(network(from))
+	a.limits.countFailure(network(from))
 	return exchange.Caller{}, false
 }
 

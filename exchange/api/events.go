@@ -30,11 +30,11 @@ const (
 	eventBytes = 1 << 20
 )
 
-// place is where a reader of an event stream stands, as its event ids say: the
+// cursor is where a reader of an event stream stands, as its event ids say: the
 // date_added behind which it started, and that of the last object it has.
-type place struct{ since, after time.Time }
+type cursor struct{ since, after time.Time }
 
-func (p place) String() string { return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after)) }
+func (p cursor) String() string { return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after)) }
 
 func micro(t time.Time) int64 {
 	if t.IsZero() {
@@ -43,7 +43,7 @@ func micro(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-func parsePlace(s string) (p place, err error) {
+func parseCursor(s string) (p cursor, err error) {
 	since, after, ok := strings.Cut(s, "-")
 	a, err1 := strconv.ParseUint(since, 10, 62)
 	b, err2 := strconv.ParseUint(after, 10, 62)
@@ -121,11 +121,11 @@ func (a *API) stream(w http.ResponseWriter, req *http.Request) error {
 // follow writes events until the reader is gone or may not read any more. The
 // right is looked at behind each read, so that nothing goes out that came in
 // after it had ended.
-func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter, right policy.Read, at place) {
+func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter, right policy.Read, at cursor) {
 	c, seen := right.Collection(), ""
 	for {
 		changed, state := a.View.Changed(c.ID), a.View.State(c.ID)
-		var next *tail
+		var next *pageEvent
 		if state != seen {
 			var err error
 			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
@@ -139,7 +139,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 			if err != nil {
 				if req.Context().Err() == nil {
 					a.Log.Error("event stream failed", "collection", c.ID, "error", err)
-					out.bye("the exchange cannot go on")
+					out.closeWithReason("the exchange cannot go on")
 				}
 				return
 			}
@@ -150,14 +150,14 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		gone, err := a.View.Withdrawn(right, at.after, maxWithdrawn)
 		if err != nil {
 			a.Log.Error("event stream failed", "collection", c.ID, "error", err)
-			out.bye("the exchange cannot go on")
+			out.closeWithReason("the exchange cannot go on")
 			return
 		}
 		x, replaced := a.Access.Watch()
 		now, who, err := followed(x, req)
 		if err != nil || now.Collection().UUID != c.UUID {
 			a.tell(req, began, exchange.AuditEntry{Action: exchange.AuditCut, Channel: exchange.ChannelEvents, Collection: c.ID})
-			out.bye("you may not read this collection any more")
+			out.closeWithReason("you may not read this collection any more")
 			return
 		}
 		for _, w := range gone {
@@ -192,20 +192,20 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 }
 
 // withdrawal is the event that tells of objects whose label was raised.
-func withdrawal(at place, w *view.Withdrawal) []byte {
+func withdrawal(at cursor, w *view.Withdrawal) []byte {
 	text, _ := json.Marshal(w) // times and texts only
 	return fmt.Appendf(nil, "event: withdrawn\nid: %s\ndata: %s\n\n", at, text)
 }
 
 // startEvents works out where a stream starts.
-func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p place, err error) {
+func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p cursor, err error) {
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
-		return parsePlace(id)
+		return parseCursor(id)
 	}
 	from := req.URL.Query().Get("from")
 	switch from {
 	case "", "start":
-		return place{}, nil
+		return cursor{}, nil
 	case "now":
 		p.after = a.View.Stats(c.ID).Last
 	default:
@@ -267,5 +267,5 @@ func (e *eventWriter) write(texts ...[]byte) bool {
 	return e.c.Flush() == nil
 }
 
-// bye tells the reader why nothing follows.
-func (e *eventWriter) bye(why string) { e.write([]byte(": " + why + "\n\n")) }
+// closeWithReason tells the reader why nothing follows.
+func (e *eventWriter) closeWithReason(why string) { e.write([]byte(": " + why + "\n\n")) }

@@ -41,7 +41,7 @@ func (a *API) explain(r *request) (any, error) {
 		if r.caller.Member == exchange.Admin {
 			list = append(list, x)
 		} else if f != nil && f.Publisher == r.caller.Member {
-			x.PassedOver = nil // members' keys that decide nothing are no business of its
+			x.Shadowed = nil // members' keys that decide nothing are no business of its
 			r.unname(x)
 			list = append(list, x)
 		} else if own := x.For(r.x.Register.Member(r.caller.Member), f); own != nil {

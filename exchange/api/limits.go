@@ -82,7 +82,7 @@ type limiter struct {
 	mu                sync.Mutex
 	shares            map[string]*share
 	underWay, streams int
-	strangers         int // requests and streams of who does not say who he is
+	anonymous         int // requests and streams of who does not say who he is
 	// last is who had a page made last, and mixed when that last changed.
 	last  *share
 	mixed time.Time
@@ -269,7 +269,7 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	switch {
 	case *all >= mostOfAll:
 		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true}
-	case l.strangers+stranger > (l.AllConcurrent+1)/2: // members always have the other half
+	case l.anonymous+stranger > (l.AllConcurrent+1)/2: // members always have the other half
 		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true}
 	case s.writes+write > maxWrites:
 		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false}
@@ -281,12 +281,12 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false}
 	}
 	*count, *all = *count+1, *all+1
-	l.strangers, s.writes = l.strangers+stranger, s.writes+write
+	l.anonymous, s.writes = l.anonymous+stranger, s.writes+write
 	return s, func(bytes int64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		*count, *all = *count-1, *all-1
-		l.strangers, s.writes = l.strangers-stranger, s.writes-write
+		l.anonymous, s.writes = l.anonymous-stranger, s.writes-write
 		// It may go into debt, by one request at most: who has, waits with the next.
 		for left := bytes; left > 0; left -= int64(s.bytes.Burst()) {
 			s.bytes.ReserveN(time.Now(), int(min(left, int64(s.bytes.Burst()))))
@@ -299,16 +299,16 @@ func retryAfter(seconds float64) time.Duration {
 	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second
 }
 
-// guessed counts a failed log-in from an address.
-func (l *limiter) guessed(address string) {
+// countFailure counts a failed log-in from an address.
+func (l *limiter) countFailure(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.of("login " + address).logins.Allow()
 }
 
-// guesses reports whether too many log-ins from an address have failed. Whoever has the right
+// tooManyFailures reports whether too many log-ins from an address have failed. Whoever has the right
 // credential gets in all the same, also from there: no account is locked.
-func (l *limiter) guesses(address string) error {
+func (l *limiter) tooManyFailures(address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.of("login "+address).logins.Tokens() >= 1 {
@@ -352,7 +352,7 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	from := network(a.from(r))
 	who, wrong := callerOf(x, r)
 	if wrong != nil {
-		if err := a.limits.guesses(from); err != nil {
+		if err := a.limits.tooManyFailures(from); err != nil {
 			a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited, Detail: "failed log-ins"})
 			return who, nil, err
 		}
@@ -368,7 +368,7 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	return who, func(u *underWay) {
 		over(u.bytes.Load())
 		if wrong != nil && u.status == http.StatusUnauthorized {
-			a.limits.guessed(from)
+			a.limits.countFailure(from)
 		}
 	}, err
 }

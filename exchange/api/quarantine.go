@@ -24,11 +24,11 @@ type Decision struct {
 // quarantine lists what is and was in quarantine, without content: GET /v1/quarantine, with ?all
 // also what was decided about.
 func (a *API) quarantine(r *request) (any, error) {
-	return a.Poster.ListHeld(r.Context(), r.flag("all"))
+	return a.Poster.ListQuarantined(r.Context(), r.flag("all"))
 }
 
 func (a *API) held(r *request) (any, error) {
-	h, err := a.Poster.Held(r.Context(), r.PathValue("held"))
+	h, err := a.Poster.Quarantined(r.Context(), r.PathValue("held"))
 	if errors.Is(err, submission.ErrNotHeld) {
 		err = taxiiserver.ErrNotFound
 	}
@@ -74,7 +74,7 @@ func (a *API) heldContent(r *request) (any, error) {
 		return nil, taxiiserver.ErrNotFound
 	}
 	id := r.PathValue("held")
-	raw, err := a.Poster.HeldContent(r.Context(), right, id)
+	raw, err := a.Poster.QuarantinedContent(r.Context(), right, id)
 	if errors.Is(err, submission.ErrNotHeld) {
 		err = taxiiserver.ErrNotFound
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// teamRegister has one team that answers for all of the Rustock log, its feed with
+// teamRegister has one team that is responsible for all of the Rustock log, its feed with
 // the profile infection, and collections that the team posts to.
 var teamRegister = []byte(`
 members:

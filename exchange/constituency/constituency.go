@@ -1,4 +1,4 @@
-// Package constituency tells who answers for an address: by prefix (longest
+// Package constituency tells who is responsible for an address: by prefix (longest
 // match), AS number, domain suffix or country, in that order of specificity.
 //
 // A Router is an immutable table; a new register makes a new one. Within a kind
@@ -19,7 +19,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// Router answers for one version of the register and of the networks table. It
+// Router is of one version of the register and of the networks table. It
 // is safe for concurrent use.
 type Router struct {
 	kinds    []*table
@@ -50,7 +50,7 @@ func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Ro
 	r.members = slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range r.members {
 		m := &r.members[i]
-		if !m.Answers() || slices.Contains(feed.Exclude, m.ID) {
+		if !m.Responsible() || slices.Contains(feed.Exclude, m.ID) {
 			continue
 		}
 		t := byKind[m.Kind]
@@ -151,7 +151,7 @@ func (t *table) domain(hostname string) []exchange.Match {
 	return nil
 }
 
-// Route lists the members that answer for the address, sorted by id. The list is not
+// Route lists the members that are responsible for the address, sorted by id. The list is not
 // to be changed.
 func (r *Router) Route(a netip.Addr, p exchange.Location, hostname string) []exchange.Match {
 	var all []exchange.Match

@@ -17,18 +17,18 @@ func (r *Router) Look(a netip.Addr) exchange.Location { return r.networks.look(a
 // PassedOver lists the keys that fit an address and do not count for the feed, with
 // what each stands behind. It looks at every key of every member: it is for
 // explaining, not for routing.
-func (r *Router) PassedOver(a netip.Addr, p exchange.Location, hostname string) (list []exchange.Claim) {
+func (r *Router) PassedOver(a netip.Addr, p exchange.Location, hostname string) (list []exchange.ShadowedMatch) {
 	won := r.Route(a, p, hostname)
 	for i := range r.members {
 		m := &r.members[i]
-		if !m.Answers() {
+		if !m.Responsible() {
 			continue
 		}
 		for k := range m.Constituency.Keys() {
 			if !fits(k, a, p, hostname) || slices.Contains(won, exchange.Match{Member: m.ID, Key: k}) {
 				continue
 			}
-			c := exchange.Claim{Member: m.ID, Key: k}
+			c := exchange.ShadowedMatch{Member: m.ID, Key: k}
 			switch {
 			case slices.Contains(r.feed.Exclude, m.ID):
 				c.Reason = "the feed leaves this member out"
@@ -41,14 +41,14 @@ func (r *Router) PassedOver(a netip.Addr, p exchange.Location, hostname string) 
 			list = append(list, c)
 		}
 	}
-	slices.SortFunc(list, func(x, y exchange.Claim) int {
+	slices.SortFunc(list, func(x, y exchange.ShadowedMatch) int {
 		return cmp.Or(cmp.Compare(x.Member, y.Member), cmp.Compare(x.Key.Kind, y.Key.Kind), cmp.Compare(x.Key.Value, y.Key.Value))
 	})
 	return list
 }
 
 // behind names the more specific key of a member of the kind.
-func (r *Router) behind(c *exchange.Claim, kind exchange.Kind, won []exchange.Match) {
+func (r *Router) behind(c *exchange.ShadowedMatch, kind exchange.Kind, won []exchange.Match) {
 	for _, w := range won {
 		i, ok := slices.BinarySearchFunc(r.members, w.Member, func(m exchange.Member, id string) int { return cmp.Compare(m.ID, id) })
 		if ok && r.members[i].Kind == kind && (c.By == "" || w.Member == c.Member) {

@@ -249,7 +249,7 @@ func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
 	whole(t, e, "isp-one")
 }
 
-// Who answers for a host no more keeps what it was given up to AMBER, and loses it above that.
+// Who is responsible for a host no more keeps what it was given up to AMBER, and loses it above that.
 func TestRaisingAnEventsLabelReachesWhoAnsweredForItsHost(t *testing.T) {
 	t.Parallel()
 	e := exchangetest.Start(t, labelled)
@@ -334,12 +334,12 @@ func TestQuarantine(t *testing.T) {
 	if st.FailureCount != 2 {
 		t.Errorf("what a report with an unknown marking refers to was taken: %+v", st)
 	}
-	held := func(query string) (list []submission.Held) {
+	held := func(query string) (list []submission.Quarantined) {
 		_, _, text := e.Do(t, "GET", "/v1/quarantine"+query, admin.id, admin.token, "")
 		if err := json.Unmarshal([]byte(text), &list); err != nil {
 			t.Fatal(text)
 		}
-		slices.SortFunc(list, func(a, b submission.Held) int { return strings.Compare(a.Object, b.Object) })
+		slices.SortFunc(list, func(a, b submission.Quarantined) int { return strings.Compare(a.Object, b.Object) })
 		return list
 	}
 	list := held("")

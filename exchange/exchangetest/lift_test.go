@@ -202,11 +202,11 @@ func TestWhatIsReleasedDisclosesNothingHigher(t *testing.T) {
 	good, view := newDesk(t, e)
 	const acs = `,"object_marking_refs":["marking-definition--00000000-0000-4000-8000-00000000acac"]`
 	decide := func(d desk, object string, label tlp.Level) error {
-		list, err := d.ListHeld(t.Context(), false)
+		list, err := d.ListQuarantined(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(list, func(h *submission.Held) bool { return h.Object == object })
+		i := slices.IndexFunc(list, func(h *submission.Quarantined) bool { return h.Object == object })
 		if i < 0 {
 			t.Fatal(object, "is not held")
 		}

@@ -13,5 +13,5 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set("8") // a number
 	}
 	_ = os.Setenv("GOMEMLIMIT", "6GiB") // each exchange would bound the process by its own memory
-	os.Exit(m.Run())
+	m.Run()
 }

@@ -91,7 +91,7 @@ func TestReleaseLowersNothing(t *testing.T) {
 		t.Fatal(why)
 	}
 	_, _, text := e.Do(t, "GET", "/v1/quarantine", exchange.Admin, e.AdminToken(), "")
-	var list []submission.Held
+	var list []submission.Quarantined
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 {
 		t.Fatal(text)
 	}

@@ -71,11 +71,11 @@ func TestRepeatsAreHeldBack(t *testing.T) {
 	after := func(d time.Duration) *exchange.Receipt {
 		return e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(d)))
 	}
-	if r := after(0); r.Held != 0 || r.Collections["cert-at"] != 1 {
+	if r := after(0); r.Suppressed != 0 || r.Collections["cert-at"] != 1 {
 		t.Fatalf("%+v", r)
 	}
 	for _, d := range []time.Duration{time.Hour, 23 * time.Hour} { // the second is on another day
-		if r := after(d); r.Events != 1 || r.Held != 1 || r.Withheld != 0 || len(r.Collections) != 0 {
+		if r := after(d); r.Events != 1 || r.Suppressed != 1 || r.Withheld != 0 || len(r.Collections) != 0 {
 			t.Fatalf("%v: %+v", d, r)
 		}
 		if r := after(d); r.Duplicates != 1 {
@@ -103,22 +103,22 @@ func TestRepeatsAreHeldBack(t *testing.T) {
 	after = func(d time.Duration) *exchange.Receipt {
 		return e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(d)))
 	}
-	if r := after(23*time.Hour + time.Minute); r.Held != 1 {
+	if r := after(23*time.Hour + time.Minute); r.Suppressed != 1 {
 		t.Fatalf("%+v", r)
 	}
 	// A day after it was given, it is given again, with all that was held back of that day.
-	if r := after(24 * time.Hour); r.Held != 0 || r.Collections["cert-at"] != 1 {
+	if r := after(24 * time.Hour); r.Suppressed != 0 || r.Collections["cert-at"] != 1 {
 		t.Fatalf("%+v", r)
 	}
 	if got := observations(t, e, "cert-at", "cert-at"); len(got) != 2 || got[1].Number != 3 {
 		t.Errorf("cert-at has %+v", got)
 	}
 	// Whoever was not given the host gets it at once.
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "PL", start.Add(25*time.Hour))); r.Collections["cert-pl"] != 1 || len(r.Collections) != 1 || r.Held != 0 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "PL", start.Add(25*time.Hour))); r.Collections["cert-pl"] != 1 || len(r.Collections) != 1 || r.Suppressed != 0 {
 		t.Fatalf("%+v", r)
 	}
 	// And a label that rises does not wait.
-	if r := e.Publish(t, "calm", "ip,timestamp,cc,tlp\n240.0.1.1,2026-03-20T12:00:00Z,PL,red\n"); r.Held != 0 || r.Withheld == 0 {
+	if r := e.Publish(t, "calm", "ip,timestamp,cc,tlp\n240.0.1.1,2026-03-20T12:00:00Z,PL,red\n"); r.Suppressed != 0 || r.Withheld == 0 {
 		t.Fatalf("%+v", r)
 	}
 }
@@ -151,17 +151,17 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 			t.Error(body, status, text)
 		}
 	}
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Hour))); r.Held != 1 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Hour))); r.Suppressed != 1 {
 		t.Fatalf("what was refused counts: %+v", r)
 	}
 	if _, c := clean(t, e, "cert-at", at, "240.0.1.1", start.Add(3*time.Hour)); c.Cleaned != 1 {
 		t.Fatalf("%+v", c)
 	}
 	// What was seen before it was clean, and comes late, is no relapse.
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(150*time.Minute))); r.Held != 1 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(150*time.Minute))); r.Suppressed != 1 {
 		t.Fatalf("%+v", r)
 	}
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(4*time.Hour))); r.Held != 0 || r.Collections["cert-at"] != 1 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(4*time.Hour))); r.Suppressed != 0 || r.Collections["cert-at"] != 1 {
 		t.Fatalf("%+v", r)
 	}
 	got := observations(t, e, "cert-at", "cert-at")
@@ -169,7 +169,7 @@ func TestRelapsesGoThroughAtOnce(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	// The next one is a repeat again; a later day is no relapse of its own.
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(5*time.Hour))); r.Held != 1 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(5*time.Hour))); r.Suppressed != 1 {
 		t.Fatalf("%+v", r)
 	}
 	e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(48*time.Hour)))
@@ -216,7 +216,7 @@ func TestARelapseThatWasSeenAlready(t *testing.T) {
 	}
 	r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(30*time.Hour)))
 	got := observations(t, e, "cert-at", "cert-at")
-	if last := got[len(got)-1]; r.Held != 0 || !slices.Equal(last.Labels, []string{"relapse"}) || last.Number != 2 {
+	if last := got[len(got)-1]; r.Suppressed != 0 || !slices.Equal(last.Labels, []string{"relapse"}) || last.Number != 2 {
 		t.Errorf("%+v %+v", r, got)
 	}
 }
@@ -238,7 +238,7 @@ func TestBackfillAndRepeats(t *testing.T) {
 	if got := observations(t, e, "cert-pl", "cert-pl"); len(got) != 1 || got[0].Number != 2 {
 		t.Errorf("cert-pl has %+v", got)
 	}
-	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Minute))); r.Held != 1 || len(r.Collections) != 0 {
+	if r := e.Publish(t, "calm", seen("240.0.1.1", "AT", start.Add(2*time.Minute))); r.Suppressed != 1 || len(r.Collections) != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -257,7 +257,7 @@ func TestEventsOfOtherPlacesForgetNothing(t *testing.T) {
 		if r.Unclaimed > 0 {
 			r.Collections = map[string]int64{"unclaimed": r.Unclaimed}
 		}
-		if r.Events != 1 || step.given == "" && (len(r.Collections) != 0 || r.Held != 1) || step.given != "" && (r.Collections[step.given] != 1 || len(r.Collections) != 1) {
+		if r.Events != 1 || step.given == "" && (len(r.Collections) != 0 || r.Suppressed != 1) || step.given != "" && (r.Collections[step.given] != 1 || len(r.Collections) != 1) {
 			t.Errorf("step %d: %+v", i, r)
 		}
 	}
@@ -332,7 +332,7 @@ func TestHeldBackAsAPlainListSays(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %s at %v: %+v, given to %s: %v", seed, step, address, at, r, who, given)
 			}
 		}
-		if r.Held != held || r.Events != 1 {
+		if r.Suppressed != held || r.Events != 1 {
 			t.Fatalf("seed %d, step %d: %+v", seed, step, r)
 		}
 	}

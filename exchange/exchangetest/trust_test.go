@@ -257,7 +257,7 @@ func (w *world) submit() {
 // decide decides about something that is in quarantine.
 func (w *world) decide() {
 	_, text := w.do("GET", "/v1/quarantine", exchange.Admin, "")
-	var list []submission.Held
+	var list []submission.Quarantined
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) == 0 {
 		return
 	}
@@ -493,7 +493,7 @@ func (w *world) push(c, member, way string, want []string) {
 	}
 }
 
-// readHosts compares what of hosts is in the collections of those who answer for them.
+// readHosts compares what of hosts is in the collections of those who are responsible for them.
 func (w *world) readHosts() {
 	c := w.pick([]string{"csirt-a", "csirt-b", "owner-a", "owner-b", "unclaimed", "feed-f"})
 	who := w.pick(append(slices.Clone(members), exchange.Admin, c))

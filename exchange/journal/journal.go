@@ -42,7 +42,7 @@ const (
 	usedPrefix      = "used."
 	statusBucket    = "TOCSIN_STATUS"
 	receiptsBucket  = "TOCSIN_RECEIPTS"
-	heldBucket      = "TOCSIN_QUARANTINE"
+	quarantined     = "TOCSIN_QUARANTINE"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -102,7 +102,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts", receiptsFor); err != nil {
 		return nil, err
 	}
-	if j.held, err = j.openTexts(ctx, heldBucket, "What is in quarantine, and what was decided about it", 0); err != nil {
+	if j.held, err = j.openTexts(ctx, quarantined, "What is in quarantine, and what was decided about it", 0); err != nil {
 		return nil, err
 	}
 	// Each of the two keeps twice its window, and what is compressed is seldom larger than this one.

@@ -149,7 +149,7 @@ func (p *packer) run() {
 }
 
 // append builds and appends one block from the appends that wait. It returns how
-// many of them are now carried whole.
+// many of them are now delivered whole.
 func (p *packer) append(batch []*pending) (finished int, err error) {
 	if p.j.ctx.Err() != nil {
 		return 0, fmt.Errorf("collection %s: %w", p.collection, exchange.ErrClosed)

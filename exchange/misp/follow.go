@@ -26,13 +26,13 @@ type run struct {
 	*Feeds
 	maker
 	right   policy.Read
-	look    *view.Look
+	look    *view.StoreSnapshot
 	state   state
 	changes map[string][]byte
 	events  map[string]*event   // by key, of this page
 	least   map[string]int64    // by key, of the run: the timestamp that a changed event has at least
 	ends    map[string]int      // by day, of the run: its last event's part
-	slots   map[string]string   // by object, of this page: what is not on the shelf yet
+	slots   map[string]string   // by object, of this page: what is not on the store yet
 	hosts   map[string][]string // the same of hosts: their objects, by the start of their keys
 }
 
@@ -52,7 +52,7 @@ func (f *Feeds) catchUp(ctx context.Context, r *exchange.Register, right policy.
 
 // page takes the next page in and writes what came of it, in one.
 func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
-	x.look, x.changes, x.events = x.shelf.Look(), make(map[string][]byte), make(map[string]*event)
+	x.look, x.changes, x.events = x.store.Snapshot(), make(map[string][]byte), make(map[string]*event)
 	x.slots, x.hosts = make(map[string]string), make(map[string][]string)
 	defer func() { err = errors.Join(err, x.look.Close()) }()
 	if first {
@@ -92,7 +92,7 @@ func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
 			return false, err
 		}
 	}
-	return p.More, x.shelf.Write(x.changes)
+	return p.More, x.store.Write(x.changes)
 }
 
 func (x *run) set(key string, value any) error {

@@ -2,7 +2,7 @@
 // and each event as a file (MISP core format).
 //
 // A collection has one event for each feed and UTC day, and one for each day of indicators that members
-// have added; it is cut where it has too many attributes. What has been made is kept on a shelf of the
+// have added; it is cut where it has too many attributes. What has been made is kept on a store of the
 // view, in the order in which it was met, so that a change touches the events that it is in and no
 // others, and serving one is reading it in order.
 package misp
@@ -32,7 +32,7 @@ const MaxAttributes = 10_000
 // Feeds makes the feeds of all collections of a view. It is safe for concurrent use.
 type Feeds struct {
 	View  *view.View
-	shelf *view.Shelf
+	store *view.DerivedStore
 
 	mu    sync.Mutex               // guards what is below
 	locks map[string]chan struct{} // each has room for who makes the collection's feed
@@ -40,7 +40,7 @@ type Feeds struct {
 
 // New makes the feeds of a view.
 func New(v *view.View) *Feeds {
-	return &Feeds{View: v, shelf: v.Shelf("misp"), locks: make(map[string]chan struct{})}
+	return &Feeds{View: v, store: v.DerivedStore("misp"), locks: make(map[string]chan struct{})}
 }
 
 // state is how far a collection has been read: date_added in µs, of objects and of what was taken out.
@@ -126,8 +126,8 @@ var ErrBusy = errors.New("the feed is being made")
 // patience is how long a request waits for that.
 const patience = 25 * time.Second
 
-// look brings a collection's events up to date and returns the shelf as it is then. The caller closes it.
-func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Read) (*view.Look, error) {
+// look brings a collection's events up to date and returns the store as it is then. The caller closes it.
+func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Read) (*view.StoreSnapshot, error) {
 	c := right.Collection()
 	f.mu.Lock()
 	lock := f.locks[c.UUID]
@@ -150,10 +150,10 @@ func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Rea
 		}
 		return nil, err
 	}
-	return f.shelf.Look(), nil
+	return f.store.Snapshot(), nil
 }
 
-func get(l *view.Look, key string, to any) (found bool, err error) {
+func get(l *view.StoreSnapshot, key string, to any) (found bool, err error) {
 	value, found, err := l.Get(key)
 	if err == nil && found {
 		if err = json.Unmarshal(value, to); err != nil {

@@ -2,7 +2,7 @@
 // order and closes them in the only other one.
 //
 // Opening: lock, broker, register, journal, HTTP (which answers 503 for now), view
-// (which catches up with the journal), admission (which carries what a crash left
+// (which catches up with the journal), admission (which delivers what a crash left
 // between intake and blocks). Closing: HTTP, admission, followers, packers, view, broker, lock.
 // What was acknowledged is durable at any moment; closing only saves the next
 // start some work.
@@ -212,7 +212,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		return err
 	}
 	n.admission = &admission.Admission{
-		Log: n.Journal, Sightings: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
+		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
 		Tell: n.Journal.Audit,
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})

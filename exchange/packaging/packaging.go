@@ -43,7 +43,7 @@ type Packager struct {
 	ids       *exchange.IDs
 	publisher string // identity id
 	malware   string // id
-	standing  []record.Object
+	reference []record.Object
 	register  *exchange.Register
 	owners    map[string]string // collection to the member it is derived from
 	ceilings  map[string]tlp.Level
@@ -66,7 +66,7 @@ func New(reg *exchange.Register, feed string) (*Packager, error) {
 	if m == nil {
 		return nil, fmt.Errorf("version %d of the register has no member %q, the publisher of feed %q", reg.Version, f.Publisher, feed)
 	}
-	return p, p.buildStanding(m)
+	return p, p.buildReference(m)
 }
 
 // Shares packages the record for all of its collections, sorted by collection.
@@ -131,7 +131,7 @@ func (b *builder) share(collection string) *record.Share {
 	return s
 }
 
-// introduce adds a topic's standing objects to the collection's first group.
+// introduce adds a topic's reference objects to the collection's first group.
 func (b *builder) introduce(x record.Introduction) error {
 	if b.intros == nil {
 		b.intros = make(map[string]*record.Group)

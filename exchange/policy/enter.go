@@ -35,7 +35,7 @@ func Effective(row, submission, feed tlp.Level) tlp.Level {
 
 // Enter decides whether something of the label may enter a collection with the
 // ceiling, which belongs to a member of the kind ("" for unclaimed). beside
-// says whether a CSIRT answers for the same address.
+// says whether a CSIRT is responsible for the same address.
 func Enter(label, ceiling tlp.Level, kind exchange.Kind, beside bool) exchange.Verdict {
 	switch {
 	case !label.Valid():

@@ -34,7 +34,7 @@ func ofVersion6() *record.Intake {
 		Feed: "rustock", Key: "key", Hash: [32]byte{1, 31: 2}, At: time.Date(2026, 3, 20, 0, 0, 0, 1000, time.UTC), Register: 3, RegisterHash: "register", Networks: "net",
 		Number: 5, Previous: "previous", Blocks: record.Head{Sequence: 9, Hash: "block"}, Packaging: 1, Repeats: true,
 		Receipt: exchange.Receipt{
-			Feed: "rustock", Rows: 2, Events: 1, Rejected: 1, Disagreements: 3, Held: 4, Collections: map[string]int64{"cert-pl": 1},
+			Feed: "rustock", Rows: 2, Events: 1, Rejected: 1, Disagreements: 3, Suppressed: 4, Collections: map[string]int64{"cert-pl": 1},
 			ProblemsTotal: 1, Problems: []exchange.Problem{{Line: 3, Rows: 2, Column: "ip", Reason: "x"}},
 		},
 		Cleaned:      []record.Cleaned{{Address: e.Address, Member: "cert-pl", At: time.Date(2026, 3, 18, 0, 0, 0, 0, time.UTC)}},

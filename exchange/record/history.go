@@ -32,7 +32,7 @@ type AddressHistory struct {
 }
 
 // Give adds who is given the address by grants, as it was last seen then. It forgets what
-// no repeat can be held back for.
+// no repeat can be suppressed for.
 func (h *AddressHistory) Give(grants []exchange.Grant, last time.Time) {
 	for _, g := range grants {
 		if !g.Allow {

@@ -120,7 +120,7 @@ type Accepted struct {
 	Decision, Observation int
 }
 
-// Introduction says that this record brings the standing objects of a topic
+// Introduction says that this record brings the reference objects of a topic
 // into a collection: the identities, malware and the like for the topic "", the
 // location of a country for its code. It happens once a day for each, so that
 // a follower who started yesterday has them.
@@ -150,7 +150,7 @@ type Intake struct {
 	Packaging uint8
 	Receipt   exchange.Receipt
 	// Backfill says that it repeats what earlier records tell of hosts, for members that
-	// answer for them since: it has no events, and adds nothing to the feed's own
+	// are responsible for them since: it has no events, and adds nothing to the feed's own
 	// collection.
 	Backfill bool
 	// Repeats says that the feed held repeats back.

@@ -140,7 +140,7 @@ func DecodeIntake(b []byte) (*Intake, error) {
 }
 
 func (e *encoder) receipt(r *exchange.Receipt) {
-	for _, n := range [...]int64{r.Rows, r.Events, r.Rejected, r.Duplicates, r.Unclaimed, r.Withheld, r.ProblemsTotal, r.Disagreements, r.Held} {
+	for _, n := range [...]int64{r.Rows, r.Events, r.Rejected, r.Duplicates, r.Unclaimed, r.Withheld, r.ProblemsTotal, r.Disagreements, r.Suppressed} {
 		e.int(n)
 	}
 	e.uint(uint64(len(r.Collections)))
@@ -158,7 +158,7 @@ func (e *encoder) receipt(r *exchange.Receipt) {
 }
 
 func (d *decoder) receipt() (r exchange.Receipt) {
-	for _, n := range [...]*int64{&r.Rows, &r.Events, &r.Rejected, &r.Duplicates, &r.Unclaimed, &r.Withheld, &r.ProblemsTotal, &r.Disagreements, &r.Held} {
+	for _, n := range [...]*int64{&r.Rows, &r.Events, &r.Rejected, &r.Duplicates, &r.Unclaimed, &r.Withheld, &r.ProblemsTotal, &r.Disagreements, &r.Suppressed} {
 		*n = d.int()
 	}
 	n := d.count()

@@ -29,9 +29,9 @@ const (
 	sealMember = sealNonce + 2*16
 )
 
-// Member writes a member's id, and a set bit for each object of the block that stands apart: the
+// Pseudonym writes a member's id, and a set bit for each object of the block that stands apart: the
 // lowest of the first byte is the first object's. The text's length depends on the number of bytes.
-func (s Seal) Member(id string, apart []byte) string {
+func (s Seal) Pseudonym(id string, apart []byte) string {
 	nonce := make([]byte, sealNonce/2)
 	_, _ = rand.Read(nonce) // never fails
 	return s.text(nonce, id) + hex.EncodeToString(s.crypt(nonce, apart))
@@ -89,8 +89,8 @@ func (s Seal) Apart(text string) []byte {
 	return s.crypt(raw[:sealNonce/2], raw[sealNonce/2:])
 }
 
-// Sealed is the part of a text that stands for the member, without the bits.
-func Sealed(text string) string { return text[:min(len(text), sealMember)] }
+// PseudonymOf is the part of a text that stands for the member, without the bits.
+func PseudonymOf(text string) string { return text[:min(len(text), sealMember)] }
 
 // sealedPart is what the length of a sealed text tells: its bytes in such parts.
 const sealedPart = 128

@@ -262,7 +262,7 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 		c.add("feed %s: profile %.40q is not one of infection, observation, indicator", f.ID, f.Profile)
 	}
 	if f.Repeat > exchange.MaxRepeat {
-		c.add("feed %s: repeat: repeats are held back for %v at most", f.ID, exchange.MaxRepeat)
+		c.add("feed %s: repeat: repeats are suppressed for %v at most", f.ID, exchange.MaxRepeat)
 	}
 	for _, k := range f.Keys {
 		if !slices.Contains(exchange.KeyKinds(), k) {
@@ -371,7 +371,7 @@ func overlaps(r *exchange.Register) (list []string) {
 	}
 	for c, who := range by {
 		if len(who) > 1 {
-			list = append(list, fmt.Sprintf("%s %s: members %s answer for it alike, and each gets what is there", c.key.Kind, c.key.Value, strings.Join(who, ", ")))
+			list = append(list, fmt.Sprintf("%s %s: members %s are responsible for it alike, and each gets what is there", c.key.Kind, c.key.Value, strings.Join(who, ", ")))
 		}
 	}
 	slices.Sort(list)

@@ -256,7 +256,7 @@ func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidat
 		err = p.lift(ctx, a, s, record.Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
 	}
 	if err == nil && c.label == tlp.Unknown {
-		err = p.hold(ctx, a, id, c)
+		err = p.quarantine(ctx, a, id, c)
 	}
 	return err
 }
@@ -314,7 +314,7 @@ func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*cand
 		}
 		apart = appendBit(apart, len(post.Labels)-1, false)
 	}
-	post.By = p.Seal.Member(a.By, apart)
+	post.By = p.Seal.Pseudonym(a.By, apart)
 	return p.write(ctx, post)
 }
 

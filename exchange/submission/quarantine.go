@@ -16,8 +16,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Held is an object in quarantine, without its content.
-type Held struct {
+// Quarantined is an object in quarantine, without its content.
+type Quarantined struct {
 	// ID names it: of the hash of its bytes, its collection and who added it.
 	ID         string    `json:"id"`
 	Object     string    `json:"object"`
@@ -48,11 +48,11 @@ var ErrNotHeld = errors.New("there is nothing of this id that waits in quarantin
 // contentKey is where the bytes of an object in quarantine are kept.
 func contentKey(id string) string { return id + "-content" }
 
-// hold puts a candidate into quarantine. Its error is a refusal that says so.
-func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *candidate) error {
+// quarantine puts a candidate into quarantine. Its error is a refusal that says so.
+func (p *Poster) quarantine(ctx context.Context, a *Addition, collection string, c *candidate) error {
 	sum := sha256.Sum256([]byte(a.By + "\n" + collection + "\n" + string(c.raw)))
 	id := hex.EncodeToString(sum[:16])
-	have, err := p.Held(ctx, id)
+	have, err := p.Quarantined(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotHeld):
 	case err != nil:
@@ -68,7 +68,7 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 		c.reason = "an earlier version is in quarantine"
 	}
 	if have == nil {
-		h := &Held{
+		h := &Quarantined{
 			ID: id, Object: c.head.ID, Version: c.version.Version, By: a.By, Collection: collection, Reason: c.reason,
 			At: time.Now().UTC().Truncate(time.Millisecond), Least: c.head.KnownLabel(),
 		}
@@ -94,7 +94,7 @@ func (p *Poster) hold(ctx context.Context, a *Addition, collection string, c *ca
 	}
 	post := &record.Post{
 		Share: record.Share{Collection: exchange.Quarantine, Label: tlp.Red, Groups: []*record.Group{{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}}}},
-		By:    p.Seal.Member(a.By, appendBit(nil, 0, c.apart)), Labels: []byte{c.known},
+		By:    p.Seal.Pseudonym(a.By, appendBit(nil, 0, c.apart)), Labels: []byte{c.known},
 	}
 	if _, err := p.write(ctx, post); err != nil {
 		return err
@@ -106,7 +106,7 @@ func waits(id, reason string) string {
 	return "it waits in quarantine as " + id + " for the operator to decide: " + reason
 }
 
-func (p *Poster) setHeld(ctx context.Context, h *Held) error {
+func (p *Poster) setHeld(ctx context.Context, h *Quarantined) error {
 	text, err := json.Marshal(h)
 	if err != nil {
 		return err
@@ -114,31 +114,31 @@ func (p *Poster) setHeld(ctx context.Context, h *Held) error {
 	return p.Log.SetQuarantined(ctx, h.ID, text)
 }
 
-// Held returns what is or was in quarantine under an id, or ErrNotHeld.
-func (p *Poster) Held(ctx context.Context, id string) (*Held, error) {
+// Quarantined returns what is or was in quarantine under an id, or ErrNotHeld.
+func (p *Poster) Quarantined(ctx context.Context, id string) (*Quarantined, error) {
 	text, found, err := p.Log.Quarantined(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	h := new(Held)
+	h := new(Quarantined)
 	if !found || json.Unmarshal(text, h) != nil || h.ID != id {
 		return nil, ErrNotHeld
 	}
 	return h, nil
 }
 
-// ListHeld lists what waits in quarantine, with all also what was decided about.
-func (p *Poster) ListHeld(ctx context.Context, all bool) ([]*Held, error) {
+// ListQuarantined lists what waits in quarantine, with all also what was decided about.
+func (p *Poster) ListQuarantined(ctx context.Context, all bool) ([]*Quarantined, error) {
 	ids, err := p.Log.ListQuarantined(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := []*Held{}
+	list := []*Quarantined{}
 	for _, id := range ids {
 		if strings.HasSuffix(id, contentKey("")) {
 			continue
 		}
-		h, err := p.Held(ctx, id)
+		h, err := p.Quarantined(ctx, id)
 		if err != nil && !errors.Is(err, ErrNotHeld) {
 			return nil, err
 		}
@@ -149,8 +149,8 @@ func (p *Poster) ListHeld(ctx context.Context, all bool) ([]*Held, error) {
 	return list, nil
 }
 
-// HeldContent returns the bytes of what is or was in quarantine, to who may read it there.
-func (p *Poster) HeldContent(ctx context.Context, right policy.Read, id string) ([]byte, error) {
+// QuarantinedContent returns the bytes of what is or was in quarantine, to who may read it there.
+func (p *Poster) QuarantinedContent(ctx context.Context, right policy.Read, id string) ([]byte, error) {
 	if collection, ok := policy.Readable(right); !ok || collection != exchange.Quarantine {
 		return nil, errors.New("submission: what is in quarantine is read with a right to it alone")
 	}
@@ -168,13 +168,13 @@ func (p *Poster) heldContent(ctx context.Context, id string) ([]byte, error) {
 // Decide releases what is in quarantine to the collection that it was meant for, under a
 // label that is at least the highest that is known of it, or with tlp.None rejects it.
 // collection returns one while it is there, as what its member would add to it with.
-func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, as func(member, collection string) *Addition) (*Held, error) {
+func (p *Poster) Decide(ctx context.Context, id string, label tlp.Level, by, why string, as func(member, collection string) *Addition) (*Quarantined, error) {
 	release, err := p.claim(ctx, []string{contentKey(id)}) // one decision at a time
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	h, err := p.Held(ctx, id)
+	h, err := p.Quarantined(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (relaying) Relays() bool { return true }
 // ErrLabel means that something can't be released under the label that was said.
 var ErrLabel = errors.New("not under this label")
 
-func (p *Poster) release(ctx context.Context, a *Addition, h *Held) error {
+func (p *Poster) release(ctx context.Context, a *Addition, h *Quarantined) error {
 	if h.Label < h.Least {
 		return fmt.Errorf("%w: it is marked TLP:%s besides, and only its creator can lower that", ErrLabel, h.Least)
 	}

@@ -183,7 +183,7 @@ func (p *Poster) droppedBefore(ctx context.Context, a *Addition, id string) (*re
 	if err != nil || !found || json.Unmarshal(text, &d) != nil {
 		return nil, err
 	}
-	return &record.Standing{Apart: "dropped", By: p.Seal.Member(a.By, nil), Creator: d.Creator, Label: d.Label, Newest: d.Newest}, nil
+	return &record.Standing{Apart: "dropped", By: p.Seal.Pseudonym(a.By, nil), Creator: d.Creator, Label: d.Label, Newest: d.Newest}, nil
 }
 
 // drop notes that a candidate is dropped, and says so to the audit.

@@ -270,7 +270,7 @@ func (w *writer) block(b *record.Block) error {
 			p.add(typeName(brief.Type), raw)
 			err = w.object(brief, n, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
-				err = w.posted(brief, raw, record.Sealed(b.By), b.Labels[n], apart.has(n))
+				err = w.posted(brief, raw, record.PseudonymOf(b.By), b.Labels[n], apart.has(n))
 			}
 		}
 		n++

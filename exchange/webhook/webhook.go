@@ -104,18 +104,18 @@ func (r *inForce) may(w *exchange.Webhook) policy.Read {
 func (s *Sender) Run(ctx context.Context) error {
 	for {
 		r, replaced := s.force.Watch()
-		s.settle(ctx, r)
+		s.startAndStop(ctx, r)
 		select {
 		case <-replaced:
 		case <-ctx.Done():
-			s.settle(ctx, r)
+			s.startAndStop(ctx, r)
 			return nil
 		}
 	}
 }
 
-// settle ends the webhooks that a register does not have so, and starts those that it has; all end with ctx.
-func (s *Sender) settle(ctx context.Context, r *inForce) {
+// startAndStop ends the webhooks that a register does not have so, and starts those that it has; all end with ctx.
+func (s *Sender) startAndStop(ctx context.Context, r *inForce) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	want := make(map[string]*exchange.Webhook)

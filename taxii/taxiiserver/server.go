@@ -3,7 +3,7 @@
 // It does what the specification asks of every server: media types, slashes,
 // filters, page sizes, cursors, date headers, error messages; and what is good
 // manners in HTTP: HEAD, OPTIONS, compression, conditional requests. What there
-// is and who may see it is the backend's: a Session answers for one caller.
+// is and who may see it is the backend's: a Session is responsible for one caller.
 // Package taxiimem is a backend that keeps everything in memory.
 package taxiiserver
 

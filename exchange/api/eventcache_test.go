@@ -15,14 +15,14 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
-func since(n int64) place { return place{since: time.UnixMicro(n), after: time.UnixMicro(1000)} }
+func since(n int64) cursor { return cursor{since: time.UnixMicro(n), after: time.UnixMicro(1000)} }
 
 // Readers at one place share an event where it is the same for them, and only
 // then.
 func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
-	var tails tails
+	var tails eventCache
 	var reads atomic.Int64
-	get := func(at place, low, high int64) string {
+	get := func(at cursor, low, high int64) string {
 		one, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
 			reads.Add(1)
 			return &view.Page{Count: 1, Low: low, High: high, Last: time.UnixMicro(2000)}, fmt.Appendf(nil, "%d to %d", low, high), nil
@@ -54,7 +54,7 @@ func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
 
 // A read that fails, or worse, holds nobody up.
 func TestAReadThatFailsIsMadeAgain(t *testing.T) {
-	var tails tails
+	var tails eventCache
 	failed := errors.New("failed")
 	read := func(f func() (*view.Page, []byte, error)) (err error) {
 		defer func() {
@@ -79,10 +79,10 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 }
 
 func TestTailsForgetTheOldest(t *testing.T) {
-	var tails tails
+	var tails eventCache
 	raw := bytes.Repeat([]byte("x"), 1<<20)
 	for n := range 40 {
-		at := place{after: time.UnixMicro(int64(n + 1))}
+		at := cursor{after: time.UnixMicro(int64(n + 1))}
 		_, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
 			return &view.Page{Count: 1, Low: 0, High: 1}, raw, nil
 		})
@@ -97,7 +97,7 @@ func TestTailsForgetTheOldest(t *testing.T) {
 
 // BenchmarkTails gives one event to readers that stand at one place.
 func BenchmarkTails(b *testing.B) {
-	var tails tails
+	var tails eventCache
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
 			_, err := tails.get(b.Context(), "a", "1", since(1), func() (*view.Page, []byte, error) {

@@ -10,13 +10,13 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
-// tails keep the newest events of collections, so that thousands who follow one
+// eventCache keep the newest events of collections, so that thousands who follow one
 // share each, and it is read once.
-type tails struct {
+type eventCache struct {
 	mu    sync.Mutex // guards what is below
-	kept  map[tailKey][]*keptTail
-	order []tailKey // of those that were made, oldest first
-	size  int       // bytes that they hold
+	kept  map[eventKey][]*cachedEvent
+	order []eventKey // of those that were made, oldest first
+	size  int        // bytes that they hold
 }
 
 // maxTails bounds the events that are kept, in bytes, but for those that are
@@ -26,16 +26,16 @@ const maxTails = 16 << 20
 // maxVariants is how many events behind one place are kept.
 const maxVariants = 8
 
-// tailKey names the event behind a place of a collection in one state. There can
+// eventKey names the event behind a place of a collection in one state. There can
 // be several: what is repeated comes once to each reader, so it matters where one
 // started.
-type tailKey struct {
+type eventKey struct {
 	collection, state string
 	after             int64
 }
 
-// tail is an event.
-type tail struct {
+// pageEvent is an event.
+type pageEvent struct {
 	// low and high bound the since of those whose event it is: from low on and
 	// below high.
 	low, high   int64
@@ -45,20 +45,20 @@ type tail struct {
 	more        bool // the next one is there already
 }
 
-// keptTail is an event that is kept, with its size as it is counted.
-type keptTail struct {
-	*wait.Once[*tail]
+// cachedEvent is an event that is kept, with its size as it is counted.
+type cachedEvent struct {
+	*wait.Once[*pageEvent]
 	size int
 }
 
 // get returns the event behind a place; read makes it of a page. state is the
 // collection's from before.
-func (t *tails) get(ctx context.Context, collection, state string, at place, read func() (*view.Page, []byte, error)) (*tail, error) {
-	key, since := tailKey{collection, state, micro(at.after)}, micro(at.since)
+func (t *eventCache) get(ctx context.Context, collection, state string, at cursor, read func() (*view.Page, []byte, error)) (*pageEvent, error) {
+	key, since := eventKey{collection, state, micro(at.after)}, micro(at.since)
 	for n := range maxVariants {
 		one, mine := t.entry(key, n)
 		if mine {
-			return one.Make(func() (e *tail, err error) {
+			return one.Make(func() (e *pageEvent, err error) {
 				defer func() { t.keep(key, one, e) }()
 				return newTail(read)
 			})
@@ -75,27 +75,27 @@ func (t *tails) get(ctx context.Context, collection, state string, at place, rea
 }
 
 // entry returns the n-th entry of a key; mine says that the caller has to fill it.
-func (t *tails) entry(key tailKey, n int) (one *keptTail, mine bool) {
+func (t *eventCache) entry(key eventKey, n int) (one *cachedEvent, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if list := t.kept[key]; n < len(list) {
 		return list[n], false
 	}
 	if t.kept == nil {
-		t.kept = make(map[tailKey][]*keptTail)
+		t.kept = make(map[eventKey][]*cachedEvent)
 	}
-	one = &keptTail{Once: wait.NewOnce[*tail]()}
+	one = &cachedEvent{Once: wait.NewOnce[*pageEvent]()}
 	t.kept[key] = append(t.kept[key], one)
 	return one, true
 }
 
 // newTail reads an event.
-func newTail(read func() (*view.Page, []byte, error)) (*tail, error) {
+func newTail(read func() (*view.Page, []byte, error)) (*pageEvent, error) {
 	page, data, err := read()
 	if err != nil {
 		return nil, err
 	}
-	e := &tail{low: page.Low, high: page.High, more: page.More}
+	e := &pageEvent{low: page.Low, high: page.High, more: page.More}
 	if page.Count > 0 {
 		e.data, e.first, e.last, e.count = data, page.First, page.Last, page.Count
 	}
@@ -103,7 +103,7 @@ func newTail(read func() (*view.Page, []byte, error)) (*tail, error) {
 }
 
 // keep counts what was made, nil where it was not, and forgets the oldest.
-func (t *tails) keep(key tailKey, one *keptTail, e *tail) {
+func (t *eventCache) keep(key eventKey, one *cachedEvent, e *pageEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !slices.Contains(t.kept[key], one) {
@@ -119,6 +119,6 @@ func (t *tails) keep(key tailKey, one *keptTail, e *tail) {
 			t.size -= old.size
 		}
 		delete(t.kept, oldest)
-		t.order = slices.DeleteFunc(t.order, func(k tailKey) bool { return k == oldest })
+		t.order = slices.DeleteFunc(t.order, func(k eventKey) bool { return k == oldest })
 	}
 }

@@ -62,9 +62,9 @@ func Identity(r *exchange.Register, m *exchange.Member, label tlp.Level) (record
 	return set(o, &o.ID, id)
 }
 
-// buildStanding makes the objects of the topic "": who publishes, what it is,
+// buildReference makes the objects of the topic "": who publishes, what it is,
 // and where to send people.
-func (p *Packager) buildStanding(publisher *exchange.Member) error {
+func (p *Packager) buildReference(publisher *exchange.Member) error {
 	f := p.feed
 	if f.As != "" {
 		hidden := *publisher
@@ -72,12 +72,12 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 		publisher = &hidden
 	}
 	p.publisher = p.register.IdentityID(publisher.ID)
-	p.standing = append(p.standing, projectObjects...)
+	p.reference = append(p.reference, projectObjects...)
 	who, err := Identity(p.register, publisher, tlp.Clear)
 	if err != nil {
 		return err
 	}
-	p.standing = append(p.standing, who)
+	p.reference = append(p.reference, who)
 
 	p.malware = p.ids.Of("malware", "publisher", f.By(), "operation", f.Operation, "malware", strings.ToLower(f.Malware.Name))
 	opts := append(common(p.publisher, f.Created, f.Changed, tlp.Clear), stix2.OptionName(f.Malware.Name))
@@ -95,7 +95,7 @@ func (p *Packager) buildStanding(publisher *exchange.Member) error {
 	if err != nil {
 		return err
 	}
-	p.standing = append(p.standing, what)
+	p.reference = append(p.reference, what)
 	if f.Guidance == "" {
 		return nil
 	}
@@ -124,11 +124,11 @@ func (p *Packager) buildGuidance() error {
 	if err != nil {
 		return err
 	}
-	p.standing = append(p.standing, how, helps)
+	p.reference = append(p.reference, how, helps)
 	return nil
 }
 
-// topic returns what an introduction brings: the standing objects, the member's
+// topic returns what an introduction brings: the reference objects, the member's
 // own identity, and the marking that the standard does not predefine; or the
 // location of a country.
 func (p *Packager) topic(x record.Introduction) ([]record.Object, error) {
@@ -136,7 +136,7 @@ func (p *Packager) topic(x record.Introduction) ([]record.Object, error) {
 		o, err := p.location(x.Topic)
 		return []record.Object{o}, err
 	}
-	list := p.standing
+	list := p.reference
 	owner := p.owners[x.Collection]
 	if m := p.register.Member(owner); m != nil && owner != p.feed.Publisher {
 		o, err := Identity(p.register, m, min(tlp.Amber, p.ceilings[x.Collection]))

@@ -13,8 +13,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// past implements record.Past.
-type past struct {
+// snapshot implements record.Past.
+type snapshot struct {
 	feed string
 	it   *pebble.Iterator
 	some bool // there are events that are not kept with their host
@@ -23,13 +23,13 @@ type past struct {
 	histories bool
 }
 
-// Past implements admission.Sightings, as do the methods below.
-func (v *View) Past(feed string) (record.Past, error) {
+// Snapshot implements admission.History, as do the methods below.
+func (v *View) Snapshot(feed string) (record.Snapshot, error) {
 	it, err := absent(v.db)
 	if err != nil {
 		return nil, err
 	}
-	p := &past{feed: feed, it: it, v: v}
+	p := &snapshot{feed: feed, it: it, v: v}
 	for kind, some := range map[byte]*bool{'x': &p.some, 'c': &p.histories} {
 		prefix := feedKey(kind, feed)
 		*some = it.SeekGE(prefix) && bytes.HasPrefix(it.Key(), prefix)
@@ -41,7 +41,7 @@ func (v *View) Past(feed string) (record.Past, error) {
 }
 
 // Host returns what is known of a host's day.
-func (p *past) Host(of exchange.HostDay) (h record.HostPast, err error) {
+func (p *snapshot) Host(of exchange.HostDay) (h record.HostSnapshot, err error) {
 	key := dayKey(p.feed, of)
 	// The first of what is known of the address; of most, nothing is.
 	if !p.it.SeekPrefixGE(key[:len(key)-4]) {
@@ -73,7 +73,7 @@ func (p *past) Host(of exchange.HostDay) (h record.HostPast, err error) {
 }
 
 // Event tells of an event that is not kept with its host.
-func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
+func (p *snapshot) Event(id exchange.EventID) (known, delivered bool, err error) {
 	if !p.some || !p.it.SeekPrefixGE(eventKey(p.feed, id)) {
 		return false, false, p.it.Error()
 	}
@@ -82,10 +82,10 @@ func (p *past) Event(id exchange.EventID) (known, delivered bool, err error) {
 }
 
 // Histories tells whether anything is known of any address, of all days together.
-func (p *past) Histories() bool { return p.histories }
+func (p *snapshot) Histories() bool { return p.histories }
 
 // History returns what is known of an address, of all days together.
-func (p *past) History(a netip.Addr) (h record.AddressHistory, err error) {
+func (p *snapshot) History(a netip.Addr) (h record.AddressHistory, err error) {
 	if !p.histories || !p.it.SeekPrefixGE(historyKey(p.feed, a)) {
 		return h, p.it.Error()
 	}
@@ -97,7 +97,7 @@ func (p *past) History(a netip.Addr) (h record.AddressHistory, err error) {
 }
 
 // Seen returns the observations of an address on the last day that has one that began by then.
-func (p *past) Seen(a netip.Addr, by time.Time) (list []record.Observation, err error) {
+func (p *snapshot) Seen(a netip.Addr, by time.Time) (list []record.Observation, err error) {
 	if by.Unix() < 0 { // no day that a key has
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func (p *past) Seen(a netip.Addr, by time.Time) (list []record.Observation, err 
 }
 
 // Given tells whether a collection has an object, in any version.
-func (p *past) Given(collection, text string) (bool, error) {
+func (p *snapshot) Given(collection, text string) (bool, error) {
 	c, known := p.v.number(collection)
 	id, ok := parseID([]byte(text))
 	if !known || !ok {
@@ -138,4 +138,4 @@ func (p *past) Given(collection, text string) (bool, error) {
 }
 
 // Close ends the look back.
-func (p *past) Close() error { return p.it.Close() }
+func (p *snapshot) Close() error { return p.it.Close() }

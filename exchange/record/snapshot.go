@@ -8,11 +8,11 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Past is one state of what Sightings knows of a feed's hosts. It is for one
+// Snapshot is one state of what the history knows of a feed's hosts. It is for one
 // goroutine.
-type Past interface {
+type Snapshot interface {
 	// Host returns what is known of a host's day.
-	Host(of exchange.HostDay) (HostPast, error)
+	Host(of exchange.HostDay) (HostSnapshot, error)
 	// Histories tells whether the feed has a history of any address;
 	// History returns what is.
 	Histories() bool
@@ -27,8 +27,8 @@ type Past interface {
 	Close() error
 }
 
-// HostPast is what is known of a host's day.
-type HostPast struct {
+// HostSnapshot is what is known of a host's day.
+type HostSnapshot struct {
 	// Observations are what collections took of it, one for each location; Events are some of it.
 	Observations []Observation
 	Events       []exchange.EventID

@@ -7,22 +7,24 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Shelf keeps what others make of the view, beside it: it goes with the view, and after a crash it
+// DerivedStore keeps what others make of the view, beside it: it goes with the view, and after a crash it
 // holds nothing that was made of what the view has lost.
-type Shelf struct {
+type DerivedStore struct {
 	db     *pebble.DB
 	prefix []byte
 }
 
-// Shelf returns the shelf of a name.
-func (v *View) Shelf(name string) *Shelf {
-	return &Shelf{db: v.db, prefix: append(append([]byte{'M'}, name...), 0)}
+// DerivedStore returns the store of a name.
+func (v *View) DerivedStore(name string) *DerivedStore {
+	return &DerivedStore{db: v.db, prefix: append(append([]byte{'M'}, name...), 0)}
 }
 
-func (s *Shelf) key(key string) []byte { return append(s.prefix[:len(s.prefix):len(s.prefix)], key...) }
+func (s *DerivedStore) key(key string) []byte {
+	return append(s.prefix[:len(s.prefix):len(s.prefix)], key...)
+}
 
 // Write sets some keys, all or none.
-func (s *Shelf) Write(changes map[string][]byte) error {
+func (s *DerivedStore) Write(changes map[string][]byte) error {
 	b := s.db.NewBatch()
 	defer func() { _ = b.Close() }()
 	for k, value := range changes {
@@ -34,26 +36,26 @@ func (s *Shelf) Write(changes map[string][]byte) error {
 	return nil
 }
 
-// Look returns the shelf as it is now. Whoever asks closes it.
-func (s *Shelf) Look() *Look { return &Look{s, s.db.NewSnapshot()} }
+// Snapshot returns the store as it is now. Whoever asks closes it.
+func (s *DerivedStore) Snapshot() *StoreSnapshot { return &StoreSnapshot{s, s.db.NewSnapshot()} }
 
-// Look is one state of a shelf.
-type Look struct {
-	*Shelf
+// StoreSnapshot is one state of a store.
+type StoreSnapshot struct {
+	*DerivedStore
 	snapshot *pebble.Snapshot
 }
 
 // Close lets the state go.
-func (l *Look) Close() error { return l.snapshot.Close() }
+func (l *StoreSnapshot) Close() error { return l.snapshot.Close() }
 
 // Get returns the value of a key.
-func (l *Look) Get(key string) (value []byte, found bool, err error) {
+func (l *StoreSnapshot) Get(key string) (value []byte, found bool, err error) {
 	return get(l.snapshot, l.key(key))
 }
 
 // Each calls f with what is kept under the keys that start so, without that start, in their order, until f
 // returns an error. The value is good until f returns.
-func (l *Look) Each(start string, f func(rest string, value []byte) error) (err error) {
+func (l *StoreSnapshot) Each(start string, f func(rest string, value []byte) error) (err error) {
 	lower := l.key(start)
 	it, err := l.snapshot.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: append(lower[:len(lower):len(lower)], 0xff)})
 	if err != nil {
