@@ -201,10 +201,10 @@ func (f *feedWriter) entitled(rules *Rules, job *Backfill, old *record.Intake) (
 			return d, err
 		}
 		l := day.find(o.ObservationKey)
-		if l == nil || !l.known || !l.past.Modified.Equal(o.Modified) || l.observation >= 0 {
+		if l == nil || l.past == nil || !l.past.Modified.Equal(o.Modified) || l.observation >= 0 {
 			continue // another record has the host's day as it is now
 		}
-		now := l.past
+		now := *l.past
 		// What the record gave may be on its way; what back-filling gave before is there.
 		had := old.Decisions[o.Decision].Grants
 		version := versionOf(rules.Register, d.feed, &now)

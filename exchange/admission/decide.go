@@ -27,6 +27,8 @@ type batch struct {
 	hosts     map[exchange.HostDay]*hostDay
 	histories map[netip.Addr]*record.AddressHistory // nil on feeds that have none
 	order     []*located                            // those with an observation, in its order
+	days      []hostDay                             // what hosts points to, some at a time
+	located   []located                             // and what those do
 	addresses map[netip.Addr]bool                   // of the events: whether collections have them now
 	called    map[netip.Addr]bool                   // by hosts that collections have now
 	key       []byte
@@ -131,12 +133,15 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	r.Events++
 	d.seen[id] = allowed
 	if allowed {
-		l := d.locate(day, location, matches)
+		l := d.observed(day, location, matches)
 		if l.observation < 0 {
 			l.observation = len(d.in.Observations)
 			d.order = append(d.order, l)
-			d.in.Observations = append(d.in.Observations, l.past)
+			d.in.Observations = append(d.in.Observations, record.Observation{})
 			o := &d.in.Observations[l.observation]
+			if l.past != nil {
+				*o = *l.past
+			}
 			o.ObservationKey, o.NewAddress = l.ObservationKey, !day.address && !d.addresses[e.Address]
 			d.addresses[e.Address] = true
 		}
@@ -192,10 +197,10 @@ func (d *batch) lookUp(events []exchange.Event) error {
 // the chunk are merged.
 func (d *batch) finish(l *located) error {
 	o := &d.in.Observations[l.observation]
-	o.Modified, o.New = o.Last, !l.known
+	o.Modified, o.New = o.Last, l.past == nil
 	o.NewAddress = o.NewAddress && !d.called[o.Address]
-	if v := l.past.Modified; l.known && !o.Modified.After(v) {
-		o.Modified = v.Add(time.Millisecond)
+	if l.past != nil && !o.Modified.After(l.past.Modified) {
+		o.Modified = l.past.Modified.Add(time.Millisecond)
 	}
 	if o.Packaging = d.in.Packaging; o.New {
 		o.FirstPackaging = o.Packaging

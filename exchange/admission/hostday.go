@@ -14,17 +14,28 @@ type hostDay struct {
 	address bool               // a collection took something of the address before, or of a host that called it
 	events  []exchange.EventID // some of those that are known
 	at      []*located
+	room    [1]*located // of at: most hosts are at one location
 }
 
 // located is a host's day at one location.
 type located struct {
 	exchange.ObservationKey
-	known       bool // before this record
-	past        record.Observation
-	observation int // into the record's Observations, -1 for none
+	past        *record.Observation // before this record, nil for nothing
+	observation int                 // into the record's Observations, -1 for none
 }
 
-// at returns a host's day at a location, nil where there is nothing of it.
+// locate adds a location to a host's day.
+func (d *batch) locate(day *hostDay, of exchange.ObservationKey, past *record.Observation) *located {
+	if len(d.located) == cap(d.located) {
+		d.located = make([]located, 0, 256) // at once: a chunk has thousands
+	}
+	d.located = append(d.located, located{of, past, -1})
+	l := &d.located[len(d.located)-1]
+	day.at = append(day.at, l)
+	return l
+}
+
+// find returns a host's day at a location, nil where there is nothing of it.
 func (h *hostDay) find(of exchange.ObservationKey) *located {
 	for _, l := range h.at {
 		if l.ObservationKey == of {
@@ -43,9 +54,15 @@ func (d *batch) day(of exchange.HostDay) (*hostDay, error) {
 	if err != nil {
 		return nil, err
 	}
-	day := &hostDay{of: of, address: past.Address, events: past.Events}
-	for _, o := range past.Observations {
-		day.at = append(day.at, &located{ObservationKey: o.ObservationKey, known: true, past: o, observation: -1})
+	if len(d.days) == cap(d.days) {
+		d.days = make([]hostDay, 0, 256)
+	}
+	d.days = append(d.days, hostDay{of: of, address: past.Address, events: past.Events})
+	day := &d.days[len(d.days)-1]
+	day.at = day.room[:0]
+	for i := range past.Observations {
+		o := &past.Observations[i]
+		d.locate(day, o.ObservationKey, o)
 	}
 	if d.f.addresses[of.Address] > 0 { // else no recent record has it
 		d.recent(day)
@@ -71,27 +88,29 @@ func (d *batch) recent(day *hostDay) {
 			}
 			mine := day.find(l.ObservationKey)
 			if mine == nil {
-				mine = &located{ObservationKey: l.ObservationKey, observation: -1}
-				day.at = append(day.at, mine)
+				mine = d.locate(day, l.ObservationKey, nil)
 			}
 			o := r.in.Observations[l.observation]
 			o.Contacts, o.Hostnames = slices.Clone(o.Contacts), slices.Clone(o.Hostnames)
-			mine.known, mine.past = true, o
+			mine.past = &o
 		}
 	}
 }
 
-// locate returns the observation that an event belongs to: that of its host's day at its location. Where nobody knows
+// observed returns the observation that an event belongs to: that of its host's day at its location. Where nobody knows
 // where the host was, it is the day's latest that the same members are responsible for, else one without a location.
-func (d *batch) locate(day *hostDay, location exchange.Location, matches []exchange.Match) *located {
+func (d *batch) observed(day *hostDay, location exchange.Location, matches []exchange.Match) *located {
 	of := day.of.At(location)
 	if !of.Located() {
 		var latest *located
 		var last time.Time
 		for _, l := range day.at {
-			o := &l.past
+			o := l.past
 			if l.observation >= 0 {
 				o = &d.in.Observations[l.observation]
+			}
+			if o == nil {
+				continue
 			}
 			if (latest == nil || o.Last.After(last)) && sameMembers(responsible(d.route, o), matches) {
 				latest, last = l, o.Last
@@ -101,12 +120,10 @@ func (d *batch) locate(day *hostDay, location exchange.Location, matches []excha
 			return latest
 		}
 	}
-	l := day.find(of)
-	if l == nil {
-		l = &located{ObservationKey: of, observation: -1}
-		day.at = append(day.at, l)
+	if l := day.find(of); l != nil {
+		return l
 	}
-	return l
+	return d.locate(day, of, nil)
 }
 
 // sameMembers tells whether two lists, each sorted by member, are of the same members, by whatever keys.

@@ -64,7 +64,7 @@ func (d *batch) suppress(l *located, o *record.Observation, matches []exchange.M
 		o.Relapse, h.Relapsed = true, true
 		window = 0 // everybody is told at once
 	}
-	if l.known && o.Label > l.past.Label {
+	if l.past != nil && o.Label > l.past.Label {
 		window = 0 // nobody may go on with the lower label
 	}
 	if d.feed.Repeat == 0 {

@@ -12,13 +12,13 @@ import (
 // withdraw takes a host's day out of the collections that were given it under the lower label
 // that it had before, and may not have it under this one.
 func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.Match) error {
-	was := l.past.Label
-	if !l.known || o.Label <= was {
+	if l.past == nil || o.Label <= l.past.Label {
 		return nil
 	}
+	was := l.past.Label
 	before := policy.Decide(d.rules.Register, was, matches).Grants
 	now := policy.Decide(d.rules.Register, o.Label, matches).Grants // of the same collections
-	id := objectID(d.rules.Register, d.feed, &l.past)
+	id := objectID(d.rules.Register, d.feed, l.past)
 	for i := range d.rules.Register.Members {
 		m := &d.rules.Register.Members[i]
 		at := slices.IndexFunc(now, func(g exchange.Grant) bool { return g.Collection == m.ID })

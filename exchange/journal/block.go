@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func (j *Journal) decodeBlock(subject string, h nats.Header, data []byte, sequen
 	b.Packaging = uint8(packaging)
 	errs[9] = j.seal.Open(b)
 	err := errors.Join(errs[:]...)
-	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "") || b.By != "" && len(b.Labels) != b.Count) {
+	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "") || b.By != "" && len(b.Labels) != b.Count || len(b.Root) != 2*sha256.Size) {
 		err = errors.New("its headers contradict each other")
 	}
 	if err != nil {

@@ -163,6 +163,9 @@ func (p *packer) append(batch []*pending) (finished int, err error) {
 	b := &record.Block{Collection: p.collection, Number: p.head.number + 1, Previous: p.head.hash, Label: tlp.Clear, Seed: record.NewSeed()}
 	b.Delivered = slices.Clone(p.head.delivered)
 	p.leaves = record.NewLeaves(b.Seed)
+	if len(batch[0].share.Groups) > 16 { // a full one, as far as can be told
+		p.raw = slices.Grow(p.raw[:0], maxRaw+maxRaw/8)
+	}
 	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
 	clear(p.in)
 	if batch[0].post != nil {

@@ -30,7 +30,7 @@ func (b *builder) group(o *record.Observation) (*record.Group, error) {
 }
 
 func (b *builder) hostDay(o *record.Observation) *hostDay {
-	return &hostDay{builder: b, o: o, g: new(record.Group), recipe: b.feed.Recipe(o.ObservationKey, o.Packaging)}
+	return &hostDay{builder: b, o: o, g: &record.Group{Needs: make([]record.Object, 0, 2), Objects: make([]record.Object, 0, 6)}, recipe: b.feed.Recipe(o.ObservationKey, o.Packaging)}
 }
 
 // form1 packages as the feed's profile says.

@@ -264,8 +264,9 @@ func (w *writer) block(b *record.Block) error {
 	apart := bits(w.v.opt.Seal.Apart(b.By))
 	p := &w.v.packing
 	p.reset()
-	n := 0
+	n, leaves := 0, record.NewLeaves(b.Seed)
 	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
+		leaves.Add(raw)
 		if err == nil && n < b.Count {
 			p.add(typeName(brief.Type), raw)
 			err = w.object(brief, n, news.has(n))
@@ -280,6 +281,9 @@ func (w *writer) block(b *record.Block) error {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
 	}
 	if err == nil {
+		err = committed(b, leaves)
+	}
+	if err == nil {
 		err = w.index()
 	}
 	w.store()
@@ -287,11 +291,19 @@ func (w *writer) block(b *record.Block) error {
 	return err
 }
 
+// committed reports whether a block commits to what was found in it.
+func committed(b *record.Block, leaves *record.Leaves) error {
+	if b.Root != "" && leaves.Root() != b.Root { // there is one in every block of the journal
+		return fmt.Errorf("%w: block %d does not hold what it commits to", errContent, b.Number)
+	}
+	return nil
+}
+
 // open starts the block whose objects are added next.
 func (w *writer) open(first int64, record block) {
 	w.first, w.record, w.types, w.added = first, record, nil, make([]addition, 0, record.count)
 	w.changed, w.entries = make([]changed, 0, record.count), make(map[objectID]int, record.count)
-	w.names.reset()
+	w.names.reset(record.count)
 	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(record.count), allBits(record.count)
 }
 

@@ -131,7 +131,12 @@ func packaged(ctx context.Context, in *record.Intake, pack PackageFunc) (p ownSh
 		return p, err
 	}
 	p.label = shares[0].Label
-	seen := make(map[string]bool)
+	n := 0
+	for _, g := range shares[0].Groups {
+		n += len(g.Needs) + len(g.Objects)
+	}
+	p.objects = make([]record.Object, 0, n)
+	seen := make(map[string]bool, len(shares[0].Groups))
 	add := func(o record.Object) {
 		if o.New {
 			p.news = p.news.grown(len(p.objects))

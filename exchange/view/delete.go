@@ -19,6 +19,11 @@ func (w *writer) control(b *record.Block) error {
 	if err != nil {
 		return err
 	}
+	leaves := record.NewLeaves(b.Seed)
+	leaves.Add(text)
+	if err := committed(b, leaves); err != nil {
+		return err
+	}
 	d, err := b.Removal(text)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)

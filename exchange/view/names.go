@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,8 @@ func (n *naming) add(id objectID, text, version []byte) {
 	}
 }
 
-func (n *naming) reset() { n.b, n.last = n.b[:0], n.last[:0] }
+// reset begins the names of some objects.
+func (n *naming) reset(count int) { n.b, n.last = slices.Grow(n.b[:0], 32*count), n.last[:0] }
 
 // names reads them again, in the order of the objects.
 type names struct {
