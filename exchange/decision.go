@@ -109,6 +109,6 @@ type Tables interface {
 	Router
 	// Look is what the networks table says of an address.
 	Look(a netip.Addr) Location
-	// PassedOver lists the keys that fit an address and do not count for the feed.
-	PassedOver(a netip.Addr, p Location, hostname string) []ShadowedMatch
+	// ShadowedMatches lists the keys that fit an address and do not count for the feed.
+	ShadowedMatches(a netip.Addr, p Location, hostname string) []ShadowedMatch
 }

@@ -2,12 +2,14 @@
 //
 //	admission.go  Admit: a chunk waits for its turn; one feed has one writer
 //	decide.go     each event is routed and held against its label, and joins its host's day (hostday.go)
-//	suppress.go   a host that a team was given a while ago is kept back
+//	suppress.go   a host that a team was given a while ago is suppressed for it
 //	append.go     the chunk becomes one intake record, durable from there
 //	deliver.go    the record's objects go into the blocks of each collection
 //
 // A receipt is answered when all blocks are on disk. A crash in between is finished at the next
 // start: Recover delivers what intake has and the collections have not.
+//
+// Where a host's label is raised, withdraw.go takes it out of the collections that may not have it any more.
 //
 // Beside it: back-fill gives members who join what is there already, Clean takes in what members
 // report clean, Explain says what would become of an event and what has.
@@ -105,9 +107,9 @@ type Admission struct {
 // after.
 func (a *Admission) SetRules(r *Rules) { a.rules.Store(r) }
 
-// Submission is one chunk: events of one feed, and the receipt so far, with the
+// Chunk is one chunk: events of one feed, and the receipt so far, with the
 // rows that were rejected before they became events.
-type Submission struct {
+type Chunk struct {
 	Feed string
 	// Key makes the chunk safe to repeat; "" where the publisher gave none.
 	Key  string
@@ -223,7 +225,7 @@ func (a *Admission) acquire(ctx context.Context, feed string, everything bool) (
 
 // Admit decides about a chunk and makes it durable. What it returns is still to
 // be waited for. Chunks of a feed are taken in the order of the calls.
-func (a *Admission) Admit(ctx context.Context, s *Submission) (*Pending, error) {
+func (a *Admission) Admit(ctx context.Context, s *Chunk) (*Pending, error) {
 	f, rules, leave, err := a.acquire(ctx, s.Feed, false)
 	if err != nil {
 		return nil, err

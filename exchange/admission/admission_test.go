@@ -70,8 +70,8 @@ func (n *nowhere) EachIntake(context.Context, string, uint64, func(*record.Intak
 	return nil
 }
 
-func (n *nowhere) Given(string, string) (bool, error) { return false, nil }
-func (n *nowhere) Histories() bool                    { return false }
+func (n *nowhere) Delivered(string, string) (bool, error) { return false, nil }
+func (n *nowhere) Histories() bool                        { return false }
 func (n *nowhere) History(netip.Addr) (record.AddressHistory, error) {
 	return record.AddressHistory{}, nil
 }
@@ -157,9 +157,9 @@ func publish(b *testing.B, path string, rows int) (peak float64) {
 		b.Fatal(err)
 	}
 	memory := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	s := &admission.Submission{Feed: "rustock"}
+	s := &admission.Chunk{Feed: "rustock"}
 	total := int64(0)
-	chunks, ended := make(chan *admission.Submission, 2), make(chan struct{})
+	chunks, ended := make(chan *admission.Chunk, 2), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for s := range chunks {
@@ -183,7 +183,7 @@ func publish(b *testing.B, path string, rows int) (peak float64) {
 		}
 		if len(s.Events) == admission.MaxEvents || err != nil {
 			chunks <- s
-			s = &admission.Submission{Feed: "rustock", Events: make([]exchange.Event, 0, admission.MaxEvents)}
+			s = &admission.Chunk{Feed: "rustock", Events: make([]exchange.Event, 0, admission.MaxEvents)}
 		}
 		if err != nil {
 			break

@@ -32,7 +32,7 @@ type feedWriter struct {
 	addresses map[netip.Addr]int
 	trail     []*Pending // the newest records, at most maxRecent, oldest first
 
-	deliveries chan *delivery // its room, and what carryAll holds, is inFlight
+	deliveries chan *delivery // its room, and what deliverAll holds, is inFlight
 	slots      chan struct{}  // a token for each record under way
 	wg         sync.WaitGroup
 
@@ -146,7 +146,7 @@ func (f *feedWriter) wait(ctx context.Context, condition func() bool) error {
 }
 
 // replay answers a key that is known.
-func (f *feedWriter) replay(s *Submission) (*Pending, error) {
+func (f *feedWriter) replay(s *Chunk) (*Pending, error) {
 	if s.Key == "" {
 		return nil, nil
 	}

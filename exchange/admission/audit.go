@@ -8,16 +8,17 @@ import (
 // auditIntake tells what a record withholds and withdraws, by collection and rule. The events are in
 // the record.
 func auditIntake(in *record.Intake, tell func(exchange.AuditEntry)) {
-	events := make([]int64, len(in.Decisions))
-	for i := range in.Events {
-		events[in.Events[i].Decision]++
-	}
 	type why struct{ collection, rule string }
 	withheld := make(map[why]int64)
-	for i, n := range events {
-		for _, g := range in.Decisions[i].Grants {
-			if n > 0 && !g.Allow && g.Rule != exchange.RuleRepeat && g.Rule != exchange.RuleTakenByOwner {
-				withheld[why{g.Collection, g.Rule}] += n
+	for i := range in.Events {
+		e := &in.Events[i]
+		decision := e.Decision
+		if e.Observation >= 0 { // the whole host's day decides
+			decision = in.Observations[e.Observation].Decision
+		}
+		for _, g := range in.Decisions[decision].Grants {
+			if !g.Allow && g.Rule != exchange.RuleRepeat && g.Rule != exchange.RuleTakenByOwner {
+				withheld[why{g.Collection, g.Rule}]++
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func (f *feedWriter) backfill(ctx context.Context, job *Backfill, old *record.In
 	// No publisher's key has a space in it.
 	key := fmt.Sprintf("backfill %d %d", job.Version, sequence)
 	hash := sha256.Sum256([]byte(key))
-	if p, err := f.replay(&Submission{Feed: f.feed, Key: key, Hash: hash}); p != nil || err != nil {
+	if p, err := f.replay(&Chunk{Feed: f.feed, Key: key, Hash: hash}); p != nil || err != nil {
 		return p, nil, err
 	}
 	d, err := f.entitled(rules, job, old)
@@ -233,30 +233,12 @@ func (f *feedWriter) entitled(rules *Rules, job *Backfill, old *record.Intake) (
 			if err != nil {
 				return d, err
 			}
-			h.Give(v.Grants, now.Last)
+			h.Deliver(v.Grants, now.Last)
 		}
 		l.observation = len(d.in.Observations)
 		d.in.Observations = append(d.in.Observations, now)
 	}
 	return d, nil
-}
-
-// responsible lists who is responsible for a host where it was, by whatever name it had there.
-func responsible(r exchange.Router, o *record.Observation) (matches []exchange.Match) {
-	for _, name := range o.Hostnames {
-		matches = union(matches, r.Route(o.Address, o.Location(), name))
-	}
-	return matches
-}
-
-// keep returns the index of a decision, which is in the record once.
-func (d *batch) keep(v exchange.Decision) int {
-	i := slices.IndexFunc(d.in.Decisions, func(have exchange.Decision) bool { return have.Label == v.Label && slices.Equal(have.Grants, v.Grants) })
-	if i < 0 {
-		i = len(d.in.Decisions)
-		d.in.Decisions = append(d.in.Decisions, v)
-	}
-	return i
 }
 
 // hostsByMember counts the batch's hosts by who is given them.

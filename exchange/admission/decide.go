@@ -36,7 +36,7 @@ type batch struct {
 
 // decide makes the intake record of a chunk: which events are new, who gets
 // each, under which rule, and what is known of each host afterwards.
-func (f *feedWriter) decide(rules *Rules, s *Submission) (d *batch, err error) {
+func (f *feedWriter) decide(rules *Rules, s *Chunk) (d *batch, err error) {
 	past, err := f.a.History.Snapshot(f.feed)
 	if err != nil {
 		return nil, err
@@ -175,8 +175,8 @@ func (d *batch) known(id exchange.EventID, day *hostDay) (known, delivered bool,
 	return d.past.Event(id)
 }
 
-// lookUp finds out what is known of the hosts of events that are not refused, one behind the other as they are kept:
-// each look begins where the last one was.
+// lookUp finds out what is known of the hosts of events that are not refused, in the order in which the history keeps
+// them: that is much faster than in the order of the rows.
 func (d *batch) lookUp(events []exchange.Event) error {
 	list := make([]exchange.HostDay, 0, len(events))
 	for i := range events {
@@ -206,7 +206,8 @@ func (d *batch) finish(l *located) error {
 		o.FirstPackaging = o.Packaging
 	}
 	matches := responsible(d.route, o)
-	if err := d.suppress(l, o, matches); err != nil {
+	o.Decision = d.decision(o.Label, matches) // which counts, whatever was decided of each event
+	if err := d.suppress(l, o); err != nil {
 		return err
 	}
 	return d.withdraw(l, o, matches)
@@ -230,13 +231,23 @@ func (d *batch) decision(label tlp.Level, matches []exchange.Match) int {
 	return i
 }
 
+// keep returns the index of a decision, which is in the record once.
+func (d *batch) keep(v exchange.Decision) int {
+	i := slices.IndexFunc(d.in.Decisions, func(have exchange.Decision) bool { return have.Label == v.Label && slices.Equal(have.Grants, v.Grants) })
+	if i < 0 {
+		i = len(d.in.Decisions)
+		d.in.Decisions = append(d.in.Decisions, v)
+	}
+	return i
+}
+
 // count fills in the receipt: where each event went. What an event was granted
 // may still be withheld, when its host's day carries a higher label by now.
 func (d *batch) count() {
 	r := &d.in.Receipt
 	for i := range d.in.Events {
 		e := &d.in.Events[i]
-		withheld, held, given := e.Observation < 0, false, false
+		withheld, suppressed, given := e.Observation < 0, false, false
 		if !withheld {
 			final := d.in.Decisions[d.in.Observations[e.Observation].Decision].Grants
 			for _, g := range d.in.Decisions[e.Decision].Grants {
@@ -250,7 +261,7 @@ func (d *batch) count() {
 							r.Collections[placed.Collection]++
 							given = true
 						case placed.Rule == exchange.RuleRepeat:
-							held = true
+							suppressed = true
 						case placed.Rule != exchange.RuleTakenByOwner:
 							withheld = true
 						}
@@ -259,7 +270,7 @@ func (d *batch) count() {
 					withheld = true // the host has had more names than are kept
 				case final[j].Rule == exchange.RuleTakenByOwner:
 				case final[j].Rule == exchange.RuleRepeat:
-					held = true
+					suppressed = true
 				case !final[j].Allow:
 					withheld = true
 				case g.Collection == exchange.Unclaimed:
@@ -274,7 +285,7 @@ func (d *batch) count() {
 		if withheld {
 			r.Withheld++
 		}
-		if held && !given && !withheld {
+		if suppressed && !given && !withheld {
 			r.Suppressed++
 		}
 	}

@@ -98,7 +98,7 @@ func seen(minute int, label tlp.Level) exchange.Event {
 func admit(t *testing.T, a *admission.Admission, k *kept, e exchange.Event) string {
 	t.Helper()
 	before := len(k.list)
-	p, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: []exchange.Event{e}})
+	p, err := a.Admit(t.Context(), &admission.Chunk{Feed: "f", Events: []exchange.Event{e}})
 	if err == nil {
 		err = p.Wait(t.Context())
 	}
@@ -278,7 +278,7 @@ func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
 			exchange.Receipt{Feed: "f", Duplicates: 1, Collections: map[string]int64{}},
 		},
 	} {
-		p, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: c.events})
+		p, err := a.Admit(t.Context(), &admission.Chunk{Feed: "f", Events: c.events})
 		if err == nil {
 			err = p.Wait(t.Context())
 		}
@@ -300,7 +300,7 @@ func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
 	if o := k.list[1].Observations[0]; o.New || o.NewAddress || !o.Modified.After(first[1].Modified) {
 		t.Errorf("%+v", o)
 	}
-	if _, err := a.Admit(t.Context(), &admission.Submission{Feed: "f", Events: []exchange.Event{at("240.9.9.9", 9, 0, "AT", tlp.Green)}}); err != nil {
+	if _, err := a.Admit(t.Context(), &admission.Chunk{Feed: "f", Events: []exchange.Event{at("240.9.9.9", 9, 0, "AT", tlp.Green)}}); err != nil {
 		t.Fatal(err)
 	}
 	if o := k.list[len(k.list)-1].Observations[0]; !o.New || o.NewAddress {

@@ -16,8 +16,9 @@ import (
 // time; it bounds memory and is what holds a publisher back.
 const inFlight = 4
 
-// checkpointEvery is after how many records the feed's position is written. A
-// crash makes the records since then be looked at again, no more.
+// checkpointEvery is after how many records the feed's position is written. It says where a start begins to look;
+// what a collection has of a record, its last block says (record.Delivered). So a crash makes the records since then
+// be looked at again, no more.
 const checkpointEvery = 64
 
 // delivery is a record on its way into blocks.
@@ -27,7 +28,7 @@ type delivery struct {
 	pending  *Pending
 }
 
-// send hands a durable record to the carrier. The caller holds a slot for it.
+// send hands a durable record to deliverAll. The caller holds a slot for it.
 func (f *feedWriter) send(in *record.Intake, sequence uint64) *Pending {
 	p := &Pending{Receipt: in.Receipt, Intake: sequence, done: make(chan struct{})}
 	f.mu.Lock()
@@ -67,7 +68,7 @@ func (f *feedWriter) deliverAll() {
 	}
 }
 
-// done ends a carriage. It is called by whichever collection came last.
+// done ends a delivery. It is called by whichever collection came last.
 func (f *feedWriter) done(c *delivery, last uint64, err error) {
 	if err == nil {
 		f.mu.Lock()

@@ -79,17 +79,17 @@ func (a *Admission) Explain(feed string, e *exchange.Event) (*Explanation, error
 	x.Place = Where(place)
 	if x.Refused == "" {
 		v := policy.Decide(rules.Register, x.Label, route.Route(e.Address, place, e.Hostname))
-		if err := a.withhold(f, e.Address, &v); err != nil {
+		if err := a.suppressNow(f, e.Address, &v); err != nil {
 			return nil, err
 		}
 		x.Grants = v.Grants
-		x.Shadowed = route.PassedOver(e.Address, place, e.Hostname)
+		x.Shadowed = route.ShadowedMatches(e.Address, place, e.Hostname)
 	}
 	return x, nil
 }
 
-// withhold takes back what a feed that holds repeats back would not give of an address now.
-func (a *Admission) withhold(f *exchange.Feed, address netip.Addr, v *exchange.Decision) error {
+// suppressNow takes back what a feed that suppresses repeats would not give of an address now.
+func (a *Admission) suppressNow(f *exchange.Feed, address netip.Addr, v *exchange.Decision) error {
 	if f.Repeat == 0 {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (a *Admission) withhold(f *exchange.Feed, address netip.Addr, v *exchange.D
 	now := time.Now()
 	h, err := past.History(address)
 	if relapse := !h.Cleaned.IsZero() && !h.Relapsed; err == nil && !relapse {
-		withhold(&h, v, now, time.Duration(f.Repeat))
+		suppressRepeats(&h, v, now, time.Duration(f.Repeat))
 	}
 	return errors.Join(err, past.Close())
 }

@@ -130,3 +130,21 @@ func (d *batch) observed(day *hostDay, location exchange.Location, matches []exc
 func sameMembers(a, b []exchange.Match) bool {
 	return slices.EqualFunc(a, b, func(x, y exchange.Match) bool { return x.Member == y.Member })
 }
+
+// responsible lists who is responsible for a host where it was, by whatever name it had there.
+func responsible(r exchange.Router, o *record.Observation) (matches []exchange.Match) {
+	for _, name := range o.Hostnames {
+		matches = union(matches, r.Route(o.Address, o.Location(), name))
+	}
+	return matches
+}
+
+// objectID is the identifier of the object that each observation of the feed is packaged as.
+func objectID(r *exchange.Register, f *exchange.Feed, o *record.Observation) string {
+	return r.IDs.Of(f.HostObject(), f.Recipe(o.ObservationKey, o.Packaging)...)
+}
+
+// versionOf is that of the objects that an observation is packaged as.
+func versionOf(r *exchange.Register, f *exchange.Feed, o *record.Observation) record.Version {
+	return record.Version{ID: objectID(r, f, o), SpecVersion: "2.1", Version: o.Modified}
+}

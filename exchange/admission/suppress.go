@@ -9,16 +9,16 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// withhold takes back what was granted of a host, last seen then, to those who were given it
+// suppressRepeats takes back what was granted of a host, last seen then, to those who were given it
 // less than a window before or after.
-func withhold(h *record.AddressHistory, v *exchange.Decision, last time.Time, window time.Duration) (held bool) {
+func suppressRepeats(h *record.AddressHistory, v *exchange.Decision, last time.Time, window time.Duration) (some bool) {
 	for i := range v.Grants {
 		g := &v.Grants[i]
 		if j := h.SentTo(g.Collection); g.Allow && j >= 0 && last.Sub(h.Sent[j].Last).Abs() < window {
-			g.Verdict, held = exchange.Verdict{Rule: exchange.RuleRepeat}, true
+			g.Verdict, some = exchange.Verdict{Rule: exchange.RuleRepeat}, true
 		}
 	}
-	return held
+	return some
 }
 
 // history returns what is known of an address after all earlier records, and what this
@@ -48,10 +48,9 @@ func (d *batch) history(a netip.Addr) (*record.AddressHistory, error) {
 	return h, nil
 }
 
-// suppress decides about an observation: it marks a relapse, and keeps a host back from
-// those who were given it within the feed's window.
-func (d *batch) suppress(l *located, o *record.Observation, matches []exchange.Match) error {
-	o.Decision = d.decision(o.Label, matches)
+// suppress takes an observation back from those who were given the host within the feed's window, and marks a
+// relapse, which is told to everybody.
+func (d *batch) suppress(l *located, o *record.Observation) error {
 	if d.histories == nil {
 		return nil
 	}
@@ -72,19 +71,9 @@ func (d *batch) suppress(l *located, o *record.Observation, matches []exchange.M
 	}
 	v := d.in.Decisions[o.Decision]
 	v.Grants = slices.Clone(v.Grants)
-	if withhold(h, &v, o.Last, window) {
+	if suppressRepeats(h, &v, o.Last, window) {
 		o.Decision = d.keep(v)
 	}
-	h.Give(v.Grants, o.Last)
+	h.Deliver(v.Grants, o.Last)
 	return nil
-}
-
-// objectID is the identifier of the object that each observation of the feed is packaged as.
-func objectID(r *exchange.Register, f *exchange.Feed, o *record.Observation) string {
-	return r.IDs.Of(f.HostObject(), f.Recipe(o.ObservationKey, o.Packaging)...)
-}
-
-// versionOf is that of the objects that an observation is packaged as.
-func versionOf(r *exchange.Register, f *exchange.Feed, o *record.Observation) record.Version {
-	return record.Version{ID: objectID(r, f, o), SpecVersion: "2.1", Version: o.Modified}
 }

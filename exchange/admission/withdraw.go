@@ -31,7 +31,7 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 		given := at >= 0 && before[at].Allow || d.onItsWay(m.ID, o.ObservationKey)
 		if !given {
 			var err error
-			if given, err = d.past.Given(m.ID, id); err != nil {
+			if given, err = d.past.Delivered(m.ID, id); err != nil {
 				return err
 			}
 		}

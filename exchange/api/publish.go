@@ -210,7 +210,7 @@ func newIngest(a *API, r *request, feed *exchange.Feed) (*ingest, error) {
 func (in *ingest) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	chunks := make(chan *admission.Submission, 1)
+	chunks := make(chan *admission.Chunk, 1)
 	parsed := make(chan error, 1)
 	// Whatever ends the request also ends a read from the publisher's socket.
 	control := http.NewResponseController(in.r.w)
@@ -251,7 +251,7 @@ func (in *ingest) run(ctx context.Context) error {
 	return parseErr
 }
 
-func (in *ingest) admit(ctx context.Context, s *admission.Submission) error {
+func (in *ingest) admit(ctx context.Context, s *admission.Chunk) error {
 	// A request can go on for hours: the right to publish is looked at each time.
 	if !in.a.stillMayPublish(in.r, in.feed) {
 		return taxiiserver.ErrNotFound
@@ -295,7 +295,7 @@ func (in *ingest) settle(ctx context.Context) error {
 
 // parse cuts the rows into chunks: at a number of events, of bytes of text, or
 // of problems.
-func (in *ingest) parse(ctx context.Context, out chan<- *admission.Submission) error {
+func (in *ingest) parse(ctx context.Context, out chan<- *admission.Chunk) error {
 	rd, err := report.NewReader(&in.body, in.opt)
 	if in.body.err != nil {
 		return in.body.err
@@ -326,8 +326,8 @@ func (in *ingest) parse(ctx context.Context, out chan<- *admission.Submission) e
 }
 
 // chunk reads one chunk; its key is the request's and its number in it.
-func (in *ingest) chunk(rd *report.Reader, number int) (*admission.Submission, error) {
-	s := &admission.Submission{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, admission.MaxEvents)}
+func (in *ingest) chunk(rd *report.Reader, number int) (*admission.Chunk, error) {
+	s := &admission.Chunk{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, admission.MaxEvents)}
 	if in.key != "" && !in.dry {
 		s.Key = in.key + "/" + strconv.Itoa(number)
 	}

@@ -14,10 +14,10 @@ import (
 // Look is what the networks table says of an address.
 func (r *Router) Look(a netip.Addr) exchange.Location { return r.networks.look(a) }
 
-// PassedOver lists the keys that fit an address and do not count for the feed, with
+// ShadowedMatches lists the keys that fit an address and do not count for the feed, with
 // what each stands behind. It looks at every key of every member: it is for
 // explaining, not for routing.
-func (r *Router) PassedOver(a netip.Addr, p exchange.Location, hostname string) (list []exchange.ShadowedMatch) {
+func (r *Router) ShadowedMatches(a netip.Addr, p exchange.Location, hostname string) (list []exchange.ShadowedMatch) {
 	won := r.Route(a, p, hostname)
 	for i := range r.members {
 		m := &r.members[i]

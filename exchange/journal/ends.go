@@ -12,7 +12,8 @@ import (
 )
 
 // end is the end of a stream, as far as it is known here. Intake records name the end of the blocks, and blocks that
-// of intake, so that neither stream can lose its end without the other telling.
+// of intake: whoever compares them finds a stream that has lost its end. They are written; only Journal.Whole's
+// checks are made yet.
 type end struct{ at atomic.Pointer[record.Head] }
 
 func (e *end) get() record.Head {

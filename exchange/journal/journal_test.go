@@ -55,7 +55,7 @@ func share(collection string, from, n int) record.Share {
 	return s
 }
 
-func carry(t testing.TB, j *journal.Journal, s record.Share, feed string, sequence uint64) error {
+func deliver(t testing.TB, j *journal.Journal, s record.Share, feed string, sequence uint64) error {
 	t.Helper()
 	done := make(chan error, 1)
 	j.Deliver(s, feed, sequence, func(_ uint64, err error) { done <- err })
@@ -115,14 +115,14 @@ func whole(t *testing.T, j *journal.Journal) {
 	}
 }
 
-func TestCarryingAgainAddsNothing(t *testing.T) {
+func TestDeliveringAgainAddsNothing(t *testing.T) {
 	nc := start(t)
 	j := open(t, nc)
 	for seq := uint64(1); seq <= 3; seq++ { // 400 groups do not fit one block
-		if err := carry(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
+		if err := deliver(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
 			t.Fatal(err)
 		}
-		if err := carry(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
+		if err := deliver(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,14 +130,14 @@ func TestCarryingAgainAddsNothing(t *testing.T) {
 	if len(want) != 3*405*3 {
 		t.Fatalf("%d objects", len(want))
 	}
-	// As after a crash: everything is carried once more, by a new process.
+	// As after a crash: everything is delivered once more, by a new process.
 	j.Close()
 	j = open(t, nc)
 	for seq := uint64(1); seq <= 3; seq++ {
-		if err := carry(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
+		if err := deliver(t, j, share("a", int(seq)*1000, 400), "f", seq); err != nil {
 			t.Fatal(err)
 		}
-		if err := carry(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
+		if err := deliver(t, j, share("a", int(seq)*1000+500, 5), "g", seq+10); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,16 +151,16 @@ func TestCarryingAgainAddsNothing(t *testing.T) {
 func TestASecondWriterIsFenced(t *testing.T) {
 	nc := start(t)
 	a, b := open(t, nc), open(t, nc)
-	if err := carry(t, a, share("c", 0, 1), "f", 1); err != nil {
+	if err := deliver(t, a, share("c", 0, 1), "f", 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := carry(t, b, share("c", 10, 1), "f", 2); err != nil { // b takes over
+	if err := deliver(t, b, share("c", 10, 1), "f", 2); err != nil { // b takes over
 		t.Fatal(err)
 	}
-	if err := carry(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
+	if err := deliver(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
 		t.Errorf("the first writer goes on: %v", err)
 	}
-	if err := carry(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
+	if err := deliver(t, a, share("c", 20, 1), "f", 3); !errors.Is(err, exchange.ErrFenced) {
 		t.Errorf("and again: %v", err)
 	}
 	if got := ids(t, b, "c"); len(got) != 6 {
@@ -184,7 +184,7 @@ func TestVerifyFindsWhatWasDoneToTheLog(t *testing.T) {
 	j := open(t, nc)
 	for seq := uint64(1); seq <= 3; seq++ {
 		for _, c := range []string{"gap", "forged", "other", "fine"} {
-			if err := carry(t, j, share(c, int(seq), 1), "f", seq); err != nil {
+			if err := deliver(t, j, share(c, int(seq), 1), "f", seq); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -251,7 +251,7 @@ func BenchmarkDeliver(b *testing.B) {
 	n := uint64(0)
 	for b.Loop() {
 		n++
-		if err := carry(b, j, s, "f", n); err != nil {
+		if err := deliver(b, j, s, "f", n); err != nil {
 			b.Fatal(err)
 		}
 	}

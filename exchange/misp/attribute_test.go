@@ -24,8 +24,8 @@ func TestWhichObjectOfAHostIsAnAttribute(t *testing.T) {
 	m := makerOf(exchange.ProfileInfection, exchange.ProfileIndicator) // f and g
 	const pattern = "[ipv4-addr:value = '240.0.0.1']"
 	for name, c := range map[string]struct {
-		o            object
-		feed, host   string
+		o          object
+		feed, host string
 	}{
 		"an observation":                         {object{Type: "observed-data", feed: "f", Value: "240.0.0.1"}, "f", "240.0.0.1"},
 		"of an account":                          {object{Type: "observed-data", feed: "f", Value: "a@example.org"}, "f", exchange.AccountKey("a@example.org").String()},
@@ -73,7 +73,8 @@ func TestTheAttributeOfAHost(t *testing.T) {
 		"all that there can be": {
 			full(`{"country":"AT","asn":64500,"malware":"rustock","provider":"p","contacts":[{"time":"2026-03-19T01:04:07.5Z","src_port":1024,"dst_ip":"240.9.9.9","dst_port":80}]}`,
 				func(o *object) { o.Number = 4; o.Labels = []string{"relapse"} }),
-			"ip-src|port", "240.0.0.1|1024", "AS64500, AT, rustock, seen 4 times, called 240.9.9.9:80 at 2026-03-19T01:04:07.5Z", "2026-03-19T00:04:07.000000+00:00", []string{relapseTag},
+			"ip-src|port", "240.0.0.1|1024", "AS64500, AT, rustock, seen 4 times, called 240.9.9.9:80 at 2026-03-19T01:04:07.5Z", "2026-03-19T00:04:07.000000+00:00",
+			[]string{relapseTag},
 		},
 		"nothing":               {full(`{}`), "ip-src", "240.0.0.1", "", "2026-03-19T00:04:07.000000+00:00", nil},
 		"a port that it called": {full(`{"contacts":[{"time":"t","dst_port":80}]}`), "ip-src", "240.0.0.1", "called port 80 at t", "2026-03-19T00:04:07.000000+00:00", nil},
@@ -107,10 +108,10 @@ func TestWhatIsCleanIsMarked(t *testing.T) {
 		at    time.Time
 		clean bool
 	}{
-		"never reported":            {time.Time{}, false},
+		"never reported":              {time.Time{}, false},
 		"reported before it was seen": {last.Add(-time.Second), false},
-		"as it was seen":            {last, true},
-		"after":                     {last.Add(time.Hour), true},
+		"as it was seen":              {last, true},
+		"after":                       {last.Add(time.Hour), true},
 	} {
 		a := attribute{Tags: []tag{{Name: relapseTag}}}
 		m.markClean(&a, &object{ID: "x", Last: last.Format(time.RFC3339)}, c.at)
@@ -130,19 +131,19 @@ func TestWhatAnIndicatorBecomes(t *testing.T) {
 		types []string
 		want  string // type=value, "!" where it is to be blocked
 	}{
-		"[ipv4-addr:value = '240.0.0.1']":                                             {[]string{"malicious-activity"}, "ip-dst=240.0.0.1!"},
-		"[ipv4-addr:value = '240.0.0.2']":                                             {nil, "ip-dst=240.0.0.2"},
-		"[ipv4-addr:value = '240.0.0.3']":                                             {[]string{"malicious-activity", "compromised"}, "ip-src=240.0.0.3"},
-		"[ipv4-addr:value = '0.0.0.0/0']":                                             {[]string{"malicious-activity"}, "ip-dst=0.0.0.0/0"},
-		"[domain-name:value = 'a.example' AND url:value = 'http://a.example/']":       {[]string{"malicious-activity"}, "domain=a.example url=http://a.example/"},
-		"[domain-name:value IN ('a.example', 'b.example', 'a.example')]":              {[]string{"attribution"}, "domain=a.example! domain=b.example!"},
-		"[file:hashes.'SHA-256' = '" + strings.Repeat("a", 64) + "']":                 {[]string{"anomalous-activity"}, "sha256=" + strings.Repeat("a", 64) + "!"},
-		"[domain-name:value != 'a.example']":                                          {[]string{"malicious-activity"}, ""},
-		"[domain-name:value NOT = 'a.example']":                                       {[]string{"malicious-activity"}, ""},
-		"[domain-name:value LIKE '%.example']":                                        {[]string{"malicious-activity"}, ""},
-		"[x-odd:value = 'a']":                                                         {[]string{"malicious-activity"}, ""},
-		"[url:value = '" + strings.Repeat("a", maxValue+1) + "']":                     {[]string{"malicious-activity"}, ""},
-		"x":                                                                           {[]string{"malicious-activity"}, ""},
+		"[ipv4-addr:value = '240.0.0.1']":                                       {[]string{"malicious-activity"}, "ip-dst=240.0.0.1!"},
+		"[ipv4-addr:value = '240.0.0.2']":                                       {nil, "ip-dst=240.0.0.2"},
+		"[ipv4-addr:value = '240.0.0.3']":                                       {[]string{"malicious-activity", "compromised"}, "ip-src=240.0.0.3"},
+		"[ipv4-addr:value = '0.0.0.0/0']":                                       {[]string{"malicious-activity"}, "ip-dst=0.0.0.0/0"},
+		"[domain-name:value = 'a.example' AND url:value = 'http://a.example/']": {[]string{"malicious-activity"}, "domain=a.example url=http://a.example/"},
+		"[domain-name:value IN ('a.example', 'b.example', 'a.example')]":        {[]string{"attribution"}, "domain=a.example! domain=b.example!"},
+		"[file:hashes.'SHA-256' = '" + strings.Repeat("a", 64) + "']":           {[]string{"anomalous-activity"}, "sha256=" + strings.Repeat("a", 64) + "!"},
+		"[domain-name:value != 'a.example']":                                    {[]string{"malicious-activity"}, ""},
+		"[domain-name:value NOT = 'a.example']":                                 {[]string{"malicious-activity"}, ""},
+		"[domain-name:value LIKE '%.example']":                                  {[]string{"malicious-activity"}, ""},
+		"[x-odd:value = 'a']":                                                   {[]string{"malicious-activity"}, ""},
+		"[url:value = '" + strings.Repeat("a", maxValue+1) + "']":               {[]string{"malicious-activity"}, ""},
+		"x": {[]string{"malicious-activity"}, ""},
 	} {
 		var got []string
 		for _, a := range m.indicator(&object{ID: "indicator--1", Type: "indicator", Language: "stix", Pattern: pattern, Types: c.types, Name: strings.Repeat("n", 2*maxComment)}) {

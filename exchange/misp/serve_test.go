@@ -24,7 +24,7 @@ func TestTheHeaderOfAnEvent(t *testing.T) {
 	c := &exchange.Collection{ID: "cert-at", Title: "CERT.at"}
 	uuid := func(member string) string { return r.IdentityID(member)[len("identity--"):] }
 	for name, x := range map[string]struct {
-		e                                  event
+		e                                     event
 		info, org, orgUUID, tag, distribution string
 	}{
 		"a feed's day":     {event{Feed: "f", Day: "2026-03-19", Labels: [8]int{tlp.Green: 1}}, "Rustock infections in CERT.at, 2026-03-19", "Digital Crimes Unit", uuid("dcu"), "tlp:green", distributions[tlp.Green]},
@@ -42,7 +42,8 @@ func TestTheHeaderOfAnEvent(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
-	if newEvent(c, "f", "2026-03-19", 0).UUID == newEvent(c, "f", "2026-03-19", 1).UUID || newEvent(c, "f", "2026-03-19", 0).UUID != newEvent(c, "f", "2026-03-19", 0).UUID {
+	one, again, other := newEvent(c, "f", "2026-03-19", 0), newEvent(c, "f", "2026-03-19", 0), newEvent(c, "f", "2026-03-19", 1)
+	if one.UUID == other.UUID || one.UUID != again.UUID {
 		t.Error("an event's UUID is not of its feed, day and part alone")
 	}
 }

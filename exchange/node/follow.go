@@ -32,8 +32,8 @@ func (n *Node) follow(ctx context.Context) {
 	n.run(ctx, "watch the register", func() error { return n.Register.Watch(ctx) })
 }
 
-// shares packages records for their feed's own collection. Until members may log in they are of the past, and
-// who else packages them has done so.
+// shares packages records for their feed's own collection. Until members may log in nearly all are of the past: only
+// their outlines are wanted, and nobody else packages them at the same time.
 func (n *Node) shares(p *admission.Packagers) view.PackageFunc {
 	return func(ctx context.Context, in *record.Intake, want func(collection string) bool) ([]record.Share, error) {
 		select {

@@ -1,9 +1,9 @@
 // Package node is one running exchange: it opens the parts in the only legal
 // order and closes them in the only other one.
 //
-// Opening: lock, broker, register, journal, HTTP (which answers 503 for now), view
-// (which catches up with the journal), admission (which delivers what a crash left
-// between intake and blocks). Closing: HTTP, admission, followers, packers, view, broker, lock.
+// Opening: lock, broker, register, journal, view, HTTP (which answers 503 for now), the view catches up with the
+// journal, admission delivers what a crash left between intake and blocks. Closing: HTTP, admission, followers,
+// packers, view, broker, lock.
 // What was acknowledged is durable at any moment; closing only saves the next
 // start some work.
 package node

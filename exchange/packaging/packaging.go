@@ -23,10 +23,11 @@ import (
 
 // Version is the version in which new events are packaged.
 //
-// What was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read, and
-// a record that a stop has cut short is finished by whatever comes after. So a form is not changed once it was
-// released. A change is a new form beside it, and Version is its number: it is in every intake record, observation
-// and block, and in the identifiers of a host's objects.
+// A host that was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read,
+// and a record that a stop has cut short is finished by whatever comes after. So a form is not changed once it was
+// released, nor what it calls. A change is a new form beside it, and Version is its number: it is in every intake
+// record, observation and block, and in the identifiers of a host's objects. Reference objects (reference.go) are in no
+// form: a change of one needs a later modified.
 const Version = 1
 
 // forms are what a host's observation is packaged as, by version.

@@ -51,7 +51,7 @@ func observation(addr string, events ...exchange.Event) record.Observation {
 		o.Merge(e, tlp.Amber, "publisher")
 	}
 	o.ASN, o.Country, o.Modified = 4200000010, "AT", o.Last
-	o.Packaging, o.FirstPackaging = packaging.Version, packaging.Version
+	o.Packaging, o.FirstPackaging = 1, 1
 	return o
 }
 
@@ -125,7 +125,7 @@ func TestSharesAreGolden(t *testing.T) {
 				}
 			}
 		}
-		golden := filepath.Join("testdata", string(profile)+".golden")
+		golden := filepath.Join("testdata", string(profile)+"-1.golden") // of form 1, for ever
 		if *update {
 			if err := os.WriteFile(golden, all, 0o644); err != nil {
 				t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 // project is the identity that defines the extension.
 var project = stix.DerivedID("identity", "project", "tocsin")
 
-// projectObjects define the extension; they never change.
+// projectObjects define the extension. Whoever changes one gives it a later modified.
 var projectObjects = []record.Object{
 	{ID: project, Raw: []byte(`{"type":"identity","spec_version":"2.1","id":"` + project + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Tocsin","identity_class":"system","object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 	{ID: exchange.HostEvidenceID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + exchange.HostEvidenceID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},

@@ -1,14 +1,15 @@
 // Package policy decides who may have what. Its functions are pure: they depend on
 // their arguments alone.
 //
-//   - Decide: which collections an event enters, by label, ceiling and kind of member.
+//   - Decide: which teams' collections an event, or a host's whole day, enters: by label, ceiling and kind of member.
+//     (The feed's own takes what its ceiling lets in: packaging.)
 //   - Labels: which label each object of a POST has.
 //   - MayRead, MayWrite and their kin: which collection a caller may use, by which channel.
 //   - Permits: which label leaves by which channel to whom. Every way out asks it.
 //   - Refused: which addresses are nobody's infection.
 //
-// What policy withholds is nowhere to be read later, and what it lets in is never
-// redacted.
+// What policy withholds is nowhere to be read later, and what it lets in is never redacted; a channel that allows
+// less than a collection's ceiling leaves objects out (Permits).
 //
 // Source: FIRST TLP 2.0, as read in the CSIRT's case: the clients of a team
 // with national responsibility include its constituents.
@@ -21,7 +22,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Decide is the decision for a label and claims: who gets it, and under which rule
+// Decide is the decision for a label and those who are responsible: who gets it, and under which rule
 // each does or does not.
 func Decide(r *exchange.Register, label tlp.Level, matches []exchange.Match) exchange.Decision {
 	v := exchange.Decision{Label: label}

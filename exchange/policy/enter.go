@@ -5,13 +5,14 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// The rules, as decisions and explanations name them.
+// The rules of Enter, as decisions and explanations name them; exchange has two more, of what is kept from a member
+// for another reason than the label: RuleTakenByOwner and RuleRepeat.
 const (
 	// RuleWithinCeiling lets in what is labelled at most the collection's ceiling.
 	RuleWithinCeiling = "within-ceiling"
 	// RuleAboveCeiling withholds what is labelled above it.
 	RuleAboveCeiling = "above-ceiling"
-	// RuleRedNeedsPersons withholds RED: no collection here names its readers
+	// RuleRedNeedsPersons withholds RED: no team's own collection names its readers
 	// as persons.
 	RuleRedNeedsPersons = "red-needs-named-persons"
 	// RuleStrictStaysAbove withholds AMBER+STRICT from a network owner where a

@@ -9,7 +9,7 @@ import (
 )
 
 // Permits decides whether what is labelled so may leave by a channel to a recipient. It is the only
-// such decision, and every way out asks it.
+// such decision: every way out that there is asks it, of a whole collection (MayRead) or of each object.
 //
 // Source: FIRST TLP 2.0. RED is for individuals, so it goes only where each is known by name;
 // AMBER+STRICT stays with the organisation, so it goes by no channel that others look into; a peer

@@ -2,8 +2,9 @@ package policy
 
 import "github.com/tocsin-exchange/tocsin/exchange"
 
-// Read is the right of somebody to be given what is in a collection, by one way out. The view gives objects and the
-// journal makes consumers for one alone; only this package makes one, where the register allows it. nil is no right.
+// Read is the right of somebody to be given what is in a collection, by one channel. Without one the view gives no
+// objects, and the journal makes no consumers. Only this package makes one, where the register allows it; nil is no
+// right.
 //
 // It is the right of the moment at which it was made: who keeps on reading makes it anew.
 type Read interface {
@@ -42,17 +43,17 @@ func ToRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, b
 	return read{c, who.Member, by}
 }
 
-// ToTake returns the right of a caller to be given the collection by a channel object by object, as far as each label
-// allows it; nil where there is none.
+// ToTake returns the right of a caller to be given the collection by a channel object by object; nil where there is
+// none. Who reads with it holds each object to Permits, since the channel may allow less than the collection holds.
 func ToTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection, by exchange.Channel) Read {
-	if !MayTake(r, who, c) {
+	if _, known := channels[by]; !known || !MayTake(r, who, c) {
 		return nil
 	}
 	return read{c, who.Member, by}
 }
 
 // OnNATS returns the right of a member to be given the collection over NATS, nil where there is none: feed
-// collections have no blocks of their own, and network owners get live push another channel.
+// collections have no blocks of their own, and network owners get live push by server-sent events.
 func OnNATS(r *exchange.Register, member string, c *exchange.Collection) Read {
 	if m := r.Member(member); m == nil || m.Kind == exchange.NetworkOwner || c.Feed != "" {
 		return nil

@@ -26,9 +26,8 @@ func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, 
 	return who.May(exchange.ScopeRead) && (reader || to.Named) && Permits(c.Ceiling, by, to)
 }
 
-// MayTake reports whether the caller may be given what is in the collection, object by object as far as
-// each label allows, by a channel that does not take all that could be in there. What is RED there is for
-// persons alone.
+// MayTake reports whether the caller may be given those objects of the collection whose label a channel permits. A
+// collection of RED is for persons alone, so nothing of it is taken so.
 func MayTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection) bool {
 	return c.Ceiling < tlp.Red && MayRead(r, who, c, exchange.ChannelTAXII)
 }

@@ -30,8 +30,8 @@ type Head struct {
 // with its facts.
 type Block struct {
 	Collection string
-	// Feed is what the objects of this block come from; "" where a member added them. Packaging is the version
-	// that the feed's objects were packaged in.
+	// Feed is what the objects of this block come from; "" where a member added them. Packaging is that of their
+	// intake records: back-fill gives what was packaged before that in the version that it has.
 	Feed      string
 	Packaging uint8
 	// Number counts the collection's blocks from 1; Previous is the Hash of the
@@ -55,9 +55,10 @@ type Block struct {
 	// New says, in the same way, which objects no feed can have given the
 	// collection in any version; members may have.
 	New []byte
-	// By is the member that added the objects, and which of them stand apart, as a Seal writes it; "" where feeds did. Labels says, a byte an
-	// object, what is known of its label since: 0 where nothing is, as of what has no
-	// versions; Relayed is added where it was said by somebody whose word does not count.
+	// By is a pseudonym of the member that added the objects, "" where a feed did. It says as well, for those
+	// with the key, which objects count in this collection alone because another member has one of that id
+	// (Seal.Pseudonym). Labels says, a byte an object, what is known of its label since: 0 where nothing is, as of
+	// what has no versions; Relayed is added where it was said by somebody whose word does not count.
 	By     string
 	Labels []byte
 	// Control is set on a control block: it adds nothing and changes what is
@@ -77,7 +78,7 @@ type Block struct {
 func (b *Block) Added(i int) time.Time { return b.AddedFirst.Add(time.Duration(i) * time.Microsecond) }
 
 // Hash returns the block's commitment in hexadecimal: the SHA-256 of its facts, a line each, Root among
-// them. The payload and the seed can be erased later without breaking the chain.
+// them. Payload and seed are not, so that a block that replaces it later can keep the chain.
 func (b *Block) Hash() string {
 	var facts []byte
 	facts = fmt.Appendf(facts, "tocsin block 2\ncollection %s\nfeed %s\npackaging %d\nnumber %d\nprevious %s\ncount %d\nadded %d\nlabel %s\n",

@@ -31,9 +31,9 @@ type AddressHistory struct {
 	Sent     []Sent
 }
 
-// Give adds who is given the address by grants, as it was last seen then. It forgets what
+// Deliver adds who is given the address by grants, as it was last seen then. It forgets what
 // no repeat can be suppressed for.
-func (h *AddressHistory) Give(grants []exchange.Grant, last time.Time) {
+func (h *AddressHistory) Deliver(grants []exchange.Grant, last time.Time) {
 	for _, g := range grants {
 		if !g.Allow {
 			continue

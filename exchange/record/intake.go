@@ -4,8 +4,8 @@
 // host from one record to the next.
 //
 // Nothing of it may change for what is written already: a record begins with the version
-// of its form, every version is read for ever, and a block's hash is over its facts as
-// they are.
+// of its encoding, versions from 6 on are read for ever (those before are of data directories that
+// are refused), and a block's hash is over its facts as they are.
 package record
 
 import (

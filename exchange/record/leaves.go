@@ -23,8 +23,8 @@ func NewSeed() []byte {
 // the rest can still check them, and can't guess what went.
 //
 // The leaf of the i-th text, from 0, is SHA-256(HMAC-SHA-256(seed, i as 8 bytes, big-endian) ‖ text); the root is
-// the SHA-256 of "tocsin leaves 1\n" and all leaves one behind the other. Erasing a text drops the seed, and keeps
-// the HMACs of the texts that stay and the leaves of those that went.
+// the SHA-256 of "tocsin leaves 1\n" and all leaves one after the other. A text is erased by dropping the seed, and
+// keeping the HMACs of the texts that stay and the leaves of those that went. Nothing erases yet.
 type Leaves struct {
 	nonce, root hash.Hash
 	n           uint64

@@ -68,7 +68,7 @@ func (s Seal) cipher(purpose string) cipher.Block {
 	return block
 }
 
-// Is tells whether a text that Member wrote stands for the member.
+// Is tells whether a text that Pseudonym wrote stands for the member.
 func (s Seal) Is(text, id string) bool {
 	if len(text) < sealMember {
 		return false
@@ -77,7 +77,7 @@ func (s Seal) Is(text, id string) bool {
 	return err == nil && hmac.Equal([]byte(text[:sealMember]), []byte(s.text(nonce, id)))
 }
 
-// Apart returns the bits that Member was given; none of a text that has none.
+// Apart returns the bits that Pseudonym was given; none of a text that has none.
 func (s Seal) Apart(text string) []byte {
 	if len(text) <= sealMember {
 		return nil

@@ -22,8 +22,8 @@ type Snapshot interface {
 	// Event tells whether an event is known that Host does not name, and whether
 	// any collection took it.
 	Event(id exchange.EventID) (known, delivered bool, err error)
-	// Given tells whether a collection has an object, in any version.
-	Given(collection, id string) (bool, error)
+	// Delivered tells whether a collection has an object, in any version.
+	Delivered(collection, id string) (bool, error)
 	Close() error
 }
 

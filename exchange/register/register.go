@@ -64,9 +64,9 @@ type blob struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Open opens the register, and makes an empty one where there is none. ids is the secret that a new exchange makes
+// Open opens the register, and makes an empty one where there is none. secret is what a new exchange makes
 // its identifiers under, nil for a random one.
-func Open(ctx context.Context, nc *nats.Conn, ids []byte) (*Store, error) {
+func Open(ctx context.Context, nc *nats.Conn, secret []byte) (*Store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open register: %w", err)
@@ -79,7 +79,7 @@ func Open(ctx context.Context, nc *nats.Conn, ids []byte) (*Store, error) {
 	if s.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlob)); err != nil {
 		return nil, err
 	}
-	if err := s.openSecrets(ctx, js, ids); err != nil {
+	if err := s.openSecrets(ctx, js, secret); err != nil {
 		return nil, fmt.Errorf("open register: %w", err)
 	}
 	r := &exchange.Register{IDs: s.ids, UUIDs: map[string]string{}, Tokens: map[string][]exchange.Token{}}

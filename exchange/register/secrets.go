@@ -22,10 +22,10 @@ const (
 // ErrFormat means that a data directory is of another version of Tocsin, which is to be used with it.
 var ErrFormat = errors.New("the data directory is of another version of Tocsin")
 
-// openSecrets reads the two secrets of the exchange: what cursors are authenticated and senders hidden with, and what
-// identifiers are made under. They are made once, where there is nothing yet, and never again: without its secret an
+// openSecrets reads the two secrets of the exchange: what cursors are authenticated, senders and delivery positions
+// hidden and webhooks signed with, and what identifiers are made under. They are made once, where there is nothing yet, and never again: without its secret an
 // exchange would not know its own objects.
-func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, ids []byte) error {
+func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, secret []byte) error {
 	values, err := s.secrets(ctx)
 	if err != nil {
 		return err
@@ -39,13 +39,13 @@ func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, ids []b
 		if data {
 			return errSecret
 		}
-		if ids == nil {
-			ids = random()
+		if secret == nil {
+			secret = random()
 		}
 		for _, x := range []struct {
 			key   string
 			value []byte
-		}{{idsKey, ids}, {secretKey, random()}, {formatKey, []byte(format)}} {
+		}{{idsKey, secret}, {secretKey, random()}, {formatKey, []byte(format)}} {
 			if _, err := s.kv.Create(ctx, x.key, x.value); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 				return err
 			}

@@ -126,8 +126,8 @@ func (p *snapshot) Seen(a netip.Addr, by time.Time) (list []record.Observation, 
 	return list, it.Error()
 }
 
-// Given tells whether a collection has an object, in any version.
-func (p *snapshot) Given(collection, text string) (bool, error) {
+// Delivered tells whether a collection has an object, in any version.
+func (p *snapshot) Delivered(collection, text string) (bool, error) {
 	c, known := p.v.number(collection)
 	id, ok := parseID([]byte(text))
 	if !known || !ok {

@@ -169,7 +169,7 @@ func (w *writer) histories(in *record.Intake) error {
 		}
 		h.Relapsed = h.Relapsed || relapse && o.Last.After(h.Cleaned)
 		if in.Repeats {
-			h.Give(in.Decisions[o.Decision].Grants, o.Last)
+			h.Deliver(in.Decisions[o.Decision].Grants, o.Last)
 		}
 	}
 	for a, h := range changed {

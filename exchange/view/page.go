@@ -55,9 +55,8 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Page is some objects in the order of date_added. Where all of what it looks at is wanted, it has the text of what is
-// written at a time; it holds others as they are stored, and decompresses them where they are written or
-// taken. Where the query asks for facts, it has those instead.
+// Page is some objects in the order of date_added. Up to maxWritten bytes of them are text already; the rest is
+// compressed until it is written or taken. Where the query asks for facts, it has those instead.
 type Page struct {
 	Count int
 	// First and Last are the date_added of the first and the last object, zero

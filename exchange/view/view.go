@@ -1,5 +1,5 @@
-// Package view is what the exchange is read from: the journal's blocks as they
-// are, with small indexes, in Pebble.
+// Package view is what the exchange is read from, in Pebble: the objects of the journal's blocks, sorted by type within
+// each block and compressed anew, with small indexes.
 //
 // A view holds nothing that is not in the journal. It can be deleted and is then
 // the same again, answer for answer, byte for byte. It is written by one
@@ -39,7 +39,7 @@
 //	g uuid type c       the same of one collection alone: Standing.Apart
 //	d uuid type o       that the object o, which members have added, discloses it
 //	w c s, r sequence   what a control block took out, and whose label it raised
-//	M shelf key         what others make of all that: Shelf
+//	M shelf key         what others make of all that: DerivedStore
 //
 // An object's date_added is its block's s plus its position, so an object is
 // named by (c, s, position).
@@ -115,7 +115,7 @@ type View struct {
 	db    *pebble.DB
 	opt   Options
 	cache *blockCache
-	// unwritten is about how many bytes were applied since Settle wrote last, but for batches so large that Pebble
+	// unwritten is about how many bytes were applied since FlushWhenQuiet wrote last, but for batches so large that Pebble
 	// writes them out by itself.
 	unwritten atomic.Int64
 	misses    misses
@@ -134,7 +134,7 @@ type View struct {
 	intake    uint64
 	blocks    uint64
 	moved     wait.Signal             // when any of what is below changes
-	changed   map[string]*wait.Signal // by collection that is waited for; closed when it changes
+	changed   map[string]*wait.Signal // by collection that somebody waits for
 	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
 	gaps      map[uint32][]gap
 	cuts      uint64 // how often a gap was cut off
