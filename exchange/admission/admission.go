@@ -9,6 +9,10 @@
 // A receipt is answered when all blocks are on disk. A crash in between is finished at the next
 // start: Recover delivers what intake has and the collections have not.
 //
+// On the way it asks constituency who is responsible and policy who may have it, and calls back three times: History
+// (the view) for what is known of hosts, Log (the journal) to write, and Packagers (packaging) for a record's objects;
+// the journal calls done when a collection has its share.
+//
 // Where a host's label is raised, withdraw.go takes it out of the collections that may not have it any more.
 //
 // Beside it: back-fill gives members who join what is there already, Clean takes in what members

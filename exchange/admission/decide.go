@@ -133,7 +133,7 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	r.Events++
 	d.seen[id] = allowed
 	if allowed {
-		l := d.observed(day, location, matches)
+		l := d.observed(day, location, d.in.Decisions[got.Decision])
 		if l.observation < 0 {
 			l.observation = len(d.in.Observations)
 			d.order = append(d.order, l)

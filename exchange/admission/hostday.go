@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
@@ -98,8 +99,8 @@ func (d *batch) recent(day *hostDay) {
 }
 
 // observed returns the observation that an event belongs to: that of its host's day at its location. Where nobody knows
-// where the host was, it is the day's latest that the same members are responsible for, else one without a location.
-func (d *batch) observed(day *hostDay, location exchange.Location, matches []exchange.Match) *located {
+// where the host was, it is the day's latest that is given to the same members as the event, else one without a location.
+func (d *batch) observed(day *hostDay, location exchange.Location, to exchange.Decision) *located {
 	of := day.of.At(location)
 	if !of.Located() {
 		var latest *located
@@ -112,7 +113,7 @@ func (d *batch) observed(day *hostDay, location exchange.Location, matches []exc
 			if o == nil {
 				continue
 			}
-			if (latest == nil || o.Last.After(last)) && sameMembers(responsible(d.route, o), matches) {
+			if (latest == nil || o.Last.After(last)) && sameMembers(policy.Decide(d.rules.Register, o.Label, responsible(d.route, o)), to) {
 				latest, last = l, o.Last
 			}
 		}
@@ -126,9 +127,19 @@ func (d *batch) observed(day *hostDay, location exchange.Location, matches []exc
 	return d.locate(day, of, nil)
 }
 
-// sameMembers tells whether two lists, each sorted by member, are of the same members, by whatever keys.
-func sameMembers(a, b []exchange.Match) bool {
-	return slices.EqualFunc(a, b, func(x, y exchange.Match) bool { return x.Member == y.Member })
+// sameMembers tells whether two decisions give the same members something, by whatever keys.
+func sameMembers(a, b exchange.Decision) bool {
+	return slices.Equal(allowed(a), allowed(b))
+}
+
+// allowed lists the collections that a decision lets in, sorted.
+func allowed(v exchange.Decision) (list []string) {
+	for _, g := range v.Grants {
+		if g.Allow {
+			list = append(list, g.Collection)
+		}
+	}
+	return list
 }
 
 // responsible lists who is responsible for a host where it was, by whatever name it had there.
@@ -142,6 +153,15 @@ func responsible(r exchange.Router, o *record.Observation) (matches []exchange.M
 // objectID is the identifier of the object that each observation of the feed is packaged as.
 func objectID(r *exchange.Register, f *exchange.Feed, o *record.Observation) string {
 	return r.IDs.Of(f.HostObject(), f.Recipe(o.ObservationKey, o.Packaging)...)
+}
+
+// objectIDs are those of whichever object an observation was packaged as, in any version of packaging and profile.
+func objectIDs(r *exchange.Register, f *exchange.Feed, o *record.Observation) (ids []string) {
+	for version := int(o.FirstPackaging); version <= int(o.Packaging); version++ {
+		recipe := f.Recipe(o.ObservationKey, uint8(version))
+		ids = append(ids, r.IDs.Of("observed-data", recipe...), r.IDs.Of("indicator", recipe...))
+	}
+	return ids
 }
 
 // versionOf is that of the objects that an observation is packaged as.

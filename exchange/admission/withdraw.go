@@ -18,7 +18,7 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 	was := l.past.Label
 	before := policy.Decide(d.rules.Register, was, matches).Grants
 	now := policy.Decide(d.rules.Register, o.Label, matches).Grants // of the same collections
-	id := objectID(d.rules.Register, d.feed, l.past)
+	ids := objectIDs(d.rules.Register, d.feed, l.past)
 	for i := range d.rules.Register.Members {
 		m := &d.rules.Register.Members[i]
 		at := slices.IndexFunc(now, func(g exchange.Grant) bool { return g.Collection == m.ID })
@@ -28,8 +28,11 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && o.Label <= min(m.Clearance, tlp.Amber) {
 			continue // it is responsible for the host no more, and keeps what it was given
 		}
-		given := at >= 0 && before[at].Allow || d.onItsWay(m.ID, o.ObservationKey)
-		if !given {
+		given := at >= 0 && before[at].Allow && d.feed.Repeat == 0 || d.onItsWay(m.ID, o.ObservationKey)
+		for _, id := range ids {
+			if given {
+				break
+			}
 			var err error
 			if given, err = d.past.Delivered(m.ID, id); err != nil {
 				return err

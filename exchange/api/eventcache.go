@@ -10,7 +10,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/wait"
 )
 
-// eventCache keep the newest events of collections, so that thousands who follow one
+// eventCache keeps the newest events of collections, so that thousands who follow one
 // share each, and it is read once.
 type eventCache struct {
 	mu    sync.Mutex // guards what is below
@@ -19,9 +19,9 @@ type eventCache struct {
 	size  int        // bytes that they hold
 }
 
-// maxTails bounds the events that are kept, in bytes, but for those that are
+// maxCached bounds the events that are kept, in bytes, but for those that are
 // being made.
-const maxTails = 16 << 20
+const maxCached = 16 << 20
 
 // maxVariants is how many events behind one place are kept.
 const maxVariants = 8
@@ -60,7 +60,7 @@ func (t *eventCache) get(ctx context.Context, collection, state string, at curso
 		if mine {
 			return one.Make(func() (e *pageEvent, err error) {
 				defer func() { t.keep(key, one, e) }()
-				return newTail(read)
+				return newPageEvent(read)
 			})
 		}
 		e, err := one.Wait(ctx)
@@ -71,7 +71,7 @@ func (t *eventCache) get(ctx context.Context, collection, state string, at curso
 			return e, nil
 		}
 	}
-	return newTail(read)
+	return newPageEvent(read)
 }
 
 // entry returns the n-th entry of a key; mine says that the caller has to fill it.
@@ -89,8 +89,8 @@ func (t *eventCache) entry(key eventKey, n int) (one *cachedEvent, mine bool) {
 	return one, true
 }
 
-// newTail reads an event.
-func newTail(read func() (*view.Page, []byte, error)) (*pageEvent, error) {
+// newPageEvent reads an event.
+func newPageEvent(read func() (*view.Page, []byte, error)) (*pageEvent, error) {
 	page, data, err := read()
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (t *eventCache) keep(key eventKey, one *cachedEvent, e *pageEvent) {
 		one.size += len(e.data)
 	}
 	t.order, t.size = append(t.order, key), t.size+one.size
-	for t.size > maxTails {
+	for t.size > maxCached {
 		oldest := t.order[0]
 		for _, old := range t.kept[oldest] {
 			t.size -= old.size

@@ -90,7 +90,7 @@ func TestTailsForgetTheOldest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if tails.size > maxTails || len(tails.kept) != len(tails.order) || len(tails.kept) < 10 {
+	if tails.size > maxCached || len(tails.kept) != len(tails.order) || len(tails.kept) < 10 {
 		t.Errorf("%d bytes in %d events, %d in order", tails.size, len(tails.kept), len(tails.order))
 	}
 }

@@ -211,7 +211,7 @@ func TestWebhookIsToldWhenItsCollectionGrows(t *testing.T) {
 			t.Error(x.body)
 		}
 	}
-	// What a doorbell names is what TAXII is responsible for it.
+	// What a doorbell names is what TAXII answers for it.
 	var b webhook.Doorbell
 	if err := json.Unmarshal([]byte(bell.all("collection.grown")[0].body), &b); err != nil {
 		t.Fatal(err)

@@ -164,8 +164,11 @@ func (m *maker) hostOn(o *object) (feed string) {
 		if list := append(p.Addresses(), p.Emails()...); len(list) == 1 {
 			o.Value = list[0]
 		}
-		// Where there is an observation as well, its indicator says nothing more.
-		if f := m.register.Feed(o.feed); f != nil && f.HostObject() != o.Type {
+		f := m.register.Feed(o.feed)
+		if f == nil { // it is no more; most had observations
+			f = new(exchange.Feed)
+		}
+		if f.HostObject() != o.Type { // there is an observation as well, and its indicator says nothing more
 			return ""
 		}
 	}

@@ -37,7 +37,7 @@ func TestWhichObjectOfAHostIsAnAttribute(t *testing.T) {
 		"of two hosts":                           {object{Type: "indicator", feed: "g", Pattern: "[ipv4-addr:value = '240.0.0.1' OR ipv4-addr:value = '240.0.0.2']"}, "", ""},
 		"a pattern that is none":                 {object{Type: "indicator", feed: "g", Pattern: "x"}, "", ""},
 		"a host of a feed that is no more":       {object{Type: "observed-data", feed: "gone", Value: "240.0.0.1"}, "gone", "240.0.0.1"},
-		"an indicator of a feed that is no more": {object{Type: "indicator", feed: "gone", Pattern: pattern}, "gone", "240.0.0.1"},
+		"an indicator of a feed that is no more": {object{Type: "indicator", feed: "gone", Pattern: pattern}, "", ""},
 		"of a member":                            {object{Type: "observed-data", Value: "240.0.0.1"}, "", "240.0.0.1"},
 	} {
 		feed := m.hostOn(&c.o)

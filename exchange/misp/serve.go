@@ -162,8 +162,6 @@ type File struct {
 	head *header
 	feed *exchange.Feed
 	c    *exchange.Collection
-	// several says that several objects can have the same value: those of members.
-	several bool
 }
 
 // Event opens the file of an event. Where there is none, the file is nil.
@@ -186,7 +184,7 @@ func (f *Feeds) Event(ctx context.Context, r *exchange.Register, right policy.Re
 	if found, err = get(l, string(part), &e); err != nil || !found {
 		return nil, err
 	}
-	file = &File{look: l, part: string(part), head: e.head(r, c), feed: r.Feed(e.Feed), c: c, several: e.Feed == "", First: e.First, Last: e.Last, Count: e.Attributes}
+	file = &File{look: l, part: string(part), head: e.head(r, c), feed: r.Feed(e.Feed), c: c, First: e.First, Last: e.Last, Count: e.Attributes}
 	text, err := json.Marshal(file.head)
 	if err != nil {
 		return nil, err
@@ -245,16 +243,14 @@ func (f *File) Write(w io.Writer) error {
 			return fmt.Errorf("%w: %w", view.ErrDamaged, err)
 		}
 		for _, text := range s.Attributes {
-			if f.several { // MISP takes a value once in an event
-				var a struct{ Type, Value string }
-				if err := json.Unmarshal(text, &a); err != nil {
-					return fmt.Errorf("%w: %w", view.ErrDamaged, err)
-				}
-				if seen[a.Type+" "+a.Value] {
-					continue
-				}
-				seen[a.Type+" "+a.Value] = true
+			var a struct{ Type, Value string }
+			if err := json.Unmarshal(text, &a); err != nil {
+				return fmt.Errorf("%w: %w", view.ErrDamaged, err)
 			}
+			if seen[a.Type+" "+a.Value] { // MISP takes a value once in an event
+				continue
+			}
+			seen[a.Type+" "+a.Value] = true
 			add(text, s.Timestamp)
 		}
 		if len(b) < 32<<10 {

@@ -105,14 +105,14 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 	// Without its consumer a member still has TAXII: that is an alarm, no end.
 	sync, cancelSync := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancelSync()
-	if err := n.Journal.SyncDurables(sync, want); err != nil {
+	had := n.wanted
+	if err := n.Journal.SyncDurables(sync, want); err != nil { // the next version of the register tries again
 		n.durables.Store(&err)
 		n.log.Error("members' consumers are not as the register says", "error", err)
 	} else {
 		n.durables.Store(nil)
+		n.wanted = want
 	}
-	had := n.wanted
-	n.wanted = want
 	if had == nil {
 		return nil
 	}

@@ -2,7 +2,6 @@ package packaging
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,23 +50,15 @@ func (h *hostDay) form1() {
 }
 
 // hostObjects lists the objects that a host's day is packaged as, in any profile and version,
-// but for those that are everybody's.
+// but for observables: what the withdrawn observations alone refer to of those goes with them.
 func (b *builder) hostObjects(o *record.Observation) (ids []string) {
 	h := b.hostDay(o)
-	for version := o.FirstPackaging; version <= o.Packaging; version++ {
-		h.recipe = b.feed.Recipe(o.ObservationKey, version)
+	for version := int(o.FirstPackaging); version <= int(o.Packaging); version++ {
+		h.recipe = b.feed.Recipe(o.ObservationKey, uint8(version))
 		ids = append(ids, h.id("observed-data"), h.id("indicator"), h.id("sighting"),
 			h.id("relationship", "relationship", "indicates"), h.id("relationship", "relationship", "based-on"))
 	}
-	host := stix.AddressID(o.Address)
-	for i := range o.Contacts {
-		if o.Account == "" && o.Contacts[i].SrcPort != 0 {
-			n, _ := h.contact(host, &o.Contacts[i])
-			ids = append(ids, n.ID())
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	return ids
 }
 
 // RelapseLabel marks the objects of a host that was seen again after it was reported clean.
@@ -136,8 +127,9 @@ func (h *hostDay) traffic(host string) []string {
 	}
 	id := n.ID()
 	h.add(id, time.Time{}, func(buf []byte) []byte { return n.Append(buf, id) })
-	// Another feed may have seen the same contact: it has the same id there.
-	h.g.Objects[len(h.g.Objects)-1].Shared = true
+	// Another feed may have seen the same contact, or this one with another location: it has the same id there.
+	o := &h.g.Objects[len(h.g.Objects)-1]
+	o.New, o.Shared = h.o.New && h.o.NewAddress, true
 	return append(refs, id)
 }
 

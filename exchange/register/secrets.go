@@ -1,6 +1,7 @@
 package register
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,7 +38,11 @@ func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, secret 
 			return err
 		}
 		if data {
-			return errSecret
+			// Another node may have begun and gone on meanwhile.
+			if values, err = s.secrets(ctx); err != nil || values[formatKey] == nil {
+				return cmp.Or(err, errSecret)
+			}
+			return s.take(values)
 		}
 		if secret == nil {
 			secret = random()
@@ -54,6 +59,11 @@ func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, secret 
 			return err
 		}
 	}
+	return s.take(values)
+}
+
+// take takes the secrets, where they are of this format and whole.
+func (s *Store) take(values map[string][]byte) error {
 	switch {
 	case values[formatKey] == nil:
 		return fmt.Errorf("%w: it has format 1, in which anybody could compute the ids of objects. Begin a new one: export the register with the Tocsin that made it, apply it here, and publish anew", ErrFormat)

@@ -96,7 +96,7 @@ func (w *writer) withdraw(id objectID, o record.Withdrawn) error {
 		}
 		for _, e := range list {
 			if id.typ == "observed-data" {
-				if err := w.withdrawTraffic(e.last); err != nil {
+				if err := w.withdrawTraffic(id, e.last); err != nil {
 					return err
 				}
 			}
@@ -195,8 +195,9 @@ func (w *writer) promote(id objectID) error {
 	return nil
 }
 
-// withdrawTraffic takes out the contacts that an observation refers to: each version has its own.
-func (w *writer) withdrawTraffic(at place) error {
+// withdrawTraffic takes out the contacts that an observation refers to, each version has its own, but for those that
+// another one brought as well: of the same contact, with another location.
+func (w *writer) withdrawTraffic(of objectID, at place) error {
 	b, err := readBlock(w.v.db, w.c, at.first)
 	if err != nil {
 		return err
@@ -218,9 +219,52 @@ func (w *writer) withdrawTraffic(at place) error {
 		if !ok || traffic.typ != "network-traffic" {
 			continue
 		}
+		if other, err := w.broughtByOther(traffic, of); err != nil || other {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := w.withdraw(traffic, record.Withdrawn{ID: ref}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// broughtByOther tells whether an object stands beside another observation that is there, in a group of it.
+func (w *writer) broughtByOther(id, of objectID) (found bool, err error) {
+	list, err := w.v.versions(w.r, w.c, id)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range list {
+		err := w.places(e.span, func(p place) error {
+			b, err := readBlock(w.v.db, w.c, p.first)
+			if err != nil {
+				return err
+			}
+			there, err := w.mark('v', p.first)
+			if err != nil {
+				return err
+			}
+			return readData(w.v.db, w.c, p.first, itsNames, func(value []byte) error {
+				n := names{reads: reads{b: value}}
+				for i := range b.count {
+					name := n.next()
+					if n.bad {
+						return ErrDamaged
+					}
+					if name.id.typ == "observed-data" && name.id.uuid != of.uuid && there.has(i) && b.starts.from(i) == b.starts.from(p.i) {
+						found = true
+					}
+				}
+				return nil
+			})
+		})
+		if err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
 }

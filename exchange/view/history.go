@@ -13,7 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// snapshot implements record.Past.
+// snapshot implements record.Snapshot.
 type snapshot struct {
 	feed string
 	it   *pebble.Iterator
