@@ -20,7 +20,7 @@ func texts(t *testing.T, in *record.Intake) (objects []string, indexes []int, wi
 	at := time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC)
 	p, err := New(&exchange.Register{
 		IDs:     exchange.NewIDs([]byte("the secret of tests")),
-		Members: []exchange.Member{{ID: "cert-at", Kind: exchange.CSIRT, Clearance: tlp.Amber}, {ID: "dcu", Kind: exchange.Publisher, Name: "DCU", Created: at, Changed: at}},
+		Members: []exchange.Member{{ID: "cert-at", Kind: exchange.CSIRT, Name: "CERT.at", Clearance: tlp.Amber, Created: at, Changed: at}, {ID: "dcu", Kind: exchange.Publisher, Name: "DCU", Created: at, Changed: at}},
 		Feeds:   []exchange.Feed{{ID: "f", Publisher: "dcu", Operation: "f", Malware: exchange.Malware{Name: "F"}, Profile: exchange.ProfileIndicator, Created: at, Changed: at}},
 	}, "f")
 	if err != nil {
@@ -60,18 +60,24 @@ func observed(address string, packaging, first uint8) record.Observation {
 func TestANewFormChangesNothingThatIsThere(t *testing.T) {
 	grant := exchange.Grant{Collection: "cert-at", Verdict: exchange.Verdict{Allow: true}}
 	in := &record.Intake{
-		Feed: "f", Packaging: 1, Observations: []record.Observation{observed("240.0.0.1", 1, 1), observed("240.0.0.2", 1, 1), observed("240.0.0.3", 1, 1)},
-		Decisions: []exchange.Decision{{Label: tlp.Green, Grants: []exchange.Grant{grant}}, {Label: tlp.Green}},
+		Feed: "f", Packaging: 1, Introductions: []record.Introduction{{Collection: "cert-at"}},
+		Observations: []record.Observation{observed("240.0.0.1", 1, 1), observed("240.0.0.2", 1, 1), observed("240.0.0.3", 1, 1)},
+		Decisions:    []exchange.Decision{{Label: tlp.Green, Grants: []exchange.Grant{grant}}, {Label: tlp.Green}},
 	}
 	in.Observations[1].Decision = 1 // not for this collection
 	before, indexes, _ := texts(t, in)
-	if d := cmp.Diff([]int{1, 3}, indexes); d != "" {
+	if d := cmp.Diff([]int{0, 1, 3}, indexes); d != "" {
 		t.Error(d)
 	}
 
-	forms[2] = func(h *hostDay) {
-		h.feed = &exchange.Feed{ID: "f", Publisher: "dcu", Operation: "f", Malware: exchange.Malware{Name: "New name"}}
-		h.indicator()
+	forms[2] = form{
+		host: func(h *hostDay) {
+			h.feed = &exchange.Feed{ID: "f", Publisher: "dcu", Operation: "f", Malware: exchange.Malware{Name: "New name"}}
+			h.indicator()
+		},
+		topic: func(*Packager, record.Introduction) ([]record.Object, error) {
+			return []record.Object{{ID: "identity--1", Raw: []byte(`{"type":"identity","id":"identity--1","name":"New name"}`)}}, nil
+		},
 	}
 	defer delete(forms, 2)
 	again, _, _ := texts(t, in)
@@ -83,7 +89,7 @@ func TestANewFormChangesNothingThatIsThere(t *testing.T) {
 	in.Observations = []record.Observation{observed("240.0.0.1", 2, 1), observed("240.0.0.4", 2, 2)}
 	in.Withdrawals = []record.Withdrawal{{Collection: "cert-at", Observation: 0}}
 	after, indexes, withdrawn := texts(t, in)
-	if d := cmp.Diff([]int{1, 2, 3}, indexes); d != "" {
+	if d := cmp.Diff([]int{0, 1, 2, 3}, indexes); d != "" {
 		t.Error(d)
 	}
 	id := func(text string) string {
@@ -92,14 +98,17 @@ func TestANewFormChangesNothingThatIsThere(t *testing.T) {
 		return id
 	}
 	for _, text := range after {
-		if !strings.Contains(text, "New name") && strings.HasPrefix(id(text), "indicator") {
+		if !strings.Contains(text, "New name") && !strings.HasPrefix(id(text), "relationship") {
 			t.Error("not the new form:", text)
 		}
 		if slices.ContainsFunc(before, func(b string) bool { return id(b) == id(text) }) {
 			t.Error("an id of the first form has another content now:", text)
 		}
 	}
-	if !slices.Contains(withdrawn, id(before[0])) || !slices.Contains(withdrawn, id(after[0])) {
+	host := func(list []string) string {
+		return id(list[slices.IndexFunc(list, func(text string) bool { return strings.HasPrefix(id(text), "indicator") })])
+	}
+	if !slices.Contains(withdrawn, host(before)) || !slices.Contains(withdrawn, host(after)) {
 		t.Errorf("what leaves is not what the host was packaged as, in both forms: %v", withdrawn)
 	}
 }
@@ -108,6 +117,10 @@ func TestAFormThatIsNotKnownIsRefused(t *testing.T) {
 	b := builder{Packager: &Packager{feed: new(exchange.Feed)}}
 	o := observed("240.0.0.1", 77, 1)
 	if _, err := b.group(&o); err == nil || !strings.Contains(err.Error(), "version 77") {
+		t.Error(err)
+	}
+	b.packaging, b.shares = 78, make(map[string]*record.Share)
+	if err := b.introduce(record.Introduction{Collection: "a"}); err == nil || !strings.Contains(err.Error(), "version 78") {
 		t.Error(err)
 	}
 }

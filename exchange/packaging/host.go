@@ -1,7 +1,6 @@
 package packaging
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -16,15 +15,15 @@ const bufferSize = 256 << 10
 
 // group packages an observation in the form of its version.
 func (b *builder) group(o *record.Observation) (*record.Group, error) {
-	form := forms[o.Packaging]
-	if form == nil {
-		return nil, fmt.Errorf("%w: an observation was packaged in version %d, and this Tocsin knows those up to %d: use the newer one", exchange.ErrRecord, o.Packaging, Version)
+	form, err := formOf(o.Packaging)
+	if err != nil {
+		return nil, err
 	}
 	if cap(b.buf)-len(b.buf) < 16<<10 {
 		b.buf = make([]byte, 0, bufferSize)
 	}
 	h := b.hostDay(o)
-	form(h)
+	form.host(h)
 	return h.g, nil
 }
 

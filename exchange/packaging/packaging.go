@@ -23,15 +23,29 @@ import (
 
 // Version is the version in which new events are packaged.
 //
-// A host that was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read,
+// What was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read,
 // and a record that a stop has cut short is finished by whatever comes after. So a form is not changed once it was
-// released, nor what it calls. A change is a new form beside it, and Version is its number: it is in every intake
-// record, observation and block, and in the identifiers of a host's objects. Reference objects (reference.go) are in no
-// form: a change of one needs a later modified.
+// released, nor what it calls, of hosts (host.go) and of reference objects (reference.go). A change is a new form
+// beside it, and Version is its number: it is in every intake record, observation and block, and in the identifiers of
+// a host's objects. Where a reference object changes, its new form has a later modified.
 const Version = 1
 
-// forms are what a host's observation is packaged as, by version.
-var forms = map[uint8]func(*hostDay){1: (*hostDay).form1}
+// form is how a version packages: an observation, which names its version, and what is introduced, by the record's.
+type form struct {
+	host  func(*hostDay)
+	topic func(*Packager, record.Introduction) ([]record.Object, error)
+}
+
+var forms = map[uint8]form{1: {(*hostDay).form1, (*Packager).topic1}}
+
+// formOf returns the form of a version.
+func formOf(version uint8) (form, error) {
+	f, known := forms[version]
+	if !known {
+		return f, fmt.Errorf("%w: something was packaged in version %d, and this Tocsin knows those up to %d: use the newer one", exchange.ErrRecord, version, Version)
+	}
+	return f, nil
+}
 
 // Validity is how long after the last sighting an indicator is valid: addresses
 // are handed on, and an old one is another customer's.
@@ -144,7 +158,11 @@ func (b *builder) introduce(x record.Introduction) error {
 		s := b.share(x.Collection)
 		s.Groups = append(s.Groups, g)
 	}
-	objects, err := b.topic(x)
+	form, err := formOf(b.packaging)
+	if err != nil {
+		return err
+	}
+	objects, err := form.topic(b.Packager, x)
 	g.Objects = append(g.Objects, objects...)
 	return err
 }

@@ -59,7 +59,7 @@ func sampleIntake() *record.Intake {
 	at := time.Date(2026, 3, 19, 0, 4, 7, 0, time.UTC)
 	dst := netip.MustParseAddr("198.51.100.7")
 	in := &record.Intake{
-		Feed: "rustock", Register: 3,
+		Feed: "rustock", Register: 3, Packaging: 1,
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{
 				{Collection: "cert-at", Verdict: exchange.Verdict{Allow: true}},

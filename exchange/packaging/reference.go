@@ -21,7 +21,7 @@ import (
 // project is the identity that defines the extension.
 var project = stix.DerivedID("identity", "project", "tocsin")
 
-// projectObjects define the extension. Whoever changes one gives it a later modified.
+// projectObjects define the extension, in form 1.
 var projectObjects = []record.Object{
 	{ID: project, Raw: []byte(`{"type":"identity","spec_version":"2.1","id":"` + project + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-22T00:00:00.000Z","name":"Tocsin","identity_class":"system","object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
 	{ID: exchange.HostEvidenceID, Raw: []byte(`{"type":"extension-definition","spec_version":"2.1","id":"` + exchange.HostEvidenceID + `","created_by_ref":"` + project + `","created":"2026-11-22T00:00:00.000Z","modified":"2026-11-23T00:00:00.000Z","name":"Host evidence","description":"Adds to observed-data how an infected host was placed (country, asn, evidence), what the publisher's row called it (malware, provider), what else it said (extra) and its newest contacts with the sinkhole (time, src_port, dst_ip, dst_port).","schema":"https://github.com/tocsin-exchange/tocsin/blob/main/exchange/packaging/host-evidence.schema.json","version":"1.1.0","extension_types":["property-extension"],"object_marking_refs":["` + tlp.Clear.MarkingID() + `"]}`)},
@@ -128,10 +128,10 @@ func (p *Packager) buildGuidance() error {
 	return nil
 }
 
-// topic returns what an introduction brings: the reference objects, the member's
+// topic1 returns what an introduction brings: the reference objects, the member's
 // own identity, and the marking that the standard does not predefine; or the
 // location of a country.
-func (p *Packager) topic(x record.Introduction) ([]record.Object, error) {
+func (p *Packager) topic1(x record.Introduction) ([]record.Object, error) {
 	if x.Topic != "" {
 		o, err := p.location(x.Topic)
 		return []record.Object{o}, err
