@@ -24,6 +24,11 @@ type kept struct {
 	nowhere
 	list    []*record.Intake
 	cleaned time.Time
+	unseen  bool // nothing was introduced before
+}
+
+func (k *kept) Introduced(string, record.Introduction) (time.Time, bool, error) {
+	return time.Now(), !k.unseen, nil
 }
 
 func (k *kept) AppendIntake(_ context.Context, _ string, text []byte, after uint64) (record.Head, error) {
@@ -305,5 +310,116 @@ func TestAReceiptCountsWhereEachEventWent(t *testing.T) {
 	}
 	if o := k.list[len(k.list)-1].Observations[0]; !o.New || o.NewAddress {
 		t.Errorf("%+v", o)
+	}
+}
+
+// Which observation an event of a host's day belongs to: one for each location; an event of which nobody knows the
+// location joins the latest that is given to the same members.
+func TestWhichObservationAnEventJoins(t *testing.T) {
+	t.Parallel()
+	at := func(minute int, asn uint32, country, hostname string) exchange.Event {
+		e := seen(minute, tlp.Green)
+		e.ASN, e.Country, e.Hostname = asn, country, hostname
+		return e
+	}
+	register := teams()
+	register.Feeds[0].Repeat = 0
+	register.Members[0].Constituency.Domains = []string{"at"}
+	for name, c := range map[string]struct {
+		chunks [][]exchange.Event
+		want   []string // of the last chunk: location, count, names and who is given it
+	}{
+		"one location": {[][]exchange.Event{{at(0, 1, "AT", ""), at(1, 1, "AT", "")}}, []string{"AT AS1 2 [] cert-at"}},
+		"over chunks":  {[][]exchange.Event{{at(0, 1, "AT", "")}, {at(1, 1, "AT", "")}}, []string{"AT AS1 2 [] cert-at"}},
+		"two": {
+			[][]exchange.Event{{at(0, 1, "AT", ""), at(1, 64500, "AT", ""), at(2, 1, "AT", "")}},
+			[]string{"AT AS1 2 [] cert-at", "AT AS64500 1 [] cert-at isp"},
+		},
+		"nobody knows, and nobody gets it": {[][]exchange.Event{{at(0, 1, "AT", ""), at(1, 0, "", "")}}, []string{"AT AS1 1 [] cert-at", " AS0 1 [] unclaimed"}},
+		"nobody knows, and the name is the same team's": {
+			[][]exchange.Event{{at(0, 1, "AT", ""), at(1, 0, "", "x.at")}}, []string{"AT AS1 2 [x.at ] cert-at"},
+		},
+		"in a later chunk": {[][]exchange.Event{{at(0, 1, "AT", "")}, {at(1, 0, "", "x.at")}}, []string{"AT AS1 2 [x.at ] cert-at"}},
+		"the latest of two": {
+			[][]exchange.Event{{at(5, 1, "AT", ""), at(3, 2, "AT", "")}, {at(1, 0, "", "x.at")}}, []string{"AT AS1 2 [x.at ] cert-at"},
+		},
+		"the latest of two, the other way round": {
+			[][]exchange.Event{{at(3, 1, "AT", ""), at(5, 2, "AT", "")}, {at(1, 0, "", "x.at")}}, []string{"AT AS2 2 [x.at ] cert-at"},
+		},
+		"not where another team has it as well": {
+			[][]exchange.Event{{at(0, 64500, "AT", ""), at(1, 0, "", "x.at")}}, []string{"AT AS64500 1 [] cert-at isp", " AS0 1 [x.at] cert-at"},
+		},
+		"the unplaced stay together": {[][]exchange.Event{{at(0, 0, "", "")}, {at(1, 0, "", "")}}, []string{" AS0 2 [] unclaimed"}},
+		"a country alone is a place": {[][]exchange.Event{{at(0, 1, "AT", ""), at(1, 0, "AT", "")}}, []string{"AT AS1 1 [] cert-at", "AT AS0 1 [] cert-at"}},
+	} {
+		k := new(kept)
+		a := open(t, k)
+		a.SetRules(rulesOf(register))
+		for _, events := range c.chunks {
+			p, err := a.Admit(t.Context(), &admission.Chunk{Feed: "f", Events: events})
+			if err == nil {
+				err = p.Wait(t.Context())
+			}
+			if err != nil {
+				t.Fatal(name, err)
+			}
+		}
+		var got []string
+		last := k.list[len(k.list)-1]
+		for i := range last.Observations {
+			o := &last.Observations[i]
+			var to []string
+			for _, g := range last.Decisions[o.Decision].Grants {
+				if g.Allow {
+					to = append(to, g.Collection)
+				}
+			}
+			got = append(got, fmt.Sprintf("%s AS%d %d %v %s", o.Country, o.ASN, o.Count, o.Hostnames, strings.Join(to, " ")))
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+		if number := uint64(len(k.list)); last.Number != number || (number > 1) != (last.Previous != "") || last.Key != "" {
+			t.Errorf("%s: record %d after %q", name, last.Number, last.Previous)
+		}
+	}
+}
+
+// A receipt says how often publisher and table disagree, an idempotency key is kept with the record, and each of what
+// collections have not had today is introduced, in order.
+func TestWhatElseARecordHas(t *testing.T) {
+	t.Parallel()
+	k := new(kept)
+	a := open(t, k)
+	r := teams()
+	rules := rulesOf(r)
+	networks := constituency.NewNetworks([]exchange.Network{{Prefix: netip.MustParsePrefix("240.0.0.0/24"), ASN: 64500, Country: "AT"}})
+	rules.Router = func(f *exchange.Feed) exchange.Tables { return constituency.New(r.Members, networks, f) }
+	a.SetRules(rules)
+	other := seen(1, tlp.Green)
+	other.ASN = 1
+	p, err := a.Admit(t.Context(), &admission.Chunk{Feed: "f", Key: "key", Hash: [32]byte{7}, Events: []exchange.Event{seen(0, tlp.Green), other}, Receipt: exchange.Receipt{Rows: 3, Rejected: 1}})
+	if err == nil {
+		err = p.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := k.list[0]
+	if in.Key != "key" || in.Hash != [32]byte{7} || in.Receipt.Rows != 3 || in.Receipt.Disagreements != 1 || p.Receipt.Disagreements != 1 {
+		t.Errorf("%+v", in)
+	}
+	k = &kept{unseen: true}
+	a = open(t, k)
+	admit(t, a, k, seen(0, tlp.Green))
+	want := []record.Introduction{
+		{Collection: "cert-at"}, {Collection: "cert-at", Topic: "AT"}, {Collection: "feed-f"}, {Collection: "feed-f", Topic: "AT"}, {Collection: "isp"}, {Collection: "isp", Topic: "AT"},
+	}
+	if d := cmp.Diff(want, k.list[0].Introductions); d != "" {
+		t.Error(d)
+	}
+	admit(t, a, k, seen(9, tlp.Amber))
+	if got := k.list[1].Introductions; len(got) != 0 {
+		t.Errorf("introduced twice a day: %+v", got)
 	}
 }

@@ -27,6 +27,7 @@ func mmdb(t testing.TB) []byte {
 		"240.1.0.0/16":  {"country": mmdbtype.Map{"iso_code": mmdbtype.String("AT")}},
 		"240.2.0.0/16":  {"autonomous_system_number": mmdbtype.Uint32(7)},
 		"240.3.0.0/16":  {"country_code": mmdbtype.String("PL"), "asn": mmdbtype.String("AS8")},
+		"240.5.0.0/16":  {"asn": mmdbtype.Uint64(9)},
 		"240.4.0.0/16":  {"city": mmdbtype.String("nothing of use")},
 		"2001:db8::/32": {"country": mmdbtype.String("DE")},
 	} {
@@ -53,7 +54,10 @@ func TestTablesOfAllFormats(t *testing.T) {
 			"240.1.0.0\t240.1.0.255\t7\tAT\tSOME-AS, with a comma\n2001:db8::\t2001:db8:ffff:ffff:ffff:ffff:ffff:ffff\t0\tNone\tNot routed\n", constituency.TableRanges,
 			"240.1.0.0/24,7,AT 2001:db8::/32,0,",
 		},
-		"ranges of countries": {"240.1.0.0,240.1.0.0,AT\n", constituency.TableRanges, "240.1.0.0/32,,AT"},
+		"ranges behind a comment": {"# a comment\n240.1.0.0,240.1.0.255,7\n", constituency.TableRanges, "240.1.0.0/24,7,"},
+		"ranges with other names": {"start_ip,end_ip,as,iso_code\n240.1.0.0,240.1.0.255,AS7,at\n240.2.0.0,240.2.0.255,-,ZZ\n", constituency.TableRanges, "240.1.0.0/24,7,AT 240.2.0.0/24,,"},
+		"rir of everything":       {"x|AT|ipv4|0.0.0.0|4294967296|d|allocated\nx|DE|ipv6|::|128|d|assigned\nx|PL|ipv6|2001:db8::|128|d|assigned\n", constituency.TableRIR, "0.0.0.0/0,,AT ::/128,,DE 2001:db8::/128,,PL"},
+		"ranges of countries":     {"240.1.0.0,240.1.0.0,AT\n", constituency.TableRanges, "240.1.0.0/32,,AT"},
 		"rir": {
 			"2|ripencc|20260319|5|19830705|20260318|+0100\nripencc|*|ipv4|*|3|summary\n" +
 				"ripencc|AT|ipv4|240.1.0.0|768|20100101|allocated|x\nripencc|AT|asn|7|1|20100101|allocated|x\n" +
@@ -62,7 +66,7 @@ func TestTablesOfAllFormats(t *testing.T) {
 			"240.1.0.0/23,,AT 240.1.2.0/24,,AT 240.2.0.0/24,,PL 2001:db8::/32,,DE",
 		},
 		"pfx2as": {"240.1.0.0\t16\t7\n240.2.0.0\t16\t7_8\n240.3.0.0\t16\t7,8\n", constituency.TablePfx2as, "240.1.0.0/16,7, 240.2.0.0/16,0, 240.3.0.0/16,0,"},
-		"mmdb":   {string(mmdb(t)), constituency.TableMMDB, "240.1.0.0/16,,AT 240.2.0.0/16,7, 240.3.0.0/16,8,PL 2001:db8::/32,,DE"},
+		"mmdb":   {string(mmdb(t)), constituency.TableMMDB, "240.1.0.0/16,,AT 240.2.0.0/16,7, 240.3.0.0/16,8,PL 240.5.0.0/16,9, 2001:db8::/32,,DE"},
 	} {
 		for _, format := range []string{"", c.format} {
 			rows, err := constituency.ParseTable([]byte(c.text), format)
@@ -82,6 +86,10 @@ func TestTablesThatAreNotSound(t *testing.T) {
 	for name, c := range map[string]struct{ text, format, want string }{
 		"rir, a count that goes over":  {"x|AT|ipv4|255.255.255.0|512|d|allocated\n", "", "line 1: 512 addresses from 255.255.255.0 on are too many"},
 		"rir, no country":              {"x|AT|ipv4|240.0.0.0|256|d|allocated\nx|Austria|ipv4|240.0.0.0|256|d|allocated\n", "", `line 2: "AUSTRIA" is not a country`},
+		"rir, a count of nothing":      {"x|AT|ipv4|240.0.0.0|0|d|allocated\n", "", "neither a count"},
+		"rir, a length of too much":    {"x|AT|ipv6|2001:db8::|129|d|allocated\n", constituency.TableRIR, "line 1"},
+		"ranges, nothing":              {"start,end,asn\n", constituency.TableRanges, "no range"},
+		"ranges, a country of three":   {"start,end,cc\n240.0.0.1,240.0.0.9,AUT\n", "", "is not a country"},
 		"rir, fields":                  {"x|AT|ipv4|240.0.0.0\n", constituency.TableRIR, "line 1: "},
 		"rir, nothing":                 {"2|ripencc|20260319|5|19830705|20260318|+0100\n", "", "no prefix"},
 		"pfx2as, no prefix":            {"240.0.0.0\t33\t7\n", "", `line 1: "240.0.0.0/33" is not a prefix`},

@@ -116,6 +116,36 @@ func TestWhoMayWriteAndPublish(t *testing.T) {
 	}
 }
 
+func TestWhatIsTakenObjectByObject(t *testing.T) {
+	r := parties()
+	for _, c := range []struct {
+		who     string
+		channel exchange.Channel
+		ceiling tlp.Level
+		want    bool
+	}{
+		{"cert", exchange.ChannelMISP, tlp.AmberStrict, true},
+		{"cert", exchange.ChannelWebhook, tlp.Green, true},
+		{"cert", "pigeon", tlp.Clear, false},
+		{"cert", exchange.ChannelMISP, tlp.Red, false},
+		{"low", exchange.ChannelMISP, tlp.AmberStrict, false},
+		{"nobody", exchange.ChannelMISP, tlp.Clear, false},
+	} {
+		right := policy.ToTake(r, exchange.As(c.who), &exchange.Collection{ID: "x", Everybody: true, Ceiling: c.ceiling}, c.channel)
+		if (right != nil) != c.want {
+			t.Errorf("%+v: %v", c, right)
+		}
+		if right != nil && (right.Member() != c.who || right.Channel() != c.channel || right.Collection().ID != "x") {
+			t.Errorf("%+v: %+v", c, right)
+		}
+	}
+	for name, right := range map[string]policy.Read{"none": nil, "wrapped": struct{ policy.Read }{policy.ToRead(r, exchange.As("cert"), &exchange.Collection{ID: "x", Everybody: true, Ceiling: tlp.Green}, exchange.ChannelTAXII)}} {
+		if id, ok := policy.Readable(right); ok || id != "" {
+			t.Error(name, id)
+		}
+	}
+}
+
 func TestWhatGoesOutOverNATS(t *testing.T) {
 	r := parties()
 	for member, want := range map[string]bool{"cert": true, "owner": false, "pub": true, "low": true, "nobody": false, "admin": false, "": false} {
