@@ -31,7 +31,10 @@ func TestWhatIsShadowedAndWhy(t *testing.T) {
 		want     []exchange.ShadowedMatch
 	}{
 		"a prefix stands before all": {
-			exchange.Feed{Exclude: []string{"out"}}, "240.1.0.1", exchange.Location{ASN: 7, Country: "AT"}, "x.at",
+			exchange.Feed{Exclude: []string{"out"}},
+			"240.1.0.1",
+			exchange.Location{ASN: 7, Country: "AT"},
+			"x.at",
 			[]exchange.ShadowedMatch{
 				{Member: "cert", Key: key(exchange.KeyCountry, "AT"), Reason: specific, By: "gov", ByKey: gov},
 				{Member: "cert", Key: key(exchange.KeyDomain, "at"), Reason: specific, By: "gov", ByKey: gov},
@@ -42,14 +45,20 @@ func TestWhatIsShadowedAndWhy(t *testing.T) {
 			},
 		},
 		"a longer prefix before a shorter": {
-			exchange.Feed{Exclude: []string{"out", "cert", "gov"}}, "240.1.0.200", exchange.Location{}, "",
+			exchange.Feed{Exclude: []string{"out", "cert", "gov"}},
+			"240.1.0.200",
+			exchange.Location{},
+			"",
 			[]exchange.ShadowedMatch{
 				{Member: "gov", Key: gov, Reason: left},
 				{Member: "isp", Key: isp, Reason: specific, By: "reseller", ByKey: key(exchange.KeyPrefix, "240.1.0.128/25")},
 			},
 		},
 		"kinds that do not count": {
-			exchange.Feed{Keys: []exchange.KeyKind{exchange.KeyCountry}}, "240.1.0.1", exchange.Location{ASN: 8, Country: "AT"}, "a.shop.at",
+			exchange.Feed{Keys: []exchange.KeyKind{exchange.KeyCountry}},
+			"240.1.0.1",
+			exchange.Location{ASN: 8, Country: "AT"},
+			"a.shop.at",
 			[]exchange.ShadowedMatch{
 				{Member: "cert", Key: key(exchange.KeyDomain, "at"), Reason: "keys of the kind domain do not count for the feed"},
 				{Member: "gov", Key: gov, Reason: "keys of the kind prefix do not count for the feed"},
@@ -59,7 +68,10 @@ func TestWhatIsShadowedAndWhy(t *testing.T) {
 		},
 		"nothing fits": {exchange.Feed{}, "240.9.0.1", exchange.Location{ASN: 9, Country: "PL"}, "x.pl", nil},
 		"an account is of a domain alone": {
-			exchange.Feed{Keys: []exchange.KeyKind{exchange.KeyPrefix}}, exchange.AccountKey("a@shop.at").String(), exchange.Location{ASN: 7, Country: "AT"}, "shop.at",
+			exchange.Feed{Keys: []exchange.KeyKind{exchange.KeyPrefix}},
+			exchange.AccountKey("a@shop.at").String(),
+			exchange.Location{ASN: 7, Country: "AT"},
+			"shop.at",
 			[]exchange.ShadowedMatch{
 				{Member: "cert", Key: key(exchange.KeyDomain, "at"), Reason: "keys of the kind domain do not count for the feed"},
 				{Member: "reseller", Key: key(exchange.KeyDomain, "shop.at"), Reason: "keys of the kind domain do not count for the feed"},
@@ -115,8 +127,13 @@ func TestFeedsThatAreRoutedAlikeShareARouter(t *testing.T) {
 				member("isp", exchange.NetworkOwner, exchange.Constituency{ASNs: []uint32{7}}),
 			},
 			Feeds: []exchange.Feed{
-				{ID: "a"}, {ID: "b", Repeat: 1}, {ID: "c", Exclude: []string{"isp"}}, {ID: "d", Keys: []exchange.KeyKind{exchange.KeyASN}}, {ID: "e", Places: exchange.PlacesNetworks},
-				{ID: "f", Places: exchange.PlacesPublisher}, {ID: "g", Exclude: []string{"isp"}},
+				{ID: "a"},
+				{ID: "b", Repeat: 1},
+				{ID: "c", Exclude: []string{"isp"}},
+				{ID: "d", Keys: []exchange.KeyKind{exchange.KeyASN}},
+				{ID: "e", Places: exchange.PlacesNetworks},
+				{ID: "f", Places: exchange.PlacesPublisher},
+				{ID: "g", Exclude: []string{"isp"}},
 			},
 		}
 	}
