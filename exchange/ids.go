@@ -84,7 +84,8 @@ func (d *IDs) identity(member string) string {
 	return id
 }
 
-// Made tells whether Of has made an identifier, whatever the recipe; of others it does with a chance of 2^-48.
+// Made tells whether Of has made an identifier, of any recipe; of one that it has not, it says so by mistake with a
+// chance of 2^-48. Members' objects under such an identifier are not refused yet.
 func (d *IDs) Made(id string) bool {
 	typ, text, ok := strings.Cut(id, "--")
 	u, err := uuid.Parse(text)

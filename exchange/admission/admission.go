@@ -48,7 +48,7 @@ type History interface {
 	Applied() uint64
 	// Wait returns once the record of a sequence is in, and a block of another.
 	Wait(ctx context.Context, intake, block uint64) error
-	// Snapshot looks back at what is known of a feed's hosts; whoever asks closes it.
+	// Snapshot looks back at what is known of a feed's hosts; the caller closes it.
 	Snapshot(feed string) (record.Snapshot, error)
 	// Introduced tells when a topic was last introduced into a collection.
 	Introduced(feed string, x record.Introduction) (time.Time, bool, error)

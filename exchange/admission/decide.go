@@ -206,7 +206,7 @@ func (d *batch) finish(l *located) error {
 		o.FirstPackaging = o.Packaging
 	}
 	matches := responsible(d.route, o)
-	o.Decision = d.decision(o.Label, matches) // which counts, whatever was decided of each event
+	o.Decision = d.decision(o.Label, matches) // which counts, not what was decided of each event
 	if err := d.suppress(l, o); err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func (d *batch) observed(day *hostDay, location exchange.Location, to exchange.D
 	return d.locate(day, of, nil)
 }
 
-// sameMembers tells whether two decisions give the same members something, by whatever keys.
+// sameMembers tells whether two decisions give something to the same members.
 func sameMembers(a, b exchange.Decision) bool {
 	return slices.Equal(allowed(a), allowed(b))
 }
@@ -142,7 +142,7 @@ func allowed(v exchange.Decision) (list []string) {
 	return list
 }
 
-// responsible lists who is responsible for a host where it was, by whatever name it had there.
+// responsible lists who is responsible for a host where it was, under any of the names that it had there.
 func responsible(r exchange.Router, o *record.Observation) (matches []exchange.Match) {
 	for _, name := range o.Hostnames {
 		matches = union(matches, r.Route(o.Address, o.Location(), name))

@@ -12,7 +12,7 @@ import (
 )
 
 // end is the end of a stream, as far as it is known here. Intake records name the end of the blocks, and blocks that
-// of intake: whoever compares them finds a stream that has lost its end. They are written; only Journal.Whole's
+// of intake: who compares them finds a stream that has lost its end. They are written; only Journal.Whole's
 // checks are made yet.
 type end struct{ at atomic.Pointer[record.Head] }
 

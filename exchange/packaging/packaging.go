@@ -24,7 +24,7 @@ import (
 // Version is the version in which new events are packaged.
 //
 // What was packaged is never packaged otherwise: the feed's own collection is packaged anew whenever it is read,
-// and a record that a stop has cut short is finished by whatever comes after. So a form is not changed once it was
+// and a record that a stop has cut short is finished by the program that comes after. So a form is not changed once it was
 // released, nor what it calls, of hosts (host.go) and of reference objects (reference.go). A change is a new form
 // beside it, and Version is its number: it is in every intake record, observation and block, and in the identifiers of
 // a host's objects. Where a reference object changes, its new form has a later modified.

@@ -19,8 +19,8 @@ func NewSeed() []byte {
 	return seed
 }
 
-// Leaves commits to a list of texts, such as the objects of a block, so that each can be erased later: whoever has
-// the rest can still check them, and can't guess what went.
+// Leaves commits to a list of texts, such as the objects of a block, so that each can be erased later: who has
+// the rest can still check it, and can't guess what went.
 //
 // The leaf of the i-th text, from 0, is SHA-256(HMAC-SHA-256(seed, i as 8 bytes, big-endian) ‖ text); the root is
 // the SHA-256 of "tocsin leaves 1\n" and all leaves one after the other. A text is erased by dropping the seed, and

@@ -28,7 +28,8 @@ func (v *View) Cleaned(after uint64) (in *record.Intake, sequence uint64, err er
 	return in, sequence, err
 }
 
-// CleanSince is when a host was last reported clean on a feed, zero where it was not.
+// CleanSince is when a host was last reported clean on a feed, zero where it was not: the address, not one of its
+// locations. A team at another location learns of it too, until clean-up has states of its own.
 func (v *View) CleanSince(feed string, a netip.Addr) (at time.Time, err error) {
 	value, found, err := v.get(historyKey(feed, a))
 	if err != nil || !found {

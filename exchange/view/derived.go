@@ -36,7 +36,7 @@ func (s *DerivedStore) Write(changes map[string][]byte) error {
 	return nil
 }
 
-// Snapshot returns the store as it is now. Whoever asks closes it.
+// Snapshot returns the store as it is now. The caller closes it.
 func (s *DerivedStore) Snapshot() *StoreSnapshot { return &StoreSnapshot{s, s.db.NewSnapshot()} }
 
 // StoreSnapshot is one state of a store.

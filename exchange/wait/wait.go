@@ -82,7 +82,7 @@ func NewOnce[T any]() *Once[T] { return &Once[T]{done: make(chan struct{}), err:
 
 // Make makes it, once, and returns it.
 func (o *Once[T]) Make(f func() (T, error)) (T, error) {
-	defer close(o.done) // whatever happens: others wait for it
+	defer close(o.done) // also where f panics: others wait for it
 	o.value, o.err = f()
 	return o.value, o.err
 }
