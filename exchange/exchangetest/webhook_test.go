@@ -186,7 +186,6 @@ func idsOf(t *testing.T, e *exchangetest.Exchange, collection string) (ids []str
 }
 
 func TestWebhookIsToldWhenItsCollectionGrows(t *testing.T) {
-	t.Parallel()
 	e := ringing(t, t.TempDir(), exchangetest.Register)
 	e.Publish(t, "rustock", "ip,timestamp,cc\n240.3.0.1,2026-03-18T10:00:00Z,AT\n") // before there is a webhook
 	before := idsOf(t, e, "cert-at")
@@ -270,7 +269,6 @@ func TestWebhookIsToldWhenItsCollectionGrows(t *testing.T) {
 
 // What may leave by a webhook does, label by label, and nothing else: neither AMBER+STRICT nor RED.
 func TestWebhookGetsWhatItsLabelAllows(t *testing.T) {
-	t.Parallel()
 	e := ringing(t, t.TempDir(), labelled)
 	r, bell := newReceiver(t), newReceiver(t)
 	e.Apply(t, "webhooks:\n"+hookLine("soc", "cert-at", "cert-at", r.URL, "bundle")+hookLine("bell", "cert-at", "cert-at", bell.URL, "doorbell"))
@@ -417,7 +415,6 @@ func TestWebhooksWaitForTheirOwnReceiverAlone(t *testing.T) { // alone: another 
 
 // No request goes into the operator's own network, whatever a name resolves to.
 func TestWebhookGoesToPublicAddressesAlone(t *testing.T) {
-	t.Parallel()
 	e := ringing(t, t.TempDir(), exchangetest.Register)
 	r := newReceiver(t)
 	_, port, _ := net.SplitHostPort(r.Listener.Addr().String())
@@ -458,7 +455,6 @@ func TestWebhookGoesToPublicAddressesAlone(t *testing.T) {
 
 // What leaves a collection rings for those who had it; a webhook whose right has ended ends.
 func TestWebhookIsToldOfWhatIsWithdrawn(t *testing.T) {
-	t.Parallel()
 	e := ringing(t, t.TempDir(), labelled)
 	r := newReceiver(t)
 	e.Apply(t, "webhooks:\n"+hookLine("soc", "cert-pl", "low", r.URL, "bundle"))

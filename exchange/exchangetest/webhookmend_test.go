@@ -28,7 +28,6 @@ func soc(t *testing.T, r *receiver) member {
 
 // What was raised between two tries does not leave with the second.
 func TestWebhookRetriesSendNothingThatWasRaised(t *testing.T) {
-	t.Parallel()
 	r := newReceiver(t)
 	at := soc(t, r)
 	raised := false
@@ -82,7 +81,6 @@ func TestWebhookCountsRefusalsOneAfterTheOther(t *testing.T) {
 
 // What the receiver says is nowhere but with the receiver.
 func TestWebhookRepeatsNothingThatAReceiverSays(t *testing.T) {
-	t.Parallel()
 	var config net.ListenConfig
 	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -111,7 +109,6 @@ func TestWebhookRepeatsNothingThatAReceiverSays(t *testing.T) {
 
 // What is sent again does not hold up what is new, and asking often does no more than asking once.
 func TestWebhookSendsAgainBesideWhatIsNew(t *testing.T) {
-	t.Parallel()
 	r := newReceiver(t)
 	at := soc(t, r)
 	at.add("low", sample(1, version1, green))
