@@ -111,7 +111,7 @@ type Admission struct {
 // after.
 func (a *Admission) SetRules(r *Rules) { a.rules.Store(r) }
 
-// Chunk is one chunk: events of one feed, and the receipt so far, with the
+// Chunk is what a publisher sends at a time: events of one feed, and the receipt so far, with the
 // rows that were rejected before they became events.
 type Chunk struct {
 	Feed string

@@ -90,7 +90,7 @@ type API struct {
 	Parts
 	mux       *http.ServeMux // of the routes that are no TAXII
 	taxii     *taxiiserver.Server
-	tails     eventCache
+	cached    eventCache
 	uses      uses
 	limits    limiter
 	open      requests

@@ -231,8 +231,8 @@ func (a *API) readers(ctx context.Context, list []*Given) error {
 }
 
 // read is the entry of a page that somebody was given.
-func read(way exchange.Channel, collection string, p *view.Page) exchange.AuditEntry {
-	return exchange.AuditEntry{Action: exchange.AuditRead, Channel: way, Collection: collection, First: p.First, Last: p.Last, Count: int64(p.Count)}
+func read(by exchange.Channel, collection string, p *view.Page) exchange.AuditEntry {
+	return exchange.AuditEntry{Action: exchange.AuditRead, Channel: by, Collection: collection, First: p.First, Last: p.Last, Count: int64(p.Count)}
 }
 
 // changed is the entry of a change of the register.

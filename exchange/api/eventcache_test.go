@@ -20,10 +20,10 @@ func since(n int64) cursor { return cursor{since: time.UnixMicro(n), after: time
 // Readers at one place share an event where it is the same for them, and only
 // then.
 func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
-	var tails eventCache
+	var cache eventCache
 	var reads atomic.Int64
 	get := func(at cursor, low, high int64) string {
-		one, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
+		one, err := cache.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
 			reads.Add(1)
 			return &view.Page{Count: 1, Low: low, High: high, Last: time.UnixMicro(2000)}, fmt.Appendf(nil, "%d to %d", low, high), nil
 		})
@@ -54,7 +54,7 @@ func TestReadersShareWhatIsTheSameForThem(t *testing.T) {
 
 // A read that fails, or worse, holds nobody up.
 func TestAReadThatFailsIsMadeAgain(t *testing.T) {
-	var tails eventCache
+	var cache eventCache
 	failed := errors.New("failed")
 	read := func(f func() (*view.Page, []byte, error)) (err error) {
 		defer func() {
@@ -64,7 +64,7 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, err = tails.get(ctx, "a", "1", since(1), f)
+		_, err = cache.get(ctx, "a", "1", since(1), f)
 		return err
 	}
 	if err := read(func() (*view.Page, []byte, error) { return nil, nil, failed }); !errors.Is(err, failed) {
@@ -79,28 +79,28 @@ func TestAReadThatFailsIsMadeAgain(t *testing.T) {
 }
 
 func TestTailsForgetTheOldest(t *testing.T) {
-	var tails eventCache
+	var cache eventCache
 	raw := bytes.Repeat([]byte("x"), 1<<20)
 	for n := range 40 {
 		at := cursor{after: time.UnixMicro(int64(n + 1))}
-		_, err := tails.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
+		_, err := cache.get(t.Context(), "a", "1", at, func() (*view.Page, []byte, error) {
 			return &view.Page{Count: 1, Low: 0, High: 1}, raw, nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if tails.size > maxCached || len(tails.kept) != len(tails.order) || len(tails.kept) < 10 {
-		t.Errorf("%d bytes in %d events, %d in order", tails.size, len(tails.kept), len(tails.order))
+	if cache.size > maxCached || len(cache.kept) != len(cache.order) || len(cache.kept) < 10 {
+		t.Errorf("%d bytes in %d events, %d in order", cache.size, len(cache.kept), len(cache.order))
 	}
 }
 
 // BenchmarkTails gives one event to readers that stand at one place.
 func BenchmarkTails(b *testing.B) {
-	var tails eventCache
+	var cache eventCache
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			_, err := tails.get(b.Context(), "a", "1", since(1), func() (*view.Page, []byte, error) {
+			_, err := cache.get(b.Context(), "a", "1", since(1), func() (*view.Page, []byte, error) {
 				return &view.Page{Count: 1, Low: 0, High: 9}, []byte("{}"), nil
 			})
 			if err != nil {

@@ -128,7 +128,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		var next *pageEvent
 		if state != seen {
 			var err error
-			next, err = a.tails.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
+			next, err = a.cached.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
 				p, err := a.View.Page(req.Context(), right, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
 				if err != nil {
 					return nil, nil, err
@@ -160,6 +160,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 			out.closeWithReason("you may not read this collection any more")
 			return
 		}
+		right = now
 		for _, w := range gone {
 			if next == nil || next.data == nil {
 				at.after = w.At // nothing else is behind it yet; else it comes again where this is cut

@@ -255,9 +255,9 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	s = l.of(key)
 	now := time.Now()
 	count, all, most, mostOfAll, what := &s.underWay, &l.underWay, l.Concurrent, l.AllConcurrent, "requests under way"
-	stranger := 0
+	nameless := 0
 	if strings.HasPrefix(key, stranged) {
-		stranger = 1
+		nameless = 1
 	}
 	write := 0
 	if kind == aWrite {
@@ -269,7 +269,7 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	switch {
 	case *all >= mostOfAll:
 		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true}
-	case l.anonymous+stranger > (l.AllConcurrent+1)/2: // members always have the other half
+	case l.anonymous+nameless > (l.AllConcurrent+1)/2: // members always have the other half
 		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true}
 	case s.writes+write > maxWrites:
 		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false}
@@ -281,12 +281,12 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false}
 	}
 	*count, *all = *count+1, *all+1
-	l.anonymous, s.writes = l.anonymous+stranger, s.writes+write
+	l.anonymous, s.writes = l.anonymous+nameless, s.writes+write
 	return s, func(bytes int64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		*count, *all = *count-1, *all-1
-		l.anonymous, s.writes = l.anonymous-stranger, s.writes-write
+		l.anonymous, s.writes = l.anonymous-nameless, s.writes-write
 		// It may go into debt, by one request at most: who has, waits with the next.
 		for left := bytes; left > 0; left -= int64(s.bytes.Burst()) {
 			s.bytes.ReserveN(time.Now(), int(min(left, int64(s.bytes.Burst()))))
@@ -306,7 +306,7 @@ func (l *limiter) countFailure(address string) {
 	l.of("login " + address).logins.Allow()
 }
 
-// tooManyFailures reports whether too many log-ins from an address have failed. Whoever has the right
+// tooManyFailures reports whether too many log-ins from an address have failed. A caller that has the right
 // credential gets in all the same, also from there: no account is locked.
 func (l *limiter) tooManyFailures(address string) error {
 	l.mu.Lock()

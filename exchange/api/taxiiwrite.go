@@ -42,6 +42,7 @@ type rules struct {
 	x        *access.Access
 	who      string
 	reader   exchange.Caller
+	hidden   []string // asked of each object, and of all members
 	writable func() (*exchange.Collection, error)
 	readable func() []string
 }
@@ -49,6 +50,7 @@ type rules struct {
 // addition is what a caller adds to a collection with, but for the objects.
 func (a *API) addition(by exchange.Caller, writable func() (*exchange.Collection, error)) *submission.Addition {
 	r := &rules{a: a, x: a.Access.Load(), who: by.Member, reader: exchange.Caller{Member: by.Member, Person: by.Person}, writable: writable}
+	r.hidden = policy.HiddenIdentities(r.x.Register)
 	r.readable = sync.OnceValue(func() (list []string) {
 		for i := range r.x.Collections {
 			if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.reader, c, exchange.ChannelTAXII) {
@@ -66,7 +68,7 @@ func (r *rules) Others(identity string) bool {
 	return policy.SpokenByOthers(r.x.Register, r.who, identity)
 }
 
-func (r *rules) Hidden() []string { return policy.HiddenIdentities(r.x.Register) }
+func (r *rules) Hidden() []string { return r.hidden }
 
 func (r *rules) Identity() string                          { return policy.Signature(r.x.Register, r.who) }
 func (r *rules) Readable() []string                        { return r.readable() }

@@ -16,8 +16,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
-// Whoever knows the source and everything about a host, but not the secret, computes none of its objects' ids. Whoever
-// has the data directory makes the same ones, wherever it is restored.
+// An outsider who knows the source and everything about a host, but not the secret, computes none of its objects' ids.
+// An exchange that is restored from a copy of the data directory makes the same ones.
 func TestIDsOfHostsAreNotComputedWithoutTheSecret(t *testing.T) {
 	t.Parallel()
 	const hosts = 250

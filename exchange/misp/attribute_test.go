@@ -19,7 +19,7 @@ func makerOf(profiles ...exchange.Profile) *maker {
 	return &maker{r, &exchange.Collection{ID: "cert-at", UUID: "c0000000-0000-4000-8000-000000000000", Ceiling: tlp.Amber}}
 }
 
-// Which object of a host becomes an attribute: one of each observation, whatever the profile.
+// Which object of a host becomes an attribute: one of each observation, in every profile.
 func TestWhichObjectOfAHostIsAnAttribute(t *testing.T) {
 	m := makerOf(exchange.ProfileInfection, exchange.ProfileIndicator) // f and g
 	const pattern = "[ipv4-addr:value = '240.0.0.1']"

@@ -32,7 +32,7 @@ type run struct {
 	events  map[string]*event   // by key, of this page
 	least   map[string]int64    // by key, of the run: the timestamp that a changed event has at least
 	ends    map[string]int      // by day, of the run: its last event's part
-	slots   map[string]string   // by object, of this page: what is not on the store yet
+	slots   map[string]string   // by object, of this page: what is not in the store yet
 	hosts   map[string][]string // the same of hosts: their objects, by the start of their keys
 }
 

@@ -2,7 +2,7 @@
 // and each event as a file (MISP core format).
 //
 // A collection has one event for each feed and UTC day, and one for each day of indicators that members
-// have added; it is cut where it has too many attributes. What has been made is kept on a store of the
+// have added; it is cut where it has too many attributes. What has been made is kept in a store of the
 // view, in the order in which it was met, so that a change touches the events that it is in and no
 // others, and serving one is reading it in order.
 package misp

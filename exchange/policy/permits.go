@@ -13,7 +13,7 @@ import (
 //
 // Source: FIRST TLP 2.0. RED is for individuals, so it goes only where each is known by name;
 // AMBER+STRICT stays with the organisation, so it goes by no channel that others look into; a peer
-// is another community, so it gets what the community may have; a log is for whoever reads it.
+// is another community, so it gets what the community may have; a log is read by people who were never cleared.
 func Permits(label tlp.Level, channel exchange.Channel, to Recipient) bool {
 	if !label.Valid() {
 		return false

@@ -71,7 +71,7 @@ func TestRecordsAreGolden(t *testing.T) {
 	}
 }
 
-// So are the commitments, whatever computes them.
+// So are the commitments: other programs compute them too.
 func TestCommitmentsAreGolden(t *testing.T) {
 	leaves := record.NewLeaves([]byte("0123456789abcdef"))
 	for _, object := range []string{`{"a":1}`, `{"b":2}`, ""} {

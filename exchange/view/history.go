@@ -56,11 +56,7 @@ func (p *snapshot) Host(of exchange.HostDay) (h record.HostSnapshot, err error) 
 		}
 	}
 	for ok := true; ok && bytes.HasPrefix(p.it.Key(), key); ok = p.it.Next() {
-		value, err := p.it.ValueAndErr()
-		if err != nil {
-			return h, err
-		}
-		r, err := decodeHost(value)
+		r, err := hostUnder(p.it)
 		if err != nil {
 			return h, err
 		}
@@ -107,11 +103,7 @@ func (p *snapshot) Seen(a netip.Addr, by time.Time) (list []record.Observation, 
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.Last(); ok; ok = it.Prev() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return nil, err
-		}
-		h, err := decodeHost(value)
+		h, err := hostUnder(it)
 		if err != nil {
 			return nil, err
 		}

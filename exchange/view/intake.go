@@ -220,6 +220,15 @@ func decodeHost(b []byte) (h hostRecord, err error) {
 	return h, err
 }
 
+// hostUnder decodes the record that an iterator stands at.
+func hostUnder(it *pebble.Iterator) (h hostRecord, err error) {
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return h, err
+	}
+	return decodeHost(value)
+}
+
 // HostDays lists the days on which a feed has seen a host, the first first.
 func (v *View) HostDays(feed string, a netip.Addr) (list []exchange.Day, err error) {
 	lower := addressKey(feed, a)
@@ -244,11 +253,7 @@ func (v *View) hostDay(feed string, of exchange.HostDay) (list []hostRecord, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return nil, err
-		}
-		h, err := decodeHost(value)
+		h, err := hostUnder(it)
 		if err != nil {
 			return nil, err
 		}

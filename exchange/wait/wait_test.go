@@ -30,7 +30,7 @@ func TestASignalWakesThoseWhoAskedBefore(t *testing.T) {
 	if !closed(before) || closed(s.Next()) {
 		t.Error("who asked before is asleep, or who asks behind is awake")
 	}
-	// Whoever asks first and looks then misses nothing.
+	// A waiter that asks first and looks then misses nothing.
 	var n atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
