@@ -57,6 +57,7 @@ func TestTablesOfAllFormats(t *testing.T) {
 		"ranges behind a comment": {"# a comment\n240.1.0.0,240.1.0.255,7\n", constituency.TableRanges, "240.1.0.0/24,7,"},
 		"ranges with other names": {"start_ip,end_ip,as,iso_code\n240.1.0.0,240.1.0.255,AS7,at\n240.2.0.0,240.2.0.255,-,ZZ\n", constituency.TableRanges, "240.1.0.0/24,7,AT 240.2.0.0/24,,"},
 		"rir of everything":       {"x|AT|ipv4|0.0.0.0|4294967296|d|allocated\nx|DE|ipv6|::|128|d|assigned\nx|PL|ipv6|2001:db8::|128|d|assigned\n", constituency.TableRIR, "0.0.0.0/0,,AT ::/128,,DE 2001:db8::/128,,PL"},
+		"ranges with spaces":      {"start,end,cc,asn\n240.1.0.0 , 240.1.0.255 , AT , 7 \n", constituency.TableRanges, "240.1.0.0/24,7,AT"},
 		"ranges of countries":     {"240.1.0.0,240.1.0.0,AT\n", constituency.TableRanges, "240.1.0.0/32,,AT"},
 		"rir": {
 			"2|ripencc|20260319|5|19830705|20260318|+0100\nripencc|*|ipv4|*|3|summary\n" +
@@ -98,6 +99,7 @@ func TestTablesThatAreNotSound(t *testing.T) {
 		"ranges, no AS number":         {"240.0.0.1,240.0.0.9,seven\n", "", `"seven" is not an AS number`},
 		"mmdb, cut":                    {string(mmdb(t)[200:]), "", "cannot be read"},
 		"a format that nobody has":     {"x", "xml", `format "xml" is not read`},
+		"csv, lines that are not good": {"prefix,asn,cc\n240.1.0.0/16,7,AT\n240.1.0.0,7,AT\n240.2.0.0/16,seven,AT\n", constituency.TableCSV, "line 3: "},
 		"empty":                        {"", "", "empty"},
 		"a long line":                  {strings.Repeat("x|", 100_000), "", ""},
 		"mmdb that is none, in format": {"x", constituency.TableMMDB, "cannot be read"},

@@ -138,6 +138,9 @@ func TestWhatIsTakenObjectByObject(t *testing.T) {
 		if right != nil && (right.Member() != c.who || right.Channel() != c.channel || right.Collection().ID != "x") {
 			t.Errorf("%+v: %+v", c, right)
 		}
+		if id, ok := policy.Readable(right); ok != c.want || ok && id != "x" {
+			t.Errorf("%+v: %q %v", c, id, ok)
+		}
 	}
 	for name, right := range map[string]policy.Read{"none": nil, "wrapped": struct{ policy.Read }{policy.ToRead(r, exchange.As("cert"), &exchange.Collection{ID: "x", Everybody: true, Ceiling: tlp.Green}, exchange.ChannelTAXII)}} {
 		if id, ok := policy.Readable(right); ok || id != "" {
