@@ -186,6 +186,8 @@ type Register struct {
 	NetworksKey string            `json:"networks,omitempty"`
 	// Own are the exchange's own addresses, which are nobody's infections.
 	Own []netip.Prefix `json:"own,omitempty"`
+	// Markings say what markings mean that are no TLP labels.
+	Markings []Marking `json:"markings,omitempty"`
 	// Quarantine names the persons who read what is in quarantine.
 	Quarantine []string `json:"quarantine,omitempty"`
 	// Pseudonyms stand for publishers who are or were hidden.

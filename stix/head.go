@@ -74,19 +74,67 @@ func (p *headParser) property(h *Head, name string) (err error) {
 		err = p.granular(h)
 	default:
 		switch {
+		case !isRef(name):
+			value, e := p.dec.ReadValue()
+			if e != nil {
+				return objectErr("%v", e)
+			}
+			if bytes.Contains(value, []byte("_ref")) || bytes.IndexByte(value, '\\') >= 0 {
+				h.Refs = appendRefs(h.Refs, value)
+			}
 		case strings.HasSuffix(name, "_ref"):
 			var ref string
 			ref, err = p.text(name)
 			h.Refs = append(h.Refs, ref)
-		case strings.HasSuffix(name, "_refs"):
-			h.Refs, err = p.texts(name, h.Refs)
 		default:
-			if e := p.dec.SkipValue(); e != nil {
-				err = objectErr("%v", e)
-			}
+			h.Refs, err = p.texts(name, h.Refs)
 		}
 	}
 	return err
+}
+
+// appendRefs appends the references that stand inside a value: those of its properties, at any depth, whose names end in
+// _ref or _refs. The value is JSON.
+func appendRefs(to []string, value []byte) []string {
+	var walk func(d *jsontext.Decoder, name string) error
+	walk = func(d *jsontext.Decoder, name string) error {
+		open, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		kind := open.Kind()
+		if kind == '"' && isRef(name) {
+			to = append(to, open.String())
+		}
+		if kind == '{' || kind == '[' {
+			for d.PeekKind() != kind+2 { // its end: of either, two codes behind
+				if kind == '{' {
+					t, err := d.ReadToken()
+					if err != nil {
+						return err
+					}
+					name = t.String()
+				}
+				if err := walk(d, name); err != nil {
+					return err
+				}
+			}
+			_, err = d.ReadToken()
+		}
+		return err
+	}
+	_ = walk(jsontext.NewDecoder(bytes.NewReader(value)), "") // it was read once
+	return to
+}
+
+// isRef tells whether a property's name is that of references to objects, but for those that say who made it and what
+// marks it.
+func isRef(name string) bool {
+	switch name {
+	case "created_by_ref", "object_marking_refs", "marking_ref":
+		return false
+	}
+	return strings.HasSuffix(name, "_ref") || strings.HasSuffix(name, "_refs")
 }
 
 func (p *headParser) text(name string) (string, error) {

@@ -54,20 +54,27 @@ func (h *Head) labels() (known tlp.Level, err error) {
 	return known, err
 }
 
-// IsStatement reports whether an object defines a statement marking, such as a copyright, and nothing
-// else (section 7.2.1.3). It says nothing about who may read.
-func IsStatement(raw []byte) bool {
+// IsHarmless reports whether an object defines a marking that says nothing about who may read, and nothing else: a
+// statement, such as a copyright (section 7.2.1.3), or PAP, which is about what may be done.
+func IsHarmless(raw []byte) bool {
 	var o struct {
 		Type       string                     `json:"type"`
 		Kind       string                     `json:"definition_type"`
 		Definition map[string]json.RawMessage `json:"definition"`
 		Extensions json.RawMessage            `json:"extensions"`
 	}
-	if json.Unmarshal(raw, &o) != nil || o.Type != "marking-definition" || o.Kind != "statement" || o.Extensions != nil || len(o.Definition) != 1 {
+	if json.Unmarshal(raw, &o) != nil || o.Type != "marking-definition" || o.Extensions != nil || len(o.Definition) != 1 {
 		return false
 	}
-	var text *string
-	return json.Unmarshal(o.Definition["statement"], &text) == nil && text != nil
+	kind := strings.ToLower(o.Kind)
+	if kind != "statement" && kind != "pap" {
+		return false
+	}
+	for name, value := range o.Definition {
+		var text *string
+		return strings.EqualFold(name, kind) && json.Unmarshal(value, &text) == nil && text != nil
+	}
+	return false
 }
 
 // Unknown lists the markings that the object refers to and that are no TLP markings, in lower case.

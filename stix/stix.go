@@ -14,6 +14,7 @@ package stix
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,9 +35,48 @@ type Head struct {
 	// GranularMarkingRefs are the marking_ref values of granular_markings.
 	GranularMarkingRefs []string
 	Labels              []string
-	// Refs are the values of every other top-level property whose name ends
-	// in _ref or _refs, in the order they stand in.
+	// Refs are the values of every other property whose name ends in _ref or _refs, at any depth, in the order they
+	// stand in.
 	Refs []string
+}
+
+// Versioned tells whether the object has versions: not an observable, such as an address.
+func (h *Head) Versioned() bool { return h.Created+h.Modified != "" }
+
+// Context tells whether the object says of what it refers to how it is labelled, as the container of an event does: of
+// everything, or, as an observed-data, of observables alone.
+func (h *Head) Context() (ofAll, ofObservables bool) {
+	all := h.Type == "report" || h.Type == "grouping"
+	return all, all || h.Type == "observed-data"
+}
+
+// versioned are the types of STIX that are no observables (STIX 2.1 sections 4, 5 and 7).
+var versioned = func() map[string]bool {
+	m := make(map[string]bool)
+	for t := range strings.FieldsSeq(`attack-pattern campaign course-of-action grouping identity incident indicator infrastructure intrusion-set
+		location malware malware-analysis note observed-data opinion report threat-actor tool vulnerability relationship sighting
+		language-content marking-definition extension-definition bundle`) {
+		m[t] = true
+	}
+	return m
+}()
+
+// Observable tells whether an id is of an observable, such as an address, or of a type that the standard does not know,
+// which may be one.
+func Observable(id string) bool {
+	typ, _, _ := strings.Cut(id, "--")
+	return !versioned[typ]
+}
+
+// Opaque tells whether a reference to an object of the type says nothing of what its author knows: it names somebody,
+// a place or a definition.
+func Opaque(id string) bool {
+	typ, _, _ := strings.Cut(id, "--")
+	switch typ {
+	case "identity", "location", "marking-definition", "extension-definition":
+		return true
+	}
+	return false
 }
 
 // noVersion is the version of an object that has neither modified nor created,

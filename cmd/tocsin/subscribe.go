@@ -50,6 +50,9 @@ events and goes on where the last run stopped.`,
 					for _, v := range b.Deleted {
 						say(c, "deleted from %s: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
 					}
+					for _, v := range b.Raised {
+						say(c, "withdrawn from %s, because its TLP label was raised: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
+					}
 					withdrawn(c, args[0], b.Withdrawn)
 					if b.Bundle == nil {
 						return nil

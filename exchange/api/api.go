@@ -20,7 +20,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -55,8 +54,6 @@ type Parts struct {
 	Admission *admission.Admission
 	Webhooks  *webhook.Sender
 	Poster    *submission.Poster
-	// Identity makes the object that stands for a member, under a label.
-	Identity func(r *exchange.Register, m *exchange.Member, label tlp.Level) (record.Object, error)
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
 	// AuditDeliveries tells the audit what has gone out over NATS.

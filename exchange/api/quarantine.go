@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -45,16 +47,7 @@ func (a *API) decide(r *request) (any, error) {
 	if err := decode(text, &want); err != nil || strings.TrimSpace(want.Reason) == "" || len(want.Reason) > maxReason {
 		return nil, fail(http.StatusBadRequest, "Not a decision", `{"label":"amber","reason":"…"} releases, without a label it rejects; a reason of at most %d bytes is wanted: %v`, maxReason, err)
 	}
-	collection := func(id string) (*exchange.Collection, error) {
-		if c := a.Access.Load().Collection(id); c != nil {
-			return c, nil
-		}
-		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
-	}
-	as := func(member, id string) *submission.Addition {
-		return a.addition(exchange.As(member), func() (*exchange.Collection, error) { return collection(id) })
-	}
-	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, as)
+	h, err := a.Poster.Decide(r.Context(), r.PathValue("held"), want.Label, r.caller.Name(), want.Reason, a.as)
 	switch {
 	case errors.Is(err, submission.ErrNotHeld):
 		return nil, taxiiserver.ErrNotFound
@@ -86,4 +79,36 @@ func (a *API) heldContent(r *request) (any, error) {
 	r.w.Header().Set("Cache-Control", "no-store")
 	_, _ = r.w.Write(raw) // a caller that is gone is no error of ours
 	return nil, nil
+}
+
+// FinishPosts ends what was cut short of members' posts when the exchange stopped.
+func (a *API) FinishPosts(ctx context.Context) error {
+	var ids []string
+	for i := range a.Access.Load().Collections {
+		ids = append(ids, a.Access.Load().Collections[i].ID)
+	}
+	return a.Poster.Finish(ctx, ids)
+}
+
+// FollowMarkings lets what waits in quarantine go its way, whenever the register says something else of markings, until
+// ctx ends.
+func (a *API) FollowMarkings(ctx context.Context) error {
+	var before []exchange.Marking
+	for {
+		x, replaced := a.Access.Watch()
+		if now := x.Register.Markings; !slices.Equal(before, now) {
+			if err := a.Poster.Reconsider(ctx, "", a.as); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				a.Log.Error("what waits in quarantine was not looked at again", "error", err)
+			}
+			before = now
+		}
+		select {
+		case <-replaced:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

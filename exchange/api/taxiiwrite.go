@@ -35,31 +35,39 @@ func (s *session) writable(root, id string) (*exchange.Collection, error) {
 	return c, err
 }
 
-// rules are what a caller adds to a collection under. It sees
+// rules are what a caller posts to a collection under. It sees
 // what the caller's member may read, with any credential; what is RED it sees as the caller's person.
 type rules struct {
 	a        *API
 	x        *access.Access
 	who      string
 	reader   exchange.Caller
-	hidden   []string // asked of each object, and of all members
 	writable func() (*exchange.Collection, error)
 	readable func() []string
 }
 
-// addition is what a caller adds to a collection with, but for the objects.
-func (a *API) addition(by exchange.Caller, writable func() (*exchange.Collection, error)) *submission.Addition {
+// request is what a caller posts to a collection with, but for the objects.
+func (a *API) request(by exchange.Caller, writable func() (*exchange.Collection, error)) *submission.Request {
 	r := &rules{a: a, x: a.Access.Load(), who: by.Member, reader: exchange.Caller{Member: by.Member, Person: by.Person}, writable: writable}
-	r.hidden = policy.HiddenIdentities(r.x.Register)
 	r.readable = sync.OnceValue(func() (list []string) {
 		for i := range r.x.Collections {
-			if c := &r.x.Collections[i]; policy.MayRead(r.x.Register, r.reader, c, exchange.ChannelTAXII) {
+			if c := &r.x.Collections[i]; !c.OfMembers() && policy.MayRead(r.x.Register, r.reader, c, exchange.ChannelTAXII) {
 				list = append(list, c.ID)
 			}
 		}
 		return list
 	})
-	return &submission.Addition{By: by.Member, Rules: r}
+	return &submission.Request{By: by.Member, Rules: r}
+}
+
+// as is what a member would post with: to what waits in quarantine.
+func (a *API) as(member, id string) *submission.Request {
+	return a.request(exchange.As(member), func() (*exchange.Collection, error) {
+		if c := a.Access.Load().Collection(id); c != nil {
+			return c, nil
+		}
+		return nil, fail(http.StatusConflict, "Refused", "Collection %s is no more", id)
+	})
 }
 
 func (r *rules) Relays() bool                { return r.who == exchange.Admin }
@@ -68,15 +76,19 @@ func (r *rules) Others(identity string) bool {
 	return policy.SpokenByOthers(r.x.Register, r.who, identity)
 }
 
-func (r *rules) Hidden() []string { return r.hidden }
-
-func (r *rules) Identity() string                          { return policy.Signature(r.x.Register, r.who) }
+func (r *rules) Derived(id string) bool                    { return r.x.Register.IDs.Made(id) }
 func (r *rules) Readable() []string                        { return r.readable() }
 func (r *rules) Collection() (*exchange.Collection, error) { return r.writable() }
 
-func (r *rules) Sign(label tlp.Level) (record.Object, error) {
-	return r.a.Identity(r.x.Register, r.x.Register.Member(r.who), label)
+func (r *rules) Members() []string {
+	list := []string{r.who, exchange.Admin}
+	for i := range r.x.Register.Members {
+		list = append(list, r.x.Register.Members[i].ID)
+	}
+	return list
 }
+
+func (r *rules) Marking(id string) (tlp.Level, bool) { return r.x.Register.Meaning(id) }
 
 func (r *rules) Reads(collection string) bool {
 	return r.x.Read(r.reader, collection, exchange.ChannelTAXII) != nil
@@ -93,6 +105,8 @@ func (r *rules) Ceiling(collection string) tlp.Level {
 type posted struct {
 	By     string       `json:"by"`
 	Status taxii.Status `json:"status"`
+	// Waits are the names in quarantine of what waits for the definition of a marking, as Status.Pendings has it.
+	Waits []string `json:"waits,omitempty"`
 	// Block is the sequence of the last block with objects of it.
 	Block uint64 `json:"block,omitempty"`
 }
@@ -105,16 +119,24 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	sub := posted{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
-	add := s.a.addition(s.who, func() (*exchange.Collection, error) { return s.writable(root, id) })
+	add := s.a.request(s.who, func() (*exchange.Collection, error) { return s.writable(root, id) })
 	add.SpecVersions, add.Objects = c.STIX, objects
-	outcomes, last, err := s.a.Poster.Add(ctx, add)
+	results, last, err := s.a.Poster.Add(ctx, add)
 	if err != nil {
 		return nil, s.a.closing(err)
 	}
 	sub.Block = last
-	for i, o := range outcomes {
+	defines := false
+	for i, o := range results {
+		defines = defines || o.Defines
 		d := taxii.StatusDetails{ID: clip(cmp.Or(o.ID, "objects["+strconv.Itoa(i)+"]")), Version: clip(cmp.Or(o.Version, taxii.NoVersion))}
 		switch {
+		case o.Waits != "":
+			d.Message = clip(o.Problem)
+			sub.Status.Pendings = append(sub.Status.Pendings, d)
+			sub.Status.PendingCount++
+			sub.Waits = append(sub.Waits, o.Waits)
+			continue
 		case o.Problem != "":
 			d.Message = clip(o.Problem)
 			sub.Status.Failures = append(sub.Status.Failures, d)
@@ -130,6 +152,11 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 		Action: exchange.AuditPosted, Channel: exchange.ChannelTAXII, Collection: c.ID, Count: int64(sub.Status.SuccessCount),
 		Detail: fmt.Sprintf("status %s, %d refused", sub.Status.ID, sub.Status.FailureCount),
 	})
+	if defines {
+		if err := s.a.Poster.Reconsider(ctx, s.who.Member, s.a.as); err != nil {
+			return nil, s.a.closing(err)
+		}
+	}
 	text, err := json.Marshal(&sub)
 	if err != nil {
 		return nil, err
@@ -137,7 +164,7 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	if err := s.a.Journal.SetStatus(ctx, sub.Status.ID, text); err != nil {
 		return nil, err
 	}
-	return s.status(&sub), nil
+	return s.status(ctx, &sub)
 }
 
 // clip bounds what a hostile object puts into a status.
@@ -177,24 +204,47 @@ func (s *session) Status(ctx context.Context, root, id string) (*taxii.Status, e
 	if !found || sub.By != s.who.Name() {
 		return nil, taxiiserver.ErrNotFound
 	}
-	return s.status(&sub), nil
+	return s.status(ctx, &sub)
 }
 
-// status is complete once everything of the submission can be read here.
-func (s *session) status(sub *posted) *taxii.Status {
+// status is complete once everything of the submission can be read here, and nothing of it waits.
+func (s *session) status(ctx context.Context, sub *posted) (*taxii.Status, error) {
 	st := sub.Status
+	waiting := st.Pendings
+	st.Pendings, st.PendingCount = nil, 0
+	for i, d := range waiting {
+		h, err := s.a.Poster.Quarantined(ctx, sub.Waits[i])
+		if err != nil && !errors.Is(err, submission.ErrNotHeld) {
+			return nil, err
+		}
+		switch {
+		case h != nil && h.Waits():
+			st.Pendings = append(st.Pendings, d)
+		case h != nil && h.Decision == submission.Released:
+			d.Message = ""
+			st.Successes = append(slices.Clip(st.Successes), d)
+		default:
+			d.Message = "it waits in quarantine for the operator to decide"
+			if h == nil || h.Decision == submission.Rejected {
+				d.Message = "it was in quarantine and was rejected"
+			}
+			st.Failures = append(slices.Clip(st.Failures), d)
+		}
+	}
 	st.Status = taxii.StatusComplete
 	if s.a.View.AppliedBlocks() < sub.Block {
-		st.Status = taxii.StatusPending
-		st.Pendings, st.PendingCount = st.Successes, st.SuccessCount
-		st.Successes, st.SuccessCount = nil, 0
+		st.Pendings, st.Successes = append(st.Pendings, st.Successes...), nil
 	}
-	return &st
+	st.SuccessCount, st.FailureCount, st.PendingCount = len(st.Successes), len(st.Failures), len(st.Pendings)
+	if st.PendingCount > 0 {
+		st.Status = taxii.StatusPending
+	}
+	return &st, nil
 }
 
 func (s *session) Delete(ctx context.Context, root, id, object string, sel taxiiserver.Selection) error {
 	name := ""
-	del := s.a.addition(s.who, func() (*exchange.Collection, error) {
+	del := s.a.request(s.who, func() (*exchange.Collection, error) {
 		c, r, err := s.now(root, id)
 		if c != nil {
 			name = c.ID
@@ -209,8 +259,8 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 	case errors.Is(err, submission.ErrNoVersion):
 		return taxiiserver.ErrNotFound
 	case errors.Is(err, submission.ErrNotOwn):
-		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Channel: exchange.ChannelTAXII, Collection: name, Detail: "delete what others have added"})
-		return taxii.NewError(http.StatusForbidden, "Forbidden", "Another member has added this object: that member, its creator and the operator delete it")
+		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditRefused, Channel: exchange.ChannelTAXII, Collection: name, Detail: "delete what is another member's"})
+		return taxii.NewError(http.StatusForbidden, "Forbidden", "This object is another member's: its owner and the operator delete it")
 	}
 	if err == nil {
 		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 const maxBundle = 256 << 20
 
 // Block is one block of a collection as it came over NATS: a STIX bundle, or,
-// where Deleted or Withdrawn is not empty, what was taken out of the collection: versions that
-// were deleted, and objects, by id and in all versions, whose label was raised.
+// where one of the last three is not empty, what was taken out of the collection: versions that
+// were deleted, objects of hosts, by id and in all versions, whose label was raised, and versions that members have
+// posted and whose label was raised; those that may stay come again behind it, newly marked.
 type Block struct {
 	Collection string
 	Number     uint64
@@ -30,6 +32,7 @@ type Block struct {
 	Bundle     []byte
 	Deleted    []record.Version
 	Withdrawn  []string
+	Raised     []record.Version
 }
 
 // Subscribe calls each with the blocks of a collection, in order and each once, as they come, until
@@ -169,7 +172,7 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 			if err != nil {
 				return fmt.Errorf("subscribe to %s: %w", s.collection, err)
 			}
-			b.Bundle, b.Deleted = nil, d.Versions
+			b.Bundle, b.Deleted, b.Raised = nil, d.Versions, slices.Concat(d.Withdrawn, d.Raised)
 			for _, o := range d.Objects {
 				b.Withdrawn = append(b.Withdrawn, o.ID)
 			}

@@ -56,8 +56,8 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 	e.Do(t, "GET", "/v1/audit", at.id, at.token, "")
 	e.Do(t, "POST", "/v1/register", admin.id, admin.token, "collections:\n  - {id: more, ceiling: green}\n")
 	at.add("mid", sample(1, version1, unknown))
-	at.add("low", sample(2, version1, green))
-	at.add("mid", sample(2, version2, amber))
+	at.add("low", sample(2, version1, green+vendor))
+	at.add("mid", sample(2, version2, amber+vendor))
 	ctx, cancel := context.WithCancel(t.Context())
 	_ = client(e, at.id, at.token).Events(ctx, "cert-at", "", "", func(*apiclient.Event) error { cancel(); return nil })
 	for what, want := range map[string]func(a *exchange.AuditEntry) bool{

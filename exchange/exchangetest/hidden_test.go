@@ -1,6 +1,7 @@
 package exchangetest_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -22,15 +23,13 @@ func TestHiddenMembersAppearToNobody(t *testing.T) {
 		t.Error(receipt)
 	}
 	for n, m := range []member{isp, dcu} {
-		identity := e.Identity(m.id)
-		for _, with := range []string{`,"created_by_ref":"` + identity + `"`, `,"labels":["x"],"x_refs":["` + identity + `"]`, `,"created_by_ref":"identity--` + strings.ToUpper(identity[10:]) + `"`, `,"x_seen":{"by":"` + identity + `"}`} {
-			if at.add("mid", sample(n, version1, amber+with)) == "" {
-				t.Error("an object names", m.id)
+		// To others its identity is nobody's, as one that there is not.
+		identity, nobody := e.Identity(m.id), "identity--00000000-0000-4000-8000-00000000abcd"
+		for k, with := range []string{`,"created_by_ref":"%s"`, `,"x_refs":["%s"]`, `,"x_seen":{"by":"%s"}`} {
+			guess := at.add("feedback-cert-at", sample(100+10*n+k, version1, amber+fmt.Sprintf(with, identity)))
+			if none := at.add("feedback-cert-at", sample(200+10*n+k, version1, amber+fmt.Sprintf(with, nobody))); guess != none {
+				t.Errorf("a guess is confirmed: %q is not %q", guess, none)
 			}
-		}
-		guess := at.add("mid", sample(n, version1, amber+`,"created_by_ref":"`+identity+`"`))
-		if none := at.add("mid", sample(n, version1, amber+`,"created_by_ref":"identity--00000000-0000-4000-8000-00000000abcd"`)); guess != none {
-			t.Errorf("a guess is confirmed: %q is not %q", guess, none)
 		}
 		if why := m.add("mid", sample(10+n, version1, amber)); why != "" {
 			t.Error(why)

@@ -546,7 +546,7 @@ func TestWhatIsRaisedLeavesEveryFeed(t *testing.T) {
 		}
 	}
 	for _, c := range []string{"strict", "strict2", "mid"} {
-		must(c, sample(1, version1, green))
+		must(c, sample(1, version1, green+vendor))
 	}
 	_, low, _, objects := mispEventObjects(7, "green")
 	_, high, _, _ := mispEventObjects(7, "amber+strict")
@@ -554,7 +554,7 @@ func TestWhatIsRaisedLeavesEveryFeed(t *testing.T) {
 	if got := m.values(); len(got) != 2 {
 		t.Fatal(got)
 	}
-	must("strict2", sample(1, version2, amberStrict))
+	must("strict2", sample(1, version2, amberStrict+vendor))
 	if got := m.values(); len(got) != 1 {
 		t.Error("raised in another collection:", got)
 	}

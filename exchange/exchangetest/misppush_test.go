@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
@@ -135,14 +136,14 @@ func TestMISPPushesAnEvent(t *testing.T) {
 				if level <= tlp.AmberStrict && st.FailureCount > 0 {
 					t.Errorf("%s: %+v", word, st.Failures)
 				}
-				for _, id := range ids { // what is there by now
-					s, err := known(e.View, id)
-					if err != nil {
-						t.Fatal(err)
+				err = e.View.Posted(ids, func(i int, p *record.Posted) error { // what is there by now
+					if p.Label != level {
+						t.Errorf("%s of an event that is %s is %s", ids[i], word, p.Label)
 					}
-					if s != nil && s.Label != level {
-						t.Errorf("%s of an event that is %s is %s", id, word, s.Label)
-					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
 				}
 			}
 			for _, id := range ids {

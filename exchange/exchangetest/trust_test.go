@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -14,13 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/oracle"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
-	"github.com/tocsin-exchange/tocsin/exchange/submission"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -57,11 +63,12 @@ type world struct {
 	*testing.T
 	e       *exchangetest.Exchange
 	r       *rand.Rand
-	o       *oracle
+	o       *parties
+	posted  *oracle.Oracle
+	rooms   map[string]*oracle.Collection
 	tokens  map[string]string // by member, or member/person
 	writers map[string][]string
 	floor   map[string]int
-	held    map[string]*thing // by the id in quarantine
 	reg     *exchange.Register
 	n       int
 	log     []string
@@ -87,22 +94,22 @@ func (w *world) some(list []string) (part []string) {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
-		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), held: make(map[string]*thing), //nolint:gosec // not for secrets
-		o: &oracle{
+		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection), //nolint:gosec // not for secrets
+		o: &parties{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
-			persons: make(map[string][]string), objects: make(map[string]*line), has: map[string]map[string]string{"quarantine": {}}, highest: make(map[string]int),
-			hosts: make(map[string]*host), own: make(map[string]int), dropped: make(map[string]*line), identities: make(map[string]string), waiting: make(map[string]int), decided: make(map[string]bool),
+			persons: make(map[string][]string), highest: make(map[string]int), hosts: make(map[string]*host),
 		},
 	}
 	w.e = exchangetest.OpenWith(t, node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Webhooks: hasty})
 	var file strings.Builder
+	speaks := make(map[string]oracle.Member)
 	file.WriteString("members:\n")
 	for i, m := range members {
 		kind := []string{"csirt", "csirt", "network-owner", "network-owner", "publisher", "peer"}[i]
 		w.o.clearance[m], w.o.kind[m] = 2+w.r.IntN(4), kind
 		keys := []string{"countries: [AT]", "countries: [PL]", "asns: [64500]", "asns: [64501]", "", ""}[i]
 		fmt.Fprintf(&file, "  - {id: %s, kind: %s, clearance: %s, constituency: {%s}, identities: [%s]}\n", m, kind, levels[w.o.clearance[m]], keys, spoken(i))
-		w.o.identities[spoken(i)], w.o.identities["own "+m] = m, m
+		speaks[m] = oracle.Member{Identities: []string{spoken(i)}}
 		if i < 4 {
 			w.o.readers[m] = []string{m}
 		}
@@ -120,6 +127,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.o.persons["quarantine"] = append(w.some(keepers), "admin/p")
 	fmt.Fprintf(&file, "quarantine: [%s]\n", strings.Join(w.o.persons["quarantine"], ", "))
+	w.posted = oracle.New(oracle.Config{Members: speaks, Collections: w.rooms})
 	w.e.Apply(t, file.String())
 	w.reg = w.e.Register.Current()
 	w.derive()
@@ -141,12 +149,15 @@ func (w *world) derive() {
 		w.o.ceiling[m] = min(w.o.clearance[m], 4)
 	}
 	w.o.ceiling["feed-f"] = min(w.o.clearance["pub"], 4)
+	for c := range w.rooms {
+		w.readers(c)
+	}
 }
 
 // room makes a collection that members write to.
 func (w *world) room(file *strings.Builder, c string) {
 	ceiling := 1 + w.r.IntN(5)
-	w.o.ceiling[c], w.floor[c], w.o.has[c] = ceiling, 1+w.r.IntN(ceiling), make(map[string]string)
+	w.o.ceiling[c], w.floor[c] = ceiling, 1+w.r.IntN(ceiling)
 	w.writers[c] = []string{"all"}
 	if w.r.IntN(2) == 0 {
 		w.writers[c] = append(w.some(members), "peer")
@@ -158,13 +169,28 @@ func (w *world) room(file *strings.Builder, c string) {
 			cleared, persons = append(cleared, m), append(persons, m+"/p")
 		}
 	}
+	w.rooms[c] = &oracle.Collection{Ceiling: ceiling, Floor: w.floor[c], Writers: all(w.writers[c])}
 	if ceiling == 5 {
 		w.o.persons[c] = append(w.some(persons), "admin/p")
 		fmt.Fprintf(file, ", persons: [%s]}\n", strings.Join(w.o.persons[c], ", "))
 		return
 	}
 	w.o.readers[c] = append(w.some(cleared), []string{"all"}[:w.r.IntN(2)]...)
+	w.readers(c)
 	fmt.Fprintf(file, ", readers: [%s]}\n", strings.Join(w.o.readers[c], ", "))
+}
+
+// readers tells the oracle who reads a room.
+func (w *world) readers(c string) {
+	w.rooms[c].Readers = slices.DeleteFunc(all(w.o.readers[c]), func(m string) bool { return !w.o.mayRead(m, "", c, "taxii") })
+}
+
+// all spells out who is meant.
+func all(list []string) []string {
+	if slices.Contains(list, "all") {
+		return slices.Clone(members)
+	}
+	return slices.Clone(list)
 }
 
 // spoken is an identity that member i speaks for.
@@ -180,7 +206,7 @@ func (w *world) run() {
 		case k < 12:
 			w.change()
 		case k < 13:
-			w.decide()
+			w.remove()
 		case k < 18:
 			w.read(w.pick(rooms))
 		default:
@@ -191,7 +217,7 @@ func (w *world) run() {
 			return
 		}
 	}
-	for _, c := range append(slices.Clone(rooms), "quarantine") {
+	for _, c := range rooms {
 		w.read(c)
 	}
 	if w.Failed() {
@@ -212,20 +238,20 @@ func (w *world) do(method, path, who, body string) (int, string) {
 	return code, text
 }
 
-// submit adds some objects and compares what became of each.
+// submit posts some objects and compares what became of each.
 func (w *world) submit() {
 	member, c := w.pick(append(slices.Clone(members), exchange.Admin)), w.pick(rooms)
 	var list []*thing
 	var texts []string
-	for range 1 + w.r.IntN(3) {
-		if x := w.thing(); !slices.ContainsFunc(list, func(y *thing) bool { return y.id == x.id }) {
-			x.text = w.marked(x)
-			list, texts = append(list, x), append(texts, x.text)
-		}
+	var raws [][]byte
+	for range 1 + w.r.IntN(4) {
+		x := w.thing()
+		text := w.text(x, c)
+		list, texts, raws = append(list, x), append(texts, text), append(raws, []byte(text))
 	}
-	w.note("%s adds to %s: %s", member, c, strings.Join(texts, "\n    "))
+	w.note("%s posts to %s: %s", member, c, strings.Join(texts, "\n    "))
 	code, text := w.do("POST", "/exchange/collections/"+c+"/objects/", member, envelope(texts...))
-	may := member == exchange.Admin || slices.Contains(w.writers[c], "all") || slices.Contains(w.writers[c], member)
+	may := member == exchange.Admin || slices.Contains(w.rooms[c].Writers, member)
 	if !may {
 		if code == http.StatusAccepted {
 			w.Errorf("%s may not write to %s: %d %s", member, c, code, text)
@@ -236,69 +262,56 @@ func (w *world) submit() {
 	if err := json.Unmarshal([]byte(text), &st); err != nil || code != http.StatusAccepted {
 		w.Fatalf("%d %s", code, text)
 	}
-	want := w.o.add(member, c, list, w.floor[c])
+	want := w.posted.Post(member, c, raws, time.Now())
+	w.grow()
+	var said, got []string
 	for i, x := range list {
-		got := "in"
-		for _, f := range st.Failures {
-			if f.ID == x.id {
-				got = "out"
-				if _, rest, there := strings.Cut(f.Message, "quarantine as "); there {
-					got = "held"
-					w.held[strings.Fields(rest)[0]] = x
-				}
-			}
+		said = append(said, fmt.Sprint(x.id, " ", want[i]))
+	}
+	for _, d := range st.Successes {
+		got = append(got, fmt.Sprint(d.ID, " ", oracle.Taken))
+	}
+	for _, d := range append(st.Pendings, st.Failures...) {
+		v := oracle.Refused
+		if strings.Contains(d.Message, "in quarantine") {
+			v = oracle.Waiting
 		}
-		if got != want[i] {
-			w.Errorf("%s of %s is %s, and the oracle says %s: %s", x.id, x.version, got, want[i], text)
+		got = append(got, fmt.Sprint(d.ID, " ", v))
+	}
+	slices.Sort(said)
+	slices.Sort(got)
+	if d := cmp.Diff(said, got); d != "" {
+		w.Errorf("what became of them is not what the oracle says (-want +got):\n%s%s", d, text)
+	}
+}
+
+// grow notes the highest label that every collection has had.
+func (w *world) grow() {
+	for _, c := range rooms {
+		for _, x := range w.posted.Read(c) {
+			w.o.highest[c] = max(w.o.highest[c], x.Label)
 		}
 	}
 }
 
-// decide decides about something that is in quarantine.
-func (w *world) decide() {
-	_, text := w.do("GET", "/v1/quarantine", exchange.Admin, "")
-	var list []submission.Quarantined
-	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) == 0 {
-		return
-	}
-	h := list[w.r.IntN(len(list))]
-	label := w.r.IntN(6)
-	body := fmt.Sprintf(`{"label":%q,"reason":"because"}`, levels[label])
-	code, text := w.do("POST", "/v1/quarantine/"+h.ID, exchange.Admin, body)
-	w.note("operator decides %s about %s of %s for %s: %d", levels[label], h.Object, h.Version, h.Collection, code)
-	x := *w.held[h.ID]
-	fine := label == 0 || label >= int(h.Least) && label <= w.o.ceiling[h.Collection]
-	k, lines, apart, gone := w.o.seen(h.By, h.Collection, &x)
-	if label > 0 && k != nil && (k.newest.After(x.at()) || k.label < 6 && label < k.label) {
-		fine = false // more is known of it by now
-	}
-	if label > 0 && x.typ != "ipv4-addr" && gone {
-		fine = false // another's stands there
-	}
-	if x.typ == "relationship" && label > 0 {
-		for _, end := range x.refs {
-			if k := w.o.endFor(h.By, h.Collection, end); k != nil && k.label > label && k.label < 6 {
-				fine = false // it would tell of what is higher
-			}
+// remove deletes an object.
+func (w *world) remove() {
+	member, c, x := w.pick(append(slices.Clone(members), exchange.Admin)), w.pick(rooms), w.thing()
+	may := member == exchange.Admin && w.o.ceiling[c] < 5 || slices.Contains(w.rooms[c].Writers, member) && w.o.mayRead(member, "", c, "taxii")
+	w.note("%s deletes %s from %s", member, x.id, c)
+	code, text := w.do("DELETE", "/exchange/collections/"+c+"/objects/"+x.id+"/?match[version]=all", member, "")
+	want := http.StatusForbidden
+	if may {
+		switch ok, found := w.posted.Delete(member, c, x.id); {
+		case !found:
+			want = http.StatusNotFound
+		case ok:
+			want = http.StatusOK
 		}
 	}
-	if fine != (code == http.StatusOK) {
-		w.Errorf("%d %s: the oracle says %v: %+v", code, text, fine, h)
+	if code != want && (may || code/100 != 4) {
+		w.Errorf("%d, the oracle says %d: %s", code, want, text)
 	}
-	if !fine {
-		return
-	}
-	w.o.decided[h.By+h.Collection+x.text] = true
-	if label > 0 && k != nil && label > k.label {
-		w.o.disclosed(x.id, label, whose(lines, h.By))
-		for _, l := range lines {
-			w.o.raise(l, label, x.at())
-		}
-	}
-	if label > 0 {
-		w.o.put(h.Collection, h.By, &x, label, false, x.typ != "ipv4-addr" && apart)
-	}
-	delete(w.o.has["quarantine"], x.id+" "+x.version)
 }
 
 // publish publishes an event of a host.
@@ -351,7 +364,8 @@ func (w *world) change() {
 			w.Errorf("%s holds %s and its ceiling is %s now", c, levels[w.o.highest[c]], levels[level])
 		}
 		if err == nil {
-			w.o.ceiling[c] = level
+			w.o.ceiling[c], w.rooms[c].Ceiling = level, level
+			w.readers(c)
 		}
 		return
 	}
@@ -378,19 +392,76 @@ func (w *world) change() {
 	}
 }
 
+// expected lists what a collection has, each as a line of id, version and what the words are.
+func (w *world) expected(c string) (list []string) {
+	for _, x := range w.posted.Read(c) {
+		list = append(list, line(w, x.Text))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// line names an object's version, and its words.
+func line(t testing.TB, raw []byte) string {
+	h, err := stix.ParseHead(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := jsontext.Value(slices.Clone(raw))
+	if err := v.Canonicalize(); err != nil {
+		t.Fatal(err)
+	}
+	return h.ID + " " + or(h.Modified, none) + " " + string(v)
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+const none = "1970-01-01T00:00:00Z"
+
+// linesOf are the lines of the objects of an envelope or bundle, but for the definitions that the exchange adds.
+func linesOf(t testing.TB, text string) (list []string) {
+	var got struct{ Objects []json.RawMessage }
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err, text)
+	}
+	for _, o := range got.Objects {
+		if l := line(t, o); !strings.HasPrefix(l, tlp.AmberStrict.MarkingID()) {
+			list = append(list, l)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// named are lines without their words.
+func named(lines []string) (list []string) {
+	for _, l := range lines {
+		f := strings.SplitN(l, " ", 3)
+		list = append(list, f[0]+" "+f[1])
+	}
+	return list
+}
+
 // read compares what callers get of a collection, by all ways.
 func (w *world) read(c string) {
-	want := w.o.expected(c)
+	want := w.expected(c)
 	for _, who := range []string{w.pick(members), w.pick(members) + "/p", w.pick([]string{exchange.Admin, exchange.Admin + "/p", ""})} {
 		member, person, _ := strings.Cut(who, "/")
 		may := w.o.mayRead(member, person, c, "taxii")
 		for _, endpoint := range []string{"objects", "manifest"} {
 			code, text := w.do("GET", "/exchange/collections/"+c+"/"+endpoint+"/?match[version]=all&match[spec_version]=2.1&limit=5000", who, "")
-			if may != (code == http.StatusOK) {
+			switch {
+			case may != (code == http.StatusOK):
 				w.Errorf("%q reads %s of %s: %d, the oracle says %v", who, endpoint, c, code, may)
-			}
-			if may {
-				w.same(fmt.Sprintf("%s of %s for %q", endpoint, c, who), versionsOf(w, text), want)
+			case may && endpoint == "objects":
+				w.same(fmt.Sprintf("%s for %q", c, who), linesOf(w, text), want)
+			case may:
+				w.same(fmt.Sprintf("manifest of %s for %q", c, who), versionsOf(w, text), named(want))
 			}
 		}
 		if code, _ := w.do("GET", "/v1/collections/"+c+"/withdrawn", who, ""); may != (code == http.StatusOK) {
@@ -405,6 +476,7 @@ func (w *world) read(c string) {
 	}
 }
 
+// versionsOf names the objects of a manifest, an envelope or a bundle, but for the definitions that the exchange adds.
 func versionsOf(t testing.TB, text string) (list []string) {
 	var got struct {
 		Objects []struct{ ID, Version, Modified, Type string }
@@ -413,12 +485,12 @@ func versionsOf(t testing.TB, text string) (list []string) {
 		t.Fatal(err, text)
 	}
 	for _, o := range got.Objects {
-		if strings.HasPrefix(o.ID, "identity--") { // of who has added the others
+		if o.ID == tlp.AmberStrict.MarkingID() {
 			continue
 		}
 		v := o.Version + o.Modified
 		if strings.HasPrefix(o.ID, "ipv4-addr") {
-			v = "1970-01-01T00:00:00Z"
+			v = none
 		}
 		list = append(list, o.ID+" "+v)
 	}
@@ -447,24 +519,22 @@ func (w *world) same(what string, got, want []string) {
 func (w *world) push(c, member, way string, want []string) {
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
 	defer cancel()
-	mirror := make(map[string]bool)
+	mirror := make(map[string]string) // by id and version
 	var got []string
-	apply := func(bundle []byte, withdrawn []string) error {
+	apply := func(bundle []byte, ids []string, versions []record.Version) error {
+		maps.DeleteFunc(mirror, func(v, _ string) bool {
+			id, at, _ := strings.Cut(v, " ")
+			return slices.Contains(ids, id) || slices.ContainsFunc(versions, func(x record.Version) bool {
+				is, err := time.Parse(time.RFC3339Nano, at)
+				return err == nil && x.ID == id && is.Equal(x.Version)
+			})
+		})
 		if bundle != nil {
-			for _, v := range versionsOf(w, string(bundle)) {
-				mirror[v] = true
+			for _, l := range linesOf(w, string(bundle)) {
+				mirror[named([]string{l})[0]] = l
 			}
 		}
-		for v := range mirror {
-			if id, _, _ := strings.Cut(v, " "); slices.Contains(withdrawn, id) {
-				delete(mirror, v)
-			}
-		}
-		got = nil
-		for v := range mirror {
-			got = append(got, v)
-		}
-		if slices.Sort(got); way == "events" {
+		if got = slices.Sorted(maps.Values(mirror)); way == "events" {
 			got = newest(got)
 		}
 		if slices.Equal(got, want) {
@@ -479,9 +549,11 @@ func (w *world) push(c, member, way string, want []string) {
 	cl := client(w.e, member, w.tokens[member])
 	var err error
 	if way == "nats" {
-		err = cl.Subscribe(ctx, c, "start", func(b *apiclient.Block) error { return apply(b.Bundle, b.Withdrawn) })
+		err = cl.Subscribe(ctx, c, "start", func(b *apiclient.Block) error {
+			return apply(b.Bundle, b.Withdrawn, slices.Concat(b.Deleted, b.Raised))
+		})
 	} else {
-		err = cl.Events(ctx, c, "", "", func(e *apiclient.Event) error { return apply(e.Bundle, e.Withdrawn) })
+		err = cl.Events(ctx, c, "", "", func(e *apiclient.Event) error { return apply(e.Bundle, e.Withdrawn, nil) })
 	}
 	var answer *apiclient.Error
 	switch {

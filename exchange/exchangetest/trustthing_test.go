@@ -5,29 +5,75 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
+// thing is an object that a member posts.
+type thing struct {
+	id, typ, version, creator string
+	marks                     []string // labels in words; "?" is one that nobody knows
+	refs                      []string
+	address                   string
+	name                      string
+}
+
+// text is what a member posts to a collection: an object of the world's, or, now and then, one that stands somewhere.
+func (w *world) text(x *thing, c string) string {
+	if w.r.IntN(5) == 0 {
+		if there := w.posted.Read(w.pick(append(slices.Clone(rooms), c))); len(there) > 0 {
+			raw := there[w.r.IntN(len(there))].Text
+			h, err := stix.ParseHead(raw)
+			if err != nil {
+				w.Fatal(err)
+			}
+			x.id, x.typ, x.version = h.ID, h.Type, h.Modified
+			return string(raw)
+		}
+	}
+	return w.marked(x)
+}
+
 // thing makes a random object of a pool of few, so that they meet again.
 func (w *world) thing() *thing {
-	n := w.r.IntN(6)
-	x := &thing{typ: w.pick([]string{"indicator", "indicator", "report", "relationship", "ipv4-addr"}), version: fmt.Sprintf("2026-01-0%dT00:00:00.000Z", 1+w.r.IntN(4))}
-	x.id = fmt.Sprintf("%s--%08d-0000-4000-8000-000000000000", x.typ, n)
-	indicator := func() string { return fmt.Sprintf("indicator--%08d-0000-4000-8000-000000000000", w.r.IntN(6)) }
-	switch x.typ {
-	case "report":
-		x.refs = []string{indicator()}
-	case "relationship":
-		x.refs = []string{indicator(), indicator()}
-	case "ipv4-addr":
-		address := netip.AddrFrom4([4]byte{198, 51, 100, byte(n)})
-		x.id, x.version = stix.AddressID(address), "1970-01-01T00:00:00Z"
+	n := w.r.IntN(5)
+	x := &thing{
+		typ:     w.pick([]string{"indicator", "indicator", "report", "report", "relationship", "note", "observed-data", "ipv4-addr", "ipv4-addr", "identity"}),
+		version: fmt.Sprintf("2026-01-0%dT00:00:00.000Z", 1+w.r.IntN(4)), name: w.pick([]string{"A", "A", "A", "B"}),
 	}
-	if w.r.IntN(3) == 0 && x.typ != "ipv4-addr" {
-		x.creator = spoken(w.r.IntN(len(members)))
+	id := func(typ string, n int) string { return fmt.Sprintf("%s--%08d-0000-4000-8000-000000000000", typ, n) }
+	address := func(n int) string { return netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}).String() }
+	some := func() string {
+		switch k := w.r.IntN(5); w.r.IntN(5) {
+		case 0:
+			return stix.AddressID(netip.MustParseAddr(address(k)))
+		case 1:
+			return id(w.pick([]string{"relationship", "report", "note"}), k)
+		case 2:
+			return spoken(k)
+		default:
+			return id("indicator", k)
+		}
+	}
+	x.id = id(x.typ, n)
+	switch x.typ {
+	case "report", "note":
+		for range 1 + w.r.IntN(3) {
+			x.refs = append(x.refs, some())
+		}
+	case "relationship":
+		x.refs = []string{some(), some()}
+	case "observed-data":
+		x.refs = []string{stix.AddressID(netip.MustParseAddr(address(w.r.IntN(5))))}
+	case "ipv4-addr":
+		x.address = address(n)
+		x.id, x.version = stix.AddressID(netip.MustParseAddr(x.address)), none
+	case "identity":
+		x.id = spoken(n)
+	}
+	if w.r.IntN(2) == 0 && x.typ != "ipv4-addr" {
+		x.creator = spoken(w.r.IntN(len(members) + 2)) // of the last two, nobody here
 	}
 	for range w.r.IntN(3) {
 		x.marks = append(x.marks, w.pick([]string{"clear", "white", "green", "green", "amber", "amber", "amber+strict", "red", "?"}))
@@ -73,27 +119,23 @@ func (w *world) marked(x *thing) string {
 	switch x.typ {
 	case "indicator":
 		object["pattern"], object["pattern_type"], object["valid_from"] = "[ipv4-addr:value = '198.51.100.1']", "stix", "2026-01-01T00:00:00Z"
+		object["name"] = x.name
 	case "report":
-		object["name"], object["published"], object["object_refs"] = "R", "2026-01-01T00:00:00Z", x.refs
+		object["name"], object["published"], object["object_refs"] = x.name, "2026-01-01T00:00:00Z", x.refs
+	case "note":
+		object["content"], object["object_refs"] = x.name, x.refs
+	case "observed-data":
+		object["first_observed"], object["last_observed"], object["number_observed"], object["object_refs"] = version1, version1, 1, x.refs
+	case "identity":
+		object["name"], object["identity_class"] = x.name, "organization"
 	case "relationship":
 		object["relationship_type"], object["source_ref"], object["target_ref"] = "related-to", x.refs[0], x.refs[1]
 	case "ipv4-addr":
-		a := "198.51.100." + strconv.Itoa(int(x.n()))
-		object["value"] = a
+		object["value"] = x.address
 	}
 	text, err := json.Marshal(object)
 	if err != nil {
 		w.Fatal(err)
 	}
 	return string(text)
-}
-
-// n is the number of an address of the pool.
-func (x *thing) n() byte {
-	for i := range byte(6) {
-		if stix.AddressID(netip.AddrFrom4([4]byte{198, 51, 100, i})) == x.id {
-			return i
-		}
-	}
-	return 0
 }

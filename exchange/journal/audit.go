@@ -298,18 +298,6 @@ func (j *Journal) auditFrom(ctx context.Context, since time.Time, first, last ui
 	return low, nil
 }
 
-// PostedBy implements submission.Log.
-func (j *Journal) PostedBy(ctx context.Context, collection string, sequence uint64) (string, error) {
-	b, found, err := j.BlockAt(ctx, collection, sequence)
-	if err == nil && !found {
-		err = fmt.Errorf("block at %d of collection %s is not there: %w", sequence, collection, ErrDamaged)
-	}
-	if err != nil {
-		return "", err
-	}
-	return b.By, nil
-}
-
 // BlockAt returns the block of a collection at a sequence of the journal, false where there is
 // none.
 func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*record.Block, bool, error) {

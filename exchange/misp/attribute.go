@@ -134,9 +134,9 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 	if len(list) == 0 {
 		return nil, feed, day, nil
 	}
-	label, err := x.View.LabelIn(x.collection, o.raw)
-	if err != nil || !policy.Permits(label, exchange.ChannelMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
-		return nil, feed, day, err
+	label := policy.LabelOf(x.collection, o.raw)
+	if !policy.Permits(label, exchange.ChannelMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
+		return nil, feed, day, nil
 	}
 	s = &slot{Label: uint8(label)}
 	for i := range list {

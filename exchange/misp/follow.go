@@ -169,23 +169,8 @@ func (x *run) resolve(ctx context.Context, list []*object) error {
 	return nil
 }
 
-// takeOut takes what was removed from the collection, or raised on the whole exchange, out of its events.
+// takeOut takes what was removed from the collection out of its events.
 func (x *run) takeOut(ctx context.Context) error {
-	for {
-		ids, last, err := x.View.Raised(x.state.Raised, removals)
-		if err != nil {
-			return err
-		}
-		if last == 0 {
-			break
-		}
-		if x.collection.OfMembers() { // else the object says its label itself, and a newer one has come
-			if err := x.gone(ctx, &view.Withdrawal{At: time.Now(), IDs: ids}); err != nil {
-				return err
-			}
-		}
-		x.state.Raised = last
-	}
 	for {
 		list, err := x.View.Removed(x.right, micros(x.state.Removed), removals)
 		if err != nil || len(list) == 0 {

@@ -47,8 +47,6 @@ func New(v *view.View) *Feeds {
 type state struct {
 	Objects int64 `json:"objects"`
 	Removed int64 `json:"removed"`
-	// Raised is the block up to which raised labels have been seen.
-	Raised uint64 `json:"raised"`
 	// Cleaned is the intake record up to which reports of clean hosts have been seen.
 	Cleaned uint64 `json:"cleaned,omitempty"`
 	// Since is when the first run began, in seconds since 1970. What is made then is newer than what was

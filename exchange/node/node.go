@@ -200,7 +200,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
 	n.View, err = view.Open(view.Options{
-		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap, Seal: seal,
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
 	})
 	if err != nil {
@@ -225,8 +225,8 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:   &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
-		Identity: packaging.Identity, ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
+		ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
 	})
 	// Who asks before the view has caught up is told to come again.
@@ -265,11 +265,15 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.catchUp(ctx); err != nil {
 		return err
 	}
+	if err := n.api.FinishPosts(ctx); err != nil {
+		return err
+	}
 	if err := n.Register.Fits(n.Register.Current()); err != nil {
 		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	close(n.open)
 	n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
+	n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
 	n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
 	return nil
 }

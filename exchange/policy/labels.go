@@ -1,47 +1,128 @@
 package policy
 
 import (
-	"fmt"
-
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Labels works out the label of each object that came in one request: the
-// highest of its own markings, object and granular, and tlp: labels; of the
-// report, grouping, observed-data, sighting, note or opinion beside it that
-// refers to it; for a relationship or sighting, of both its ends, beside it or as
-// known tells of what came before. What nothing is said about gets the floor.
+// Posting is an object of a request, as far as its label goes.
+type Posting struct {
+	*stix.Head
+	// Own is the highest label that the object carries itself: None where it carries none, Unknown where a marking can
+	// forbid anything.
+	Own tlp.Level
+	// Context is the highest that reports of the same member in the same collection say of it.
+	Context tlp.Level
+}
+
+// Labels works out the label of each object of a request: its own, else its context's, else the floor; and at least
+// that of everything that it refers to. What it refers to has the label that it gets in this request, where it is part
+// of that, and the one that standing says of what the poster may know, None for nothing.
 //
-// A marking that is no TLP label makes it tlp.Unknown, for whatever reason: the
-// error of the same index says which.
-func Labels(heads []*stix.Head, floor tlp.Level, known func(id string) (tlp.Level, error)) ([]tlp.Level, []error, error) {
-	labels, reasons := make([]tlp.Level, len(heads)), make([]error, len(heads))
-	byID := make(map[string]tlp.Level, len(heads))
-	for i, h := range heads {
-		labels[i], reasons[i] = h.Label()
-		byID[h.ID] = max(byID[h.ID], labels[i])
-	}
-	for _, h := range heads {
-		if !h.Discloses() {
-			continue
+// References to somebody, a place or a definition count where that carries a label of its own (stix.Opaque); an
+// observable without one counts with the lowest label of what else refers to it, where it stands already of what does
+// so there.
+func Labels(list []Posting, floor tlp.Level, standing func(ref string) (label tlp.Level, stands bool)) []tlp.Level {
+	r := &request{list: list, labels: make([]tlp.Level, len(list)), byID: make(map[string][]int, len(list)), referring: make(map[string][]int), stands: make(map[string]bool)}
+	for i, x := range list {
+		r.labels[i] = x.Own
+		if x.Own == tlp.None {
+			r.labels[i] = x.Context
 		}
-		for _, end := range h.Refs {
-			label, err := known(end)
-			if err != nil {
-				return nil, nil, err
+		if r.labels[i] == tlp.None {
+			r.labels[i] = floor
+		}
+		r.byID[x.ID] = append(r.byID[x.ID], i)
+	}
+	for i, x := range list {
+		for _, ref := range x.Refs {
+			label, stands := standing(ref)
+			r.labels[i] = max(r.labels[i], label)
+			if stands {
+				r.stands[ref] = true
 			}
-			byID[h.ID] = max(byID[h.ID], label)
+			for _, j := range r.byID[ref] {
+				if !list[j].Versioned() && list[j].Own == tlp.None {
+					r.referring[ref] = append(r.referring[ref], i)
+					break
+				}
+			}
 		}
 	}
-	stix.SpreadLabels(heads, byID)
-	for i, h := range heads {
-		if labels[i] = byID[h.ID]; labels[i] == tlp.None {
-			labels[i] = floor
-		}
-		if labels[i] == tlp.Unknown && reasons[i] == nil {
-			reasons[i] = fmt.Errorf("what refers to it, or what it refers to, is marked with what is no TLP marking that is known here")
+	for range maxRounds {
+		if !r.raise() {
+			return r.labels
 		}
 	}
-	return labels, reasons, nil
+	highest := tlp.None
+	for _, l := range r.labels {
+		highest = max(highest, l)
+	}
+	for i := range r.labels {
+		r.labels[i] = highest
+	}
+	return r.labels
+}
+
+// maxRounds is how many references a label is followed over within a request; in a longer chain everything gets the
+// highest label there is.
+const maxRounds = 64
+
+type request struct {
+	list      []Posting
+	labels    []tlp.Level
+	byID      map[string][]int
+	referring map[string][]int // what refers to an observable without a label of its own
+	stands    map[string]bool
+}
+
+// raise raises each label to those of what it refers to, and tells whether that changed any.
+func (r *request) raise() (changed bool) {
+	for i, x := range r.list {
+		for _, ref := range x.Refs {
+			for _, j := range r.byID[ref] {
+				if l := r.counts(j, i); l > r.labels[i] {
+					r.labels[i], changed = l, true
+				}
+			}
+		}
+	}
+	return changed
+}
+
+// counts is the label that the object j counts with for i, which refers to it.
+func (r *request) counts(j, i int) tlp.Level {
+	x := &r.list[j]
+	switch {
+	case x.Own == tlp.None && stix.Opaque(x.ID):
+		return tlp.None
+	case x.Own == tlp.None && !x.Versioned() && r.stands[x.ID]:
+		return tlp.None
+	case x.Own == tlp.None && !x.Versioned():
+		least := tlp.None
+		for _, k := range r.referring[x.ID] {
+			if k != i && (least == tlp.None || r.labels[k] < least) {
+				least = r.labels[k]
+			}
+		}
+		if least != tlp.None {
+			return least
+		}
+	}
+	return r.labels[j]
+}
+
+// LabelOf is the label of an object as a collection has it. What members have posted carries it, CLEAR where it carries
+// none; what feeds have made may carry none. It is Unknown where the object can't be read.
+func LabelOf(c *exchange.Collection, raw []byte) tlp.Level {
+	h, err := stix.ParseHead(raw)
+	if err != nil {
+		return tlp.Unknown
+	}
+	if c.OfMembers() {
+		return max(h.KnownLabel(), tlp.Clear)
+	}
+	label, _ := h.Label()
+	return label
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -33,60 +34,96 @@ func between(a, b string) string {
 	return fmt.Sprintf(`,"relationship_type":"related-to","source_ref":%q,"target_ref":%q`, a, b)
 }
 
-// The label of what is posted: its own, of what refers to it, of what it tells of, known before or beside it.
+// The label of what is posted: its own, else its context's, else the floor; and at least that of what it refers to.
 func TestTheLabelsOfWhatComesTogether(t *testing.T) {
-	const nobody = `,"object_marking_refs":["marking-definition--00000000-0000-4000-8000-00000000acac"]`
-	one, two, before := idOf("indicator", 1), idOf("indicator", 2), idOf("indicator", 9)
-	known := func(id string) (tlp.Level, error) {
-		if id == before {
-			return tlp.AmberStrict, nil
-		}
-		return tlp.None, nil
+	one, two, before, unmarked := idOf("indicator", 1), idOf("indicator", 2), idOf("indicator", 9), idOf("location", 9)
+	address := "ipv4-addr--00000001-0000-5000-8000-000000000000"
+	sco := &stix.Head{Type: "ipv4-addr", ID: address}
+	standing := func(id string) (tlp.Level, bool) {
+		return map[string]tlp.Level{before: tlp.AmberStrict}[id], id == before || id == unmarked
+	}
+	x := func(h *stix.Head) policy.Posting {
+		own, _ := h.Label()
+		return policy.Posting{Head: h, Own: own}
+	}
+	said := func(h *stix.Head, context tlp.Level) policy.Posting {
+		p := x(h)
+		p.Context = context
+		return p
 	}
 	for name, c := range map[string]struct {
-		heads []*stix.Head
-		want  []tlp.Level
+		list []policy.Posting
+		want []tlp.Level
 	}{
-		"unmarked":        {[]*stix.Head{headOf(t, "indicator", 1, "")}, []tlp.Level{tlp.Green}},
-		"its own":         {[]*stix.Head{headOf(t, "indicator", 1, marked(tlp.Amber))}, []tlp.Level{tlp.Amber}},
-		"below the floor": {[]*stix.Head{headOf(t, "indicator", 1, marked(tlp.Clear))}, []tlp.Level{tlp.Clear}},
-		"a report's, where it is higher": {
-			[]*stix.Head{headOf(t, "indicator", 1, marked(tlp.Clear)), headOf(t, "report", 1, refersTo(one)+marked(tlp.Red))}, []tlp.Level{tlp.Red, tlp.Red},
+		"unmarked":                  {[]policy.Posting{x(headOf(t, "indicator", 1, ""))}, []tlp.Level{tlp.Green}},
+		"its own":                   {[]policy.Posting{x(headOf(t, "indicator", 1, marked(tlp.Amber)))}, []tlp.Level{tlp.Amber}},
+		"below the floor":           {[]policy.Posting{x(headOf(t, "indicator", 1, marked(tlp.Clear)))}, []tlp.Level{tlp.Clear}},
+		"its context's":             {[]policy.Posting{said(headOf(t, "indicator", 1, ""), tlp.Red)}, []tlp.Level{tlp.Red}},
+		"a context below the floor": {[]policy.Posting{said(headOf(t, "indicator", 1, ""), tlp.Clear)}, []tlp.Level{tlp.Clear}},
+		"a report is as high as what it lists": {
+			[]policy.Posting{x(headOf(t, "report", 1, refersTo(one)+marked(tlp.Clear))), x(headOf(t, "indicator", 1, marked(tlp.Red)))}, []tlp.Level{tlp.Red, tlp.Red},
 		},
-		"and no other's": {
-			[]*stix.Head{headOf(t, "indicator", 2, ""), headOf(t, "report", 1, refersTo(one)+marked(tlp.Red))}, []tlp.Level{tlp.Green, tlp.Red},
-		},
-		"a report is not as high as what it lists": {
-			[]*stix.Head{headOf(t, "report", 1, refersTo(one)+marked(tlp.Clear)), headOf(t, "indicator", 1, marked(tlp.Red))}, []tlp.Level{tlp.Clear, tlp.Red},
+		"and so is a note, of what came before": {[]policy.Posting{x(headOf(t, "note", 1, refersTo(before)+marked(tlp.Clear)))}, []tlp.Level{tlp.AmberStrict}},
+		"what lists does not raise what it lists": {
+			[]policy.Posting{x(headOf(t, "indicator", 1, "")), x(headOf(t, "note", 1, refersTo(one)+marked(tlp.Red)))}, []tlp.Level{tlp.Green, tlp.Red},
 		},
 		"a relationship is as high as its ends": {
-			[]*stix.Head{headOf(t, "relationship", 1, between(one, two)), headOf(t, "indicator", 2, marked(tlp.Red))}, []tlp.Level{tlp.Red, tlp.Red},
+			[]policy.Posting{x(headOf(t, "relationship", 1, between(one, two))), x(headOf(t, "indicator", 2, marked(tlp.Red)))}, []tlp.Level{tlp.Red, tlp.Red},
 		},
-		"and as those that came before": {
-			[]*stix.Head{headOf(t, "relationship", 1, between(before, two)+marked(tlp.Clear))}, []tlp.Level{tlp.AmberStrict},
+		"over two": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(idOf("note", 2)))), x(headOf(t, "note", 2, refersTo(one))), x(headOf(t, "indicator", 1, marked(tlp.Amber)))},
+			[]tlp.Level{tlp.Amber, tlp.Amber, tlp.Amber},
 		},
-		"two versions of one id": {
-			[]*stix.Head{headOf(t, "indicator", 1, marked(tlp.Amber)), headOf(t, "indicator", 1, marked(tlp.Clear))}, []tlp.Level{tlp.Amber, tlp.Amber},
+		"each other": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(idOf("note", 2)))), x(headOf(t, "note", 2, refersTo(idOf("note", 1))+marked(tlp.Red)))}, []tlp.Level{tlp.Red, tlp.Red},
 		},
-		"through two": {
-			[]*stix.Head{headOf(t, "relationship", 1, between(one, two)), headOf(t, "indicator", 1, ""), headOf(t, "report", 1, refersTo(one)+marked(tlp.Red))},
-			[]tlp.Level{tlp.Red, tlp.Red, tlp.Red},
+		"two versions of what is referred to": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(one))), x(headOf(t, "indicator", 1, marked(tlp.Amber))), x(headOf(t, "indicator", 1, marked(tlp.Clear)))},
+			[]tlp.Level{tlp.Amber, tlp.Amber, tlp.Clear},
 		},
-		"a marking that nobody knows, and what tells of it": {
-			[]*stix.Head{headOf(t, "indicator", 1, nobody), headOf(t, "relationship", 1, between(one, two))}, []tlp.Level{tlp.Unknown, tlp.Unknown},
+		"somebody, unmarked": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(idOf("identity", 1))+marked(tlp.Clear))), said(headOf(t, "identity", 1, ""), tlp.Red)}, []tlp.Level{tlp.Clear, tlp.Red},
+		},
+		"somebody, marked": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(idOf("identity", 1)))), x(headOf(t, "identity", 1, marked(tlp.Amber)))}, []tlp.Level{tlp.Amber, tlp.Amber},
+		},
+		"a place that stands": {[]policy.Posting{x(headOf(t, "note", 1, refersTo(unmarked)))}, []tlp.Level{tlp.Green}},
+		"an address counts with the lowest of what else refers to it": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Red), x(headOf(t, "note", 2, refersTo(address)+marked(tlp.Amber)))},
+			[]tlp.Level{tlp.Amber, tlp.Red, tlp.Amber},
+		},
+		"and with its own, where nothing does": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Amber)}, []tlp.Level{tlp.Amber, tlp.Amber},
+		},
+		"what nobody knows, and what tells of it": {
+			[]policy.Posting{{Head: headOf(t, "indicator", 1, ""), Own: tlp.Unknown}, x(headOf(t, "note", 1, refersTo(one)))}, []tlp.Level{tlp.Unknown, tlp.Unknown},
 		},
 	} {
-		got, reasons, err := policy.Labels(c.heads, tlp.Green, known)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(c.want, got); d != "" {
+		if d := cmp.Diff(c.want, policy.Labels(c.list, tlp.Green, standing)); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
-		for i, l := range got {
-			if (l == tlp.Unknown) != (reasons[i] != nil) {
-				t.Errorf("%s: %d is %v for the reason %v", name, i, l, reasons[i])
-			}
+	}
+}
+
+// What members have posted carries its label; what can't be read may leave by no channel.
+func TestTheLabelOfWhatStands(t *testing.T) {
+	ofMembers, ofFeeds := &exchange.Collection{Writers: []string{"all"}}, &exchange.Collection{Owner: "cert"}
+	const object = `{"type":"ipv4-addr","id":"ipv4-addr--00000000-0000-4000-8000-000000000000"`
+	for _, c := range []struct {
+		raw            string
+		members, feeds tlp.Level
+	}{
+		{object + `}`, tlp.Clear, tlp.None},
+		{object + marked(tlp.Amber) + `}`, tlp.Amber, tlp.Amber},
+		{object + `,"granular_markings":[{"marking_ref":"` + tlp.Red.MarkingID() + `"}]}`, tlp.Red, tlp.Red},
+		{object + `,"object_marking_refs":["` + tlp.Amber.MarkingID() + `","marking-definition--00000000-0000-4000-8000-00000000acac"]}`, tlp.Amber, tlp.Unknown},
+		{`{`, tlp.Unknown, tlp.Unknown},
+	} {
+		if got := policy.LabelOf(ofMembers, []byte(c.raw)); got != c.members {
+			t.Errorf("%s is %s", c.raw, got)
+		}
+		if got := policy.LabelOf(ofFeeds, []byte(c.raw)); got != c.feeds {
+			t.Errorf("%s of a feed is %s", c.raw, got)
 		}
 	}
 }

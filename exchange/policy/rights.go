@@ -54,16 +54,6 @@ func Hides(r *exchange.Register, member, from string) bool {
 	return m != nil && m.Hidden && from != member && from != exchange.Admin
 }
 
-// HiddenIdentities lists the identities of hidden members.
-func HiddenIdentities(r *exchange.Register) (list []string) {
-	for i := range r.Members {
-		if m := &r.Members[i]; m.Hidden {
-			list = append(append(list, r.IdentityID(m.ID)), m.Identities...)
-		}
-	}
-	return list
-}
-
 // Shown is a receipt as somebody may see it: what hidden members got has no name.
 func Shown(r *exchange.Register, x *exchange.Receipt, to string) *exchange.Receipt {
 	out := *x
@@ -75,15 +65,6 @@ func Shown(r *exchange.Register, x *exchange.Receipt, to string) *exchange.Recei
 		out.Collections[c] += n
 	}
 	return &out
-}
-
-// Signature is the identity that a member's objects are of where they do not say so: none for the operator and for
-// hidden members, whom it would name.
-func Signature(r *exchange.Register, member string) string {
-	if m := r.Member(member); m == nil || m.Hidden {
-		return ""
-	}
-	return r.IdentityID(member)
 }
 
 // SpokenByOthers reports whether an identity is of other members who are not hidden, and not of this one.

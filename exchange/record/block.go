@@ -52,13 +52,10 @@ type Block struct {
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte
-	// New says, in the same way, which objects no feed can have given the
-	// collection in any version; members may have.
+	// New says, in the same way, of which objects the collection has no version yet.
 	New []byte
-	// By is a pseudonym of the member that added the objects, "" where a feed did. It says as well, for those
-	// with the key, which objects count in this collection alone because another member has one of that id
-	// (Seal.Pseudonym). Labels says, a byte an object, what is known of its label since: 0 where nothing is, as of
-	// what has no versions; Relayed is added where it was said by somebody whose word does not count.
+	// By is a pseudonym of the member that posted the objects (Seal.Pseudonym), "" where a feed made them. Labels
+	// has a byte for each: see PackLabels.
 	By     string
 	Labels []byte
 	// Control is set on a control block: it adds nothing and changes what is
@@ -92,33 +89,44 @@ func (b *Block) Hash() string {
 // ControlKind says what a control block does.
 type ControlKind string
 
-// ControlDelete takes versions of objects out of the collection; its payload is
-// a Removal with Versions. ControlWithdraw takes objects out, in all versions, because
-// their label was raised above the collection's ceiling; its payload is one with Objects.
+// ControlDelete takes out what somebody has deleted; ControlWithdraw takes out what has got a higher label. The payload
+// of both is a Removal.
 const (
 	ControlDelete   ControlKind = "delete"
 	ControlWithdraw ControlKind = "withdraw"
 )
 
-// Relayed is a bit of Block.Labels: the object was added by one whose word says nothing about
-// its label.
-const Relayed = 0x80
+// PackLabels packs what is known of the label of an object that a member has posted: the one that it has in the
+// collection, and the highest that the posted bytes carried themselves, tlp.None for none. No label packs as 0: the
+// object was put there by the exchange.
+func PackLabels(label, own tlp.Level) byte { return byte(label)&0xf | byte(own)<<4 }
 
-// Removal lists what leaves a collection, and in Raised what may stay there, under the label
-// that it has from then on.
+// UnpackLabels undoes PackLabels.
+func UnpackLabels(b byte) (label, own tlp.Level) { return tlp.Level(b & 0xf), tlp.Level(b >> 4) }
+
+// Removal lists what leaves a collection.
 type Removal struct {
-	Versions []Version   `json:"versions,omitempty"`
-	Objects  []Withdrawn `json:"withdrawn,omitempty"`
-	Raised   []Withdrawn `json:"raised,omitempty"`
+	// Versions were deleted.
+	Versions []Version `json:"versions,omitempty"`
+	// Objects are hosts' objects that leave in all their versions, Withdrawn versions that members have posted:
+	// their label is above the collection's ceiling now.
+	Objects   []Withdrawn `json:"objects,omitempty"`
+	Withdrawn []Version   `json:"withdrawn,omitempty"`
+	// Raised are added again right behind the block, with a higher label.
+	Raised []Version `json:"raised,omitempty"`
+	// Remembered are labels that versions of an object have at least, of the member that the block is By.
+	Remembered []Remembered `json:"remembered,omitempty"`
 }
 
-// Withdrawn is an object that leaves a collection in all its versions, and the label that it
-// has as of a version, as a number, since tlp.Unknown is no text that is read; 0 where that is
-// not kept, as of what comes from feeds.
+// Withdrawn is a host's object that leaves a collection in all its versions.
 type Withdrawn struct {
-	ID      string    `json:"id"`
-	Label   uint8     `json:"label,omitempty"`
-	Version time.Time `json:"version,omitzero"`
+	ID string `json:"id"`
+}
+
+// Remembered is the label that an object has as of a version, and at least in older ones.
+type Remembered struct {
+	Version
+	Label tlp.Level `json:"label"`
 }
 
 // Removal reads a control block's payload, decompressed.

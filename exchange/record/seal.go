@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -15,12 +14,10 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// Seal hides from the readers of blocks who added the objects, and which of them stand apart: only who
-// has the key can tell whether a text stands for a member, and two texts never tell that they stand for
-// the same one.
+// Seal hides from the readers of blocks who posted the objects: only who has the key can tell whether a text stands for
+// a member, and two texts never tell that they stand for the same one.
 //
-// A text is 8 random bytes, 16 of an HMAC-SHA-256 over them and the member's id, and a bit for each
-// object of the block, encrypted; all in hexadecimal.
+// A text is 8 random bytes, and 16 of an HMAC-SHA-256 over them and the member's id, in hexadecimal.
 type Seal struct{ Key []byte }
 
 // The sizes of a text's parts.
@@ -29,12 +26,11 @@ const (
 	sealMember = sealNonce + 2*16
 )
 
-// Pseudonym writes a member's id, and a set bit for each object of the block that stands apart: the
-// lowest of the first byte is the first object's. The text's length depends on the number of bytes.
-func (s Seal) Pseudonym(id string, apart []byte) string {
+// Pseudonym writes a member's id.
+func (s Seal) Pseudonym(id string) string {
 	nonce := make([]byte, sealNonce/2)
 	_, _ = rand.Read(nonce) // never fails
-	return s.text(nonce, id) + hex.EncodeToString(s.crypt(nonce, apart))
+	return s.text(nonce, id)
 }
 
 func (s Seal) text(nonce []byte, id string) string {
@@ -42,17 +38,6 @@ func (s Seal) text(nonce []byte, id string) string {
 	h.Write(nonce)
 	h.Write([]byte("member " + id))
 	return hex.EncodeToString(nonce) + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// crypt encrypts and decrypts bits: AES-CTR, under a key of its own that is derived from the seal's, from
-// the nonce on.
-func (s Seal) crypt(nonce, bits []byte) []byte {
-	if len(bits) == 0 {
-		return nil
-	}
-	out := make([]byte, len(bits))
-	cipher.NewCTR(s.cipher("tocsin apart"), append(bytes.Clone(nonce), make([]byte, aes.BlockSize-len(nonce))...)).XORKeyStream(out, bits)
-	return out
 }
 
 // cipher is AES-256 under a key for one purpose.
@@ -70,27 +55,12 @@ func (s Seal) cipher(purpose string) cipher.Block {
 
 // Is tells whether a text that Pseudonym wrote stands for the member.
 func (s Seal) Is(text, id string) bool {
-	if len(text) < sealMember {
+	if len(text) != sealMember {
 		return false
 	}
 	nonce, err := hex.DecodeString(text[:sealNonce])
-	return err == nil && hmac.Equal([]byte(text[:sealMember]), []byte(s.text(nonce, id)))
+	return err == nil && hmac.Equal([]byte(text), []byte(s.text(nonce, id)))
 }
-
-// Apart returns the bits that Pseudonym was given; none of a text that has none.
-func (s Seal) Apart(text string) []byte {
-	if len(text) <= sealMember {
-		return nil
-	}
-	raw, err := hex.DecodeString(text[:sealNonce] + text[sealMember:])
-	if err != nil {
-		return nil
-	}
-	return s.crypt(raw[:sealNonce/2], raw[sealNonce/2:])
-}
-
-// PseudonymOf is the part of a text that stands for the member, without the bits.
-func PseudonymOf(text string) string { return text[:min(len(text), sealMember)] }
 
 // sealedPart is what the length of a sealed text tells: its bytes in such parts.
 const sealedPart = 128

@@ -55,19 +55,19 @@ type Post struct {
 	Added time.Time
 }
 
-// Standing is what the exchange knows of an object that members have added, in all
-// collections together; or in one, where the member that added it there may not see the other. Objects without
-// versions, such as addresses, have none: their ids are everybody's.
-type Standing struct {
-	// Apart is the collection that it is of alone, "" for all together.
-	Apart string
-	// By is who added its first version, as Seal writes it; "" where a feed has made it.
+// Posted is a version of an object that a member has posted to a collection: what the rules of labels and owners look
+// at (policy.Admit).
+type Posted struct {
+	Collection string
+	Version
+	// By is who posted it, as Seal writes it.
 	By string
-	// Creator is the created_by_ref of that version.
+	// Creator is its created_by_ref, in lower case.
 	Creator string
-	// Label is that of the newest version that was added by its creator or first member.
-	Label  tlp.Level
-	Newest time.Time
-	// Collections are those that were ever given it.
-	Collections []string
+	// Label is the one that it has there; Own the highest that its bytes carried when they were posted.
+	Label, Own tlp.Level
+	// Refers says that it refers to observables.
+	Refers bool
+	// Remembered says that the version does not stand there: Label is what By's versions up to this one have at least.
+	Remembered bool
 }

@@ -26,6 +26,8 @@ type File struct {
 	Webhooks []exchange.Webhook `yaml:"webhooks,omitempty"`
 	// Own are the exchange's own addresses: they are never taken for infected.
 	Own []netip.Prefix `yaml:"own,omitempty"`
+	// Markings say what markings mean that are no TLP labels, each as {id, means: ignore or a label}.
+	Markings []exchange.Marking `yaml:"markings,omitempty"`
 	// Quarantine names the persons, each as member/name, who read what is in quarantine.
 	Quarantine exchange.Names `yaml:"quarantine,omitempty"`
 	// TAXIIIDs are the UUIDs of collections by name. They are made once; a file
@@ -54,7 +56,7 @@ func Export(r *exchange.Register) ([]byte, error) {
 	for _, c := range r.Collections() {
 		ids[c.ID] = c.UUID
 	}
-	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Webhooks: r.Webhooks, Own: r.Own, Quarantine: r.Quarantine, TAXIIIDs: ids})
+	return yaml.Marshal(&File{Members: r.Members, Feeds: r.Feeds, Collections: r.Declared, Webhooks: r.Webhooks, Own: r.Own, Markings: r.Markings, Quarantine: r.Quarantine, TAXIIIDs: ids})
 }
 
 // Apply brings the file into the register: what it names is added or replaced;
@@ -81,6 +83,10 @@ func (f *File) Apply(r *exchange.Register, prune bool, at time.Time) (diff []str
 		name: "webhook", id: func(w *exchange.Webhook) string { return w.ID },
 		fill:  func(w *exchange.Webhook) { w.Send = cmp.Or(w.Send, exchange.SendDoorbell) },
 		times: func(w *exchange.Webhook) (*time.Time, *time.Time) { return &w.Created, &w.Changed },
+	}, &diff)
+	r.Markings = merge(r.Markings, f.Markings, prune, at, kind[exchange.Marking]{
+		name: "marking", id: func(m *exchange.Marking) string { return m.ID },
+		fill: func(*exchange.Marking) {},
 	}, &diff)
 	if (prune || f.Own != nil) && !slices.Equal(r.Own, f.Own) {
 		diff = append(diff, fmt.Sprintf("~ own %v → %v", r.Own, f.Own))

@@ -17,7 +17,7 @@ const (
 	secretKey = "secret"
 	idsKey    = "secret.ids"
 	// format is that of the data directory: of what is in the streams and the buckets together.
-	format = "2"
+	format = "3"
 )
 
 // ErrFormat means that a data directory is of another version of Tocsin, which is to be used with it.
@@ -68,7 +68,7 @@ func (s *Store) take(values map[string][]byte) error {
 	case values[formatKey] == nil:
 		return fmt.Errorf("%w: it has format 1, in which anybody could compute the ids of objects. Begin a new one: export the register with the Tocsin that made it, apply it here, and publish anew", ErrFormat)
 	case string(values[formatKey]) != format:
-		return fmt.Errorf("%w: it has format %.20q, and this one knows %s: use the Tocsin that made it", ErrFormat, values[formatKey], format)
+		return fmt.Errorf("%w: it has format %.20q, and this one knows %s: use the Tocsin that made it; or begin a new one: export the register with that, apply it here, and publish anew", ErrFormat, values[formatKey], format)
 	case len(values[secretKey]) == 0 || len(values[idsKey]) == 0:
 		return errSecret
 	}

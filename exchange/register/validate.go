@@ -106,6 +106,8 @@ func validate(r *exchange.Register) error {
 		c.declared(r, &r.Declared[i])
 	}
 	c.webhooks(r)
+	c.markings(r)
+	c.identities(r)
 	for _, p := range r.CheckPersons(r.Quarantine) {
 		c.add("quarantine: %s", p)
 	}

@@ -106,7 +106,7 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		}
 	}
 	if head.Type == "marking-definition" {
-		id, statement := strings.ToLower(o.ID), stix.IsStatement(raw)
+		id, statement := strings.ToLower(o.ID), stix.IsHarmless(raw)
 		was, again := s.statements[id]
 		s.statements[id] = statement && (was || !again)
 	}

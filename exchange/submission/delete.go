@@ -1,14 +1,12 @@
 package submission
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // ErrNoVersion means that a collection has none of the versions that were to be
@@ -18,25 +16,40 @@ var ErrNoVersion = errors.New("no such object or version")
 // maxDeleted is how many versions one control block takes out.
 const maxDeleted = 5000
 
-// ErrNotOwn means that somebody deletes what others have added.
-var ErrNotOwn = errors.New("another member has added it")
+// ErrNotOwn means that somebody deletes what is another's.
+var ErrNotOwn = errors.New("it is another member's")
 
-// Delete takes the versions of an object that wants names, of all that there
-// are, out of a's collection: for the member that has added it or is its creator, and for the operator.
-func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(all []record.Version) []record.Version) (last uint64, err error) {
-	c, err := a.Collection()
+// Delete takes the versions of an object that wants names, of all that there are, out of r's collection: for its owner
+// and the operator; of a third party's object, those that the member has posted. What only they referred to goes with
+// them.
+func (p *Poster) Delete(ctx context.Context, r *Request, id string, wants func(all []record.Version) []record.Version) (last uint64, err error) {
+	c, err := r.Collection()
 	if err != nil {
 		return 0, err
 	}
-	done, err := p.turn(ctx, c.ID)
+	err = p.in(ctx, c.ID, func() error {
+		last, err = p.delete(ctx, r, id, wants)
+		return err
+	})
+	return last, err
+}
+
+func (p *Poster) delete(ctx context.Context, r *Request, id string, wants func(all []record.Version) []record.Version) (last uint64, err error) {
+	p.Gate.RLock()
+	defer p.Gate.RUnlock()
+	c, err := r.Collection()
 	if err != nil {
 		return 0, err
 	}
-	defer done()
-	if c, err = a.Collection(); err != nil {
-		return 0, err
-	}
-	all, err := p.View.Versions(c.ID, id)
+	var all []record.Version
+	posted := make(map[record.Version]*record.Posted)
+	mine := false
+	err = p.View.Posted([]string{id}, func(_ int, x *record.Posted) error {
+		if x.Collection == c.ID && !x.Remembered {
+			all, posted[x.Version], mine = append(all, x.Version), x, mine || p.mine(x, r.By)
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -44,43 +57,44 @@ func (p *Poster) Delete(ctx context.Context, a *Addition, id string, wants func(
 	if len(list) == 0 {
 		return 0, ErrNoVersion
 	}
-	if own, err := p.owns(ctx, a, c.ID, id); err != nil || !own {
-		return 0, cmp.Or(err, ErrNotOwn)
+	list = slices.DeleteFunc(slices.Clone(list), func(v record.Version) bool { return !p.owns(r, posted[v], mine) })
+	if len(list) == 0 {
+		return 0, ErrNotOwn
 	}
 	for part := range slices.Chunk(list, maxDeleted) {
-		payload, err := json.Marshal(record.Removal{Versions: part})
+		var out []record.Posted
+		for _, v := range part {
+			out = append(out, *posted[v])
+		}
+		orphans, err := p.orphans(ctx, r.Rules, c.ID, out)
 		if err != nil {
 			return 0, err
 		}
-		if last, err = p.write(ctx, &record.Post{Share: record.Share{Collection: c.ID, Label: tlp.Clear}, Control: record.ControlDelete, Payload: payload}); err != nil {
+		if isContext(id) {
+			if err := p.forgetContext(ctx, r.By, c.ID, id); err != nil {
+				return 0, err
+			}
+		}
+		if last, err = p.remove(ctx, c.ID, r.By, record.ControlDelete, &record.Removal{Versions: append(part, orphans...)}); err != nil {
 			return 0, err
 		}
 	}
 	return last, nil
 }
 
-// owns reports whether a member may delete an object from a collection that it reads.
-func (p *Poster) owns(ctx context.Context, a *Addition, collection, id string) (bool, error) {
-	if a.Relays() {
-		return true, nil
+// owns tells whether a member may delete a version; mine says that it has posted some of the object there.
+func (p *Poster) owns(r *Request, x *record.Posted, mine bool) bool {
+	if r.Relays() {
+		return true
 	}
-	s, _, err := p.sight(ctx, a, collection, id, nil)
-	if err != nil {
-		return false, err
+	switch r.owner(x.ID, x.Creator) {
+	case policy.Poster:
+		return true
+	case policy.Nobody:
+		return mine
+	case policy.ThirdParty:
+		return p.mine(x, r.By)
+	case policy.Another:
 	}
-	if s != nil {
-		return p.added(a, &s.Standing) || s.Creator != "" && a.Speaks(s.Creator), nil
-	}
-	// Of what has no versions nothing is known but who wrote the blocks that it came in.
-	blocks, err := p.View.PostedIn(collection, id)
-	if err != nil {
-		return false, err
-	}
-	for _, sequence := range blocks {
-		by, err := p.Log.PostedBy(ctx, collection, sequence)
-		if err != nil || !p.Seal.Is(by, a.By) {
-			return false, err
-		}
-	}
-	return true, nil
+	return false
 }

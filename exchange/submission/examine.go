@@ -11,35 +11,40 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/lint"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// candidate is an object on its way in.
-type candidate struct {
+// object is an object on its way in.
+type object struct {
 	raw     []byte
 	head    stix.Head
 	version record.Version
-	label   tlp.Level
-	reason  string // why the label is tlp.Unknown, where it is
-	known   byte   // what of its label is kept: Block.Labels
-	// standing is what was known of it before, nil for nothing.
-	standing *sight
-	// apart says that it stands apart in its collection; dropped that it is not stored, and answered as if
-	// it were: see Poster.sight.
-	apart   bool
-	dropped bool
-	// lifted says that what disclosed it then was raised to its label.
-	lifted bool
+	own     tlp.Level // the highest label that it carries itself, tlp.Unknown where a marking can forbid anything
+	reason  string    // why it is that
+	// known is the label beside the markings that nobody here knows; waits says that the member may still say what
+	// those are.
+	known           tlp.Level
+	unknownMarkings []string
+	waits           bool
+	label           tlp.Level // that it gets in the collection
+	owner           policy.Owner
+	// Of what becomes of it: it stands there already; it is not stored, and answered as if it were; the collection has
+	// no version of it; it was stored.
+	there, dropped, isNew, stored bool
+	// raises says that older versions get a label of its own that is higher.
+	raises bool
 }
 
-// examineAll decides about each object by itself, on all processors. The outcome of what is
-// refused says why; what cannot be read has no candidate.
-func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candidate {
+// examineAll decides about each object by itself, on all processors. The result of what is
+// refused says why; what cannot be read is nil.
+func examineAll(objects [][]byte, specs []string, results []Result) []*object {
+	now := time.Now()
 	const share = 50
-	list := make([]*candidate, len(objects))
+	list := make([]*object, len(objects))
 	var next atomic.Int64
 	var panicked atomic.Pointer[any]
 	var wg sync.WaitGroup
@@ -53,9 +58,9 @@ func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candida
 			for {
 				end := int(next.Add(share))
 				for i := end - share; i < min(end, len(objects)); i++ {
-					c, err := examine(objects[i], specs, &outcomes[i])
+					c, err := examine(objects[i], specs, now, &results[i])
 					if list[i] = c; err != nil {
-						outcomes[i].Problem = err.Error()
+						results[i].Problem = err.Error()
 					}
 				}
 				if end >= len(objects) {
@@ -71,9 +76,9 @@ func examineAll(objects [][]byte, specs []string, outcomes []Outcome) []*candida
 	return list
 }
 
-// examine decides about an object by itself. The candidate is there, but for its version, where its head
+// examine decides about an object by itself. The object is there, but for its version, where its head
 // could be read.
-func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
+func examine(raw []byte, specs []string, now time.Time, out *Result) (*object, error) {
 	h, err := stix.ParseHead(raw)
 	b, ok := stix.ScanBrief(raw)
 	out.ID, out.Version = cmp.Or(h.ID, string(b.ID)), cmp.Or(h.Modified, h.Created, string(b.Version))
@@ -85,7 +90,8 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 	for i := range h.Refs {
 		h.Refs[i] = strings.ToLower(h.Refs[i])
 	}
-	c := &candidate{raw: raw, head: h}
+	h.Refs = slices.DeleteFunc(h.Refs, func(ref string) bool { return ref == h.ID }) // which says nothing
+	c := &object{raw: raw, head: h}
 	switch {
 	case len(raw) > maxPostObject:
 		return c, fmt.Errorf("it has %d bytes, %d is the limit for one object", len(raw), maxPostObject)
@@ -106,10 +112,19 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 	if err != nil {
 		return c, err
 	}
+	if at.After(now.Add(maxAhead)) {
+		return c, fmt.Errorf("modified (%s) is more than a day ahead of this exchange's clock", out.Version)
+	}
+	if h.Type == "marking-definition" {
+		if err := tlpDefinition(raw, h.ID); err != nil {
+			return c, err
+		}
+		_, c.dropped = tlp.FromMarking(h.ID) // our own text of it is what is served
+	}
 	if h.Spec() == "2.1" {
 		err = lint.Refusal(raw)
 	} else {
-		err = examine20(raw, &h, at)
+		err = examine20(&h, at)
 	}
 	if err != nil {
 		return c, err
@@ -118,12 +133,38 @@ func examine(raw []byte, specs []string, out *Outcome) (*candidate, error) {
 	return c, nil
 }
 
-// examine20 looks for what lint, which is for STIX 2.1, would find in an object of STIX 2.0
-// that matters to its readers: another label under a TLP id, and versions out of order.
-func examine20(raw []byte, h *stix.Head, at time.Time) error {
-	if level, ok := tlp.FromMarking(h.ID); ok && tlp.Defined(raw) != level {
+// maxAhead is how far in the future a version may be.
+const maxAhead = 24 * time.Hour
+
+// tlpDefinition refuses the definition of a TLP label under another id than its own, and another one under that
+// (STIX 2.1 section 7.2.1.4).
+func tlpDefinition(raw []byte, id string) error {
+	level, ours := tlp.FromMarking(id)
+	switch said := tlp.Defined(raw); {
+	case ours && said != level:
 		return fmt.Errorf("its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
+	case !ours && said != tlp.None:
+		return fmt.Errorf("it defines TLP:%s, whose id is %s", strings.ToUpper(said.String()), said.MarkingID())
 	}
+	return nil
+}
+
+// versionOf reads which version an object is.
+func versionOf(raw []byte) (v record.Version, err error) {
+	h, err := stix.ParseHead(raw)
+	if err != nil {
+		return v, err
+	}
+	at, err := h.Version()
+	return record.Version{ID: h.ID, SpecVersion: h.Spec(), Version: at}, err
+}
+
+// unversioned tells whether a version is that of an object without any: of an observable.
+func unversioned(v record.Version) bool { return v.Version.Equal(time.Unix(0, 0)) }
+
+// examine20 looks for what lint, which is for STIX 2.1, would find in an object of STIX 2.0
+// that matters to its readers: versions out of order.
+func examine20(h *stix.Head, at time.Time) error {
 	if h.Type == "marking-definition" {
 		return nil
 	}

@@ -1,18 +1,22 @@
 // Package submission is members' way in: objects of STIX that they post to collections.
 //
-//	post.go       Add; batches, the turn of a collection, blocks
-//	delete.go     Delete: versions that are taken out, and who may
-//	examine.go    each object by itself: size, form, lint
-//	announced.go  the label of each, beside what reports say, now or before
-//	statement.go  markings that say nothing about who may read
-//	visible.go    what the poster may know of objects that are there
-//	revise.go     whose object it is, and which versions may follow
-//	raise.go      a label that is raised takes an object out of collections that are too low
-//	quarantine.go what is marked in a way that nobody here knows
+//	post.go       Add: a request under the turn of its collection, block by block
+//	examine.go    each object by itself: size, form, lint, definitions of TLP, time
+//	marking.go    markings that are no TLP labels: what they mean, and what nobody knows
+//	context.go    what reports say of the labels of what they refer to, now and before
+//	label.go      the label of each: policy.Labels, with what the poster may know of what stands
+//	owner.go      whose object it is, and what becomes of it: policy.Admit
+//	raise.go      what a higher label takes out
+//	again.go      what has a higher label and stays: it is added again, newly marked
+//	orphans.go    observables that nothing refers to any more
+//	delete.go     Delete, and who may
+//	quarantine.go what waits for somebody to say what its marking means
+//
+// Of what stands, a rule is told what the poster's member may know: all of a collection that it reads, and what it has
+// posted itself. So no answer tells of anything else.
 package submission
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -21,10 +25,12 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// What bounds a block of what members add, and one object of it.
+// What bounds a block of what members post, and one object of it.
 const (
 	maxPostObjects = 500
 	maxPostBytes   = 512 << 10
@@ -40,9 +46,7 @@ const postWait = time.Minute
 type Log interface {
 	// Post returns the sequence of the block once it is on disk.
 	Post(p *record.Post) (sequence uint64, err error)
-	// PostedBy returns who added the objects of a block, as Block.By has it.
-	PostedBy(ctx context.Context, collection string, sequence uint64) (string, error)
-	// SetStatus keeps for two days what reports have said of what comes after them.
+	// SetStatus keeps for two days what is known of members' requests.
 	SetStatus(ctx context.Context, id string, text []byte) error
 	Status(ctx context.Context, id string) (text []byte, found bool, err error)
 	// SetQuarantined keeps what is in quarantine.
@@ -51,35 +55,32 @@ type Log interface {
 	ListQuarantined(ctx context.Context) (ids []string, err error)
 }
 
-// Known is what has to be known of a collection to write to it. view.View is
-// the one there is.
+// Known is what has to be known of what stands. view.View is the one there is.
 type Known interface {
 	Wait(ctx context.Context, intake, block uint64) error
-	// Has tells whether a collection has a version of an object.
-	Has(collection string, v record.Version) (bool, error)
-	// Versions lists the versions of an object that a collection has.
-	Versions(collection, id string) ([]record.Version, error)
 	// Sound reports why a collection takes nothing more.
 	Sound(collection string) error
-	// Standings returns what is known of an object that members have added, or a feed has made: of all
-	// collections together, and of single ones.
-	Standings(id string) ([]*record.Standing, error)
-	// PostedIn lists the sequences of the blocks that gave a collection what it has of an object.
-	PostedIn(collection, id string) ([]uint64, error)
-	// Disclosing lists, in some order, the objects behind after that members have added and
-	// that disclose one: stix.Head.Discloses.
-	Disclosing(id, after string, limit int) ([]string, error)
+	// Posted calls each with every version that members have posted of the objects, in any collection, with the
+	// object's index; those of a collection in the order of their versions.
+	Posted(ids []string, each func(i int, p *record.Posted) error) error
+	// Referring lists versions that refer to an object in a collection: all contexts, and whatever refers to an
+	// observable. They may stand there no more.
+	Referring(collection, id string) ([]record.Version, error)
+	// Object returns a version as a collection has it, nil for none.
+	Object(ctx context.Context, collection string, v record.Version) ([]byte, error)
+	// Made returns the newest version of what a feed has made, nil for none, and the lowest label of what is beside it.
+	Made(ctx context.Context, collection, id string) (raw []byte, beside tlp.Level, err error)
 }
 
-// Poster takes in what members add to collections and delete from them.
+// Poster takes in what members post to collections and delete from them.
 //
-// A collection has one poster at a time, and each block is in the view before
+// A collection has one request at a time, and each block is in the view before
 // the next is made: so what is there already is known for certain, and what was
 // answered can be read.
 type Poster struct {
 	Log  Log
 	View Known
-	// Seal hides who added what.
+	// Seal hides who posted what.
 	Seal record.Seal
 	// Fatal is told of an error after which nothing more may be written.
 	Fatal func(error)
@@ -88,36 +89,41 @@ type Poster struct {
 	// Gate is Admission's, and held in the same way.
 	Gate *sync.RWMutex
 
-	mu     sync.Mutex // guards what is below
-	turns  map[string]chan struct{}
-	claims map[string]chan struct{} // by object; closed when it is released
+	turns   wait.Turns
+	waiting waiting
 }
 
-// Outcome says what became of one object of a submission. Version is as the
+// Result says what became of one object of a request. Version is as the
 // object has it; Problem is "" where the object is in the collection.
-type Outcome struct {
+type Result struct {
 	ID, Version string
 	Problem     string
 	// Already is set where the collection had this version.
 	Already bool
+	// Held says that it is in quarantine, and Problem why; Waits names it there while it waits for a definition.
+	Held  bool
+	Waits string
+	// Defines says that it defines a marking, so that what waits for that can go its way (Reconsider).
+	Defines bool
 }
 
-// Rules are what the register says of who adds. All but Ceiling and Collection are asked of one version of it.
+// Rules are what the register says of who posts. All but Ceiling and Collection are asked of one version of it.
 type Rules interface {
-	// Relays tells whether who adds may add what says that it is of others: the operator.
+	// Relays tells whether who posts may post what is others': the operator.
 	Relays() bool
-	// Speaks tells whether the member speaks for an identity, by its STIX id; Others whether other members do, and
-	// they alone; hidden ones are in Hidden, who are named to nobody.
+	// Speaks tells whether the member speaks for an identity, by its STIX id; Others whether another one does that
+	// is not hidden.
 	Speaks(identity string) bool
 	Others(identity string) bool
-	Hidden() []string
-	// Identity is what is written into objects as their created_by_ref, where they do not say whose they
-	// are; "" to leave them as they are. Sign makes the object that it is the id of, under a label.
-	Identity() string
-	Sign(label tlp.Level) (record.Object, error)
+	// Derived tells whether an id is one that the exchange makes.
+	Derived(id string) bool
+	// Marking returns what a marking that is no TLP label means, by its id: a label, or None for nothing.
+	Marking(id string) (means tlp.Level, known bool)
 	// Reads tells whether the member may read a collection; Readable lists those that it may read.
 	Reads(collection string) bool
 	Readable() []string
+	// Members lists all members, the operator among them, the poster first.
+	Members() []string
 	// Ceiling returns the ceiling of any collection as it is now, none of one that is no more.
 	Ceiling(collection string) tlp.Level
 	// Collection returns the collection while the caller may write to it. It is
@@ -125,9 +131,9 @@ type Rules interface {
 	Collection() (*exchange.Collection, error)
 }
 
-// Addition is a member's request to add objects to a collection.
-type Addition struct {
-	// By is who adds.
+// Request is what a member posts to a collection.
+type Request struct {
+	// By is who posts.
 	By string
 	Rules
 	// SpecVersions are those of STIX that the collection takes.
@@ -136,200 +142,191 @@ type Addition struct {
 	Objects [][]byte
 }
 
-// refuses says why an object is not taken from whoever adds it, "" where it is: because it says that it is
-// somebody else's, or names a hidden member, wherever that stands.
-func (a *Addition) refuses(c *candidate) string {
-	if by := c.head.CreatedByRef; by != "" && !a.Relays() && !a.Speaks(by) {
-		return "its created_by_ref is an identity that you do not speak for: leave it out, or have the operator add it to your identities"
-	}
-	if c.head.Type == "identity" && !a.Relays() && a.Others(c.head.ID) {
-		return "it is the identity of another member"
-	}
-	if hidden := a.Hidden(); len(hidden) > 0 {
-		lower := bytes.ToLower(c.raw)
-		if slices.ContainsFunc(hidden, func(id string) bool { return bytes.Contains(lower, []byte(id)) }) {
-			return "it names somebody who is not to be named here: leave that identity out"
-		}
-	}
-	return ""
+// posting is a request on its way.
+type posting struct {
+	*Poster
+	*Request
+	collection string
+	floor      tlp.Level
+	reads      bool
+	objects    []*object // nil of what could not be read
+	results    []Result
+	contexts   contexts
+	// release is the label that the operator has given what was in quarantine; None for none.
+	release tlp.Level
+	// harmlessNow are the markings that the member has defined and that say nothing about who may read; nil until they
+	// are asked for.
+	harmlessNow map[string]bool
+	last        uint64 // the sequence of the last block
+	// fresh are the words of what is going to be stored in the block that is being made.
+	fresh map[record.Version][]byte
+	// bySaid are the contexts that do not stand, by what they refer to.
+	bySaid map[string][]saidBy
 }
 
-// Add checks each object alone and stores those that are good, in order. It
-// returns one outcome an object, and the sequence of the last block; where it
-// returns an error, what the outcomes would have said is unknown, and the same
-// request can be made again.
-func (p *Poster) Add(ctx context.Context, a *Addition) (outcomes []Outcome, last uint64, err error) {
-	col, err := a.Collection()
+// Add stores those objects of a request that are good, in order. It returns a result for each, and the sequence of the
+// last block; where it returns an error, what the results would have said is unknown, and the same request can be made
+// again.
+func (p *Poster) Add(ctx context.Context, r *Request) (results []Result, last uint64, err error) {
+	return p.add(ctx, r, tlp.None)
+}
+
+func (p *Poster) add(ctx context.Context, r *Request, said tlp.Level) (results []Result, last uint64, err error) {
+	c, err := r.Collection()
 	if err != nil {
 		return nil, 0, err
 	}
-	outcomes = make([]Outcome, len(a.Objects))
-	list := examineAll(a.Objects, a.SpecVersions, outcomes)
-	if err := p.ignoreStatements(ctx, a, list, outcomes); err != nil {
+	x := &posting{Poster: p, Request: r, collection: c.ID, floor: c.Floor, reads: r.Relays() || r.Reads(c.ID), results: make([]Result, len(r.Objects)), release: said}
+	x.objects = examineAll(r.Objects, r.SpecVersions, x.results)
+	if err := x.readMarkings(ctx); err != nil {
 		return nil, 0, err
 	}
-	for i, c := range list {
-		if c != nil && outcomes[i].Problem == "" {
-			outcomes[i].Problem = a.refuses(c)
-		}
+	if err := x.inTurn(ctx); err != nil {
+		return nil, 0, err
 	}
-	come, err := p.label(ctx, a, col, list)
+	// What the request changes elsewhere follows when its own turn has ended: two turns at a time could wait for each
+	// other. A request that is stopped before is made again, and does it then.
+	if err := x.raiseElsewhere(ctx); err != nil {
+		return nil, 0, err
+	}
+	return x.results, x.last, nil
+}
+
+// inTurn does what needs the collection's turn.
+func (x *posting) inTurn(ctx context.Context) error {
+	done, err := x.turns.Take(ctx, x.collection)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	for i := range list {
-		if outcomes[i].Problem != "" {
-			list[i] = nil
-		}
+	defer done()
+	if err := x.readContexts(ctx); err != nil {
+		return err
 	}
-	for start := 0; start < len(list); {
+	if err := x.label(ctx); err != nil {
+		return err
+	}
+	for start := 0; start < len(x.objects); {
 		end, size := start, 0
-		for end < len(list) && end-start < maxPostObjects && (end == start || size+len(a.Objects[end]) <= maxPostBytes) {
-			size += len(a.Objects[end])
+		for end < len(x.objects) && end-start < maxPostObjects && (end == start || size+len(x.Objects[end]) <= maxPostBytes) {
+			size += len(x.Objects[end])
 			end++
 		}
-		sequence, err := p.batch(ctx, a, col.ID, list[start:end], outcomes[start:end])
-		if err != nil {
-			return nil, 0, err
+		if err := x.batch(ctx, start, end); err != nil {
+			return err
 		}
-		last = max(last, sequence)
 		start = end
 	}
-	return outcomes, last, p.arrived(ctx, a, col, come, outcomes)
+	if err := x.raiseHere(ctx); err != nil {
+		return err
+	}
+	return x.keepContexts(ctx)
 }
 
-// batch decides about the candidates, which may be nil, and stores what is new of them
-// as one block.
-func (p *Poster) batch(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
-	var ids []string
-	for _, c := range list {
-		if c != nil && c.head.Modified != "" {
-			ids = append(ids, c.head.ID)
-		}
+// batch decides about some objects of the request, and stores what is new of them as one block.
+func (x *posting) batch(ctx context.Context, start, end int) error {
+	if err := x.admit(ctx, start, end); err != nil {
+		return err
 	}
-	release, err := p.claim(ctx, ids)
+	b, err := x.begin(ctx, x.collection)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer release()
-	all := slices.Clone(list)
-	for i, c := range list {
-		if c == nil {
+	defer b.end()
+	// Rights and ceiling may have changed since the request began.
+	c, err := x.Collection()
+	if err != nil {
+		return err
+	}
+	for i := start; i < end; i++ {
+		o := x.objects[i]
+		if o == nil || x.results[i].Problem != "" {
 			continue
 		}
-		var refused refusal
-		err := p.settle(ctx, a, id, c)
-		if errors.As(err, &refused) {
-			outcomes[i].Problem, list[i] = refused.Error(), nil
-		} else if err != nil {
-			return 0, err
-		}
-	}
-	last, err := p.store(ctx, a, id, list, outcomes)
-	if err != nil {
-		return 0, err
-	}
-	walked := make(map[string]tlp.Level)
-	for i, c := range all {
-		if c == nil || c.head.Modified == "" || c.dropped {
+		if o.label > c.Ceiling && !(o.there && x.reads) { // what the poster does not read, it is told nothing of
+			x.results[i].Problem = aboveCeiling(o.label, c.Ceiling)
 			continue
 		}
-		if err := p.liftOwn(ctx, a, id, c, walked); err != nil {
-			return 0, err
+		if o.there || o.dropped {
+			x.results[i].Already = true
+			continue
 		}
-		if c.head.Discloses() && outcomes[i].Problem == "" {
-			if err := p.liftCrossed(ctx, a, id, c); err != nil {
-				return 0, err
-			}
+		o.stored = true
+		if err := b.add(ctx, o.raw, o.version, o.label, o.own, o.isNew); err != nil {
+			return err
 		}
 	}
-	return last, nil
-}
-
-// settle decides about a candidate for a collection beside what is known of it.
-func (p *Poster) settle(ctx context.Context, a *Addition, id string, c *candidate) error {
-	s, raised, err := p.revise(ctx, a, id, c)
-	c.standing = s
-	// What a feed has made is raised by what is added, not by what is refused.
-	if err == nil && raised && (s.By != "" || len(s.Collections) > 0 || c.label <= a.Ceiling(id)) {
-		c.lifted = true
-		err = p.lift(ctx, a, s, record.Withdrawn{ID: c.head.ID, Label: uint8(c.label), Version: c.version.Version})
-	}
-	if err == nil && c.label == tlp.Unknown {
-		err = p.quarantine(ctx, a, id, c)
-	}
+	sequence, err := b.write(ctx, x.By)
+	x.last = max(x.last, sequence)
 	return err
 }
 
-// store stores what is new of the candidates, which may be nil, as one block.
-func (p *Poster) store(ctx context.Context, a *Addition, id string, list []*candidate, outcomes []Outcome) (uint64, error) {
-	done, err := p.turn(ctx, id)
+// block is a block of members' objects in the making.
+type block struct {
+	*Poster
+	post  record.Post
+	done  func()
+	added map[string]bool // definitions that were added
+}
+
+// begin starts a block for a collection whose turn the caller has. It keeps the register from changing until it ends.
+func (p *Poster) begin(ctx context.Context, collection string) (*block, error) {
+	p.Gate.RLock()
+	if err := ctx.Err(); err != nil {
+		p.Gate.RUnlock()
+		return nil, err
+	}
+	return &block{Poster: p, post: record.Post{Share: record.Share{Collection: collection}}, done: p.Gate.RUnlock}, nil
+}
+
+func (b *block) end() { b.done() }
+
+// add adds an object under a label, with the marking of that where it says less itself.
+func (b *block) add(ctx context.Context, raw []byte, v record.Version, label, own tlp.Level, isNew bool) error {
+	if label > tlp.Clear && label > own {
+		if err := b.define(ctx, label); err != nil {
+			return err
+		}
+		raw = stix.Mark(raw, label)
+	}
+	b.post.Share.Label = max(b.post.Share.Label, label)
+	b.post.Share.Groups = append(b.post.Share.Groups, &record.Group{Objects: []record.Object{{ID: v.ID, Raw: raw, New: isNew}}})
+	b.post.Labels = append(b.post.Labels, record.PackLabels(label, own))
+	return nil
+}
+
+// define adds the definition of a label's marking where the standard has none and the collection does not have it.
+func (b *block) define(ctx context.Context, label tlp.Level) error {
+	if label != tlp.AmberStrict || b.added[label.MarkingID()] {
+		return nil
+	}
+	raw := label.Definition()
+	v, err := versionOf(raw)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer done()
-	// Rights and ceiling may have changed since the request began.
-	col, err := a.Collection()
+	have, err := b.View.Object(ctx, b.post.Share.Collection, v)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	post := &record.Post{Share: record.Share{Collection: id}}
-	var apart []byte
-	seen, signed := make(map[record.Version]bool), false
-	for i, c := range list {
-		if c == nil {
-			continue
-		}
-		if c.label > col.Ceiling {
-			outcomes[i].Problem = aboveCeiling(c.label, col.Ceiling)
-			continue
-		}
-		had := c.dropped
-		if !had {
-			if had, err = p.View.Has(id, c.version); err != nil {
-				return 0, err
-			}
-		}
-		if c.dropped {
-			if err := p.drop(ctx, a, id, c); err != nil {
-				return 0, err
-			}
-		}
-		if had || seen[c.version] {
-			outcomes[i].Already = true
-			continue
-		}
-		seen[c.version], signed = true, signed || a.Identity() != "" && c.head.CreatedByRef == a.Identity()
-		post.Share.Label = max(post.Share.Label, c.label)
-		post.Share.Groups = append(post.Share.Groups, &record.Group{Objects: []record.Object{{ID: c.head.ID, Raw: c.raw}}})
-		apart = appendBit(apart, len(post.Labels), c.apart)
-		post.Labels = append(post.Labels, c.known)
+	b.added = map[string]bool{v.ID: true}
+	if have != nil {
+		return nil
 	}
-	if len(post.Share.Groups) == 0 {
+	b.post.Share.Groups = append(b.post.Share.Groups, &record.Group{Objects: []record.Object{{ID: v.ID, Raw: raw}}})
+	b.post.Labels = append(b.post.Labels, 0) // the exchange's own
+	return nil
+}
+
+// write appends what was added, where there is anything, by a member.
+func (b *block) write(ctx context.Context, by string) (uint64, error) {
+	if len(b.post.Share.Groups) == 0 {
 		return 0, nil
 	}
-	if signed {
-		if err := p.sign(a, post); err != nil {
-			return 0, err
-		}
-		apart = appendBit(apart, len(post.Labels)-1, false)
-	}
-	post.By = p.Seal.Pseudonym(a.By, apart)
-	return p.write(ctx, post)
+	b.post.By = b.Seal.Pseudonym(by)
+	return b.Poster.write(ctx, &b.post)
 }
 
-// appendBit sets the bit of the object at a position, counted from the lowest of the first byte on.
-func appendBit(b []byte, i int, set bool) []byte {
-	for len(b) <= i/8 {
-		b = append(b, 0)
-	}
-	if set {
-		b[i/8] |= 1 << (i % 8)
-	}
-	return b
-}
-
-// write appends a post and returns when it can be read. The caller has the turn.
+// write appends a post and returns when it can be read. The caller has the collection's turn.
 func (p *Poster) write(ctx context.Context, post *record.Post) (uint64, error) {
 	if err := p.View.Sound(post.Share.Collection); err != nil {
 		return 0, err
@@ -351,27 +348,32 @@ func (p *Poster) write(ctx context.Context, post *record.Post) (uint64, error) {
 	return sequence, p.View.Sound(post.Share.Collection)
 }
 
-// turn waits until nobody else writes to the collection, nor to the register what
-// could stand against it.
-func (p *Poster) turn(ctx context.Context, collection string) (done func(), err error) {
-	p.mu.Lock()
-	turn := p.turns[collection]
-	if turn == nil {
-		if p.turns == nil {
-			p.turns = make(map[string]chan struct{})
+// in does something in the turn of a collection.
+func (p *Poster) in(ctx context.Context, collection string, f func() error) error {
+	done, err := p.turns.Take(ctx, collection)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f()
+}
+
+func (p *Poster) tell(e exchange.AuditEntry) {
+	if p.Tell != nil {
+		p.Tell(e)
+	}
+}
+
+// mine tells whether a member has posted a version.
+func (p *Poster) mine(v *record.Posted, member string) bool { return p.Seal.Is(v.By, member) }
+
+// idsOf lists the ids of some objects, each once.
+func idsOf(list []*object) (ids []string) {
+	for _, o := range list {
+		if o != nil {
+			ids = append(ids, o.head.ID)
 		}
-		turn = make(chan struct{}, 1)
-		p.turns[collection] = turn
 	}
-	p.mu.Unlock()
-	select {
-	case turn <- struct{}{}:
-		p.Gate.RLock()
-		return func() {
-			p.Gate.RUnlock()
-			<-turn
-		}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }

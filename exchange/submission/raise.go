@@ -1,220 +1,289 @@
 package submission
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// A label that is raised takes an object out of the collections that are too low for it. And what
-// tells that the object is there, as a relationship or a sighting does of its ends, goes with it.
+// A label is raised by the owner, who posts a version with a higher one anywhere, and by a report that comes behind what
+// it refers to. Where the collection's ceiling is below, what has got the label leaves; else it leaves its place and is
+// added again at the end, newly marked, so that followers see it. References are not followed further.
 
-// lift raises an object's label, and those of what discloses it: before it, since a
-// request that is stopped between the two is made again, and after it, for what has come meanwhile. Of an object that stands
-// apart, only what its own member has added discloses it.
-func (p *Poster) lift(ctx context.Context, a *Addition, s *sight, o record.Withdrawn) error {
-	which := p.ofWhoAdds(a, s)
-	if err := p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), which, nil); err != nil {
-		return err
-	}
-	blocks := make(removals)
-	for _, part := range s.parts {
-		if err := p.raise(a, blocks, part, o); err != nil {
-			return err
-		}
-	}
-	if err := p.removeAll(ctx, a, blocks, tlp.Level(o.Label)); err != nil {
-		return err
-	}
-	return p.liftDisclosing(ctx, a, o.ID, tlp.Level(o.Label), which, nil)
+// raising is what has got a higher label in one collection.
+type raising struct {
+	collection string
+	label      tlp.Level
+	versions   []record.Version
+	// remember is the version up to which the member's own have the label from now on; its zero value is none.
+	remember record.Version
 }
 
-// ofWhoAdds tells what the member has added itself; nil, for everything, of an object that does not
-// stand apart.
-func (p *Poster) ofWhoAdds(a *Addition, s *sight) func(*record.Standing) bool {
-	if slices.ContainsFunc(s.parts, func(part *record.Standing) bool { return part.Apart == "" }) {
-		return nil
-	}
-	return func(l *record.Standing) bool { return p.added(a, l) }
-}
-
-// removals are what control blocks are to say, by collection.
-type removals map[string]*record.Removal
-
-func (r removals) in(collection string) *record.Removal {
-	if r[collection] == nil {
-		r[collection] = new(record.Removal)
-	}
-	return r[collection]
-}
-
-// raise has the label kept that an object, one of all of its id, has from now on, and the object taken
-// out of the collections whose ceiling is below.
-//
-// Of the blocks about an object, the last alone keeps its label: a request that is stopped
-// before that is made again, and finds the label that it had.
-func (p *Poster) raise(a *Addition, blocks removals, s *record.Standing, o record.Withdrawn) error {
-	if len(s.Collections) == 0 {
-		return nil // nobody has added it
-	}
-	low, high, err := p.where(a, s, o)
-	if err != nil {
-		return err
-	}
-	for i, c := range low {
-		one := o
-		if i+1 < len(low) {
-			one = record.Withdrawn{ID: o.ID}
-		}
-		blocks.in(c).Objects = append(blocks.in(c).Objects, one)
-	}
-	if len(low) == 0 && high != "" && tlp.Level(o.Label) > s.Label {
-		blocks.in(high).Raised = append(blocks.in(high).Raised, o)
-	}
-	return nil
-}
-
-// removeAll writes the control blocks of what was raised to a label.
-func (p *Poster) removeAll(ctx context.Context, a *Addition, blocks removals, label tlp.Level) error {
-	for _, c := range slices.Sorted(maps.Keys(blocks)) {
-		if err := p.remove(ctx, a, c, blocks[c], label); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// where tells which of its collections an object has to leave, in their order; and one to keep its
-// label in where there are none, which has it if any does; quarantine, where several can stand, last.
-func (p *Poster) where(a *Addition, s *record.Standing, o record.Withdrawn) (low []string, high string, err error) {
-	for _, c := range slices.Sorted(slices.Values(s.Collections)) {
-		versions, err := p.View.Versions(c, o.ID)
-		switch {
-		case err != nil:
-			return nil, "", err
-		case c == exchange.Quarantine, len(versions) == 0:
-			high = cmp.Or(high, c)
-		case a.Ceiling(c) >= tlp.Level(o.Label):
-			high = c
-		default:
-			low = append(low, c)
-		}
-	}
-	return low, high, nil
-}
-
-// remove writes a control block of what was raised to a label, and tells of it.
-func (p *Poster) remove(ctx context.Context, a *Addition, collection string, r *record.Removal, label tlp.Level) error {
-	done, err := p.turn(ctx, collection)
-	if err != nil {
-		return err
-	}
-	defer done()
-	payload, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if _, err = p.write(ctx, &record.Post{Share: record.Share{Collection: collection, Label: tlp.Clear}, Control: record.ControlWithdraw, Payload: payload}); err != nil {
-		return err
-	}
-	if n := len(r.Objects); n > 0 {
-		typ, _, _ := strings.Cut(r.Objects[0].ID, "--") // an id can tell an address
-		p.tell(exchange.AuditEntry{Action: exchange.AuditWithdrawn, Member: a.By, Collection: collection, Count: int64(n), Detail: fmt.Sprintf("%s is TLP:%s now", typ, strings.ToUpper(label.String()))})
-	}
-	return nil
-}
-
-// liftOwn raises what the member has added that discloses a candidate, which may be new: others have
-// not said it of what this one was to be. Where the candidate was raised, it raises all that does so once more: some
-// of it may have come beside it, in a version whose label was to be lower.
-func (p *Poster) liftOwn(ctx context.Context, a *Addition, collection string, c *candidate, walked map[string]tlp.Level) error {
-	if some, err := p.View.Disclosing(c.head.ID, "", 1); err != nil || len(some) == 0 {
-		return err
-	}
-	s, _, err := p.sight(ctx, a, collection, c.head.ID, nil)
-	if err != nil || s == nil {
-		return err
-	}
-	if c.lifted {
-		return p.liftDisclosing(ctx, a, c.head.ID, s.Label, p.ofWhoAdds(a, s), walked)
-	}
-	mine := func(l *record.Standing) bool { return p.added(a, l) }
-	if !mine(&s.Standing) || c.standing != nil && s.Label == tlp.Unknown { // nothing is new
-		return nil
-	}
-	return p.liftDisclosing(ctx, a, c.head.ID, s.Label, mine, walked)
-}
-
-// liftCrossed raises a candidate that was stored, where what it discloses was raised meanwhile: of two
-// that cross, one sees the other.
-func (p *Poster) liftCrossed(ctx context.Context, a *Addition, collection string, c *candidate) error {
-	label := c.label
-	for _, end := range c.head.Refs {
-		l, err := p.labelOf(ctx, a, collection, end)
+// raiseHere raises, in the request's collection, what the member's objects and reports say.
+func (x *posting) raiseHere(ctx context.Context) error {
+	for _, of := range x.raisers() {
+		list, err := x.older(ctx, of)
 		if err != nil {
 			return err
 		}
-		label = max(label, l)
+		for j := range list {
+			if r := &list[j]; r.collection == x.collection {
+				if err := x.raise(ctx, r); err != nil {
+					return err
+				}
+			}
+		}
 	}
-	if label == c.label {
-		return nil
-	}
-	s, _, err := p.sight(ctx, a, collection, c.head.ID, nil)
-	if err != nil || s == nil {
-		return err
-	}
-	return p.lift(ctx, a, s, record.Withdrawn{ID: c.head.ID, Label: uint8(label)})
+	return x.raiseSaid(ctx)
 }
 
-// maxDisclosing is how many objects are raised at a time.
-const maxDisclosing = 500
-
-// liftDisclosing raises what discloses an object to its label, what discloses that, and so on. Where
-// which is set, it tells of which of the first this holds. What was walked before, with the label that it
-// was walked with, is not walked again.
-func (p *Poster) liftDisclosing(ctx context.Context, a *Addition, id string, label tlp.Level, which func(*record.Standing) bool, walked map[string]tlp.Level) error {
-	if walked == nil {
-		walked = make(map[string]tlp.Level)
+// raiseSaid raises what the reports of the request say.
+func (x *posting) raiseSaid(ctx context.Context) error {
+	said, ofObservables := make(map[string]tlp.Level), make(map[string]tlp.Level)
+	var ids []string
+	for id, s := range x.contexts.Reports {
+		if !s.here {
+			continue
+		}
+		to := said
+		if !ofAll(id) {
+			to = ofObservables
+		}
+		for _, of := range s.Of {
+			if own := x.said(&of); own.Valid() {
+				for _, ref := range of.Refs {
+					to[ref] = max(to[ref], own)
+				}
+				ids = append(ids, of.Refs...)
+			}
+		}
 	}
-	for queue := []string{id}; len(queue) > 0; queue, which = queue[1:], nil {
-		for list := []string{""}; ; {
-			var err error
-			if list, err = p.View.Disclosing(queue[0], list[len(list)-1], maxDisclosing); err != nil {
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	to := make(map[tlp.Level]*raising)
+	err := x.View.Posted(ids, func(i int, p *record.Posted) error {
+		label := said[ids[i]]
+		if unversioned(p.Version) {
+			label = max(label, ofObservables[ids[i]])
+		}
+		if p.Collection == x.collection && !p.Remembered && p.Own == tlp.None && p.Label < label && x.mine(p, x.By) {
+			if to[label] == nil {
+				to[label] = &raising{collection: x.collection, label: label}
+			}
+			to[label].versions = append(to[label].versions, p.Version)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, label := range append(tlp.Levels(), tlp.Unknown) {
+		if r := to[label]; r != nil {
+			if err := x.raise(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// raisers are the objects of the request that may raise others, those of an id together.
+func (x *posting) raisers() (list [][]*object) {
+	at := make(map[string]int)
+	for _, o := range x.objects {
+		if o == nil || !o.raises {
+			continue
+		}
+		i, known := at[o.head.ID]
+		if !known {
+			i = len(list)
+			at[o.head.ID], list = i, append(list, nil)
+		}
+		list[i] = append(list[i], o)
+	}
+	return list
+}
+
+// older lists the versions of an object that have got a higher label with some that its owner has posted, by collection
+// and label.
+func (x *posting) older(ctx context.Context, of []*object) (list []raising, err error) {
+	first := x.Relays() // without an owner, who has posted it first here is; but for that one only the operator does
+	err = x.View.Posted([]string{of[0].head.ID}, func(_ int, p *record.Posted) error {
+		if p.Remembered {
+			return nil
+		}
+		mine := x.mine(p, x.By)
+		if p.Collection == x.collection {
+			first = first && mine || !x.Relays() && (first || mine)
+		}
+		by, err := x.raisedBy(ctx, p, of)
+		if by == nil || err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(r raising) bool { return r.collection == p.Collection && r.label == by.own })
+		if i < 0 {
+			i = len(list)
+			list = append(list, raising{collection: p.Collection, label: by.own})
+		}
+		r := &list[i]
+		if r.versions = append(r.versions, p.Version); mine && !by.version.Version.Before(r.remember.Version) {
+			r.remember = by.version
+		}
+		return nil
+	})
+	if of[0].owner == policy.Nobody && !first {
+		list = nil
+	}
+	return list, err
+}
+
+// raisedBy is which of its owner's objects gives a version the highest label, nil for none.
+func (x *posting) raisedBy(ctx context.Context, p *record.Posted, of []*object) (by *object, err error) {
+	for _, o := range of {
+		if p.Label >= o.own || by != nil && by.own >= o.own || p.Version.Version.After(o.version.Version) || p.Creator != o.head.CreatedByRef ||
+			o.owner == policy.Nobody && p.Collection != x.collection {
+			continue
+		}
+		if p.Version.Version.Equal(o.version.Version) {
+			same, err := x.isSame(ctx, o, p.Collection)
+			if err != nil {
+				return nil, err
+			}
+			if !same {
+				continue
+			}
+		}
+		by = o
+	}
+	return by, nil
+}
+
+// raiseElsewhere raises what the member's objects say in other collections, until nothing is left: copies of others may
+// have come meanwhile. And it takes a copy of another member's object out again, where its owner has raised that
+// meanwhile: of two that cross, one sees the other.
+func (x *posting) raiseElsewhere(ctx context.Context) error {
+	for _, o := range x.objects {
+		if o != nil && o.owner == policy.Another && o.stored && !x.Relays() {
+			if err := x.recheck(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
+	for _, of := range x.raisers() {
+		for {
+			list, err := x.older(ctx, of)
+			if err != nil {
 				return err
 			}
 			if len(list) == 0 {
 				break
 			}
-			blocks := make(removals)
-			for _, next := range list {
-				all, err := p.View.Standings(next)
-				if err != nil {
+			for j := range list {
+				if err := x.in(ctx, list[j].collection, func() error { return x.raise(ctx, &list[j]) }); err != nil {
 					return err
 				}
-				for _, s := range all {
-					if next == id || which != nil && !which(s) {
-						continue
-					}
-					if err := p.raise(a, blocks, s, record.Withdrawn{ID: next, Label: uint8(label)}); err != nil {
-						return err
-					}
-					if walked[next] < label {
-						walked[next], queue = label, append(queue, next)
-					}
-				}
-			}
-			if err := p.removeAll(ctx, a, blocks, label); err != nil {
-				return err
 			}
 		}
 	}
 	return nil
+}
+
+// recheck looks whether what was copied can still be read under the label that the copy has.
+func (x *posting) recheck(ctx context.Context, o *object) error {
+	var known []*record.Posted
+	err := x.View.Posted([]string{o.head.ID}, func(_ int, p *record.Posted) error {
+		if p.Collection != x.collection {
+			known = append(known, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	label, err := x.readElsewhere(ctx, o, known, false)
+	if err != nil || label != tlp.None && label <= o.label {
+		return err
+	}
+	if label == tlp.None {
+		label = tlp.Unknown
+	}
+	return x.in(ctx, x.collection, func() error {
+		return x.raise(ctx, &raising{collection: x.collection, label: label, versions: []record.Version{o.version}})
+	})
+}
+
+// raise takes versions out of a collection, whose turn the caller has, that have got a higher label, and adds them again
+// under that where the ceiling is not below.
+func (x *posting) raise(ctx context.Context, r *raising) error {
+	b, err := x.begin(ctx, r.collection)
+	if err != nil {
+		return err
+	}
+	defer b.end()
+	ids, versions := make([]string, 0, len(r.versions)), make(map[record.Version]bool)
+	for _, v := range r.versions {
+		ids, versions[v] = append(ids, v.ID), true
+	}
+	slices.Sort(ids)
+	var there []record.Posted
+	err = x.View.Posted(slices.Compact(ids), func(_ int, p *record.Posted) error {
+		if p.Collection == r.collection && !p.Remembered && versions[p.Version] && p.Label < r.label {
+			there = append(there, *p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(there, maxPostObjects) {
+		if r.label > x.Ceiling(r.collection) {
+			err = x.withdraw(ctx, r, part)
+		} else {
+			err = x.markAnew(ctx, r, part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdraw takes versions out of a collection for good.
+func (x *posting) withdraw(ctx context.Context, r *raising, list []record.Posted) error {
+	out := record.Removal{}
+	for _, p := range list {
+		out.Withdrawn = append(out.Withdrawn, p.Version)
+	}
+	orphans, err := x.orphans(ctx, x.Rules, r.collection, list)
+	if err != nil {
+		return err
+	}
+	out.Withdrawn = append(out.Withdrawn, orphans...)
+	if r.remember.ID != "" {
+		out.Remembered = []record.Remembered{{Version: r.remember, Label: r.label}}
+	}
+	if _, err := x.remove(ctx, r.collection, x.By, record.ControlWithdraw, &out); err != nil {
+		return err
+	}
+	x.tell(exchange.AuditEntry{
+		Action: exchange.AuditWithdrawn, Member: x.By, Collection: r.collection, Count: int64(len(list)),
+		Detail: fmt.Sprintf("%s is TLP:%s now", typeOf(list[0].ID), strings.ToUpper(r.label.String())), // an id can tell an address
+	})
+	return nil
+}
+
+// remove writes a control block on behalf of a member.
+func (p *Poster) remove(ctx context.Context, collection, by string, kind record.ControlKind, r *record.Removal) (uint64, error) {
+	payload, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	return p.write(ctx, &record.Post{Share: record.Share{Collection: collection, Label: tlp.Clear}, Control: kind, Payload: payload, By: p.Seal.Pseudonym(by)})
 }

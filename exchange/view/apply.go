@@ -30,7 +30,6 @@ type writer struct {
 	were    map[objectID]was // and what of it was looked up
 	older   map[olderKey]span
 	marks   map[markKey]bits
-	stand   map[string]*standing // by key
 	// withdrew is the stamp of a block that takes objects out.
 	withdrew int64
 	first    int64      // date_added of the block that is being added, 0 for none
@@ -75,7 +74,7 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
-	w := &writer{v: v, r: v.db, name: collection, were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits), stand: make(map[string]*standing)}
+	w := &writer{v: v, r: v.db, name: collection, were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits)}
 	if w.indexed = indexed; indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
@@ -123,9 +122,6 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	for k, p := range w.older {
 		w.set(k.append(w.c), p.append(nil))
 	}
-	for key, s := range w.stand {
-		w.set([]byte(key), s.append(nil))
-	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {
 			w.del(key)
@@ -141,11 +137,8 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if w.v.opt.Tap != nil {
 		w.v.opt.Tap(w.b.Repr())
 	}
-	w.v.misses.begin(w.lookedFor, w.indexed)
 	w.fill()
-	err := w.b.Commit(pebble.NoSync)
-	w.v.misses.end()
-	if err != nil {
+	if err := w.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
 	w.v.unwritten.Add(int64(w.b.Len()))
@@ -167,20 +160,6 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 		}
 	})
 	return nil
-}
-
-// lookedFor are the keys in the batch that somebody may have looked for.
-func (w *writer) lookedFor(yield func(key []byte) bool) {
-	for i := range w.changed { // in whatever epoch it is, it is looked for in the first
-		if !yield(entryKey(w.c, 0, w.changed[i].id)) {
-			return
-		}
-	}
-	for key := range w.stand {
-		if !yield([]byte(key)) {
-			return
-		}
-	}
 }
 
 // ApplyBlock adds a block of the journal. A block that does not continue its
@@ -257,11 +236,6 @@ func (w *writer) block(b *record.Block) error {
 	w.open(b.AddedFirst.UnixMicro(), block{feed: b.Feed, number: b.Number, count: b.Count, starts: b.Starts})
 	w.locate(b.Number, b.Sequence, w.first)
 	news := bits(b.New)
-	if w.h.posted {
-		news = nil // a member may have added anything
-	}
-	w.h.posted = w.h.posted || b.Feed == ""
-	apart := bits(w.v.opt.Seal.Apart(b.By))
 	p := &w.v.packing
 	p.reset()
 	n, leaves := 0, record.NewLeaves(b.Seed)
@@ -271,7 +245,7 @@ func (w *writer) block(b *record.Block) error {
 			p.add(typeName(brief.Type), raw)
 			err = w.object(brief, n, news.has(n))
 			if err == nil && b.By != "" && n < len(b.Labels) && b.Labels[n] != 0 {
-				err = w.posted(brief, raw, record.PseudonymOf(b.By), b.Labels[n], apart.has(n))
+				err = w.posted(brief, raw, b.By, b.Labels[n])
 			}
 		}
 		n++

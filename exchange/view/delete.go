@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // control does what a control block says.
@@ -30,42 +30,36 @@ func (w *writer) control(b *record.Block) error {
 	}
 	first := b.AddedFirst.UnixMicro()
 	w.locate(b.Number, b.Sequence, first)
-	for i, o := range d.Versions {
+	for i, o := range slices.Concat(d.Versions, d.Withdrawn, d.Raised) {
 		id, ok := versionID(o)
 		if !ok {
-			return fmt.Errorf("%w: deletion %d has no id", errContent, i)
+			return fmt.Errorf("%w: removal %d has no id", errContent, i)
 		}
-		if err := w.remove(id, versionOf(o.Version)); err != nil {
+		ver := versionOf(o.Version)
+		if err := w.remove(id, ver); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
+		w.del(postedKey(id, w.c, ver, stands))
 	}
 	for i, o := range d.Objects {
 		id, ok := parseID([]byte(o.ID))
 		if !ok {
 			return fmt.Errorf("%w: withdrawal %d has no id", errContent, i)
 		}
-		if err := w.withdraw(id, o); err != nil {
+		if err := w.withdraw(id); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
-	for i, o := range d.Raised {
-		id, ok := parseID([]byte(o.ID))
-		if !ok {
-			return fmt.Errorf("%w: raised object %d has no id", errContent, i)
-		}
-		if err := w.raise(id, o); err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
+	for i := range d.Remembered {
+		if err := w.remember(&d.Remembered[i], b.By); err != nil {
+			return err
 		}
 	}
-	if list := raised(d); len(list) > 0 {
-		ids, err := json.Marshal(list)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errContent, err)
-		}
-		w.set(raisedKey(b.Sequence), ids)
-	}
-	if len(d.Objects)+len(d.Versions) == 0 {
+	if len(d.Objects)+len(d.Versions)+len(d.Withdrawn)+len(d.Raised) == 0 {
 		return nil
+	}
+	if err := w.told(d); err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	if text, err = json.Marshal(d); err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
@@ -75,20 +69,27 @@ func (w *writer) control(b *record.Block) error {
 	return nil
 }
 
-// raised lists the objects that a control block raises, in whatever collections they are.
-func raised(d *record.Removal) (ids []string) {
-	for _, list := range [][]record.Withdrawn{d.Objects, d.Raised} {
-		for _, o := range list {
-			if o.Label != 0 {
-				ids = append(ids, o.ID)
-			}
+// told leaves those withdrawals that readers are told of: of an object that has another version left, they aren't.
+func (w *writer) told(d *record.Removal) error {
+	all := d.Withdrawn
+	d.Withdrawn = nil
+	for _, v := range all {
+		id, _ := versionID(v)
+		_, left, err := w.latest(id)
+		if err != nil {
+			return err
+		}
+		if left {
+			d.Versions = append(d.Versions, v)
+		} else {
+			d.Withdrawn = append(d.Withdrawn, v)
 		}
 	}
-	return ids
+	return nil
 }
 
-// withdraw takes an object out in all its versions, and keeps its label.
-func (w *writer) withdraw(id objectID, o record.Withdrawn) error {
+// withdraw takes an object out in all its versions.
+func (w *writer) withdraw(id objectID) error {
 	for _, id.spec = range append([]string{""}, otherSpecs...) {
 		list, err := w.v.versions(w.r, w.c, id)
 		if err != nil {
@@ -105,28 +106,6 @@ func (w *writer) withdraw(id objectID, o record.Withdrawn) error {
 			}
 		}
 	}
-	if o.Label == 0 {
-		return nil
-	}
-	return w.raise(id, o)
-}
-
-// raise keeps the label that an object has from now on.
-func (w *writer) raise(id objectID, o record.Withdrawn) error {
-	key := apartKey(id, w.c)
-	_, apart, err := w.find(key)
-	if err != nil {
-		return err
-	}
-	if !apart {
-		key = standingKey(id)
-	}
-	s, err := w.standing(key)
-	if err != nil {
-		return err
-	}
-	s.label, s.newest = max(s.label, tlp.Level(o.Label)), later(s.newest, versionOf(o.Version))
-	w.set(key, s.append(nil))
 	return nil
 }
 
@@ -225,7 +204,7 @@ func (w *writer) withdrawTraffic(of objectID, at place) error {
 			}
 			continue
 		}
-		if err := w.withdraw(traffic, record.Withdrawn{ID: ref}); err != nil {
+		if err := w.withdraw(traffic); err != nil {
 			return err
 		}
 	}

@@ -56,9 +56,7 @@ func (w *writer) lookUp(ids ...objectID) error {
 	rest := make([]objectID, 0, len(ids))
 	for i := range inKeyOrder(len(ids), func(i int) objectID { return ids[i] }) {
 		w.were[ids[i]] = was{}
-		if missing, _ := w.v.misses.missing(entryKey(w.c, 0, ids[i])); !missing {
-			rest = append(rest, ids[i])
-		}
+		rest = append(rest, ids[i])
 	}
 	var key []byte
 	for epoch := int(w.v.epoch(w.c)); epoch >= 0 && len(rest) > 0; epoch-- {

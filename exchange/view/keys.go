@@ -44,9 +44,6 @@ const (
 
 func dataKey(c uint32, first int64, its byte) []byte { return append(blockKey('b', c, first), its) }
 
-// raisedKey is of the journal's sequence of the block that raised.
-func raisedKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'r'}, sequence) }
-
 func sequenceKey(c uint32, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey('q', c), number)
 }
@@ -92,14 +89,13 @@ func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 
-// comparer makes the filters know the addresses of 'a' keys, whatever the day, and what 'd' keys
-// say is disclosed, whoever does it: the rest of a key is its suffix. All other keys are looked
-// up whole.
+// comparer makes the filters know the addresses of 'a' keys, whatever the day, and the UUIDs of 'g' and 'd' keys: the
+// rest of a key is its suffix. All other keys are looked up whole.
 var comparer = func() *pebble.Comparer {
 	c := *pebble.DefaultComparer
 	c.Name = "tocsin.view"
 	c.Split = func(k []byte) int {
-		if len(k) > 0 && k[0] == 'd' {
+		if len(k) > 0 && (k[0] == 'd' || k[0] == 'g') {
 			return min(len(k), 1+len(objectID{}.uuid))
 		}
 		if len(k) == 0 || k[0] != 'a' {
@@ -314,9 +310,6 @@ func (h *head) append(b []byte) []byte {
 	if h.mixed {
 		b[len(b)-1] |= 1
 	}
-	if h.posted {
-		b[len(b)-1] |= 2
-	}
 	return append(b, h.hash...)
 }
 
@@ -334,6 +327,6 @@ func decodeHead(b []byte) (*head, error) {
 	if n[2] <= 0 || len(rest) < 2 {
 		return nil, ErrDamaged
 	}
-	h.label, h.mixed, h.posted, h.hash = tlp.Level(rest[0]), rest[1]&1 != 0, rest[1]&2 != 0, string(rest[2:])
+	h.label, h.mixed, h.hash = tlp.Level(rest[0]), rest[1]&1 != 0, string(rest[2:])
 	return h, nil
 }

@@ -185,30 +185,6 @@ func versionID(v record.Version) (objectID, bool) {
 	return id, ok && id.String() == v.ID
 }
 
-// Has implements submission.Known, as does Versions.
-func (v *View) Has(collection string, want record.Version) (bool, error) {
-	id, ok := versionID(want)
-	c, known := v.number(collection)
-	if !ok || !known {
-		return false, nil
-	}
-	ver := versionOf(want.Version)
-	canonical := entryKey(c, 0, id)
-	missing, written := v.misses.missing(canonical)
-	if missing {
-		return false, nil
-	}
-	e, found, err := v.entry(v.db, c, id)
-	if err == nil && !found {
-		v.misses.note(canonical, written)
-	}
-	if err != nil || !found || e.version == ver {
-		return found, err
-	}
-	_, found, err = v.get(olderKey{id, ver}.append(c))
-	return found, err
-}
-
 // FirstAdded is when a collection was first given what it has of an object.
 func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, err error) {
 	id, ok := parseID([]byte(text))
@@ -225,33 +201,6 @@ func (v *View) FirstAdded(collection, text string) (at time.Time, found bool, er
 		}
 	}
 	return at, found, err
-}
-
-// PostedIn implements submission.Known.
-func (v *View) PostedIn(collection, text string) (list []uint64, err error) {
-	err = v.eachEntry(collection, text, func(r pebble.Reader, c uint32, _ objectID, e entry) error {
-		for p := e.last; ; {
-			b, err := readBlock(r, c, p.first)
-			if err != nil {
-				return err
-			}
-			at, found, err := v.Block(collection, b.number)
-			if err != nil {
-				return err
-			}
-			if !found {
-				return ErrDamaged
-			}
-			list = append(list, at.Sequence)
-			if p == e.first {
-				return nil
-			}
-			if p, found = b.before(p.i); !found {
-				return ErrDamaged
-			}
-		}
-	})
-	return list, err
 }
 
 // Versions lists the versions of an object that a collection has, in every
@@ -285,4 +234,27 @@ func (v *View) eachEntry(collection, text string, f func(r pebble.Reader, c uint
 		}
 	}
 	return nil
+}
+
+func later(a, b version) version {
+	if bytes.Compare(a[:], b[:]) < 0 {
+		return b
+	}
+	return a
+}
+
+// Has tells whether a collection has a version of an object.
+func (v *View) Has(collection string, want record.Version) (bool, error) {
+	id, ok := versionID(want)
+	c, known := v.number(collection)
+	if !ok || !known {
+		return false, nil
+	}
+	ver := versionOf(want.Version)
+	e, found, err := v.entry(v.db, c, id)
+	if err != nil || !found || e.version == ver {
+		return found, err
+	}
+	_, found, err = v.get(olderKey{id, ver}.append(c))
+	return found, err
 }

@@ -35,10 +35,10 @@
 //	k f key             the record that an idempotency key made
 //	t f collection topic  when it was introduced last
 //	z name              why a collection's chain does not hold
-//	g uuid type         the standing of an object that members have added
-//	g uuid type c       the same of one collection alone: Standing.Apart
-//	d uuid type o       that the object o, which members have added, discloses it
-//	w c s, r sequence   what a control block took out, and whose label it raised
+//	g uuid type c ver.  a version that a member has posted: its labels, whose it is (record.Posted)
+//	d uuid type c o ver.
+//	                    that a version of the object o refers to it there
+//	w c s               what a control block took out
 //	M shelf key         what others make of all that: DerivedStore
 //
 // An object's date_added is its block's s plus its position, so an object is
@@ -58,7 +58,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,8 +96,6 @@ type Options struct {
 	// Shares packages an intake record that comes in for one collection, and may leave out of the objects what does not
 	// tell them and their versions apart; Again packages one that was applied.
 	Shares, Again PackageFunc
-	// Seal reads who added the objects of a block.
-	Seal record.Seal
 	// Decompress undoes what the journal compressed and appends it to dst; its
 	// error is an exchange.ErrRecord when the data is at fault.
 	Decompress func(dst, data []byte) ([]byte, error)
@@ -118,7 +115,6 @@ type View struct {
 	// unwritten is about how many bytes were applied since FlushWhenQuiet wrote last, but for batches so large that Pebble
 	// writes them out by itself.
 	unwritten atomic.Int64
-	misses    misses
 
 	// What ApplyBlock uses over and over.
 	text    []byte
@@ -127,7 +123,6 @@ type View struct {
 	mu        sync.Mutex // guards what is below
 	numbers   map[string]uint32
 	names     map[uint32]string // of the numbers
-	feeds     []uint32          // the numbers of feeds' own collections
 	highest   uint32            // of the numbers
 	heads     map[uint32]*head
 	broken    map[string]error
@@ -149,7 +144,6 @@ type head struct {
 	objects int64     // ever added
 	label   tlp.Level // the highest ever added
 	mixed   bool      // it has objects of another STIX than 2.1
-	posted  bool      // it has objects that members added
 }
 
 // Open opens the view, and makes it where there is none.
@@ -182,7 +176,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "13"
+const format = "14"
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {
@@ -277,9 +271,6 @@ func (v *View) Close(ctx context.Context) error {
 // enter notes a collection's number. Who calls it has mu, or is alone.
 func (v *View) enter(name string, c uint32) {
 	v.numbers[name], v.names[c], v.highest = c, name, max(v.highest, c)
-	if strings.HasPrefix(name, exchange.FeedCollection("")) {
-		v.feeds = append(v.feeds, c)
-	}
 }
 
 // number returns a collection's number, and false where it has no blocks yet.

@@ -164,10 +164,7 @@ func (h *hook) grown(ctx context.Context, d *delivery, r *inForce, right policy.
 	n, added := len(raws), p.Added()
 	for ; n > 0 && added[n-1].After(d.reached); n-- {
 	}
-	leaving, err := h.leaving(r, c, raws[:n])
-	if err != nil {
-		return err
-	}
+	leaving := h.leaving(r, c, raws[:n])
 	var objects [][]byte
 	for i, leaves := range leaving.out {
 		at := added[i]
@@ -232,10 +229,7 @@ func (h *hook) holds(ctx context.Context, d *delivery) error {
 		if err != nil {
 			return err
 		}
-		leaving, err := h.leaving(r, right.Collection(), raws)
-		if err != nil {
-			return err
-		}
+		leaving := h.leaving(r, right.Collection(), raws)
 		if p.Count < len(part) || slices.Contains(leaving.out, false) {
 			return errStale
 		}
@@ -252,14 +246,14 @@ type leaving struct {
 
 // leaving decides which objects may leave. An address carries no label: it leaves with what leaves and
 // refers to it.
-func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (leaving, error) {
+func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) leaving {
 	l := leaving{out: make([]bool, len(objects))}
 	to := policy.Recipient{Clearance: r.Member(h.Member).Clearance}
 	if policy.Permits(c.Ceiling, exchange.ChannelWebhook, to) { // which no label in there is above
 		for i := range l.out {
 			l.out[i] = true
 		}
-		return l, nil
+		return l
 	}
 	with, bare := make(map[string]bool), make(map[string]int)
 	for i, raw := range objects {
@@ -267,10 +261,7 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 		if err != nil {
 			continue
 		}
-		label, err := h.View.LabelIn(c, raw)
-		if err != nil {
-			return l, err
-		}
+		label := policy.LabelOf(c, raw)
 		if l.out[i] = policy.Permits(label, exchange.ChannelWebhook, to); l.out[i] {
 			for _, ref := range head.Refs {
 				with[ref] = true
@@ -287,7 +278,7 @@ func (h *hook) leaving(r *inForce, c *exchange.Collection, objects [][]byte) (le
 		}
 	}
 	slices.Sort(l.refs)
-	return l, nil
+	return l
 }
 
 // referred returns those of some objects that carry no label: addresses that came before, maybe beside
@@ -303,11 +294,7 @@ func (h *hook) referred(ctx context.Context, right policy.Read, ids []string) (l
 			return nil, err
 		}
 		for _, raw := range raws {
-			label, err := h.View.LabelIn(right.Collection(), raw)
-			if err != nil {
-				return nil, err
-			}
-			if label == tlp.None {
+			if policy.LabelOf(right.Collection(), raw) == tlp.None {
 				list = append(list, raw)
 			}
 		}

@@ -1,0 +1,618 @@
+package oracle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Three members: alice and bob, and carol, who is hidden.
+// "open" holds everything and both read it; "tight" ends at AMBER; bob writes to "drop" without reading it, alice to "far".
+func world() Config {
+	all := []string{"alice", "bob", "carol"}
+	return Config{
+		Members: map[string]Member{
+			"alice": {Identities: []string{"identity--alice"}},
+			"bob":   {Identities: []string{"identity--bob"}},
+			"carol": {Identities: []string{"identity--carol"}, Hidden: true},
+		},
+		Collections: map[string]*Collection{
+			"open":  {Ceiling: 5, Floor: 2, Readers: all, Writers: all},
+			"tight": {Ceiling: 3, Floor: 1, Readers: all, Writers: all},
+			"drop":  {Ceiling: 3, Floor: 2, Readers: []string{"alice"}, Writers: all},
+			"far":   {Ceiling: 5, Floor: 2, Readers: []string{"bob"}, Writers: all},
+			"shut":  {Ceiling: 5, Floor: 2, Readers: all},
+		},
+		Markings: map[string]int{"marking-definition--register-amber": 3, "marking-definition--register-ignored": 0},
+	}
+}
+
+var midnight = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// object is an object with a version, counted in hours after midnight. The rest are properties.
+func object(id string, hour int, properties ...string) string {
+	stamp := midnight.Add(time.Duration(hour) * time.Hour).Format(time.RFC3339)
+	return observable(id, append(properties, `"created":"2029-01-01T00:00:00Z"`, `"modified":"`+stamp+`"`)...)
+}
+
+func observable(id string, properties ...string) string {
+	kind, _, _ := strings.Cut(id, "--")
+	return `{"type":"` + kind + `","id":"` + id + `",` + strings.Join(append(properties, `"spec_version":"2.1"`), ",") + `}`
+}
+
+func definition(id string, properties ...string) string {
+	return observable(id, append(properties, `"created":"2029-01-01T00:00:00Z"`)...)
+}
+
+func by(member string) string { return `"created_by_ref":"identity--` + member + `"` }
+
+func marked(label int) string {
+	if label == 1 {
+		return marking("marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9")
+	}
+	return marking(written[label])
+}
+
+func marking(ids ...string) string {
+	return `"object_marking_refs":["` + strings.Join(ids, `","`) + `"]`
+}
+
+func refers(ids ...string) string { return `"object_refs":["` + strings.Join(ids, `","`) + `"]` }
+
+// step is a request: a post, or a deletion where delete names an object.
+type step struct {
+	member, collection string
+	objects            []string
+	want               string // a letter for each verdict: T taken, R refused, W waiting
+	delete             string
+	answer             string // of a deletion: "done", "refused" or "absent"
+}
+
+func post(member, collection, want string, objects ...string) step {
+	return step{member: member, collection: collection, want: want, objects: objects}
+}
+
+func remove(member, collection, id, answer string) step {
+	return step{member: member, collection: collection, delete: id, answer: answer}
+}
+
+type scenario struct {
+	name   string
+	steps  []step
+	stands map[string]string // what stands in a collection at the end: "id@hour=label", observables without hour
+}
+
+func run(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			o := New(world())
+			for i, step := range s.steps {
+				if step.delete != "" {
+					ok, found := o.Delete(step.member, step.collection, step.delete)
+					answer := map[[2]bool]string{{true, true}: "done", {false, true}: "refused", {false, false}: "absent"}[[2]bool{ok, found}]
+					if answer != step.answer {
+						t.Errorf("step %d: deletion is %q, want %q", i, answer, step.answer)
+					}
+					continue
+				}
+				got := ""
+				for _, v := range o.Post(step.member, step.collection, texts(step.objects), midnight) {
+					got += string("TRW"[v])
+				}
+				if got != step.want {
+					t.Errorf("step %d: verdicts %s, want %s", i, got, step.want)
+				}
+			}
+			for collection, want := range s.stands {
+				if got := stands(o, collection); got != want {
+					t.Errorf("%s has\n\t%s\nwant\n\t%s", collection, got, want)
+				}
+			}
+		})
+	}
+}
+
+func texts(objects []string) (all [][]byte) {
+	for _, text := range objects {
+		all = append(all, []byte(text))
+	}
+	return all
+}
+
+func stands(o *Oracle, collection string) string {
+	var all []string
+	for _, object := range o.Read(collection) {
+		hour := ""
+		if !object.Version.IsZero() {
+			hour = fmt.Sprint("@", int(object.Version.Sub(midnight).Hours()))
+		}
+		all = append(all, fmt.Sprint(object.ID, hour, "=", object.Label))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestOwnMarking(t *testing.T) {
+	for _, c := range []struct {
+		property string
+		label    int // 0 for waiting; the floor is 2
+	}{
+		{`"name":"unmarked"`, 2},
+		{marking("marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9"), 1},
+		{marking("marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487"), 1},
+		{marking("marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"), 2},
+		{marking("marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb"), 2},
+		{marking("marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"), 3},
+		{marking("marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421"), 3},
+		{marking("marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003"), 4},
+		{marking("marking-definition--826578e1-40ad-459f-bc73-ede076f81f37"), 4},
+		{marking("marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"), 5},
+		{marking("marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"), 5},
+		{marking(written[3], written[5], written[2]), 5},
+		{`"granular_markings":[{"marking_ref":"` + written[4] + `","selectors":["name"]},{"lang":"de","selectors":["name"]}]`, 4},
+		{`"labels":["phishing","TLP:Amber"]`, 3},
+		{`"labels":["tlp:white"]`, 1},
+		{`"labels":["tlp:amber+strict"]`, 4},
+		{`"labels":["misp:tlp:red"]`, 5},
+		{`"labels":["tlp:violet"]`, 0},
+		{`"labels":["tlp:red","misp:tlp:ex:chr"]`, 0},
+		{marking("marking-definition--nobody-knows"), 0},
+		{`"granular_markings":[{"marking_ref":"marking-definition--nobody-knows","selectors":["name"]}]`, 0},
+		{marking("marking-definition--register-amber"), 3},
+		{marking("marking-definition--register-ignored"), 2},
+	} {
+		o := New(world())
+		o.Post("alice", "open", texts([]string{object("indicator--1", 1, c.property)}), midnight)
+		want := ""
+		if c.label > 0 {
+			want = fmt.Sprint("indicator--1@1=", c.label)
+		}
+		if got := stands(o, "open"); got != want {
+			t.Errorf("%s: %q stands, want %q", c.property, got, want)
+		}
+	}
+}
+
+func TestDefinitions(t *testing.T) {
+	const id = "marking-definition--1"
+	statement := definition(id, `"definition_type":"statement","definition":{"statement":"Copyright"}`)
+	pap := definition(id, `"extensions":{"`+papExtension+`":{"extension_type":"property-extension","pap":"red"}}`)
+	uses := object("indicator--1", 1, by("alice"), marking(id))
+	tlp2 := func(word string) string {
+		return `"extensions":{"` + tlpExtension + `":{"extension_type":"property-extension","tlp_2_0":"` + word + `"}}`
+	}
+	tlp1 := func(word string) string { return `"definition_type":"tlp","definition":{"tlp":"` + word + `"}` }
+	run(t, []scenario{
+		{"waits without one", []step{post("alice", "open", "W", uses)}, map[string]string{"open": ""}},
+		{
+			"the definition may come last",
+			[]step{post("alice", "open", "TT", uses, statement)},
+			map[string]string{"open": "indicator--1@1=2 " + id + "@-8760=2"},
+		},
+		{"an earlier request, another collection", []step{post("alice", "tight", "T", statement), post("alice", "open", "T", uses)}, nil},
+		{"PAP", []step{post("alice", "open", "TT", pap, uses)}, nil},
+		{"not well-formed", []step{post("alice", "open", "TW", definition(id, `"definition_type":"statement","definition":{}`), uses)}, nil},
+		{"of what might restrict reading", []step{post("alice", "open", "TW",
+			definition(id, `"extensions":{"extension-definition--acs":{"extension_type":"property-extension"}}`), uses)}, nil},
+		{"another member's does not count", []step{post("bob", "open", "T", statement), post("alice", "open", "W", uses)}, nil},
+		{"never against the register", []step{
+			post("alice", "tight", "TT",
+				definition("marking-definition--register-amber", `"definition_type":"statement","definition":{"statement":"x"}`),
+				object("indicator--1", 1, marking("marking-definition--register-amber"))),
+		}, map[string]string{"tight": "indicator--1@1=3 marking-definition--register-amber@-8760=1"}},
+		{"right copies of TLP are taken and not listed", []step{
+			post("alice", "open", "TTTT", definition(written[5], tlp1("red")), definition(written[4], tlp2("amber+strict")),
+				definition("marking-definition--826578e1-40ad-459f-bc73-ede076f81f37", tlp1("amber+strict")),
+				definition("marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487", tlp2("clear"))),
+		}, map[string]string{"open": ""}},
+		{"TLP under another id, or another level, also by the operator", []step{
+			post("admin", "open", "RRRRR", definition(id, tlp1("red")), definition(id, tlp2("green")), definition(written[5], tlp1("green")),
+				definition(written[5], `"definition_type":"statement","definition":{"statement":"x"}`),
+				definition(written[5], tlp1("red"), tlp2("green"))),
+		}, map[string]string{"open": ""}},
+	})
+}
+
+func TestContext(t *testing.T) {
+	report := func(id string, hour, label int, refs ...string) string {
+		return object(id, hour, by("alice"), marked(label), refers(refs...))
+	}
+	unmarked := object("indicator--1", 1, by("alice"))
+	address := observable("ipv4-addr--1")
+	unknownReport := object("report--1", 1, by("alice"), marking("marking-definition--nobody-knows"), refers("indicator--1"))
+	run(t, []scenario{
+		{
+			"before its objects",
+			[]step{post("alice", "open", "TT", report("report--1", 1, 4, "indicator--1"), unmarked)},
+			map[string]string{"open": "indicator--1@1=4 report--1@1=4"},
+		},
+		{
+			"after its objects in the same request",
+			[]step{post("alice", "open", "TT", unmarked, report("report--1", 1, 4, "indicator--1"))},
+			map[string]string{"open": "indicator--1@1=4 report--1@1=4"},
+		},
+		{
+			"a lower one than the floor",
+			[]step{post("alice", "open", "TT", unmarked, report("grouping--1", 1, 1, "indicator--1"))},
+			map[string]string{"open": "grouping--1@1=1 indicator--1@1=1"},
+		},
+		{
+			"not for marked objects",
+			[]step{post("alice", "open", "TT", object("indicator--1", 1, marked(1)), report("report--1", 1, 3, "indicator--1"))},
+			map[string]string{"open": "indicator--1@1=1 report--1@1=3"},
+		},
+		{"gives its own marking only", []step{
+			post("alice", "open", "TTT", unmarked, object("malware--1", 1, marked(5)), report("report--1", 1, 3, "indicator--1", "malware--1")),
+		}, map[string]string{"open": "indicator--1@1=3 malware--1@1=5 report--1@1=5"}},
+		{"observed-data for observables only", []step{
+			post("alice", "open", "TTT", unmarked, address, report("observed-data--1", 1, 4, "indicator--1", "ipv4-addr--1")),
+		}, map[string]string{"open": "indicator--1@1=2 ipv4-addr--1=4 observed-data--1@1=4"}},
+		{"refused by the ceiling", []step{
+			post("alice", "tight", "R", report("report--1", 1, 5, "indicator--1")), post("alice", "tight", "R", unmarked),
+		}, map[string]string{"tight": ""}},
+		{"not in another collection, nor another member's", []step{
+			post("alice", "tight", "R", report("report--1", 1, 5, "indicator--1", "indicator--2")),
+			post("alice", "open", "T", unmarked), post("bob", "tight", "T", object("indicator--2", 1, by("bob"))),
+		}, map[string]string{"open": "indicator--1@1=2", "tight": "indicator--2@1=1"}},
+		{"the newest version counts", []step{
+			post("alice", "open", "TT", report("report--1", 2, 3, "indicator--1"), report("report--1", 1, 5, "indicator--1")),
+			post("alice", "open", "T", unmarked),
+		}, map[string]string{"open": "indicator--1@1=3 report--1@1=5 report--1@2=3"}},
+		{"a deleted one no longer", []step{
+			post("alice", "open", "T", report("report--1", 1, 5, "indicator--1")), remove("alice", "open", "report--1", "done"),
+			post("alice", "open", "T", unmarked),
+		}, map[string]string{"open": "indicator--1@1=2"}},
+		{"what nobody knows is passed on", []step{post("alice", "open", "WW", unmarked, unknownReport)}, map[string]string{"open": ""}},
+		{"the highest of several", []step{
+			post("alice", "open", "TTT", report("report--1", 1, 1, "indicator--1"), report("report--2", 1, 4, "indicator--1"), unmarked),
+		}, map[string]string{"open": "indicator--1@1=4 report--1@1=4 report--2@1=4"}},
+	})
+}
+
+func TestReferences(t *testing.T) {
+	high := object("malware--1", 1, by("alice"), marked(4))
+	for property, label := range map[string]int{
+		refers("malware--1"):                                                      4,
+		`"sample_ref":"malware--1"`:                                               4,
+		`"x_deep":[{"inner":{"some_refs":["malware--1"]}}]`:                       4,
+		`"created_by_ref":"malware--1"`:                                           1,
+		`"granular_markings":[{"x_refs":["malware--1"],"selectors":["content"]}]`: 1,
+		`"x_named":"malware--1"`:                                                  1,
+	} {
+		run(t, []scenario{{
+			property,
+			[]step{post("alice", "open", "T", high), post("alice", "open", "T", object("note--1", 1, marked(1), property))},
+			map[string]string{"open": fmt.Sprint("malware--1@1=4 note--1@1=", label)},
+		}})
+	}
+	seen := func(id string, label int, refs ...string) string {
+		return object(id, 1, by("alice"), marked(label), refers(refs...))
+	}
+	run(t, []scenario{
+		{"over several objects of one request, in any order", []step{
+			post("alice", "open", "TTT", seen("note--1", 1, "note--2"), seen("note--2", 1, "malware--1"), high),
+		}, map[string]string{"open": "malware--1@1=4 note--1@1=4 note--2@1=4"}},
+		{"also where the referred object is refused", []step{post("alice", "tight", "RR", seen("note--1", 1, "malware--1"), high)}, nil},
+		{"also where it waits", []step{
+			post("alice", "open", "WW", seen("note--1", 1, "malware--2"), object("malware--2", 1, marking("marking-definition--nobody-knows"))),
+		}, nil},
+		{"the highest version in the request, the newest of what stands", []step{
+			post("alice", "open", "TT", object("malware--2", 1, by("alice"), marked(4)), object("malware--2", 2, by("alice"), marked(2))),
+			post("alice", "open", "T", seen("note--1", 1, "malware--2")),
+			post("alice", "open", "TTT", object("malware--3", 1, by("alice"), marked(4)), object("malware--3", 2, by("alice"), marked(2)), seen("note--2", 1, "malware--3")),
+		}, map[string]string{"open": "malware--2@1=4 malware--2@2=2 malware--3@1=4 malware--3@2=2 note--1@1=2 note--2@1=4"}},
+		{"elsewhere the lowest that the member reads", []step{
+			post("alice", "open", "T", object("tool--1", 1, marked(3))), post("alice", "tight", "T", object("tool--1", 1, marked(2))),
+			post("bob", "far", "T", object("tool--1", 1, marked(5))),
+			post("alice", "drop", "T", seen("note--1", 1, "tool--1")),
+		}, map[string]string{"drop": "note--1@1=2"}},
+		{"what the member does not see is nothing", []step{
+			post("bob", "far", "T", object("tool--1", 1, marked(5))), post("alice", "far", "T", seen("note--1", 1, "tool--1")),
+		}, map[string]string{"far": "note--1@1=1 tool--1@1=5"}},
+		{"what it posted there itself counts", []step{
+			post("alice", "far", "T", object("tool--1", 1, marked(5))), post("alice", "far", "T", seen("note--1", 1, "tool--1")),
+		}, map[string]string{"far": "note--1@1=5 tool--1@1=5"}},
+		{"unmarked identities raise nothing", []step{
+			post("alice", "open", "TT", object("identity--9", 1), seen("note--1", 1, "identity--9")),
+			post("alice", "open", "T", seen("note--2", 1, "identity--9")),
+		}, map[string]string{"open": "identity--9@1=2 note--1@1=1 note--2@1=1"}},
+		{
+			"marked identities do",
+			[]step{post("alice", "open", "TT", object("identity--9", 1, marked(4)), seen("note--1", 1, "identity--9"))},
+			map[string]string{"open": "identity--9@1=4 note--1@1=4"},
+		},
+	})
+}
+
+func TestReferredObservables(t *testing.T) {
+	address := observable("ipv4-addr--1")
+	seen := func(id string, label int) string {
+		return object(id, 1, by("alice"), marked(label), refers("ipv4-addr--1"))
+	}
+	run(t, []scenario{
+		{
+			"nothing refers to it: its own label",
+			[]step{post("alice", "open", "T", address), post("alice", "open", "T", seen("note--1", 1))},
+			map[string]string{"open": "ipv4-addr--1=2 note--1@1=2"},
+		},
+		{"the lowest of what refers to it there", []step{
+			post("alice", "open", "TT", address, seen("note--1", 4)), post("alice", "open", "T", seen("note--2", 1)),
+		}, map[string]string{"open": "ipv4-addr--1=2 note--1@1=4 note--2@1=4"}},
+		{"newest versions only", []step{
+			post("alice", "open", "TT", address, seen("note--1", 4)),
+			post("alice", "open", "T", object("note--1", 2, by("alice"), marked(1))), post("alice", "open", "T", seen("note--2", 1)),
+		}, map[string]string{"open": "ipv4-addr--1=2 note--1@1=4 note--1@2=1 note--2@1=2"}},
+		{
+			"of this request only: the lowest of what else refers to it",
+			[]step{post("alice", "open", "TTT", seen("note--1", 4), seen("note--2", 3), address)},
+			map[string]string{"open": "ipv4-addr--1=2 note--1@1=4 note--2@1=4"},
+		},
+		{
+			"of this request only: its own label for the only one",
+			[]step{post("alice", "open", "TT", seen("note--1", 1), address)},
+			map[string]string{"open": "ipv4-addr--1=2 note--1@1=2"},
+		},
+		{"a marked one counts like all others", []step{
+			post("alice", "open", "TT", observable("ipv4-addr--1", marked(4)), seen("note--1", 1)), post("alice", "open", "T", seen("note--2", 1)),
+		}, map[string]string{"open": "ipv4-addr--1=4 note--1@1=4 note--2@1=4"}},
+	})
+}
+
+func TestOwner(t *testing.T) {
+	alices := func(hour, label int) string { return object("indicator--1", hour, by("alice"), marked(label)) }
+	plain := object("indicator--1", 1, by("alice"))
+	run(t, []scenario{
+		{"only by its owner", []step{post("bob", "open", "R", plain)}, map[string]string{"open": ""}},
+		{"by the operator", []step{post("admin", "open", "T", plain)}, map[string]string{"open": "indicator--1@1=2"}},
+		{"the same text that the poster reads, at least its label there", []step{
+			post("alice", "open", "T", alices(1, 4)), post("bob", "far", "T", plain),
+			post("bob", "tight", "R", plain), post("bob", "far", "R", object("indicator--1", 1, by("alice"), `"name":"changed"`)),
+		}, map[string]string{"far": "indicator--1@1=4"}},
+		{"not what the poster does not read", []step{post("alice", "drop", "T", alices(1, 2)), post("bob", "open", "R", alices(1, 2))}, nil},
+		{"identities belong to who speaks for them", []step{
+			post("bob", "open", "R", object("identity--alice", 1)), post("bob", "open", "R", object("identity--alice", 1, by("bob"))),
+			post("alice", "open", "T", object("identity--alice", 1, by("bob"))),
+		}, map[string]string{"open": "identity--alice@1=2"}},
+		{"its owner revises an identity that the operator posted", []step{
+			post("admin", "open", "T", object("identity--alice", 1)), post("alice", "open", "T", object("identity--alice", 2, marked(1))),
+		}, map[string]string{"open": "identity--alice@1=2 identity--alice@2=1"}},
+		{"hidden members' identities are nobody's for others", []step{
+			post("bob", "open", "T", object("indicator--1", 1, by("carol"))), post("carol", "open", "T", object("indicator--1", 2, by("carol"))),
+			post("bob", "open", "T", object("indicator--1", 3, by("carol"))),
+		}, nil},
+		{"a day ahead", []step{post("admin", "open", "TR", object("indicator--1", 24), object("indicator--2", 25))}, nil},
+		{"writers only", []step{post("alice", "shut", "R", plain), post("admin", "shut", "T", plain)}, nil},
+	})
+}
+
+func TestVersionsForReaders(t *testing.T) {
+	run(t, []scenario{
+		{"the same version: same text or not", []step{
+			post("alice", "open", "T", object("indicator--1", 1, by("alice"))),
+			post("alice", "open", "TTR", object("indicator--1", 1, by("alice")), object("indicator--1", 1, by("alice"), `"object_marking_refs":[]`),
+				object("indicator--1", 1, by("alice"), `"name":"changed"`)),
+		}, map[string]string{"open": "indicator--1@1=2"}},
+		{"observables: what stands stays", []step{
+			post("alice", "open", "T", observable("ipv4-addr--1")),
+			post("bob", "open", "T", observable("ipv4-addr--1", marked(5), `"value":"changed"`)),
+		}, map[string]string{"open": "ipv4-addr--1=2"}},
+		{"created_by_ref stays", []step{
+			post("alice", "open", "T", object("tool--1", 1, by("mitre"))),
+			post("alice", "open", "RRR", object("tool--1", 2, by("oasis")), object("tool--1", 2), object("tool--1", 2, by("alice"))),
+		}, map[string]string{"open": "tool--1@1=2"}},
+		{"its first poster may claim what has none", []step{
+			post("alice", "open", "T", object("tool--1", 1)), post("bob", "open", "R", object("tool--1", 2, by("bob"))),
+			post("alice", "open", "R", object("tool--1", 2, by("mitre"))), post("alice", "open", "T", object("tool--1", 2, by("alice"))),
+		}, map[string]string{"open": "tool--1@1=2 tool--1@2=2"}},
+		{"without created_by_ref its first poster and the operator", []step{
+			post("alice", "open", "T", object("tool--1", 1)), post("bob", "open", "R", object("tool--1", 2)),
+			post("admin", "open", "T", object("tool--1", 3)), post("alice", "open", "T", object("tool--1", 4)),
+			post("bob", "tight", "T", object("tool--1", 2)),
+		}, map[string]string{"open": "tool--1@1=2 tool--1@3=2 tool--1@4=2", "tight": "tool--1@2=1"}},
+		{"third parties' objects by anyone", []step{
+			post("alice", "open", "T", object("tool--1", 1, by("mitre"))), post("bob", "open", "T", object("tool--1", 2, by("mitre"))),
+		}, map[string]string{"open": "tool--1@1=2 tool--1@2=2"}},
+	})
+}
+
+func TestVersionsForOthers(t *testing.T) {
+	run(t, []scenario{
+		{"another's is dropped", []step{
+			post("alice", "drop", "T", object("tool--1", 1, by("mitre"))),
+			post("bob", "drop", "TT", object("tool--1", 1, by("mitre"), `"name":"changed"`), object("tool--1", 2, by("mitre"))),
+		}, map[string]string{"drop": "tool--1@1=2"}},
+		{"its own goes on", []step{
+			post("bob", "drop", "T", object("tool--1", 1, by("mitre"))),
+			post("bob", "drop", "TTT", object("tool--1", 1, by("mitre"), `"name":"changed"`), object("tool--1", 2, by("mitre")), object("tool--1", 3, by("oasis"))),
+		}, map[string]string{"drop": "tool--1@1=2 tool--1@2=2"}},
+		{"a dropped object raises what it would if it stood", []step{
+			post("bob", "open", "T", object("indicator--1", 1, by("bob"))),
+			post("alice", "drop", "T", object("indicator--1", 1, by("bob"))),
+			post("bob", "drop", "T", object("indicator--1", 2, by("bob"), marked(3))),
+		}, map[string]string{"open": "indicator--1@1=3", "drop": "indicator--1@1=3"}},
+	})
+}
+
+func TestLowering(t *testing.T) {
+	version := func(hour, label int, creator string) string {
+		return object("tool--1", hour, by(creator), marked(label))
+	}
+	run(t, []scenario{
+		{
+			"the owner, with a newer version",
+			[]step{post("alice", "open", "TT", version(2, 4, "alice"), version(3, 1, "alice"))},
+			map[string]string{"open": "tool--1@2=4 tool--1@3=1"},
+		},
+		{
+			"not with an older one",
+			[]step{post("alice", "open", "TT", version(2, 4, "alice"), version(1, 1, "alice"))},
+			map[string]string{"open": "tool--1@1=4 tool--1@2=4"},
+		},
+		{
+			"not the operator",
+			[]step{post("alice", "open", "T", version(1, 4, "alice")), post("admin", "open", "T", version(2, 1, "alice"))},
+			map[string]string{"open": "tool--1@1=4 tool--1@2=4"},
+		},
+		{"third parties': who posted the newest", []step{
+			post("alice", "open", "T", version(1, 4, "mitre")), post("bob", "open", "T", version(2, 1, "mitre")),
+			post("bob", "open", "T", version(3, 2, "mitre")),
+		}, map[string]string{"open": "tool--1@1=4 tool--1@2=4 tool--1@3=2"}},
+		{"without created_by_ref: the first poster", []step{
+			post("alice", "open", "T", object("tool--1", 1, marked(4))), post("admin", "open", "T", object("tool--1", 2, marked(1))),
+			post("alice", "open", "T", object("tool--1", 3, marked(1))),
+		}, map[string]string{"open": "tool--1@1=4 tool--1@2=4 tool--1@3=1"}},
+	})
+}
+
+func TestOwnersRaise(t *testing.T) {
+	version := func(hour, label int, properties ...string) string {
+		return object("indicator--1", hour, append(properties, by("alice"), marked(label))...)
+	}
+	run(t, []scenario{
+		{"everywhere, withdrawn or raised", []step{
+			post("alice", "open", "T", version(1, 2)), post("alice", "tight", "T", version(1, 2)), post("bob", "far", "T", version(1, 2)),
+			post("alice", "open", "T", version(2, 4)),
+		}, map[string]string{"open": "indicator--1@1=4 indicator--1@2=4", "tight": "", "far": "indicator--1@1=4"}},
+		{"also refused by the ceiling", []step{
+			post("alice", "open", "T", version(1, 2)), post("alice", "tight", "R", version(2, 5)),
+		}, map[string]string{"open": "indicator--1@1=5"}},
+		{"not refused by ownership", []step{
+			post("alice", "open", "T", version(1, 2)), post("alice", "open", "R", version(1, 5, `"name":"changed"`)),
+		}, map[string]string{"open": "indicator--1@1=2"}},
+		{"the same text by the owner", []step{post("alice", "open", "TT", version(1, 2), version(1, 4))}, map[string]string{"open": "indicator--1@1=4"}},
+		{
+			"the same text by another leaves no trace",
+			[]step{post("alice", "open", "T", version(1, 2)), post("bob", "open", "T", version(1, 4))},
+			map[string]string{"open": "indicator--1@1=2"},
+		},
+		{"the same text again, unread", []step{post("alice", "far", "TT", version(1, 2), version(1, 4))}, map[string]string{"far": "indicator--1@1=4"}},
+		{"not newer ones", []step{post("alice", "open", "TT", version(2, 2), version(1, 4))}, map[string]string{"open": "indicator--1@1=4 indicator--1@2=2"}},
+		{"without created_by_ref in this collection only", []step{
+			post("alice", "open", "T", object("tool--1", 1)), post("alice", "tight", "T", object("tool--1", 1)),
+			post("alice", "open", "T", object("tool--1", 2, marked(5))),
+		}, map[string]string{"open": "tool--1@1=5 tool--1@2=5", "tight": "tool--1@1=1"}},
+		{"third parties' do not", []step{
+			post("alice", "open", "TT", object("tool--1", 1, by("mitre")), object("tool--1", 2, by("mitre"), marked(5))),
+		}, map[string]string{"open": "tool--1@1=2 tool--1@2=5"}},
+		{"remembered", []step{
+			post("alice", "tight", "TR", version(1, 2), version(2, 5)), post("alice", "tight", "RRT", version(1, 2), version(2, 2), version(3, 2)),
+		}, map[string]string{"tight": "indicator--1@3=2"}},
+		{"the operator's does not bind", []step{
+			post("alice", "open", "T", version(1, 2)), post("admin", "open", "T", version(2, 5)),
+		}, map[string]string{"open": "indicator--1@1=2 indicator--1@2=5"}},
+	})
+}
+
+func TestContextRaises(t *testing.T) {
+	report := func(hour, label int, refs ...string) string {
+		return object("report--1", hour, by("alice"), marked(label), refers(refs...))
+	}
+	unmarked := object("indicator--1", 1, by("alice"))
+	address := observable("ipv4-addr--1")
+	run(t, []scenario{
+		{"what the same member posted unmarked", []step{
+			post("alice", "open", "TTT", unmarked, object("indicator--2", 1, marked(1)), object("indicator--3", 1, refers("indicator--1"))),
+			post("bob", "open", "T", object("indicator--4", 1)),
+			post("alice", "open", "T", report(1, 4, "indicator--1", "indicator--2", "indicator--4")),
+		}, map[string]string{"open": "indicator--1@1=4 indicator--2@1=1 indicator--3@1=2 indicator--4@1=2 report--1@1=4"}},
+		{
+			"above the ceiling",
+			[]step{post("alice", "tight", "T", unmarked), post("alice", "tight", "R", report(1, 5, "indicator--1"))},
+			map[string]string{"tight": ""},
+		},
+		{
+			"in its own collection only",
+			[]step{post("alice", "tight", "T", unmarked), post("alice", "open", "T", report(1, 5, "indicator--1"))},
+			map[string]string{"tight": "indicator--1@1=1"},
+		},
+		{"the newest version only", []step{
+			post("alice", "open", "TT", unmarked, report(2, 2)), post("alice", "open", "T", report(1, 4, "indicator--1")),
+		}, map[string]string{"open": "indicator--1@1=2 report--1@1=4 report--1@2=2"}},
+		{"observed-data raises observables only", []step{
+			post("alice", "open", "TT", unmarked, address),
+			post("alice", "open", "T", object("observed-data--1", 1, marked(4), refers("indicator--1", "ipv4-addr--1"))),
+		}, map[string]string{"open": "indicator--1@1=2 ipv4-addr--1=4 observed-data--1@1=4"}},
+	})
+}
+
+func TestDelete(t *testing.T) {
+	address := observable("ipv4-addr--1")
+	seen := func(id string, hour int) string { return object(id, hour, by("alice"), refers("ipv4-addr--1")) }
+	run(t, []scenario{
+		{"nothing there", []step{remove("alice", "open", "indicator--1", "absent")}, nil},
+		{"the owner and the operator", []step{
+			post("alice", "open", "TTT", object("indicator--1", 1, by("alice")), object("indicator--1", 2, by("alice")), object("indicator--2", 1, by("alice"))),
+			remove("bob", "open", "indicator--1", "refused"), remove("alice", "open", "indicator--1", "done"),
+			remove("admin", "open", "indicator--2", "done"), remove("alice", "open", "indicator--2", "absent"),
+		}, map[string]string{"open": ""}},
+		{"without created_by_ref the first poster", []step{
+			post("alice", "open", "T", object("tool--1", 1)), post("admin", "open", "T", object("tool--1", 2)),
+			remove("bob", "open", "tool--1", "refused"), remove("alice", "open", "tool--1", "done"),
+		}, map[string]string{"open": ""}},
+		{"third parties': each their own", []step{
+			post("alice", "open", "T", object("tool--1", 1, by("mitre"))), post("bob", "open", "T", object("tool--1", 2, by("mitre"))),
+			remove("carol", "open", "tool--1", "refused"), remove("bob", "open", "tool--1", "done"), remove("bob", "open", "tool--1", "refused"),
+		}, map[string]string{"open": "tool--1@1=2"}},
+		{"observables: who posted them there", []step{
+			post("alice", "open", "T", address), remove("bob", "open", "ipv4-addr--1", "refused"), remove("alice", "open", "ipv4-addr--1", "done"),
+		}, map[string]string{"open": ""}},
+		{"observables leave with the last that refers to them", []step{
+			post("alice", "open", "TTT", address, seen("note--1", 1), seen("note--2", 1)), remove("alice", "open", "note--1", "done"),
+		}, map[string]string{"open": "ipv4-addr--1=2 note--2@1=2"}},
+		{"and what those refer to", []step{
+			post("alice", "open", "TTT", address, observable("domain-name--1", `"resolves_to_refs":["ipv4-addr--1"]`),
+				object("note--1", 1, by("alice"), refers("domain-name--1"))),
+			remove("alice", "open", "note--1", "done"),
+		}, map[string]string{"open": ""}},
+		{"not another member's", []step{
+			post("bob", "open", "T", address), post("alice", "open", "T", seen("note--1", 1)), remove("alice", "open", "note--1", "done"),
+		}, map[string]string{"open": "ipv4-addr--1=2"}},
+		{"also with what is withdrawn", []step{
+			post("alice", "tight", "TT", address, seen("note--1", 1)),
+			post("alice", "open", "T", object("note--1", 2, by("alice"), marked(5))),
+		}, map[string]string{"tight": ""}},
+	})
+}
+
+func TestText(t *testing.T) {
+	statement := "marking-definition--register-ignored"
+	for _, c := range []struct{ posted, served string }{
+		{`{"z":1.0, "name":"<&>", "type":"tool","id":"tool--1"}`, // the floor is AMBER
+			`{"id":"tool--1","name":"<&>","object_marking_refs":["` + written[3] + `"],"type":"tool","z":1}`},
+		{
+			`{"type":"tool","id":"tool--1","object_marking_refs":["` + statement + `"]}`,
+			`{"id":"tool--1","object_marking_refs":["` + written[3] + `","` + statement + `"],"type":"tool"}`,
+		},
+		{`{"type":"tool","id":"tool--1","labels":["tlp:red"]}`, `{"id":"tool--1","labels":["tlp:red"],"type":"tool"}`},
+		{`{"type":"tool","id":"tool--1","labels":["tlp:clear"]}`, `{"id":"tool--1","labels":["tlp:clear"],"type":"tool"}`},
+		{
+			`{"type":"tool","id":"tool--1","x_ref":"tool--2","object_marking_refs":["` + written[2] + `"]}`,
+			`{"id":"tool--1","object_marking_refs":["` + written[5] + `","` + written[2] + `"],"type":"tool","x_ref":"tool--2"}`,
+		},
+	} {
+		config := world()
+		config.Collections["open"].Floor = 3
+		o := New(config)
+		o.Post("alice", "open", texts([]string{c.posted, `{"type":"tool","id":"tool--2","labels":["tlp:red"]}`}), midnight)
+		list := o.Read("open")
+		i := slices.IndexFunc(list, func(object Object) bool { return object.ID == "tool--1" })
+		if i < 0 || string(list[i].Text) != c.served {
+			t.Errorf("%s is served as %+v, want %s", c.posted, list, c.served)
+		}
+	}
+}
+
+func TestCeilingChanges(t *testing.T) {
+	config := world()
+	o := New(config)
+	marked := object("indicator--1", 1, by("alice"), marked(4))
+	if got := o.Post("alice", "tight", texts([]string{marked}), midnight)[0]; got != Refused {
+		t.Errorf("under a ceiling of AMBER: %v", got)
+	}
+	config.Collections["tight"].Ceiling = 4
+	if got := o.Post("alice", "tight", texts([]string{marked}), midnight)[0]; got != Taken {
+		t.Errorf("under a ceiling of AMBER+STRICT: %v", got)
+	}
+}
