@@ -26,6 +26,7 @@ const (
 	AuditCredential  AuditAction = "credential"
 	AuditConnected   AuditAction = "connected" // over NATS
 	AuditCut         AuditAction = "cut"       // a connection, as the right to it had ended
+	AuditAsked       AuditAction = "asked"     // for what tells of others: explain, export, given, quarantine
 	AuditRefused     AuditAction = "refused"   // what somebody may not do
 	AuditFailedLogin AuditAction = "failed-login"
 	AuditLimited     AuditAction = "limited" // somebody asked for more than is given

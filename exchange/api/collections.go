@@ -99,7 +99,6 @@ func (a *API) withdrawn(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.w.Header().Set("Cache-Control", "no-store")
 	after, err := r.instant("after")
 	if err != nil {
 		return nil, err

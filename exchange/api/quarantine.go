@@ -76,7 +76,6 @@ func (a *API) heldContent(r *request) (any, error) {
 	}
 	a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditRead, Channel: exchange.ChannelWeb, Collection: exchange.Quarantine, Count: 1, Detail: id})
 	r.w.Header().Set("Content-Type", "application/stix+json;version=2.1")
-	r.w.Header().Set("Cache-Control", "no-store")
 	_, _ = r.w.Write(raw) // a caller that is gone is no error of ours
 	return nil, nil
 }

@@ -31,6 +31,8 @@ type Route struct {
 	// plain, instead, asks for no credential, or looks at it by itself.
 	plain func(a *API, w http.ResponseWriter, r *http.Request)
 	body  int64
+	// audited says that the audit has who asked: for what tells of others, or of many at once.
+	audited bool
 }
 
 // Routes lists every endpoint but TAXII's: who may do what is decided by this table and, where a
@@ -44,7 +46,7 @@ func Routes() []Route {
 		{Pattern: "POST /v1/clean", Scope: exchange.ScopeFeedback, handle: (*API).clean},
 		{Pattern: "POST /v1/lint", handle: (*API).lint, body: maxLint},
 		{Pattern: "GET /v1/self", handle: (*API).self},
-		{Pattern: "GET /v1/explain", Scope: exchange.ScopeRead, handle: (*API).explain},
+		{Pattern: "GET /v1/explain", Scope: exchange.ScopeRead, handle: (*API).explain, audited: true},
 		{Pattern: "GET /v1/members", Scope: exchange.ScopeRead, handle: (*API).members},
 		{Pattern: "GET /v1/members/{member}", Scope: exchange.ScopeRead, handle: (*API).member},
 		{Pattern: "GET /v1/collections", Scope: exchange.ScopeRead, handle: (*API).listCollections},
@@ -60,7 +62,7 @@ func Routes() []Route {
 		{Pattern: "POST /v1/webhooks/{webhook}/ping", Scope: exchange.ScopeRead, handle: (*API).ping},
 		{Pattern: "GET /v1/members/{member}/webhook-key", Scope: exchange.ScopeRead, handle: (*API).webhookKeys},
 		{Pattern: "POST /v1/members/{member}/webhook-key", Scope: exchange.ScopeRead, handle: (*API).newWebhookKey},
-		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export},
+		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export, audited: true},
 		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply, body: maxFile},
 		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
 		{Pattern: "PUT /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).setNetworks, body: maxFile},
@@ -70,10 +72,10 @@ func Routes() []Route {
 		{Pattern: "DELETE /v1/members/{member}/tokens/{token}", Scope: exchange.ScopeAdmin, handle: (*API).revokeTokens},
 		{Pattern: "PUT /v1/members/{member}/hidden", Scope: exchange.ScopeAdmin, handle: (*API).hide},
 		{Pattern: "GET /v1/audit", Scope: exchange.ScopeAdmin, handle: (*API).audit},
-		{Pattern: "GET /v1/audit/given", Scope: exchange.ScopeAdmin, handle: (*API).given},
+		{Pattern: "GET /v1/audit/given", Scope: exchange.ScopeAdmin, handle: (*API).given, audited: true},
 		{Pattern: "GET /v1/audit/verify", Scope: exchange.ScopeAdmin, handle: (*API).verifyAudit},
-		{Pattern: "GET /v1/quarantine", Scope: exchange.ScopeAdmin, handle: (*API).quarantine},
-		{Pattern: "GET /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).held},
+		{Pattern: "GET /v1/quarantine", Scope: exchange.ScopeAdmin, handle: (*API).quarantine, audited: true},
+		{Pattern: "GET /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).held, audited: true},
 		{Pattern: "POST /v1/quarantine/{held}", Scope: exchange.ScopeAdmin, handle: (*API).decide},
 		{Pattern: "GET /v1/quarantine/{held}/object", Scope: exchange.ScopeRead, handle: (*API).heldContent},
 		{Pattern: "GET /metrics", Scope: exchange.ScopeAdmin, handle: (*API).metrics},
@@ -88,6 +90,9 @@ func (a *API) handler(route *Route) http.Handler {
 		if route.plain != nil {
 			route.plain(a, w, req)
 			return
+		}
+		if strings.Contains(route.Pattern, " /v1/") { // a proxy keeps none of it
+			w.Header().Set("Cache-Control", "no-store")
 		}
 		out, err := a.call(route, w, req)
 		if err != nil {
@@ -127,7 +132,11 @@ func (a *API) call(route *Route, w http.ResponseWriter, req *http.Request) (any,
 		return nil, fail(http.StatusForbidden, "Forbidden", "This credential is not good for %s", route.Scope)
 	}
 	a.uses.note(req.Context(), &who)
-	return route.handle(a, &request{Request: req, w: w, x: x, caller: who})
+	out, err := route.handle(a, &request{Request: req, w: w, x: x, caller: who})
+	if route.audited && err == nil {
+		a.tell(req, &who, exchange.AuditEntry{Action: exchange.AuditAsked, Detail: route.Pattern})
+	}
+	return out, err
 }
 
 // newMux makes what answers the routes.

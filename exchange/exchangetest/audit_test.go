@@ -55,6 +55,11 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 	e.Do(t, "GET", "/v1/self", "my-token-in-the-wrong-place", "wrong", "")
 	e.Do(t, "GET", "/v1/audit", at.id, at.token, "")
 	e.Do(t, "POST", "/v1/register", admin.id, admin.token, "collections:\n  - {id: more, ceiling: green}\n")
+	for _, path := range []string{"/v1/explain?address=240.1.0.1", "/v1/register", "/v1/audit/given?address=240.1.0.1", "/v1/quarantine"} {
+		if code, h, text := e.Do(t, "GET", path, admin.id, admin.token, ""); code != 200 || h.Get("Cache-Control") != "no-store" {
+			t.Error(path, code, h, text)
+		}
+	}
 	at.add("mid", sample(1, version1, unknown))
 	at.add("low", sample(2, version1, green+vendor))
 	at.add("mid", sample(2, version2, amber+vendor))
@@ -73,6 +78,10 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 		"withheld": func(a *exchange.AuditEntry) bool {
 			return a.Collection == "isp-one" && a.Count == 1 && a.Detail == "above-ceiling"
 		},
+		"asked":         func(a *exchange.AuditEntry) bool { return a.Member == exchange.Admin && a.Detail == "GET /v1/explain" },
+		"asked ":        func(a *exchange.AuditEntry) bool { return a.Detail == "GET /v1/register" },
+		"asked  ":       func(a *exchange.AuditEntry) bool { return a.Detail == "GET /v1/audit/given" },
+		"asked   ":      func(a *exchange.AuditEntry) bool { return a.Detail == "GET /v1/quarantine" },
 		"refused":       func(a *exchange.AuditEntry) bool { return a.Member == "isp-one" && a.Collection == "cert-at" },
 		"refused ":      func(a *exchange.AuditEntry) bool { return a.Member == "cert-at" && a.Detail == "GET /v1/audit" },
 		"failed-login":  func(a *exchange.AuditEntry) bool { return a.Member == "cert-at" },
