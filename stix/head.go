@@ -75,12 +75,18 @@ func (p *headParser) property(h *Head, name string) (err error) {
 	default:
 		switch {
 		case !isRef(name):
+			if lower := strings.ToLower(name); h.Lookalike == "" && strings.Contains(lower, "tlp") && (lower == "tlp" || strings.ContainsAny(lower, "_-")) {
+				h.Lookalike = name
+			}
 			value, e := p.dec.ReadValue()
 			if e != nil {
 				return objectErr("%v", e)
 			}
 			if bytes.Contains(value, []byte("_ref")) || bytes.IndexByte(value, '\\') >= 0 {
 				h.Refs = appendRefs(h.Refs, value)
+			}
+			if name == "extensions" && h.Lookalike == "" && bytes.Contains(bytes.ToLower(value), []byte(`"`+tlpExtension+`"`)) {
+				h.Lookalike = tlpExtension
 			}
 		case strings.HasSuffix(name, "_ref"):
 			var ref string

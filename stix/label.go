@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -27,6 +30,9 @@ func (h *Head) KnownLabel() tlp.Level {
 	return known
 }
 
+// tlpExtension is the property of the OASIS extension that a marking definition says its level in.
+const tlpExtension = "tlp_2_0"
+
 // labels is the highest label that is known here, and what is not.
 func (h *Head) labels() (known tlp.Level, err error) {
 	if _, ok := tlp.FromMarking(h.ID); ok {
@@ -43,6 +49,9 @@ func (h *Head) labels() (known tlp.Level, err error) {
 			}
 			known = max(known, l)
 		}
+	}
+	if h.Lookalike != "" && (h.Type != "marking-definition" || h.Lookalike != tlpExtension) {
+		err = fmt.Errorf("its property %.40q looks like a TLP label: labels are in object_marking_refs", h.Lookalike)
 	}
 	for i, s := range h.Labels {
 		l, ok := LabelIn(s)
@@ -107,13 +116,7 @@ const separators = " \t:;,|/=_-()[]{}\"'.#：–—\u00a0"
 // several. ok is false where something looks like one and is none that is known.
 func LabelIn(s string) (highest tlp.Level, ok bool) {
 	ok = true
-	lower := []byte(s)
-	for i, c := range lower { // letters of ASCII only, so that places stay the same
-		if 'A' <= c && c <= 'Z' {
-			lower[i] = c + 'a' - 'A'
-		}
-	}
-	text := string(lower)
+	text := plain(s)
 	for {
 		before, rest, found := strings.Cut(text, "tlp")
 		if !found {
@@ -122,8 +125,12 @@ func LabelIn(s string) (highest tlp.Level, ok bool) {
 		text = rest
 		last, _ := utf8.DecodeLastRuneInString(before)
 		next, _ := utf8.DecodeRuneInString(rest)
-		if before != "" && !strings.ContainsRune(separators, last) || rest == "" || !strings.ContainsRune(separators, next) {
+		if before != "" && !strings.ContainsRune(separators, last) || rest == "" {
 			continue // a part of a word, or the word alone
+		}
+		if !strings.ContainsRune(separators, next) {
+			ok = ok && !startsLevel(rest) // without a separator it is none, and looks like one
+			continue
 		}
 		word := strings.TrimLeft(rest, separators)
 		l, e := tlp.Parse(word)
@@ -141,52 +148,30 @@ func LabelIn(s string) (highest tlp.Level, ok bool) {
 	}
 }
 
-// maxSpread is how many steps a label is followed from object to object.
-const maxSpread = 16
-
-// Discloses tells whether an object says of what it refers to that it is there, or what it says: it
-// has at least the labels of that.
-func (h *Head) Discloses() bool {
-	return h.Type == "relationship" || h.Type == "sighting" || h.Type == "language-content"
+// plain is a text in lower case, its letters in their usual forms, and without what can't be seen: so that a label is no
+// other for being written in full-width letters, or with a space of no width in it.
+func plain(s string) string {
+	ascii := true
+	for i := 0; i < len(s); i++ {
+		ascii = ascii && s[i] < utf8.RuneSelf
+	}
+	if !ascii {
+		s = strings.Map(func(r rune) rune {
+			if unicode.Is(unicode.Cf, r) {
+				return -1
+			}
+			return r
+		}, norm.NFKC.String(s))
+	}
+	return strings.ToLower(s)
 }
 
-// Covers tells whether an object announces what it refers to, so that its label holds for that also where
-// it comes later.
-func (h *Head) Covers() bool { return h.Type == "report" || h.Type == "grouping" }
-
-// SpreadLabels carries the labels of objects of one submission, by id, from what refers to what is
-// referred to, and back for what discloses that, until nothing changes. Where that takes too long,
-// everything gets the highest label there is.
-func SpreadLabels(heads []*Head, byID map[string]tlp.Level) {
-	for range maxSpread {
-		changed := false
-		raise := func(id string, to tlp.Level) {
-			if was, there := byID[id]; there && was < to {
-				byID[id], changed = to, true
-			}
-		}
-		for _, h := range heads {
-			switch h.Type {
-			case "report", "grouping", "observed-data", "sighting", "note", "opinion":
-				for _, ref := range h.Refs {
-					raise(ref, byID[h.ID])
-				}
-			}
-			if h.Discloses() {
-				for _, ref := range h.Refs {
-					raise(h.ID, byID[ref])
-				}
-			}
-		}
-		if !changed {
-			return
+// startsLevel tells whether a text starts with the name of a level.
+func startsLevel(s string) bool {
+	for _, name := range []string{"clear", "white", "green", "amber", "red"} {
+		if strings.HasPrefix(s, name) {
+			return true
 		}
 	}
-	highest := tlp.None
-	for _, l := range byID {
-		highest = max(highest, l)
-	}
-	for id := range byID {
-		byID[id] = highest
-	}
+	return false
 }

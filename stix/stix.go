@@ -35,6 +35,8 @@ type Head struct {
 	// GranularMarkingRefs are the marking_ref values of granular_markings.
 	GranularMarkingRefs []string
 	Labels              []string
+	// Lookalike is a property that seems to say a TLP label, and says none that the standard has; "" for none.
+	Lookalike string
 	// Refs are the values of every other property whose name ends in _ref or _refs, at any depth, in the order they
 	// stand in.
 	Refs []string

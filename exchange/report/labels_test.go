@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tocsin-exchange/tocsin/exchange/report"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // A label is found under its key in any case; of several, the highest counts; one that nobody
@@ -102,6 +103,83 @@ func TestMISPAttributesThatAreUsedCountForTheLabel(t *testing.T) {
 		}
 		if got != c.want || len(events)+len(rejected) != 1 {
 			t.Errorf("%s: %s, want %s %v", name, got, c.want, rejected)
+		}
+	}
+}
+
+// The distribution of a MISP attribute, its object and its event restricts what its tags say, and opens nothing.
+func TestMISPDistributionIsTheLeastOfALabel(t *testing.T) {
+	for name, c := range map[string]struct{ event, attribute, beside, object, want string }{
+		"none":                         {"", "", "", "", "clear "},
+		"one organisation":             {"", `0`, "", "", "clear amber+strict"},
+		"as a text":                    {"", `"0"`, "", "", "clear amber+strict"},
+		"a community":                  {"", `1`, "", "", "clear green"},
+		"those connected":              {"", `2`, "", "", "clear green"},
+		"all":                          {`0`, `3`, "", "", "clear "},
+		"a sharing group":              {"", `4`, "", "", "clear amber+strict"},
+		"the event's":                  {`1`, `5`, "", "", "clear green"},
+		"its object's":                 {`0`, `5`, "", `1`, "clear green"},
+		"nothing of its own":           {`0`, "", "", "", "clear amber+strict"},
+		"a level that is none":         {"", `9`, "", "", "clear red"},
+		"what was called beside":       {"", `3`, `0`, "", "clear amber+strict"},
+		"which is its object's":        {"", `3`, `5`, `4`, "clear amber+strict"},
+		"the object's, said by nobody": {`3`, "", "", `0`, "clear amber+strict"},
+	} {
+		of := func(distribution string) string {
+			if distribution == "" {
+				return ""
+			}
+			return `"distribution":` + distribution + ","
+		}
+		source := `{"Event":{` + of(c.event) + `"info":"x","timestamp":"1773878400","Tag":[{"name":"tlp:clear"}],"Object":[{` + of(c.object) + `"name":"network-connection","Attribute":[` +
+			`{` + of(c.attribute) + `"type":"ip-src","object_relation":"ip-src","value":"240.0.0.1"},{` + of(c.beside) + `"type":"ip-dst","object_relation":"ip-dst","value":"240.0.0.9"}]}]}}`
+		if c.beside == "" {
+			source = strings.Replace(source, `,{"type":"ip-dst","object_relation":"ip-dst","value":"240.0.0.9"}`, "", 1)
+		}
+		events, rejected, err := read(t, strings.NewReader(source), report.Options{Format: report.MISP})
+		if err != nil || len(events) != 1 {
+			t.Fatal(name, rejected, err)
+		}
+		if got := events[0].Label.String() + " " + events[0].Floor.String(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// What two hosts of a bundle refer to carries no label from one to the other; what each was taken from does.
+func TestWhatManyReferToCarriesNoLabel(t *testing.T) {
+	var list []string
+	object := func(typ string, n int, level tlp.Level, more string) string {
+		id := fmt.Sprintf("%s--0000000%d-0000-4000-8000-000000000000", typ, n)
+		versions := `"created":"2026-01-01T00:00:00Z","modified":"2026-01-01T00:00:00Z",`
+		if strings.HasSuffix(typ, "-addr") {
+			versions = ""
+		}
+		mark := ""
+		if level != tlp.None {
+			mark = fmt.Sprintf(`,"object_marking_refs":[%q]`, level.MarkingID())
+		}
+		list = append(list, fmt.Sprintf(`{"type":%q,"spec_version":"2.1","id":%q,%s%s%s}`, typ, id, versions, more, mark))
+		return id
+	}
+	malware := object("malware", 1, tlp.None, `"name":"Rustock","is_family":true`)
+	levels := []tlp.Level{tlp.Green, tlp.AmberStrict, tlp.Green}
+	for n, level := range levels {
+		address := object("ipv4-addr", n, tlp.None, fmt.Sprintf(`"value":"240.0.0.%d"`, n))
+		observed := object("observed-data", n, level, fmt.Sprintf(`"first_observed":"2026-03-19T00:00:00Z","last_observed":"2026-03-19T00:00:00Z","number_observed":1,"object_refs":[%q]`, address))
+		object("sighting", n, level, fmt.Sprintf(`"sighting_of_ref":%q,"observed_data_refs":[%q]`, malware, observed))
+		if n == 2 { // a report says more of the last
+			object("report", n, tlp.Amber, fmt.Sprintf(`"name":"R","published":"2026-01-01T00:00:00Z","object_refs":[%q]`, observed))
+		}
+	}
+	source := `{"type":"bundle","id":"bundle--00000000-0000-4000-8000-000000000000","objects":[` + strings.Join(list, ",") + `]}`
+	events, rejected, err := read(t, strings.NewReader(source), report.Options{Format: report.STIX})
+	if err != nil || len(events) != 3 {
+		t.Fatal(events, rejected, err)
+	}
+	for n, want := range []tlp.Level{tlp.Green, tlp.AmberStrict, tlp.Amber} {
+		if e := &events[n]; e.Label != want || e.Malware != "rustock" {
+			t.Errorf("%s is %s, want %s; %s", e.Address, e.Label, want, e.Malware)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // misp is a MISP event. A host is an ip-src, alone or in an object that says how
@@ -22,6 +23,7 @@ type mispEvent struct {
 	UUID      scalar          `json:"uuid"`
 	Timestamp scalar          `json:"timestamp"`
 	Date      scalar          `json:"date"`
+	Share     scalar          `json:"distribution"`
 	Tags      []mispTag       `json:"Tag"`
 	Attribute []mispAttribute `json:"Attribute"`
 	Object    []struct {
@@ -31,6 +33,7 @@ type mispEvent struct {
 		FirstSeen scalar          `json:"first_seen"`
 		LastSeen  scalar          `json:"last_seen"`
 		Deleted   flag            `json:"deleted"`
+		Share     scalar          `json:"distribution"`
 		Attribute []mispAttribute `json:"Attribute"`
 	} `json:"Object"`
 	Orgc struct {
@@ -51,6 +54,7 @@ type mispAttribute struct {
 	Comment   scalar    `json:"comment"`
 	ToIDs     flag      `json:"to_ids"`
 	Deleted   flag      `json:"deleted"`
+	Share     scalar    `json:"distribution"`
 	Tags      []mispTag `json:"Tag"`
 }
 
@@ -78,7 +82,7 @@ func (m *misp) value(line int, raw []byte, to *found) {
 	}
 	before := len(to.rows)
 	for i := range e.Attribute {
-		e.host(m.line(line), &e.Attribute[i], nil, "", to)
+		e.host(m.line(line), &e.Attribute[i], nil, "", "", to)
 	}
 	for i := range e.Object {
 		o := &e.Object[i]
@@ -86,7 +90,7 @@ func (m *misp) value(line int, raw []byte, to *found) {
 			continue
 		}
 		for j := range o.Attribute {
-			e.host(m.line(line), &o.Attribute[j], o.Attribute, o.FirstSeen, to)
+			e.host(m.line(line), &o.Attribute[j], o.Attribute, o.FirstSeen, o.Share, to)
 		}
 	}
 	if len(to.rows) == before {
@@ -102,8 +106,8 @@ func (m *misp) line(line int) int {
 	return line
 }
 
-// host adds an attribute, if it is a host; beside are those of its object.
-func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, seen scalar, to *found) {
+// host adds an attribute, if it is a host; beside are those of its object, seen and share what that says.
+func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, seen, share scalar, to *found) {
 	address, port := string(a.Value), ""
 	switch {
 	case bool(a.Deleted):
@@ -133,8 +137,10 @@ func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, see
 		if field := mispRelations[string(b.Relation)]; field != "" && !bool(b.Deleted) {
 			d.set(field, string(b.Relation), b.Value)
 			d.labels(b.Tags)
+			d.shared(b.Share, share, e.Share)
 		}
 	}
+	d.shared(a.Share, share, e.Share)
 	d.set("provider", "Orgc.name", e.Orgc.Name)
 	d.set("id", "uuid", a.UUID)
 	for _, tags := range [][]mispTag{a.Tags, e.Tags} {
@@ -158,6 +164,31 @@ func (d *draft) labels(tags []mispTag) {
 			d.err = rowError(d.Line, "Tag", "%.60q looks like a TLP label and is none that is known here", string(t.Name))
 		}
 		d.Label = max(d.Label, l)
+	}
+}
+
+// shared raises the row's floor to what a distribution means: of the attribute, of its object, and of the event.
+//
+// Source: MISP's distribution levels. 0 (one organisation) and 4 (a sharing group) are TLP:AMBER+STRICT at least, 1 (a
+// community) and 2 (those connected to it) TLP:GREEN, 3 (all communities) as marked, 5 is that of what is around it.
+func (d *draft) shared(list ...scalar) {
+	for _, s := range list {
+		floor, inherits := tlp.None, false
+		switch s {
+		case "", "5":
+			inherits = true
+		case "3":
+		case "0", "4":
+			floor = tlp.AmberStrict
+		case "1", "2":
+			floor = tlp.Green
+		default:
+			floor = tlp.Red // of a level that is not known here
+		}
+		d.Floor = max(d.Floor, floor)
+		if !inherits {
+			return
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,9 +32,10 @@ type stixObjects struct {
 	statements map[string]bool
 	seen       map[netip.Addr]bool
 
-	spread map[string]tlp.Level   // with what refers to each
-	calls  map[string]*stixObject // network-traffic, by who called
-	called map[string]bool        // who was called, and calls nobody
+	// context is what reports say of what they list, and what a host's malware was taken from, of the host.
+	context map[string]tlp.Level
+	calls   map[string]*stixObject // network-traffic, by who called
+	called  map[string]bool        // who was called, and calls nobody
 }
 
 // stixObject is what is read of an object.
@@ -145,9 +145,16 @@ func (o *stixObject) version() time.Time {
 func (s *stixObjects) end(to *found) {
 	s.label(to)
 	s.traffic()
-	// An address is in many an observation: what is said of one does not mark the others.
-	s.spread = maps.Clone(s.labels)
-	stix.SpreadLabels(s.heads, s.spread)
+	// What a report says holds for what it lists, and for nothing that this refers to: what many refer to, as to a malware,
+	// carries no label from one to the other.
+	s.context = make(map[string]tlp.Level)
+	for _, h := range s.heads {
+		if all, _ := h.Context(); all {
+			for _, ref := range h.Refs {
+				s.context[ref] = max(s.context[ref], s.labels[h.ID])
+			}
+		}
+	}
 	for _, o := range s.order {
 		target := s.byID[o.Target]
 		switch {
@@ -209,7 +216,7 @@ func (s *stixObjects) indicator(o *stixObject, to *found) {
 func (s *stixObjects) infected(id string, family, by *stixObject) {
 	if o := s.byID[id]; o != nil && o.malware == "" {
 		o.malware = family.Name
-		s.spread[id] = max(s.spread[id], s.labels[family.ID], s.labels[by.ID])
+		s.context[id] = max(s.context[id], s.said(family.ID), s.said(by.ID))
 	}
 }
 
@@ -260,7 +267,7 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			continue
 		}
 		s.about(address)
-		d.Label = s.labels[host.ID]
+		d.Label = s.said(host.ID)
 		d.set("ip", "object_refs", scalar(address))
 		d.set("timestamp", "last_observed", o.Last)
 		d.set("count", "number_observed", o.Number)
@@ -270,14 +277,14 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 			d.set("malware", "extensions", x.Malware)
 		}
 		if traffic := s.calls[host.ID]; traffic != nil {
-			d.Label = max(d.Label, s.labels[traffic.ID])
+			d.Label = max(d.Label, s.said(traffic.ID))
 			d.set("port", "src_port", traffic.SrcPort)
 			d.set("dst_port", "dst_port", traffic.DstPort)
 			for i, p := range traffic.Protocols[:min(len(traffic.Protocols), 2)] {
 				d.set([]string{"protocol", "application"}[i], "protocols", p)
 			}
 			if dst := s.byID[traffic.Dst]; dst != nil {
-				d.Label = max(d.Label, s.labels[dst.ID])
+				d.Label = max(d.Label, s.said(dst.ID))
 				s.about(dst.Value)
 				d.set("dst_ip", "dst_ref", scalar(dst.Value))
 			}
@@ -289,9 +296,12 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 	}
 }
 
+// said is the highest label that an object carries, or a report gives it.
+func (s *stixObjects) said(id string) tlp.Level { return max(s.labels[id], s.context[id]) }
+
 // finish adds what all events of an object have in common.
 func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
-	if d.Label = max(d.Label, s.spread[o.ID]); d.Label > tlp.Red {
+	if d.Label = max(d.Label, s.said(o.ID)); d.Label > tlp.Red {
 		to.problem(rowError(o.line, "object_marking_refs", "it stands in a context that is marked with what is no TLP marking known here"))
 		return
 	}
