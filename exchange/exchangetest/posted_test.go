@@ -1,15 +1,18 @@
 package exchangetest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -225,4 +228,45 @@ func TestTheSameInOtherWordsIsASuccess(t *testing.T) {
 	if why := pl.add("mid", sample(2, "2099-01-01T00:00:00.000Z", "")); !strings.Contains(why, "more than a day ahead") {
 		t.Error(why)
 	}
+}
+
+// What was taken out to be marked anew when the exchange stopped is there, marked, after the next start.
+func TestWhatWasCutShortBetweenTwoMarkingsIsThere(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	at := as(t, e, "cert-at")
+	if why := at.add("mid", sample(1, version1, "")); why != "" {
+		t.Fatal(why)
+	}
+	version := record.Version{ID: sampleID(1), SpecVersion: "2.1", Version: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	text, err := json.Marshal(map[string]any{"objects": []any{map[string]any{
+		"version": version, "label": tlp.Amber, "own": tlp.None, "by": record.Seal{Key: e.Register.Secret()}.Pseudonym("cert-at"), "raw": json.RawMessage(sample(1, version1, "")),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Journal.SetStatus(t.Context(), "again-mid", text); err != nil {
+		t.Fatal(err)
+	}
+	removal, err := json.Marshal(record.Removal{Raised: []record.Version{version}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Journal.Post(&record.Post{Share: record.Share{Collection: "mid", Label: tlp.Clear}, Control: record.ControlWithdraw, Payload: removal}); err != nil {
+		t.Fatal(err)
+	}
+	dir := e.Dir
+	for range 2 { // and the second start does nothing again
+		e.Stop(t)
+		e = exchangetest.Open(t, dir)
+		at.e = e
+		got, _ := e.Pull(t, "mid", taxiiclient.Cursor{}, taxii.Filter{})
+		if len(got) != 1 || !strings.HasPrefix(got[0], `{"object_marking_refs":["`+tlp.Amber.MarkingID()) {
+			t.Fatal(got)
+		}
+	}
+	if why := at.add("mid", sample(1, version1, "")); why != "" {
+		t.Error(why)
+	}
+	whole(t, e, "mid")
 }

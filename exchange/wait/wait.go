@@ -1,5 +1,5 @@
-// Package wait has the three ways in which parts of the exchange wait for each other: for something to happen, for a
-// value to be replaced, and for what somebody else is making already.
+// Package wait has the ways in which parts of the exchange wait for each other: for something to happen, for a value to
+// be replaced, for what somebody else is making already, and for a turn.
 package wait
 
 import (
