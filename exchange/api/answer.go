@@ -53,6 +53,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusUnauthorized, "Unauthorized", "Send your member id and token by HTTP Basic, or the token as Bearer")
 	case errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, exchange.ErrNoFeed):
 		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
+	case errors.Is(err, http.ErrLineTooLong):
+		e = fail(http.StatusBadRequest, "Cannot be read", "The request's body is not in its Transfer-Encoding")
 	case errors.Is(err, exchange.ErrFull):
 		e = fail(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
 	case errors.Is(err, exchange.ErrKeyReused):

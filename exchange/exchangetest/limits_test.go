@@ -1,6 +1,7 @@
 package exchangetest_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -316,4 +317,36 @@ func TestFlooding(t *testing.T) {
 		}()
 	}
 	<-t.Context().Done()
+}
+
+// A chunk whose extension never seems to end is the sender's fault, wherever a body is read.
+func TestAChunkExtensionThatIsTooLong(t *testing.T) {
+	e := exchangetest.Start(t, labelled)
+	dcu := as(t, e, "dcu")
+	for _, path := range []string{"/v1/lint", "/v1/feeds/rustock/events?format=csv", "/exchange/collections/low/objects/"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(e.HTTPURL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequest(http.MethodPost, e.HTTPURL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(dcu.id, dcu.token)
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Type: %s\r\nAccept: %s\r\nTransfer-Encoding: chunked\r\n\r\n5;x=%s\r\nip,ti\r\n0\r\n\r\n",
+			path, r.Header.Get("Authorization"), taxii.MediaType, taxii.MediaType, strings.Repeat("x", 100_000))
+		if err != nil {
+			t.Log(err) // it may be cut before it is read
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		answer, err := http.ReadResponse(bufio.NewReader(conn), r)
+		if err != nil {
+			t.Fatal(path, err)
+		}
+		if answer.StatusCode != http.StatusBadRequest {
+			t.Error(path, answer.Status)
+		}
+		_ = answer.Body.Close()
+		_ = conn.Close()
+	}
 }
