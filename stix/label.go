@@ -2,6 +2,7 @@ package stix
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (h *Head) labels() (known tlp.Level, err error) {
 		}
 	}
 	if h.Lookalike != "" && (h.Type != "marking-definition" || h.Lookalike != tlpExtension) {
-		err = fmt.Errorf("its property %.40q looks like a TLP label: labels are in object_marking_refs", h.Lookalike)
+		err = errors.New("one of its properties looks like a TLP label: labels are in object_marking_refs") // without its name, as below
 	}
 	for i, s := range h.Labels {
 		l, ok := LabelIn(s)

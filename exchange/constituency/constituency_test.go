@@ -95,7 +95,7 @@ func TestNetworksFillWhatThePublisherLeftOut(t *testing.T) {
 	}
 }
 
-// A prefix of a member counts as the network that it is in, whatever host of that was written.
+// A prefix of a member counts as the network that it is in, also where one of its hosts was written.
 func TestAPrefixIsItsNetwork(t *testing.T) {
 	r := constituency.New([]exchange.Member{member("a", exchange.CSIRT, exchange.Constituency{Prefixes: prefixes("240.1.2.3/16")})}, nil, &exchange.Feed{})
 	if got := routed(r, "240.1.9.9", exchange.Location{}, ""); !slices.Equal(got, []string{"a prefix 240.1.0.0/16"}) {

@@ -73,7 +73,7 @@ func TestThirdPartiesObjectsAreEverybodysToPost(t *testing.T) {
 	whole(t, e, "low")
 }
 
-// The label of an object is the same on the wire as it was decided, whatever it comes from, and can be looked for.
+// The label of an object is the same on the wire as it was decided, from its own marking, a report or the floor, and can be looked for.
 func TestALabelIsOnTheWire(t *testing.T) {
 	t.Parallel()
 	e := exchangetest.Start(t, strings.Replace(labelled, "collections:\n", "collections:\n  - {id: strict, ceiling: amber+strict, floor: amber, readers: [cert-at], writers: all}\n", 1))

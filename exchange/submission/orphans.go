@@ -16,11 +16,11 @@ func (p *Poster) orphans(ctx context.Context, r Rules, collection string, list [
 		record.Version
 		member string
 	}
-	leaving := make(map[record.Version]bool)
+	members, leaving := r.Members(), make(map[record.Version]bool)
 	var queue []leaver
 	for i := range list {
 		if leaving[list[i].Version] = true; list[i].Refers {
-			queue = append(queue, leaver{list[i].Version, p.poster(r, list[i].By)})
+			queue = append(queue, leaver{list[i].Version, p.poster(members, list[i].By)})
 		}
 	}
 	for ; len(queue) > 0; queue = queue[1:] {
@@ -52,8 +52,8 @@ func (p *Poster) orphans(ctx context.Context, r Rules, collection string, list [
 }
 
 // poster is the member that a pseudonym stands for, "" where it is none any more.
-func (p *Poster) poster(r Rules, by string) string {
-	for _, m := range r.Members() {
+func (p *Poster) poster(members []string, by string) string {
+	for _, m := range members {
 		if p.Seal.Is(by, m) {
 			return m
 		}

@@ -63,7 +63,7 @@ type Known interface {
 	// Posted calls each with every version that members have posted of the objects, in any collection, with the
 	// object's index; those of a collection in the order of their versions.
 	Posted(ids []string, each func(i int, p *record.Posted) error) error
-	// Referring lists versions that refer to an object in a collection: all contexts, and whatever refers to an
+	// Referring lists versions that refer to an object in a collection: all contexts, and all that refer to an
 	// observable. They may stand there no more.
 	Referring(collection, id string) ([]record.Version, error)
 	// Object returns a version as a collection has it, nil for none.
@@ -227,16 +227,14 @@ func (x *posting) batch(ctx context.Context, start, end int) error {
 	if err := x.admit(ctx, start, end); err != nil {
 		return err
 	}
-	b, err := x.begin(ctx, x.collection)
-	if err != nil {
-		return err
-	}
-	defer b.end()
+	x.Gate.RLock()
+	defer x.Gate.RUnlock()
 	// Rights and ceiling may have changed since the request began.
 	c, err := x.Collection()
 	if err != nil {
 		return err
 	}
+	b := &block{Poster: x.Poster, post: record.Post{Share: record.Share{Collection: x.collection}}}
 	for i := start; i < end; i++ {
 		o := x.objects[i]
 		if o == nil || x.results[i].Problem != "" {
@@ -263,22 +261,9 @@ func (x *posting) batch(ctx context.Context, start, end int) error {
 // block is a block of members' objects in the making.
 type block struct {
 	*Poster
-	post  record.Post
-	done  func()
-	added map[string]bool // definitions that were added
+	post    record.Post
+	defined bool // the marking of AMBER+STRICT, there or in the block
 }
-
-// begin starts a block for a collection whose turn the caller has. It keeps the register from changing until it ends.
-func (p *Poster) begin(ctx context.Context, collection string) (*block, error) {
-	p.Gate.RLock()
-	if err := ctx.Err(); err != nil {
-		p.Gate.RUnlock()
-		return nil, err
-	}
-	return &block{Poster: p, post: record.Post{Share: record.Share{Collection: collection}}, done: p.Gate.RUnlock}, nil
-}
-
-func (b *block) end() { b.done() }
 
 // add adds an object under a label, with the marking of that where it says less itself.
 func (b *block) add(ctx context.Context, raw []byte, v record.Version, label, own tlp.Level, isNew bool) error {
@@ -296,7 +281,7 @@ func (b *block) add(ctx context.Context, raw []byte, v record.Version, label, ow
 
 // define adds the definition of a label's marking where the standard has none and the collection does not have it.
 func (b *block) define(ctx context.Context, label tlp.Level) error {
-	if label != tlp.AmberStrict || b.added[label.MarkingID()] {
+	if label != tlp.AmberStrict || b.defined {
 		return nil
 	}
 	raw := label.Definition()
@@ -308,7 +293,7 @@ func (b *block) define(ctx context.Context, label tlp.Level) error {
 	if err != nil {
 		return err
 	}
-	b.added = map[string]bool{v.ID: true}
+	b.defined = true
 	if have != nil {
 		return nil
 	}

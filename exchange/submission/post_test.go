@@ -86,7 +86,7 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 		if err := stix.Objects(text, func([]byte) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		// Whoever asks with an optional filter gets an answer.
+		// An optional filter gets an answer.
 		m, err := stix.ParseMatch(map[string][]string{"value": {"x"}, "revoked": {"false"}, "labels": {"a"}, "tlp": {"amber"}})
 		if err != nil {
 			t.Fatal(err)

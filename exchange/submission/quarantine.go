@@ -360,6 +360,9 @@ func (p *Poster) reconsider(ctx context.Context, id string, as As) error {
 	if err != nil || h.Decision != "" {
 		return err
 	}
+	if _, err := as(h.By, h.Collection).Collection(); err != nil {
+		return nil // the collection is no more: the operator is to reject it, and the others go their way
+	}
 	out, err := p.release(ctx, h, tlp.None, as)
 	if err != nil || out.Held {
 		return err // it waits on

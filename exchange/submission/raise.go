@@ -84,7 +84,7 @@ func (x *posting) raiseSaid(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, label := range append(tlp.Levels(), tlp.Unknown) {
+	for _, label := range tlp.Levels() {
 		if r := to[label]; r != nil {
 			if err := x.raise(ctx, r); err != nil {
 				return err
@@ -114,14 +114,14 @@ func (x *posting) raisers() (list [][]*object) {
 // older lists the versions of an object that have got a higher label with some that its owner has posted, by collection
 // and label.
 func (x *posting) older(ctx context.Context, of []*object) (list []raising, err error) {
-	first := x.Relays() // without an owner, who has posted it first here is; but for that one only the operator does
+	mineHere, othersHere := false, false
 	err = x.View.Posted([]string{of[0].head.ID}, func(_ int, p *record.Posted) error {
 		if p.Remembered {
 			return nil
 		}
 		mine := x.mine(p, x.By)
 		if p.Collection == x.collection {
-			first = first && mine || !x.Relays() && (first || mine)
+			mineHere, othersHere = mineHere || mine, othersHere || !mine
 		}
 		by, err := x.raisedBy(ctx, p, of)
 		if by == nil || err != nil {
@@ -138,7 +138,8 @@ func (x *posting) older(ctx context.Context, of []*object) (list []raising, err 
 		}
 		return nil
 	})
-	if of[0].owner == policy.Nobody && !first {
+	// What is nobody's is of who has posted it first here; beside that one only the operator posts versions of it.
+	if of[0].owner == policy.Nobody && (!mineHere || x.Relays() && othersHere) {
 		list = nil
 	}
 	return list, err
@@ -222,18 +223,15 @@ func (x *posting) recheck(ctx context.Context, o *object) error {
 // raise takes versions out of a collection, whose turn the caller has, that have got a higher label, and adds them again
 // under that where the ceiling is not below.
 func (x *posting) raise(ctx context.Context, r *raising) error {
-	b, err := x.begin(ctx, r.collection)
-	if err != nil {
-		return err
-	}
-	defer b.end()
+	x.Gate.RLock()
+	defer x.Gate.RUnlock()
 	ids, versions := make([]string, 0, len(r.versions)), make(map[record.Version]bool)
 	for _, v := range r.versions {
 		ids, versions[v] = append(ids, v.ID), true
 	}
 	slices.Sort(ids)
 	var there []record.Posted
-	err = x.View.Posted(slices.Compact(ids), func(_ int, p *record.Posted) error {
+	err := x.View.Posted(slices.Compact(ids), func(_ int, p *record.Posted) error {
 		if p.Collection == r.collection && !p.Remembered && versions[p.Version] && p.Label < r.label {
 			there = append(there, *p)
 		}

@@ -89,7 +89,7 @@ func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 
-// comparer makes the filters know the addresses of 'a' keys, whatever the day, and the UUIDs of 'g' and 'd' keys: the
+// comparer makes the filters know the addresses of 'a' keys, of all days, and the UUIDs of 'g' and 'd' keys: the
 // rest of a key is its suffix. All other keys are looked up whole.
 var comparer = func() *pebble.Comparer {
 	c := *pebble.DefaultComparer

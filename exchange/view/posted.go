@@ -13,7 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// What members have posted is indexed by id, whatever the collection, so that a rule that needs to know of an object
+// What members have posted is indexed by id, over all collections, so that a rule that needs to know of an object
 // looks in one place; who asks takes of the answer what it may see.
 
 // The kinds of a 'g' key: the version stands, or its label is remembered.

@@ -194,7 +194,7 @@ func (o *Oracle) decide(it *item, now time.Time) (verdict Verdict, binds bool) {
 		return Waiting, false
 	}
 	if !reads && label > o.config.Collections[it.collection].Ceiling {
-		return Refused, true // whatever stands there
+		return Refused, true // what stands there makes no difference
 	}
 	there := versions(o.standing[it.collection], it.id)
 	if len(there) > 0 {
