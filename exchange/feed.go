@@ -38,7 +38,7 @@ const (
 // Places is whose word on where an address is wins over the other's.
 type Places string
 
-// The publisher's word wins where nothing is said.
+// The networks table's word wins where nothing is said.
 const (
 	PlacesPublisher Places = "publisher"
 	PlacesNetworks  Places = "networks"
@@ -58,7 +58,8 @@ type Feed struct {
 	// Evidence says what of a row is kept and shown beside what we know: the rest of its
 	// columns or keys too, with EvidenceAll.
 	Evidence Evidence `json:"evidence,omitempty" yaml:"evidence,omitempty"`
-	// Keys are the kinds of keys that count for this feed; all where none is named.
+	// Keys are the kinds of keys that count for this feed. Where none is named all do, but a
+	// domain for accounts alone: who names it says that the feed's host names are verified.
 	Keys []KeyKind `json:"keys,omitempty" yaml:"keys,omitempty"`
 	// Exclude are members that this feed is not routed to, as if they were not there.
 	Exclude []string `json:"exclude,omitempty" yaml:"exclude,omitempty"`

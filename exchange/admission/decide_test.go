@@ -326,7 +326,7 @@ func TestWhichObservationAnEventJoins(t *testing.T) {
 		return e
 	}
 	register := teams()
-	register.Feeds[0].Repeat = 0
+	register.Feeds[0].Repeat, register.Feeds[0].Keys = 0, exchange.KeyKinds()
 	register.Members[0].Constituency.Domains = []string{"at"}
 	for name, c := range map[string]struct {
 		chunks [][]exchange.Event

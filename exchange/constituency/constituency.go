@@ -24,8 +24,8 @@ import (
 type Router struct {
 	kinds    []*table
 	networks *Networks
-	// tableWins lets the networks table have the last word on where an address is.
-	tableWins bool
+	// publisherWins lets the publisher have the last word on where an address is.
+	publisherWins bool
 
 	members []exchange.Member // sorted by id
 	feed    *exchange.Feed
@@ -39,6 +39,8 @@ type table struct {
 	asns      map[uint32][]exchange.Match
 	domains   map[string][]exchange.Match // suffix without its dot
 	countries map[string][]exchange.Match
+	// hostNames tells that domains count for hosts too, not for accounts alone.
+	hostNames bool
 }
 
 // New builds the table for a feed: of the members that it does not leave out,
@@ -46,7 +48,7 @@ type table struct {
 // publisher says places an address.
 func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Router {
 	byKind := make(map[exchange.Kind]*table)
-	r := &Router{networks: networks, tableWins: feed.Places == exchange.PlacesNetworks, feed: feed}
+	r := &Router{networks: networks, publisherWins: feed.Places == exchange.PlacesPublisher, feed: feed}
 	r.members = slices.SortedFunc(slices.Values(members), func(a, b exchange.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range r.members {
 		m := &r.members[i]
@@ -59,6 +61,7 @@ func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Ro
 				asns:      make(map[uint32][]exchange.Match),
 				domains:   make(map[string][]exchange.Match),
 				countries: make(map[string][]exchange.Match),
+				hostNames: counts(feed, exchange.KeyDomain, false),
 			}
 			byKind[m.Kind] = t
 			r.kinds = append(r.kinds, t)
@@ -70,7 +73,7 @@ func New(members []exchange.Member, networks *Networks, feed *exchange.Feed) *Ro
 
 // Same reports whether two feeds are routed by the same table.
 func Same(a, b *exchange.Feed) bool {
-	return slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Exclude, b.Exclude) && (a.Places == exchange.PlacesNetworks) == (b.Places == exchange.PlacesNetworks)
+	return slices.Equal(a.Keys, b.Keys) && slices.Equal(a.Exclude, b.Exclude) && (a.Places == exchange.PlacesPublisher) == (b.Places == exchange.PlacesPublisher)
 }
 
 // SameMembers reports whether the tables of two lists of members are the same.
@@ -82,23 +85,26 @@ func SameMembers(a, b []exchange.Member) bool {
 	})
 }
 
-// counts reports whether a kind of key counts for the feed.
-func counts(feed *exchange.Feed, kind exchange.KeyKind) bool {
-	return len(feed.Keys) == 0 || slices.Contains(feed.Keys, kind)
+// counts reports whether a kind of key counts for the feed's accounts, or for its hosts.
+func counts(feed *exchange.Feed, kind exchange.KeyKind, account bool) bool {
+	if len(feed.Keys) == 0 {
+		return kind != exchange.KeyDomain || account
+	}
+	return slices.Contains(feed.Keys, kind)
 }
 
 func (t *table) add(m *exchange.Member, feed *exchange.Feed) {
 	var c exchange.Constituency
-	if counts(feed, exchange.KeyPrefix) {
+	if counts(feed, exchange.KeyPrefix, false) {
 		c.Prefixes = m.Constituency.Prefixes
 	}
-	if counts(feed, exchange.KeyASN) {
+	if counts(feed, exchange.KeyASN, false) {
 		c.ASNs = m.Constituency.ASNs
 	}
-	if counts(feed, exchange.KeyDomain) {
+	if counts(feed, exchange.KeyDomain, true) {
 		c.Domains = m.Constituency.Domains
 	}
-	if counts(feed, exchange.KeyCountry) {
+	if counts(feed, exchange.KeyCountry, false) {
 		c.Countries = m.Constituency.Countries
 	}
 	match := func(kind exchange.KeyKind, value string) exchange.Match {
@@ -134,10 +140,11 @@ func (t *table) find(a netip.Addr, p exchange.Location, hostname string) []excha
 			return list
 		}
 	}
-	if list := t.domain(hostname); len(list) > 0 || p.Country == "" {
-		return list
+	country := t.countries[p.Country]
+	if !t.hostNames {
+		return country
 	}
-	return t.countries[p.Country]
+	return inOrder(t.domain(hostname), country)
 }
 
 // domain returns the claims to the longest suffix of a name.
@@ -156,23 +163,27 @@ func (t *table) domain(hostname string) []exchange.Match {
 func (r *Router) Route(a netip.Addr, p exchange.Location, hostname string) []exchange.Match {
 	var all []exchange.Match
 	for _, t := range r.kinds {
-		switch list := t.find(a, p, hostname); {
-		case len(all) == 0:
-			all = list
-		case len(list) > 0:
-			all = inOrder(all, list)
-		}
+		all = inOrder(all, t.find(a, p, hostname))
 	}
 	return all
 }
 
-// inOrder merges two lists of different members, each sorted.
+// inOrder merges two lists, each sorted by member. Of a member that is in both, the first counts.
 func inOrder(a, b []exchange.Match) []exchange.Match {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
 	all := make([]exchange.Match, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
-		if a[0].Member < b[0].Member {
-			all, a = append(all, a[0]), a[1:]
-		} else {
+		switch order := cmp.Compare(a[0].Member, b[0].Member); {
+		case order <= 0:
+			if all, a = append(all, a[0]), a[1:]; order == 0 {
+				b = b[1:]
+			}
+		default:
 			all, b = append(all, b[0]), b[1:]
 		}
 	}
@@ -188,19 +199,18 @@ func claim(have []exchange.Match, m exchange.Match) []exchange.Match {
 }
 
 // Locate completes what the publisher said of the address with the networks
-// table. Where both know, the publisher's word wins, or the table's where the feed
-// says so; differ tells that they do not say the same.
+// table. Where both know, the table decides, or the publisher where the feed says
+// so; differ tells that they do not say the same.
 func (r *Router) Locate(e *exchange.Event) (p exchange.Location, differ bool) {
 	said := exchange.Location{ASN: e.ASN, Country: e.Country, Evidence: "publisher"}
 	looked := r.networks.look(e.Address)
 	looked.Evidence = "networks"
 	differ = said.ASN != 0 && looked.ASN != 0 && said.ASN != looked.ASN ||
 		said.Country != "" && looked.Country != "" && said.Country != looked.Country
-	first, second := said, looked
-	if r.tableWins {
-		first, second = looked, said
+	if r.publisherWins {
+		return merged(said, looked), differ
 	}
-	return merged(first, second), differ
+	return merged(looked, said), differ
 }
 
 // merged is what the first says, completed with what the second does.

@@ -35,7 +35,7 @@ func routed(r *constituency.Router, addr string, p exchange.Location, host strin
 }
 
 func TestMostSpecificWinsWithinAKind(t *testing.T) {
-	r := constituency.New([]exchange.Member{
+	members := []exchange.Member{
 		member("cert-at", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT"}, Domains: []string{".at"}}),
 		member("cert-eu", exchange.CSIRT, exchange.Constituency{Countries: []string{"AT", "DE"}}),
 		member("big", exchange.NetworkOwner, exchange.Constituency{Prefixes: prefixes("240.1.0.0/16", "2001:db8::/32")}),
@@ -43,27 +43,35 @@ func TestMostSpecificWinsWithinAKind(t *testing.T) {
 		member("twin", exchange.NetworkOwner, exchange.Constituency{Prefixes: prefixes("240.1.2.0/24")}),
 		member("as", exchange.NetworkOwner, exchange.Constituency{ASNs: []uint32{7}}),
 		member("dcu", exchange.Publisher, exchange.Constituency{Countries: []string{"AT"}}),
-	}, nil, &exchange.Feed{})
+	}
 	at, account := exchange.Location{Country: "AT", ASN: 7}, exchange.AccountKey("a@example.at").String()
+	named := exchange.KeyKinds()
 	for _, c := range []struct {
 		addr  string
 		place exchange.Location
 		host  string
+		keys  []exchange.KeyKind
 		want  []string
 	}{
-		{"240.1.2.3", at, "", []string{"cert-at country AT", "cert-eu country AT", "small prefix 240.1.2.0/24", "twin prefix 240.1.2.0/24"}},
-		{"240.1.3.3", at, "", []string{"big prefix 240.1.0.0/16", "cert-at country AT", "cert-eu country AT"}},
-		{"240.9.0.1", at, "", []string{"as asn AS7", "cert-at country AT", "cert-eu country AT", "small asn AS7"}},
-		{"240.9.0.1", exchange.Location{Country: "DE"}, "a.host.at", []string{"cert-at domain at"}},
-		{"2001:db8:1::1", exchange.Location{}, "", []string{"small prefix 2001:db8:1::/48"}},
-		{"2001:db8:2::1", exchange.Location{}, "", []string{"big prefix 2001:db8::/32"}},
-		{"240.9.0.1", exchange.Location{Country: "FR", ASN: 8}, "host.fat", nil},
-		{"240.9.0.1", exchange.Location{}, "", nil},
-		{account, at, "mail.example.at", []string{"cert-at domain at"}},
-		{account, at, "example.org", nil}, // it was seen in AT, and is nobody's there
+		{"240.1.2.3", at, "", nil, []string{"cert-at country AT", "cert-eu country AT", "small prefix 240.1.2.0/24", "twin prefix 240.1.2.0/24"}},
+		{"240.1.3.3", at, "", nil, []string{"big prefix 240.1.0.0/16", "cert-at country AT", "cert-eu country AT"}},
+		{"240.9.0.1", at, "", nil, []string{"as asn AS7", "cert-at country AT", "cert-eu country AT", "small asn AS7"}},
+		{"240.9.0.1", exchange.Location{Country: "DE"}, "a.host.at", named, []string{"cert-at domain at", "cert-eu country DE"}},
+		// The holder of the address writes its name.
+		{"240.9.0.1", exchange.Location{Country: "DE"}, "a.host.at", nil, []string{"cert-eu country DE"}},
+		{"240.9.0.1", exchange.Location{}, "a.host.at", nil, nil},
+		{"240.9.0.1", exchange.Location{}, "a.host.at", named, []string{"cert-at domain at"}},
+		{"240.9.0.1", exchange.Location{Country: "AT"}, "a.host.at", named, []string{"cert-at domain at", "cert-eu country AT"}},
+		{"240.1.2.3", exchange.Location{}, "a.host.at", named, []string{"cert-at domain at", "small prefix 240.1.2.0/24", "twin prefix 240.1.2.0/24"}},
+		{"2001:db8:1::1", exchange.Location{}, "", nil, []string{"small prefix 2001:db8:1::/48"}},
+		{"2001:db8:2::1", exchange.Location{}, "", nil, []string{"big prefix 2001:db8::/32"}},
+		{"240.9.0.1", exchange.Location{Country: "FR", ASN: 8}, "host.fat", named, nil},
+		{"240.9.0.1", exchange.Location{}, "", nil, nil},
+		{account, at, "mail.example.at", nil, []string{"cert-at domain at"}},
+		{account, at, "example.org", nil, nil}, // it was seen in AT, and is nobody's there
 	} {
-		if d := cmp.Diff(c.want, routed(r, c.addr, c.place, c.host)); d != "" {
-			t.Errorf("%s %+v: %s", c.addr, c.place, d)
+		if d := cmp.Diff(c.want, routed(constituency.New(members, nil, &exchange.Feed{Keys: c.keys}), c.addr, c.place, c.host)); d != "" {
+			t.Errorf("%s %+v %s %v: %s", c.addr, c.place, c.host, c.keys, d)
 		}
 	}
 }
@@ -73,7 +81,7 @@ func TestNetworksFillWhatThePublisherLeftOut(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("240.0.0.0/8"), ASN: 1, Country: "AT"},
 		{Prefix: netip.MustParsePrefix("240.1.0.0/16"), ASN: 2},
 		{Prefix: netip.MustParsePrefix("2001:db8::/32"), ASN: 3, Country: "DE"},
-	}), &exchange.Feed{})
+	}), &exchange.Feed{Places: exchange.PlacesPublisher})
 	for _, c := range []struct {
 		addr string
 		asn  uint32
@@ -169,11 +177,12 @@ func oracle(all []exchange.Member, f *exchange.Feed, a netip.Addr, p exchange.Lo
 			members = append(members, m)
 		}
 	}
+	account, names := exchange.IsAccount(a), slices.Contains(f.Keys, exchange.KeyDomain)
 	for _, kind := range []exchange.Kind{exchange.CSIRT, exchange.NetworkOwner} {
 		longest := -1
 		rank := map[exchange.KeyKind][]string{}
 		for _, m := range members {
-			if m.Kind != kind {
+			if m.Kind != kind || account {
 				continue
 			}
 			for _, x := range m.Constituency.Prefixes {
@@ -196,7 +205,7 @@ func oracle(all []exchange.Member, f *exchange.Feed, a netip.Addr, p exchange.Lo
 		for _, m := range members {
 			for _, d := range m.Constituency.Domains {
 				d = strings.Trim(d, ".")
-				if m.Kind != kind || host != d && !strings.HasSuffix(host, "."+d) || len(d) < best {
+				if m.Kind != kind || !account && !names || host != d && !strings.HasSuffix(host, "."+d) || len(d) < best {
 					continue
 				}
 				if len(d) > best {
@@ -205,7 +214,14 @@ func oracle(all []exchange.Member, f *exchange.Feed, a netip.Addr, p exchange.Lo
 				rank[exchange.KeyDomain] = append(rank[exchange.KeyDomain], m.ID+" domain "+d)
 			}
 		}
-		for _, k := range []exchange.KeyKind{exchange.KeyPrefix, exchange.KeyASN, exchange.KeyDomain, exchange.KeyCountry} {
+		// A name takes nothing from the country's team; of a member with both, the name is told.
+		for _, line := range rank[exchange.KeyCountry] {
+			id, _, _ := strings.Cut(line, " ")
+			if !slices.ContainsFunc(rank[exchange.KeyDomain], func(have string) bool { return strings.HasPrefix(have, id+" ") }) {
+				rank[exchange.KeyDomain] = append(rank[exchange.KeyDomain], line)
+			}
+		}
+		for _, k := range []exchange.KeyKind{exchange.KeyPrefix, exchange.KeyASN, exchange.KeyDomain} {
 			if len(rank[k]) > 0 {
 				out = append(out, rank[k]...)
 				break
@@ -225,6 +241,9 @@ func TestEqualsBruteForceInAnyOrder(t *testing.T) {
 		r, r2 := constituency.New(members, nil, f), constituency.New(shuffled, nil, f)
 		for range 8 {
 			a := genAddr(t)
+			if rapid.IntRange(0, 3).Draw(t, "account") == 0 {
+				a = exchange.AccountKey("a@b.at")
+			}
 			p := exchange.Location{ASN: rapid.Uint32Range(0, 5).Draw(t, "asn"), Country: rapid.SampledFrom([]string{"", "AT", "DE", "IT"}).Draw(t, "cc")}
 			host := rapid.SampledFrom([]string{"", "a.host.at", "b.at", "host.at", "x.example", "notat"}).Draw(t, "host")
 			got := routed(r, a.String(), p, host)

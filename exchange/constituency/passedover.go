@@ -32,7 +32,9 @@ func (r *Router) ShadowedMatches(a netip.Addr, p exchange.Location, hostname str
 			switch {
 			case slices.Contains(r.feed.Exclude, m.ID):
 				c.Reason = "the feed leaves this member out"
-			case !counts(r.feed, k.Kind):
+			case len(r.feed.Keys) == 0 && k.Kind == exchange.KeyDomain && !exchange.IsAccount(a):
+				c.Reason = "a host's name counts only for feeds that name domain among their keys"
+			case !counts(r.feed, k.Kind, exchange.IsAccount(a)):
 				c.Reason = fmt.Sprintf("keys of the kind %s do not count for the feed", k.Kind)
 			default:
 				c.Reason = "a more specific key counts"

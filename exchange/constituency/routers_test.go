@@ -31,7 +31,7 @@ func TestWhatIsShadowedAndWhy(t *testing.T) {
 		want     []exchange.ShadowedMatch
 	}{
 		"a prefix stands before all": {
-			exchange.Feed{Exclude: []string{"out"}},
+			exchange.Feed{Exclude: []string{"out"}, Keys: exchange.KeyKinds()},
 			"240.1.0.1",
 			exchange.Location{ASN: 7, Country: "AT"},
 			"x.at",
@@ -64,6 +64,16 @@ func TestWhatIsShadowedAndWhy(t *testing.T) {
 				{Member: "gov", Key: gov, Reason: "keys of the kind prefix do not count for the feed"},
 				{Member: "isp", Key: isp, Reason: "keys of the kind prefix do not count for the feed"},
 				{Member: "reseller", Key: key(exchange.KeyDomain, "shop.at"), Reason: "keys of the kind domain do not count for the feed"},
+			},
+		},
+		"a name that nobody verified": {
+			exchange.Feed{Exclude: []string{"out"}},
+			"240.9.0.1",
+			exchange.Location{Country: "AT"},
+			"x.at",
+			[]exchange.ShadowedMatch{
+				{Member: "cert", Key: key(exchange.KeyDomain, "at"), Reason: "a host's name counts only for feeds that name domain among their keys"},
+				{Member: "out", Key: key(exchange.KeyCountry, "AT"), Reason: left},
 			},
 		},
 		"nothing fits": {exchange.Feed{}, "240.9.0.1", exchange.Location{ASN: 9, Country: "PL"}, "x.pl", nil},
@@ -109,7 +119,7 @@ func TestWhoseWordCountsAndWhetherTheyDiffer(t *testing.T) {
 		{"240.9.0.1", 0, "", exchange.Location{}, exchange.Location{}, false},
 	} {
 		e := &exchange.Event{Address: netip.MustParseAddr(c.address), ASN: c.asn, Country: c.country}
-		for places, want := range map[exchange.Places]exchange.Location{"": c.want, exchange.PlacesPublisher: c.want, exchange.PlacesNetworks: c.tableWin} {
+		for places, want := range map[exchange.Places]exchange.Location{"": c.tableWin, exchange.PlacesPublisher: c.want, exchange.PlacesNetworks: c.tableWin} {
 			r := constituency.New(nil, networks, &exchange.Feed{Places: places})
 			if got, differ := r.Locate(e); got != want || differ != c.differ {
 				t.Errorf("%s %d %q, %s: %+v %v, want %+v %v", c.address, c.asn, c.country, places, got, differ, want, c.differ)
@@ -142,7 +152,7 @@ func TestFeedsThatAreRoutedAlikeShareARouter(t *testing.T) {
 	for _, c := range []struct {
 		feeds [2]int
 		same  bool
-	}{{[2]int{0, 1}, true}, {[2]int{0, 5}, true}, {[2]int{2, 6}, true}, {[2]int{0, 2}, false}, {[2]int{0, 3}, false}, {[2]int{0, 4}, false}, {[2]int{2, 3}, false}, {[2]int{3, 4}, false}} {
+	}{{[2]int{0, 1}, true}, {[2]int{0, 4}, true}, {[2]int{2, 6}, true}, {[2]int{0, 2}, false}, {[2]int{0, 3}, false}, {[2]int{0, 5}, false}, {[2]int{2, 3}, false}, {[2]int{3, 5}, false}} {
 		a, b := of(&r.Feeds[c.feeds[0]]), of(&r.Feeds[c.feeds[1]])
 		if a == nil || b == nil || (a == b) != c.same {
 			t.Errorf("feeds %v share: %v", c.feeds, a == b)
@@ -170,7 +180,7 @@ func TestFeedsThatAreRoutedAlikeShareARouter(t *testing.T) {
 		"a feed's id":         {func(r *exchange.Register) { r.Feeds[0].ID = "x" }, false},
 		"its kinds of keys":   {func(r *exchange.Register) { r.Feeds[0].Keys = []exchange.KeyKind{exchange.KeyASN} }, false},
 		"whom it leaves out":  {func(r *exchange.Register) { r.Feeds[0].Exclude = []string{"cert"} }, false},
-		"whose word counts":   {func(r *exchange.Register) { r.Feeds[0].Places = exchange.PlacesNetworks }, false},
+		"whose word counts":   {func(r *exchange.Register) { r.Feeds[0].Places = exchange.PlacesPublisher }, false},
 	} {
 		next := register()
 		c.change(next)
