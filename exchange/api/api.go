@@ -56,8 +56,6 @@ type Parts struct {
 	Poster    *submission.Poster
 	// ParseNetworks checks a networks table and returns its canonical text.
 	ParseNetworks func(text []byte) (canonical []byte, prefixes int, err error)
-	// AuditDeliveries tells the audit what has gone out over NATS.
-	AuditDeliveries func(ctx context.Context)
 	// PlanBackfill counts what a change of the register would give members of the past.
 	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]admission.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.
@@ -90,6 +88,7 @@ type API struct {
 	cached    eventCache
 	uses      uses
 	limits    limiter
+	refused   refusals
 	open      requests
 	mispFeeds *misp.Feeds // for MISP
 }
@@ -97,7 +96,7 @@ type API struct {
 // New makes the API; it answers once an access is in force.
 func New(p Parts) *API {
 	a := &API{Parts: p, mispFeeds: misp.New(p.View)}
-	a.uses.a, a.limits.Limits = a, p.Limits.withDefaults()
+	a.uses.a, a.limits.Limits, a.refused.audit = a, p.Limits.withDefaults(), p.Journal.Audit
 	var b taxiiserver.Backend = backend{a}
 	if p.TAXII != nil {
 		b = p.TAXII(b)

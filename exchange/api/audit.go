@@ -54,7 +54,7 @@ func (a *API) failedLogin(x *access.Access, r *http.Request) {
 	if user, _, ok := r.BasicAuth(); ok && (user == exchange.Admin || x.Register.Member(user) != nil) {
 		e.Member = user // any other name could be a token in the wrong place
 	}
-	a.Journal.Audit(e)
+	a.refused.tell(e, time.Now())
 }
 
 // maxAudit is how many entries are answered at a time.

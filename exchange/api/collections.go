@@ -164,7 +164,6 @@ func (a *API) subscription(r *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.AuditDeliveries(r.Context()) // the consumer forgets it
 		if err := a.Journal.Reposition(r.Context(), right, sequence); err != nil {
 			return nil, err
 		}

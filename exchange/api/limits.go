@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -72,6 +71,8 @@ type share struct {
 	waiting []chan struct{}
 	// used is the time that its pages took lately.
 	used time.Duration
+	// paused is until when it is not let in over NATS.
+	paused time.Time
 }
 
 // limiter holds callers to the limits. What one uses takes nothing from another, but for the
@@ -127,7 +128,7 @@ func (l *limiter) of(key string) *share {
 func (l *limiter) forget() {
 	for _, idle := range []time.Duration{time.Minute, 0} {
 		for key, s := range l.shares {
-			if s.underWay+s.streams == 0 && time.Since(s.seen) >= idle {
+			if s.underWay+s.streams == 0 && time.Since(s.seen) >= idle && time.Now().After(s.paused) {
 				delete(l.shares, key)
 			}
 		}
@@ -299,34 +300,6 @@ func retryAfter(seconds float64) time.Duration {
 	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second
 }
 
-// countFailure counts a failed log-in from an address.
-func (l *limiter) countFailure(address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.of("login " + address).logins.Allow()
-}
-
-// tooManyFailures reports whether too many log-ins from an address have failed. A caller that has the right
-// credential gets in all the same, also from there: no account is locked.
-func (l *limiter) tooManyFailures(address string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.of("login "+address).logins.Tokens() >= 1 {
-		return nil
-	}
-	return &limited{"failed log-ins from your address", retryAfter(1 / l.Logins), false}
-}
-
-// network is whom an address is counted as: an IPv6 address is one of very many that its host has.
-func network(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil || !a.Is6() || a.Is4In6() {
-		return address
-	}
-	p, _ := a.WithZone("").Prefix(64) // it is one of 128 bits
-	return p.String()
-}
-
 // stranged starts the keys of who does not say who he is.
 const stranged = "address "
 
@@ -353,7 +326,7 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	who, wrong := callerOf(x, r)
 	if wrong != nil {
 		if err := a.limits.tooManyFailures(from); err != nil {
-			a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited, Detail: "failed log-ins"})
+			a.refused.tell(exchange.AuditEntry{Action: exchange.AuditLimited, From: a.from(r), Detail: "failed log-ins"}.By(&who), time.Now())
 			return who, nil, err
 		}
 	}
@@ -363,7 +336,7 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	}
 	over, err := a.limits.begin(r.Context(), key, kindOf(r))
 	if _, much := errors.AsType[*limited](err); much {
-		a.tell(r, &who, exchange.AuditEntry{Action: exchange.AuditLimited})
+		a.refused.tell(exchange.AuditEntry{Action: exchange.AuditLimited, From: a.from(r)}.By(&who), time.Now())
 	}
 	return who, func(u *underWay) {
 		over(u.bytes.Load())

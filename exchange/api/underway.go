@@ -84,6 +84,7 @@ func (a *API) Recheck() {
 	if x == nil {
 		return
 	}
+	a.refused.flush(time.Now())
 	a.open.mu.Lock()
 	var over []*underWay
 	for u := range a.open.list {

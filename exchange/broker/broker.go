@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +65,25 @@ type Broker struct {
 	// One of the two is set.
 	embedded *embedded
 	external *external
+	serves   interface {
+		connections() ([]Connection, error)
+		end(c *Connection) error
+	}
 }
+
+// Connection is one of a member's. Sent is how many messages the server has had from it.
+type Connection struct {
+	Member string
+	Sent   int64
+	id     uint64
+	server string
+}
+
+// ID tells connections apart.
+func (c *Connection) ID() string { return c.server + " " + strconv.FormatUint(c.id, 10) }
+
+// maxConnections is how many of them are listed.
+const maxConnections = 1 << 20
 
 // memberAccount names the account of a member.
 func memberAccount(member string) string { return "member-" + member }
@@ -93,7 +112,7 @@ func Start(o Options) (*Broker, error) {
 	}
 	auth.srv = srv
 	e := &embedded{srv: srv, auth: auth, log: &serverLog{log: o.Log}}
-	b := &Broker{embedded: e}
+	b := &Broker{embedded: e, serves: e}
 	srv.SetLoggerV2(e.log, false, false, false)
 	srv.Start() // reports what goes wrong to the log only
 	ready := false
@@ -130,13 +149,24 @@ func (b *Broker) Addr() net.Addr {
 	return b.embedded.srv.Addr()
 }
 
+// Connections lists those of all members.
+func (b *Broker) Connections() ([]Connection, error) { return b.serves.connections() }
+
 // Disconnect ends the connections of the members that the function selects, so
-// that they log in anew and get their new permissions, or none.
+// that they log in anew and get their new permissions, or none. It is asked once about each.
 func (b *Broker) Disconnect(changed func(member string) bool) error {
-	if b.external != nil {
-		return b.external.disconnect(changed)
+	list, err := b.serves.connections()
+	asked := make(map[string]bool)
+	for i := range list {
+		c := &list[i]
+		if _, known := asked[c.Member]; !known {
+			asked[c.Member] = changed(c.Member)
+		}
+		if asked[c.Member] {
+			err = errors.Join(err, b.serves.end(c))
+		}
 	}
-	return b.embedded.disconnect(changed)
+	return err
 }
 
 // Close drains our connection and stops the server, if it is ours; what was acknowledged is on

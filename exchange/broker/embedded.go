@@ -16,16 +16,21 @@ type embedded struct {
 	log  *serverLog
 }
 
-func (e *embedded) disconnect(changed func(member string) bool) error {
-	conns, err := e.srv.Connz(&server.ConnzOptions{Username: true, Limit: 1 << 20})
+func (e *embedded) connections() (list []Connection, err error) {
+	conns, err := e.srv.Connz(&server.ConnzOptions{Username: true, Limit: maxConnections})
 	if err != nil {
-		return fmt.Errorf("list connections: %w", err)
+		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	for _, c := range conns.Conns {
-		if member, ok := strings.CutPrefix(c.Account, memberAccount("")); ok && changed(member) {
-			_ = e.srv.DisconnectClientByID(c.Cid) // it may have gone by itself
+		if member, ok := strings.CutPrefix(c.Account, memberAccount("")); ok {
+			list = append(list, Connection{Member: member, Sent: c.InMsgs, id: c.Cid})
 		}
 	}
+	return list, nil
+}
+
+func (e *embedded) end(c *Connection) error {
+	_ = e.srv.DisconnectClientByID(c.id) // it may have gone by itself
 	return nil
 }
 

@@ -90,7 +90,7 @@ func Connect(o External) (*Broker, error) {
 		}
 	}
 	urls := strings.Join(o.URLs, ",")
-	b := &Broker{external: e}
+	b := &Broker{external: e, serves: e}
 	if b.conn, err = nats.Connect(urls, options(ownUser, o.Keys.Password)...); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -156,6 +156,7 @@ type connz struct {
 		Conns []struct {
 			Cid     uint64 `json:"cid"`
 			Account string `json:"account"`
+			InMsgs  int64  `json:"in_msgs"`
 		} `json:"connections"`
 	} `json:"data"`
 }
@@ -163,46 +164,42 @@ type connz struct {
 // answerWait is how long the servers of a cluster have to answer.
 const answerWait = time.Second
 
-func (e *external) disconnect(changed func(member string) bool) error {
+func (e *external) connections() (list []Connection, err error) {
 	inbox := e.system.NewRespInbox()
 	sub, err := e.system.SubscribeSync(inbox)
 	if err != nil {
-		return fmt.Errorf("list connections: %w", err)
+		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := e.system.PublishRequest("$SYS.REQ.SERVER.PING.CONNZ", inbox, []byte(`{"auth":true,"limit":1048576}`)); err != nil {
-		return fmt.Errorf("list connections: %w", err)
+	if err := e.system.PublishRequest("$SYS.REQ.SERVER.PING.CONNZ", inbox, fmt.Appendf(nil, `{"auth":true,"limit":%d}`, maxConnections)); err != nil {
+		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerWait)
 	defer cancel()
-	asked := make(map[string]bool) // a member can have several
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil
+			return list, nil
 		}
 		if err != nil {
-			return fmt.Errorf("list connections: %w", err)
+			return nil, fmt.Errorf("list connections: %w", err)
 		}
-		var list connz
-		if err := json.Unmarshal(m.Data, &list); err != nil {
-			return fmt.Errorf("list connections: %w", err)
+		var of connz
+		if err := json.Unmarshal(m.Data, &of); err != nil {
+			return nil, fmt.Errorf("list connections: %w", err)
 		}
-		for _, c := range list.Data.Conns {
-			member, ok := strings.CutPrefix(c.Account, memberAccount(""))
-			if !ok {
-				continue
-			}
-			if _, known := asked[member]; !known {
-				asked[member] = changed(member)
-			}
-			if !asked[member] {
-				continue
-			}
-			// It does so only for who wants an answer, which says nothing.
-			if _, err := e.system.Request("$SYS.REQ.SERVER."+list.Server.ID+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.Cid), answerWait); err != nil {
-				return fmt.Errorf("end a connection: %w", err)
+		for _, c := range of.Data.Conns {
+			if member, ok := strings.CutPrefix(c.Account, memberAccount("")); ok {
+				list = append(list, Connection{Member: member, Sent: c.InMsgs, id: c.Cid, server: of.Server.ID})
 			}
 		}
 	}
+}
+
+func (e *external) end(c *Connection) error {
+	// It does so only for who wants an answer, which says nothing.
+	if _, err := e.system.Request("$SYS.REQ.SERVER."+c.server+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.id), answerWait); err != nil {
+		return fmt.Errorf("end a connection: %w", err)
+	}
+	return nil
 }

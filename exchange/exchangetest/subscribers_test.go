@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
@@ -186,4 +187,98 @@ func TestGuessesOverNATSAreLimited(t *testing.T) {
 	if err != nil || failed != burst {
 		t.Errorf("%d failed log-ins on record, %d before the limit: %v", failed, burst, err)
 	}
+}
+
+// Who reads a collection over NATS again and again, from its start, is in the audit each time.
+func TestEachReadingOverNATSIsAudited(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, exchangetest.Register)
+	token := e.Token(t, "cert-at")
+	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T00:00:00Z,AT\n")
+	const times = 4
+	for range times {
+		code, _, text := e.Do(t, "POST", "/v1/collections/cert-at/subscription?from=start", "cert-at", token, "")
+		if code != http.StatusOK {
+			t.Fatal(code, text)
+		}
+		nc, err := nats.Connect(e.NATSURL(), nats.UserInfo("cert-at", token), nats.CustomInboxPrefix("_INBOX.cert-at"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, durable := exchange.Consumer("cert-at", "cert-at")
+		c, err := js.Consumer(t.Context(), stream, durable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second)); err != nil || m.DoubleAck(t.Context()) != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+	}
+	if err := e.Journal.AuditDeliveries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var found int64
+	for deadline := time.Now().Add(10 * time.Second); found < times && time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		found = 0
+		err := e.Journal.EachAudit(t.Context(), time.Time{}, func(a *exchange.AuditEntry) bool {
+			if a.Action == exchange.AuditRead && a.Channel == exchange.ChannelNATS && strings.HasPrefix(a.Detail, "up to block") {
+				found += max(a.Times, 1)
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found != times {
+		t.Errorf("read %d times, and the audit has %d", times, found)
+	}
+}
+
+// Who floods the exchange over NATS is cut and not let in for a while; others are not touched.
+func TestWhoFloodsNATSIsCut(t *testing.T) {
+	t.Parallel()
+	e := limited(t, api.Limits{Requests: 200})
+	token, other := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
+	connect := func(member, token string) (*nats.Conn, error) {
+		return nats.Connect(e.NATSURL(), nats.UserInfo(member, token), nats.NoReconnect(), nats.CustomInboxPrefix("_INBOX."+member))
+	}
+	calm, err := connect("cert-pl", other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer calm.Close()
+	nc, err := connect("cert-at", token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	stream, durable := exchange.Consumer("cert-at", "cert-at")
+	for deadline := time.Now().Add(20 * time.Second); !nc.IsClosed() && time.Now().Before(deadline); {
+		for range 100 {
+			_ = nc.PublishRequest("$JS.API.CONSUMER.INFO."+stream+"."+durable, nc.NewRespInbox(), nil) // it is cut meanwhile
+		}
+		<-time.After(time.Millisecond)
+	}
+	if !nc.IsClosed() {
+		t.Error("the flood goes on")
+	}
+	if nc, err := connect("cert-at", token); err == nil {
+		nc.Close()
+		t.Error("it is let in at once")
+	}
+	if calm.IsClosed() {
+		t.Error("another member is cut with it")
+	}
+	if code, _, text := e.Do(t, "GET", "/v1/self", "cert-at", token, ""); code != http.StatusOK {
+		t.Error("over HTTP it is refused as well:", text)
+	}
+	audited(t, e, func(a *exchange.AuditEntry) bool {
+		return a.Action == exchange.AuditLimited && a.Member == "cert-at" && a.Channel == exchange.ChannelNATS
+	})
 }

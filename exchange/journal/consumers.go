@@ -139,8 +139,9 @@ func (j *Journal) SyncDurables(ctx context.Context, want []policy.Read) error {
 		if c.CachedInfo().Config.Durable == "" {
 			continue // the view's own, or a subscriber's
 		}
-		if err := j.blocks.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("remove consumer %s: %w", name, err)
+		gone, _ := parseConsumer(name)
+		if err := j.retire(ctx, gone); err != nil {
+			return err
 		}
 	}
 	if err := list.Err(); err != nil {
@@ -161,8 +162,8 @@ func (j *Journal) Reposition(ctx context.Context, right policy.Read, sequence ui
 	if err != nil {
 		return err
 	}
-	if err := j.blocks.DeleteConsumer(ctx, d.Name()); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("reposition %s: %w", d.Name(), err)
+	if err := j.retire(ctx, d); err != nil {
+		return err
 	}
 	if _, err := j.blocks.CreateOrUpdateConsumer(ctx, d.config(sequence)); err != nil {
 		return fmt.Errorf("reposition %s: %w", d.Name(), err)

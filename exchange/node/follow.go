@@ -28,6 +28,7 @@ func (n *Node) follow(ctx context.Context) {
 	n.run(ctx, "flush the view", func() error { return n.View.FlushWhenQuiet(ctx) })
 	n.run(ctx, "audit", func() error { return n.Journal.RunAudit(ctx) })
 	n.run(ctx, "watch rights", func() error { return n.watchRights(ctx) })
+	n.run(ctx, "watch floods", func() error { return n.watchFloods(ctx) })
 	n.run(ctx, "watch deliveries", func() error { return n.watchDeliveries(ctx) })
 	n.run(ctx, "watch the register", func() error { return n.Register.Watch(ctx) })
 }

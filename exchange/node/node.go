@@ -227,7 +227,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits, AuditDeliveries: n.auditDeliveries,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -343,6 +343,9 @@ func (n *Node) Close(ctx context.Context) error {
 		if err := n.admission.Close(ctx); err != nil && n.Err() == nil {
 			errs = append(errs, err)
 		}
+	}
+	if n.api != nil {
+		n.api.TellRefused()
 	}
 	if n.stop != nil {
 		n.stop()

@@ -79,14 +79,12 @@ func (n *Node) setRights(r *exchange.Register) error {
 
 // disconnect ends the NATS connections of some members, who log in anew with other rights, or cannot.
 func (n *Node) disconnect(changed func(member string) bool) error {
-	asked := make(map[string]bool)
 	return n.broker.Disconnect(func(member string) bool {
-		if _, known := asked[member]; !known {
-			if asked[member] = changed(member); asked[member] {
-				n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Channel: exchange.ChannelNATS})
-			}
+		cut := changed(member)
+		if cut {
+			n.Journal.Audit(exchange.AuditEntry{Action: exchange.AuditCut, Member: member, Channel: exchange.ChannelNATS})
 		}
-		return asked[member]
+		return cut
 	})
 }
 
@@ -101,7 +99,6 @@ func (n *Node) setConsumers(r *exchange.Register) error {
 	if n.wanted != nil && slices.EqualFunc(want, n.wanted, sameRead) {
 		return nil
 	}
-	n.auditDeliveries(context.Background()) // of those that go
 	// Without its consumer a member still has TAXII: that is an alarm, no end.
 	sync, cancelSync := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancelSync()

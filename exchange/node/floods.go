@@ -1,0 +1,42 @@
+package node
+
+import (
+	"context"
+	"time"
+)
+
+// floodsEvery is how often it is looked at what members send over NATS, which asks nobody before it serves them.
+const floodsEvery = time.Second
+
+// watchFloods cuts the members who send more over NATS than they may.
+func (n *Node) watchFloods(ctx context.Context) error {
+	seen := make(map[string]int64)
+	for {
+		select {
+		case <-time.After(floodsEvery):
+		case <-ctx.Done():
+			return nil
+		}
+		list, err := n.broker.Connections()
+		if err != nil {
+			if ctx.Err() == nil {
+				n.log.Warn("what members send over NATS cannot be read", "error", err)
+			}
+			continue
+		}
+		now, sent := make(map[string]int64, len(list)), make(map[string]int64)
+		for i := range list {
+			c := &list[i]
+			now[c.ID()] = c.Sent
+			sent[c.Member] += c.Sent - seen[c.ID()]
+		}
+		seen = now
+		over := make(map[string]bool)
+		for member, messages := range sent {
+			over[member] = messages > 0 && !n.api.SentOverNATS(member, messages)
+		}
+		if err := n.disconnect(func(member string) bool { return over[member] }); err != nil && ctx.Err() == nil {
+			n.log.Warn("who sends too much over NATS cannot be cut", "error", err)
+		}
+	}
+}
