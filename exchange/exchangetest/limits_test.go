@@ -350,3 +350,38 @@ func TestAChunkExtensionThatIsTooLong(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// However much members announce, others add objects as long as it has not arrived.
+func TestSlowWritersTakeNothingFromOthers(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Open(t, t.TempDir())
+	var members strings.Builder
+	for i := range 6 {
+		fmt.Fprintf(&members, "  - {id: w%d, name: Writer, kind: csirt, clearance: amber}\n", i)
+	}
+	e.Apply(t, strings.Replace(writable, "feeds:\n", members.String()+"feeds:\n", 1))
+	for i := range 40 {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(e.HTTPURL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		member := fmt.Sprintf("w%d", i/8)
+		_, err = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\nExpect: 100-continue\r\n\r\n",
+			boardObjects, taxii.MediaType, 10<<20, e.Token(t, member))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Who is told to go on, is read from.
+		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+			t.Fatal(line, err)
+		}
+		_, _ = c.Write([]byte(`{"objects":[`))
+	}
+	for range 5 {
+		code, _, text := e.Do(t, "POST", boardObjects, "w5", e.Token(t, "w5"), envelope(sample(1, "2026-01-01T00:00:00.000Z", "")), "Content-Type", taxii.MediaType, "Accept", taxii.MediaType)
+		if code != http.StatusAccepted {
+			t.Error(code, text)
+		}
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -212,21 +214,18 @@ func (c *call) add() error {
 	if c.r.ContentLength > root.MaxContentLength {
 		return tooLarge
 	}
-	size := root.MaxContentLength
+	length := root.MaxContentLength
 	if c.r.ContentLength >= 0 {
-		size = c.r.ContentLength
+		length = c.r.ContentLength
 	}
-	if !c.s.bodies.TryAcquire(size) {
-		return ErrUnavailable
-	}
-	defer c.s.bodies.Release(size)
-	var buf bytes.Buffer
-	buf.Grow(int(min(max(c.r.ContentLength, 0), root.MaxContentLength)) + bytes.MinRead) // its objects are parts of it
-	_, err = buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength))
+	text, held, err := readBody(c.s.bodies, http.MaxBytesReader(c.w, c.r.Body, root.MaxContentLength), length)
+	defer c.s.bodies.Release(held)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return tooLarge
+	case errors.Is(err, ErrUnavailable):
+		return err
 	case err != nil:
 		return taxii.NewError(http.StatusBadRequest, "Cannot be read", "The request's body ended early or is not in its Content-Encoding")
 	}
@@ -236,7 +235,7 @@ func (c *call) add() error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	list, err := taxii.SplitEnvelope(buf.Bytes(), MaxObjects)
+	list, err := taxii.SplitEnvelope(text, MaxObjects)
 	if err == nil && len(list) == 0 {
 		err = errors.New("it has no objects")
 	}
@@ -248,6 +247,36 @@ func (c *call) add() error {
 		return err
 	}
 	return c.json(http.StatusAccepted, status)
+}
+
+// firstRead is how much of a body is read at first, in bytes; then as much again as there is.
+const firstRead = 256 << 10
+
+// readBody reads a body of at most a length into memory, of which it takes as much as has arrived: who announces much
+// and sends it slowly takes nothing from others. held is what it has taken of the memory, also with an error;
+// ErrUnavailable says that there is no more.
+func readBody(memory *semaphore.Weighted, r io.Reader, length int64) (text []byte, held int64, err error) {
+	for {
+		if len(text) == cap(text) {
+			size := min(max(firstRead, 2*int64(cap(text))), length+bytes.MinRead)
+			if size <= int64(cap(text)) { // longer than it should be: the reader will say so
+				size = int64(cap(text)) + bytes.MinRead
+			}
+			if !memory.TryAcquire(size - held) {
+				return text, held, ErrUnavailable
+			}
+			held = size
+			text = append(make([]byte, 0, size), text...)
+		}
+		n, err := r.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) {
+			return text, held, nil
+		}
+		if err != nil {
+			return text, held, err
+		}
+	}
 }
 
 // remove answers Delete an Object (section 5.7).
