@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,13 +46,9 @@ events and goes on where the last run stopped.`,
 			err = errNotOverNATS
 			if r.user != exchange.Admin && r.user != "" && cursorFile == "" {
 				err = client.Subscribe(c.Context(), args[0], from, func(b *apiclient.Block) error {
-					for _, v := range b.Deleted {
-						say(c, "deleted from %s: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
+					for _, o := range b.Removed {
+						say(c, "removed from %s: object %d of block %d %s", args[0], o.Position, b.Number, o.ID)
 					}
-					for _, v := range b.Raised {
-						say(c, "withdrawn from %s, because its TLP label was raised: %s, version %s", args[0], v.ID, v.Version.Format(time.RFC3339Nano))
-					}
-					withdrawn(c, args[0], b.Withdrawn)
 					if b.Bundle == nil {
 						return nil
 					}

@@ -100,6 +100,8 @@ type Admission struct {
 	Gate *sync.RWMutex
 	// Tell, where it is set, is told for the audit of what is withheld and withdrawn.
 	Tell func(exchange.AuditEntry)
+	// Removed returns once what control blocks of a collection up to a sequence have taken out is in the journal no more.
+	Removed func(ctx context.Context, collection string, sequence uint64) error
 
 	rules  atomic.Pointer[Rules]
 	mu     sync.Mutex

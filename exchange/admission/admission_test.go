@@ -139,7 +139,8 @@ func publish(b *testing.B, path string, rows int) (peak float64) {
 	}}}
 	n := new(nowhere)
 	a := &admission.Admission{
-		Log: n, History: n, Fatal: func(err error) { b.Error(err) }, Gate: new(sync.RWMutex),
+		Removed: func(context.Context, string, uint64) error { return nil },
+		Log:     n, History: n, Fatal: func(err error) { b.Error(err) }, Gate: new(sync.RWMutex),
 		Packagers: &admission.Packagers{
 			Register: func(context.Context, uint64) (*exchange.Register, error) { return register, nil }, Version: packaging.Version,
 			New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },

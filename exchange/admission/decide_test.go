@@ -77,7 +77,8 @@ func rulesOf(r *exchange.Register) *admission.Rules {
 func open(t *testing.T, k *kept) *admission.Admission {
 	t.Helper()
 	a := &admission.Admission{
-		Log: k, History: k, Fatal: func(err error) { t.Error(err) }, Gate: new(sync.RWMutex),
+		Removed: func(context.Context, string, uint64) error { return nil },
+		Log:     k, History: k, Fatal: func(err error) { t.Error(err) }, Gate: new(sync.RWMutex),
 		Packagers: packagersOf(func(*record.Intake) ([]record.Share, error) { return nil, nil }),
 	}
 	a.SetRules(rulesOf(teams()))

@@ -54,6 +54,10 @@ func (f *feedWriter) deliverAll() {
 		if left == 0 {
 			f.done(c, 0, nil)
 		}
+		finish := f.done
+		if len(c.in.Withdrawals) > 0 { // a collection that has done its share does not wait for that
+			finish = func(c *delivery, last uint64, err error) { go f.removed(c, last, err) }
+		}
 		for _, share := range shares {
 			f.a.Log.Deliver(share, f.feed, c.sequence, func(sequence uint64, err error) {
 				mu.Lock()
@@ -61,11 +65,26 @@ func (f *feedWriter) deliverAll() {
 				last = max(last, sequence)
 				errs = append(errs, err)
 				if left--; left == 0 {
-					f.done(c, last, errors.Join(errs...))
+					finish(c, last, errors.Join(errs...))
 				}
 			})
 		}
 	}
+}
+
+// removed ends a delivery that took something out of collections, once it is out of the journal.
+func (f *feedWriter) removed(c *delivery, last uint64, err error) {
+	var from []string
+	for _, w := range c.in.Withdrawals {
+		from = append(from, w.Collection)
+	}
+	slices.Sort(from)
+	for _, collection := range slices.Compact(from) {
+		if err == nil {
+			err = f.a.Removed(context.Background(), collection, last)
+		}
+	}
+	f.done(c, last, err)
 }
 
 // done ends a delivery. It is called by whichever collection came last.

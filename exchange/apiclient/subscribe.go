@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -21,31 +20,55 @@ import (
 // maxBundle bounds a decompressed block, in bytes.
 const maxBundle = 256 << 20
 
-// Block is one block of a collection as it came over NATS: a STIX bundle, or,
-// where one of the last three is not empty, what was taken out of the collection: versions that
-// were deleted, objects of hosts, by id and in all versions, whose label was raised, and versions that members have
-// posted and whose label was raised; those that may stay come again behind it, newly marked.
+// Block is what came of a block of a collection over NATS. With a Bundle it is its objects, or those of them that are
+// still there. With Removed, objects have gone that the subscriber has. Else, a block that takes something out, it has
+// neither: what it is about comes as Removed.
 type Block struct {
 	Collection string
 	Number     uint64
-	Count      int
+	Count      int // of the objects that the block came with
 	Bundle     []byte
-	Deleted    []record.Version
-	Withdrawn  []string
-	Raised     []record.Version
+	Removed    []Removed
+
+	facts *record.Block
 }
 
-// Subscribe calls each with the blocks of a collection, in order and each once, as they come, until
-// ctx ends or each fails. It has a NATS consumer of its own, so that other subscribers of the member
+// Removed is an object that was deleted, or withdrawn because its label was raised. Where it may stay under the higher
+// one, it has come again in a later block.
+type Removed struct {
+	// Position is that of the object in its block, from 0.
+	Position int
+	// ID is its identifier, "" where this subscriber was given it long ago, or by another run.
+	ID string
+}
+
+// Positions are those of the Bundle's objects in the block.
+func (b *Block) Positions() (list []int) {
+	for i := range b.facts.Count {
+		if b.facts.Has(i) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// Subscribe calls each with the blocks of a collection, each once, as they come, until
+// ctx ends or each fails. They come in order, but for those that have lost objects before they came: what stays of such a
+// block comes when it does. It has a NATS consumer of its own, so that other subscribers of the member
 // get everything as well. from says where it begins: "start", which is meant by "" too, "now" or a
-// block's number. A cut connection is made anew, and a consumer that has gone meanwhile.
+// block's number. A cut connection is made anew, and a consumer that has gone meanwhile. What comes has to be what the
+// blocks commit to, and each has to continue the one before.
 func (c *Client) Subscribe(ctx context.Context, collection, from string, each func(b *Block) error) error {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBundle))
 	if err != nil {
 		return err
 	}
 	defer z.Close()
-	s := &subscriber{c: c, collection: collection, from: from, each: each, z: z}
+	s := &subscriber{c: c, collection: collection, from: from, each: each, z: z, missing: make(map[uint64]bool)}
+	if n, err := strconv.ParseUint(from, 10, 64); err == nil && n > 0 {
+		s.last = n - 1
+	}
+	s.chain.begin(s.last)
 	for {
 		err := s.consume(ctx)
 		if ctx.Err() != nil {
@@ -71,8 +94,11 @@ type subscriber struct {
 	collection, from string
 	each             func(b *Block) error
 	z                *zstd.Decoder
-	last             uint64 // block that was handed out
-	began            bool   // a consumer was there
+	last             uint64          // block that was handed out, or that is missing
+	missing          map[uint64]bool // blocks before it that are not there as they were: what stays of them comes later
+	began            bool            // a consumer was there
+	chain            chain
+	given            given
 }
 
 // errConsumerGone means that the exchange has the consumer no more: another has to be made.
@@ -99,7 +125,11 @@ func (s *subscriber) consume(ctx context.Context) error {
 	if sub.NATS == "" {
 		return errors.New("the exchange opens no NATS port")
 	}
-	if s.last = max(s.last, sub.Passed); s.last == 0 && s.from == "now" {
+	if sub.Passed > s.last {
+		s.last = sub.Passed
+		s.chain.begin(s.last)
+	}
+	if s.last == 0 && s.from == "now" {
 		s.from = "start" // there is nothing yet: what comes from now on is all
 	}
 	there, gone := context.WithCancel(ctx)
@@ -157,34 +187,56 @@ func (s *subscriber) consume(ctx context.Context) error {
 
 // take hands a message's block out, unless it came before, and acknowledges it.
 func (s *subscriber) take(msg jetstream.Msg) error {
-	b := &Block{Collection: msg.Headers().Get("Tocsin-Collection")}
-	var err error
-	if b.Number, err = strconv.ParseUint(msg.Headers().Get("Tocsin-Block"), 10, 64); err != nil {
+	b, err := record.ParseBlock(msg.Headers(), msg.Data())
+	if err != nil {
 		return fmt.Errorf("subscribe to %s: a message is not a block: %w", s.collection, err)
 	}
-	b.Count, _ = strconv.Atoi(msg.Headers().Get("Tocsin-Count"))
-	if b.Number > s.last {
-		if b.Bundle, err = s.z.DecodeAll(msg.Data(), nil); err != nil {
-			return fmt.Errorf("block %d of %s: %w", b.Number, s.collection, err)
+	replaces := len(b.Removed) > 0
+	came := b.Number <= s.last && !s.missing[b.Number]
+	switch {
+	case came && !replaces:
+	case came:
+		if gone := s.given.remove(b); len(gone) > 0 {
+			err = s.each(&Block{Collection: b.Collection, Number: b.Number, Removed: gone, facts: b})
 		}
-		if control := msg.Headers().Get("Tocsin-Control"); control != "" {
-			d, err := (&record.Block{Number: b.Number, Control: record.ControlKind(control)}).Removal(b.Bundle)
-			if err != nil {
-				return fmt.Errorf("subscribe to %s: %w", s.collection, err)
-			}
-			b.Bundle, b.Deleted, b.Raised = nil, d.Versions, slices.Concat(d.Withdrawn, d.Raised)
-			for _, o := range d.Objects {
-				b.Withdrawn = append(b.Withdrawn, o.ID)
-			}
-		}
-		if err := s.each(b); err != nil {
-			return err
-		}
-		s.last = b.Number
+	default:
+		err = s.give(b)
+	}
+	if err != nil {
+		return err
 	}
 	if err := msg.Ack(); err != nil {
 		return fmt.Errorf("acknowledge block %d of %s: %w", b.Number, s.collection, err)
 	}
+	return nil
+}
+
+// give hands a block out that has not come before.
+func (s *subscriber) give(b *record.Block) error {
+	text, err := s.z.DecodeAll(b.Payload, nil)
+	if err == nil {
+		err = s.chain.add(b)
+	}
+	var ids []string
+	if err == nil {
+		ids, err = committed(b, text)
+	}
+	if err != nil {
+		return fmt.Errorf("block %d of %s: %w", b.Number, s.collection, err)
+	}
+	out := &Block{Collection: b.Collection, Number: b.Number, Count: b.Count, facts: b}
+	if b.Control == "" {
+		out.Bundle = text
+	}
+	if err := s.each(out); err != nil {
+		return err
+	}
+	s.given.add(b, ids)
+	for n := s.last + 1; n < b.Number; n++ {
+		s.missing[n] = true
+	}
+	delete(s.missing, b.Number)
+	s.last = max(s.last, b.Number)
 	return nil
 }
 

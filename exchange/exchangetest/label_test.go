@@ -137,8 +137,8 @@ func TestRaisingALabelWithdraws(t *testing.T) {
 	}()
 	go func() {
 		_ = client(e, pl.id, pl.token).Subscribe(ctx, "low", "", func(b *apiclient.Block) error {
-			for _, v := range b.Raised {
-				told <- []string{v.ID}
+			for _, o := range b.Removed {
+				told <- []string{o.ID}
 			}
 			return nil
 		})

@@ -248,11 +248,8 @@ func TestWhatWasCutShortBetweenTwoMarkingsIsThere(t *testing.T) {
 	if err := e.Journal.SetStatus(t.Context(), "again-mid", text); err != nil {
 		t.Fatal(err)
 	}
-	removal, err := json.Marshal(record.Removal{Raised: []record.Version{version}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.Journal.Post(&record.Post{Share: record.Share{Collection: "mid", Label: tlp.Clear}, Control: record.ControlWithdraw, Payload: removal}); err != nil {
+	removal := &record.Removal{Raised: []record.Version{version}}
+	if _, err := e.Journal.Post(&record.Post{Share: record.Share{Collection: "mid", Label: tlp.Clear}, Control: record.ControlWithdraw, Removal: removal}); err != nil {
 		t.Fatal(err)
 	}
 	dir := e.Dir

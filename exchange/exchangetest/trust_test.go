@@ -24,7 +24,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/oracle"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
-	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -425,16 +424,24 @@ const none = "1970-01-01T00:00:00Z"
 
 // linesOf are the lines of the objects of an envelope or bundle, but for the definitions that the exchange adds.
 func linesOf(t testing.TB, text string) (list []string) {
+	list = slices.DeleteFunc(lines(t, text), func(l string) bool { return l == "" })
+	slices.Sort(list)
+	return list
+}
+
+// lines has a line for each object, "" for the definition of a marking.
+func lines(t testing.TB, text string) (list []string) {
 	var got struct{ Objects []json.RawMessage }
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err, text)
 	}
 	for _, o := range got.Objects {
-		if l := line(t, o); !strings.HasPrefix(l, tlp.AmberStrict.MarkingID()) {
-			list = append(list, l)
+		l := line(t, o)
+		if strings.HasPrefix(l, tlp.AmberStrict.MarkingID()) {
+			l = ""
 		}
+		list = append(list, l)
 	}
-	slices.Sort(list)
 	return list
 }
 
@@ -519,22 +526,10 @@ func (w *world) same(what string, got, want []string) {
 func (w *world) push(c, member, way string, want []string) {
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
 	defer cancel()
-	mirror := make(map[string]string) // by id and version
+	mirror := make(map[string]string) // over NATS by block and position, else by id and version
 	var got []string
-	apply := func(bundle []byte, ids []string, versions []record.Version) error {
-		maps.DeleteFunc(mirror, func(v, _ string) bool {
-			id, at, _ := strings.Cut(v, " ")
-			return slices.Contains(ids, id) || slices.ContainsFunc(versions, func(x record.Version) bool {
-				is, err := time.Parse(time.RFC3339Nano, at)
-				return err == nil && x.ID == id && is.Equal(x.Version)
-			})
-		})
-		if bundle != nil {
-			for _, l := range linesOf(w, string(bundle)) {
-				mirror[named([]string{l})[0]] = l
-			}
-		}
-		if got = slices.Sorted(maps.Values(mirror)); way == "events" {
+	apply := func() error {
+		if got = slices.Compact(slices.Sorted(maps.Values(mirror))); way == "events" {
 			got = newest(got)
 		}
 		if slices.Equal(got, want) {
@@ -550,10 +545,33 @@ func (w *world) push(c, member, way string, want []string) {
 	var err error
 	if way == "nats" {
 		err = cl.Subscribe(ctx, c, "start", func(b *apiclient.Block) error {
-			return apply(b.Bundle, b.Withdrawn, slices.Concat(b.Deleted, b.Raised))
+			at := func(i int) string { return fmt.Sprint(b.Number, " ", i) }
+			for _, o := range b.Removed {
+				delete(mirror, at(o.Position))
+			}
+			if b.Bundle != nil {
+				positions := b.Positions()
+				for i, l := range lines(w, string(b.Bundle)) {
+					if l != "" {
+						mirror[at(positions[i])] = l
+					}
+				}
+			}
+			return apply()
 		})
 	} else {
-		err = cl.Events(ctx, c, "", "", func(e *apiclient.Event) error { return apply(e.Bundle, e.Withdrawn, nil) })
+		err = cl.Events(ctx, c, "", "", func(e *apiclient.Event) error {
+			maps.DeleteFunc(mirror, func(v, _ string) bool {
+				id, _, _ := strings.Cut(v, " ")
+				return slices.Contains(e.Withdrawn, id)
+			})
+			if e.Bundle != nil {
+				for _, l := range linesOf(w, string(e.Bundle)) {
+					mirror[named([]string{l})[0]] = l
+				}
+			}
+			return apply()
+		})
 	}
 	var answer *apiclient.Error
 	switch {

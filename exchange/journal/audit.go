@@ -260,7 +260,7 @@ func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h
 	if err != nil || from > last || info.State.Msgs == 0 {
 		return err
 	}
-	err = follow(ctx, j.js, auditStream, nil, from, func(msg jetstream.Msg, seq, _ uint64) error {
+	err = follow(ctx, j.js, auditStream, nil, from, false, func(msg jetstream.Msg, seq, _ uint64) error {
 		h, err := auditHeadOf(msg.Headers(), seq)
 		if err == nil {
 			err = each(h, msg)
@@ -296,21 +296,4 @@ func (j *Journal) auditFrom(ctx context.Context, since time.Time, first, last ui
 		low--
 	}
 	return low, nil
-}
-
-// BlockAt returns the block of a collection at a sequence of the journal, false where there is
-// none.
-func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*record.Block, bool, error) {
-	msg, err := j.blocks.GetMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("block at %d: %w", sequence, err)
-	}
-	if msg.Subject != blocksPrefix+collection {
-		return nil, false, nil
-	}
-	b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
-	return b, err == nil, err
 }

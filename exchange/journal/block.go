@@ -3,13 +3,9 @@ package journal
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,82 +13,69 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// MediaType is the Content-Type of a block, once decompressed.
-const MediaType = "application/stix+json;version=2.1"
-
-// encodeHeader writes a block's facts as message headers.
-func encodeHeader(b *record.Block) nats.Header {
-	h := nats.Header{}
-	h.Set("Content-Type", MediaType)
-	if b.Control != "" {
-		h.Set("Content-Type", "application/json")
-		h.Set("Tocsin-Control", string(b.Control))
-	}
-	for name, bits := range map[string][]byte{"Tocsin-Starts": b.Starts, "Tocsin-New": b.New, "Tocsin-Seed": b.Seed} {
-		if len(bits) > 0 {
-			h.Set(name, base64.StdEncoding.EncodeToString(bits))
-		}
-	}
-	if b.By != "" {
-		h.Set("Tocsin-By", b.By)
-		h.Set("Tocsin-Labels", base64.StdEncoding.EncodeToString(b.Labels))
-	}
-	h.Set("Content-Encoding", "zstd")
-	h.Set("Tocsin-Collection", b.Collection)
-	h.Set("Tocsin-Feeds", b.Feed)
-	h.Set("Tocsin-Packaging", strconv.Itoa(int(b.Packaging)))
-	h.Set("Tocsin-Block", strconv.FormatUint(b.Number, 10))
-	h.Set("Tocsin-Previous", b.Previous)
-	h.Set("Tocsin-Count", strconv.Itoa(b.Count))
-	h.Set("Tocsin-Added-First", b.AddedFirst.UTC().Format("2006-01-02T15:04:05.000000Z"))
-	h.Set("Tocsin-Label", b.Label.String())
-	h.Set("Tocsin-Root", b.Root)
-	h.Set("Tocsin-Sealed", b.Sealed)
-	return h
-}
-
-// decodeBlock reads a block from a message.
+// decodeBlock reads a block, or its replacement, from a message.
 func (j *Journal) decodeBlock(subject string, h nats.Header, data []byte, sequence uint64) (*record.Block, error) {
-	b := &record.Block{
-		Collection: h.Get("Tocsin-Collection"), Feed: h.Get("Tocsin-Feeds"), Previous: h.Get("Tocsin-Previous"), Payload: data, Sequence: sequence,
-		By: h.Get("Tocsin-By"), Control: record.ControlKind(h.Get("Tocsin-Control")), Root: h.Get("Tocsin-Root"), Sealed: h.Get("Tocsin-Sealed"),
+	b, err := record.ParseBlock(h, data)
+	if err == nil {
+		err = j.seal.Open(b)
 	}
-	var errs [10]error
-	var packaging uint64
-	b.Number, errs[0] = strconv.ParseUint(h.Get("Tocsin-Block"), 10, 64)
-	b.Count, errs[1] = strconv.Atoi(h.Get("Tocsin-Count"))
-	b.AddedFirst, errs[2] = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
-	b.Label, errs[3] = tlp.Parse(h.Get("Tocsin-Label"))
-	packaging, errs[4] = strconv.ParseUint(h.Get("Tocsin-Packaging"), 10, 8)
-	b.Starts, errs[5] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Starts"))
-	b.New, errs[6] = base64.StdEncoding.DecodeString(h.Get("Tocsin-New"))
-	b.Labels, errs[7] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Labels"))
-	b.Seed, errs[8] = base64.StdEncoding.DecodeString(h.Get("Tocsin-Seed"))
-	b.Packaging = uint8(packaging)
-	errs[9] = j.seal.Open(b)
-	err := errors.Join(errs[:]...)
-	if err == nil && (blocksPrefix+b.Collection != subject || b.Number == 0 || b.Count < 0 || (b.Count == 0) != (b.Control != "") || b.By != "" && len(b.Labels) != b.Count || len(b.Root) != 2*sha256.Size) {
-		err = errors.New("its headers contradict each other")
+	collection, replaced := collectionOf(subject)
+	if err == nil && (b.Collection != collection || replaced != (len(b.Removed) > 0)) {
+		err = errors.New("its headers contradict its subject")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("block at sequence %d on %s: %w: %w", sequence, subject, ErrDamaged, err)
+	}
+	if !replaced {
+		b.Sequence = sequence
 	}
 	return b, nil
 }
 
 // FollowBlocks calls each with every block from the sequence on, in order, until
-// ctx ends or each fails. pending is how many more there are.
+// ctx ends or each fails. pending is how many more there are. Of a block that was replaced it is what stays. Where a
+// replacement is in the stream, each gets a block of the sequence alone, with the number 0.
 func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *record.Block, pending uint64) error) error {
-	return follow(ctx, j.js, BlocksStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
+	before := max(from, 1) - 1
+	return follow(ctx, j.js, BlocksStream, nil, from, false, func(msg jetstream.Msg, seq, pending uint64) error {
+		if seq > before+1 {
+			if err := j.lookForReplacements(ctx); err != nil {
+				return err
+			}
+			err := j.replacedBetween(ctx, before, seq, nil, func(b *record.Block) error { return each(b, pending+1) })
+			if err != nil {
+				return err
+			}
+		}
+		before = seq
+		if collection, replaced := collectionOf(msg.Subject()); replaced {
+			return each(&record.Block{Collection: collection, Sequence: seq}, pending)
+		}
 		b, err := j.decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
 		if err != nil {
 			return err
 		}
 		return each(b, pending)
 	})
+}
+
+// BlockAt returns the block of a collection at a sequence of the journal, or what stays of it, false where there is
+// none.
+func (j *Journal) BlockAt(ctx context.Context, collection string, sequence uint64) (*record.Block, bool, error) {
+	msg, err := j.message(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("block at %d: %w", sequence, err)
+	}
+	if of, _ := collectionOf(msg.Subject); of != collection {
+		return nil, false, nil
+	}
+	b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+	return b, err == nil, err
 }
 
 // head is where a collection's chain ends.
@@ -147,23 +130,38 @@ func (j *Journal) Verify(ctx context.Context, collections ...string) ([]record.C
 	if last == 0 {
 		return nil, nil
 	}
-	chains := make(map[string]*record.Chain)
-	err := follow(ctx, j.js, BlocksStream, subjects, 1, func(msg jetstream.Msg, seq, _ uint64) error {
-		name := strings.TrimPrefix(msg.Subject(), blocksPrefix)
-		c := chains[name]
+	if len(subjects) == 0 {
+		subjects = []string{blocksPrefix + "*"}
+	}
+	if err := j.lookForReplacements(ctx); err != nil {
+		return nil, err
+	}
+	chains, before := make(map[string]*record.Chain), uint64(0)
+	add := func(collection string, b *record.Block, err error) {
+		c := chains[collection]
 		if c == nil {
-			c = &record.Chain{Collection: name}
-			chains[name] = c
+			c = &record.Chain{Collection: collection}
+			chains[collection] = c
 		}
-		if c.Problem == "" {
-			b, err := j.decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
-			if err == nil {
-				err = j.link(c, b)
-			}
-			if err != nil {
-				c.Problem = err.Error()
-			}
+		if c.Problem != "" {
+			return
 		}
+		if err == nil {
+			err = j.link(c, b)
+		}
+		if err != nil {
+			c.Problem = err.Error()
+		}
+	}
+	err := follow(ctx, j.js, BlocksStream, subjects, 1, false, func(msg jetstream.Msg, seq, _ uint64) error {
+		err := j.replacedBetween(ctx, before, seq, collections, func(b *record.Block) error { add(b.Collection, b, nil); return nil })
+		if err != nil {
+			return err
+		}
+		before = seq
+		b, err := j.decodeBlock(msg.Subject(), msg.Headers(), msg.Data(), seq)
+		collection, _ := collectionOf(msg.Subject())
+		add(collection, b, err)
 		if seq >= last {
 			return errDone
 		}
@@ -184,10 +182,15 @@ func (j *Journal) link(c *record.Chain, b *record.Block) error {
 	if err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
 	}
-	n, leaves := 0, record.NewLeaves(b.Seed)
+	n, leaves := 0, record.LeavesOf(b)
+	for i := range b.Count {
+		if !b.Has(i) {
+			n++
+		}
+	}
 	if b.Control != "" {
 		leaves.Add(text)
-		if _, err := b.Removal(text); err != nil {
+		if _, err := j.seal.OpenRemoval(b, text); err != nil {
 			return err
 		}
 	} else if err := stix.Objects(text, func(raw []byte) error {

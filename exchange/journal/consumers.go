@@ -46,11 +46,16 @@ const (
 	maxOwn    = 32
 )
 
+// subjects are those of the messages that it gives.
+func (c Consumer) subjects() []string {
+	return []string{blocksPrefix + c.Collection, replacedPrefix + c.Collection}
+}
+
 // config is of a consumer that starts at a sequence of the journal; 0 means behind what is there now.
 func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
 	config := jetstream.ConsumerConfig{
 		Name: c.Name(), Description: "blocks of " + c.Collection + " for " + c.Member,
-		FilterSubject: blocksPrefix + c.Collection, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		FilterSubjects: c.subjects(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, MaxAckPending: 256, MaxWaiting: 16,
 	}
 	if start == 0 {

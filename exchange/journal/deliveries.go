@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
 	list := make(map[Consumer]uint64)
 	lister := j.blocks.ListConsumers(ctx)
 	for info := range lister.Info() {
-		if c, ok := parseConsumer(info.Name); ok && info.Config.FilterSubject == blocksPrefix+c.Collection && info.Delivered.Stream > 0 {
+		if c, ok := parseConsumer(info.Name); ok && slices.Equal(info.Config.FilterSubjects, c.subjects()) && info.Delivered.Stream > 0 {
 			list[c] = info.Delivered.Stream
 		}
 	}

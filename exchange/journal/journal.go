@@ -2,6 +2,7 @@
 //
 //	tocsin.e.<feed>        intake: a chunk as accepted, with its decisions
 //	tocsin.c.<collection>  blocks: what a collection gained in one append
+//	tocsin.r.<collection>  what stays of blocks that have lost objects
 //
 // Each subject is a log with one writer at a time. Every append says which
 // sequence it follows, so that a second writer is refused and never forks the
@@ -32,17 +33,19 @@ import (
 
 // The streams, and the subjects' prefixes.
 const (
-	IntakeStream    = exchange.IntakeStream
-	BlocksStream    = exchange.BlocksStream
-	intakePrefix    = "tocsin.e."
-	blocksPrefix    = "tocsin.c."
-	stateBucket     = "TOCSIN_STATE"
-	backfilledKey   = "backfilled"
-	deliveredPrefix = "delivered."
-	usedPrefix      = "used."
-	statusBucket    = "TOCSIN_STATUS"
-	receiptsBucket  = "TOCSIN_RECEIPTS"
-	quarantined     = "TOCSIN_QUARANTINE"
+	IntakeStream     = exchange.IntakeStream
+	BlocksStream     = exchange.BlocksStream
+	intakePrefix     = "tocsin.e."
+	blocksPrefix     = "tocsin.c."
+	replacedPrefix   = "tocsin.r."
+	stateBucket      = "TOCSIN_STATE"
+	backfilledKey    = "backfilled"
+	deliveredPrefix  = "delivered."
+	replacedToPrefix = "replaced."
+	usedPrefix       = "used."
+	statusBucket     = "TOCSIN_STATUS"
+	receiptsBucket   = "TOCSIN_RECEIPTS"
+	quarantined      = "TOCSIN_QUARANTINE"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -65,6 +68,7 @@ type Journal struct {
 	ends             struct{ intake, blocks end } // as far as is known here
 	making           sync.Mutex                   // held while a subscriber's consumer is made
 	handedOut        deliveries
+	replaced         replacements
 
 	mu      sync.Mutex
 	packers map[string]*packer
@@ -86,10 +90,10 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
-	if j.intake, err = openStream(ctx, js, IntakeStream, intakePrefix+"*", "Publishers' chunks as accepted, with their decisions"); err != nil {
+	if j.intake, err = openStream(ctx, js, IntakeStream, "Publishers' chunks as accepted, with their decisions", intakePrefix+"*"); err != nil {
 		return nil, err
 	}
-	if j.blocks, err = openStream(ctx, js, BlocksStream, blocksPrefix+"*", "Collections' blocks"); err != nil {
+	if j.blocks, err = openStream(ctx, js, BlocksStream, "Collections' blocks", blocksPrefix+"*", replacedPrefix+"*"); err != nil {
 		return nil, err
 	}
 	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was delivered, and each webhook sent"})
@@ -116,13 +120,16 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err := j.openEnds(ctx); err != nil {
 		return nil, err
 	}
+	if err := j.lookForReplacements(ctx); err != nil {
+		return nil, err
+	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil
 }
 
-func openStream(ctx context.Context, js jetstream.JetStream, name, subject, what string) (jetstream.Stream, error) {
+func openStream(ctx context.Context, js jetstream.JetStream, name, what string, subjects ...string) (jetstream.Stream, error) {
 	s, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: name, Subjects: []string{subject}, Description: what,
+		Name: name, Subjects: subjects, Description: what,
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true,
 		ConsumerLimits: jetstream.StreamConsumerLimits{},
 	})
@@ -241,7 +248,7 @@ func (j *Journal) Decompress(dst, data []byte) ([]byte, error) {
 // FollowIntake calls each with every intake record from the sequence on, in
 // order, until ctx ends or each fails. pending is how many more there are.
 func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Message, pending uint64) error) error {
-	return follow(ctx, j.js, IntakeStream, nil, from, func(msg jetstream.Msg, seq, pending uint64) error {
+	return follow(ctx, j.js, IntakeStream, nil, from, false, func(msg jetstream.Msg, seq, pending uint64) error {
 		return each(Message{Feed: msg.Subject()[len(intakePrefix):], Sequence: seq, Data: msg.Data()}, pending)
 	})
 }
@@ -253,7 +260,7 @@ func (j *Journal) EachIntake(ctx context.Context, feed string, after uint64, eac
 	if err != nil || last <= after {
 		return err
 	}
-	err = follow(ctx, j.js, IntakeStream, []string{intakePrefix + feed}, after+1, func(msg jetstream.Msg, seq, _ uint64) error {
+	err = follow(ctx, j.js, IntakeStream, []string{intakePrefix + feed}, after+1, false, func(msg jetstream.Msg, seq, _ uint64) error {
 		in, err := j.decodeIntake(msg.Data())
 		if err == nil {
 			err = each(in, seq)
@@ -286,10 +293,10 @@ func (j *Journal) Feeds(ctx context.Context) ([]string, error) {
 
 var errDone = errors.New("done")
 
-// follow reads a stream in order with one ordered consumer.
-func follow(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from uint64, each func(msg jetstream.Msg, seq, pending uint64) error) error {
+// follow reads a stream in order with one ordered consumer, all of its messages or their headers.
+func follow(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from uint64, headers bool, each func(msg jetstream.Msg, seq, pending uint64) error) error {
 	c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1), HeadersOnly: headers,
 	})
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", stream, err)

@@ -3,7 +3,6 @@ package journal
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -166,7 +165,7 @@ func (p *packer) append(batch []*pending) (finished int, err error) {
 	if len(batch[0].share.Groups) > 16 { // a full one, as far as can be told
 		p.raw = slices.Grow(p.raw[:0], maxRaw+maxRaw/8)
 	}
-	p.raw = stix.AppendBundleOpen(p.raw[:0], stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", p.collection))
+	p.raw = stix.AppendBundleOpen(p.raw[:0], bundleID(b))
 	clear(p.in)
 	if batch[0].post != nil {
 		if err := p.post(b, batch[0]); err != nil {
@@ -207,7 +206,7 @@ func (p *packer) append(batch []*pending) (finished int, err error) {
 	}
 	if len(out.Objects) > 0 {
 		b.Control = record.ControlWithdraw
-		if p.raw, err = json.Marshal(out); err != nil {
+		if err := p.removal(b, &out); err != nil {
 			return 0, err
 		}
 	} else if b.Count == 0 {
@@ -232,12 +231,26 @@ func (p *packer) post(b *record.Block, x *pending) error {
 	b.Control, b.Label = x.post.Control, max(b.Label, x.share.Label)
 	b.By, b.Labels = x.post.By, x.post.Labels
 	if b.Control != "" {
-		p.raw = append(p.raw[:0], x.post.Payload...)
+		if err := p.removal(b, x.post.Removal); err != nil {
+			return err
+		}
 	}
 	for _, g := range x.share.Groups {
 		p.add(b, g)
 	}
 	return p.close(b, x.post.Added)
+}
+
+// bundleID is the identifier of the bundle that a block is.
+func bundleID(b *record.Block) string {
+	return stix.DerivedID("bundle", "block", strconv.FormatUint(b.Number, 10), "collection", b.Collection)
+}
+
+// removal makes p.raw the payload of a control block.
+func (p *packer) removal(b *record.Block, r *record.Removal) error {
+	text, err := p.j.seal.CloseRemoval(b, r)
+	p.raw = append(p.raw[:0], text...)
+	return err
 }
 
 // close appends the block that p.raw holds. added is the date_added that its
@@ -306,7 +319,7 @@ func setBit(b []byte, i int) []byte {
 // publish appends the block after the one before it. A failure that leaves the
 // outcome open is settled by looking at the log; one append is tried three times.
 func (p *packer) publish(b *record.Block) error {
-	msg := &nats.Msg{Subject: blocksPrefix + p.collection, Header: encodeHeader(b), Data: b.Payload}
+	msg := &nats.Msg{Subject: blocksPrefix + p.collection, Header: b.Header(), Data: b.Payload}
 	var err error
 	for try := range 3 {
 		// Not the packers' context: an append under way is finished when the

@@ -24,11 +24,11 @@ type Known struct {
 // applied, than collections were delivered from intake, or than intake says of the register. An
 // exchange that went on from there would acknowledge rows that reach nobody.
 func (j *Journal) Whole(ctx context.Context, known Known) error {
-	intake, err := j.end(ctx, j.intake, IntakeStream, known.Intake)
+	intake, err := j.end(ctx, j.intake, IntakeStream, known.Intake, 0)
 	if err != nil {
 		return err
 	}
-	if _, err := j.end(ctx, j.blocks, BlocksStream, known.Blocks); err != nil {
+	if _, err := j.end(ctx, j.blocks, BlocksStream, known.Blocks, j.replaced.count()); err != nil {
 		return err
 	}
 	if err := j.delivered(ctx, intake); err != nil {
@@ -37,9 +37,9 @@ func (j *Journal) Whole(ctx context.Context, known Known) error {
 	return j.decided(ctx, known.Register)
 }
 
-// end returns the last sequence of a stream, of which nothing may be missing and which has to reach
-// as far as the view.
-func (j *Journal) end(ctx context.Context, s jetstream.Stream, name string, applied uint64) (uint64, error) {
+// end returns the last sequence of a stream, of which nothing may be missing but so many messages that were replaced,
+// and which has to reach as far as the view.
+func (j *Journal) end(ctx context.Context, s jetstream.Stream, name string, applied, replaced uint64) (uint64, error) {
 	info, err := s.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look at stream %s: %w", name, err)
@@ -48,8 +48,8 @@ func (j *Journal) end(ctx context.Context, s jetstream.Stream, name string, appl
 	switch {
 	case st.LastSeq < applied:
 		return 0, shorter(name, "ends at message", st.LastSeq, applied, "the view has applied it")
-	case st.LastSeq > 0 && (st.FirstSeq > 1 || st.Msgs < st.LastSeq):
-		return 0, shorter(name, "has messages:", st.Msgs, st.LastSeq, "its numbers go")
+	case st.LastSeq > 0 && (st.FirstSeq > 1 && replaced == 0 || st.Msgs+replaced < st.LastSeq):
+		return 0, shorter(name, "has messages:", st.Msgs, st.LastSeq-replaced, "its numbers go")
 	}
 	return st.LastSeq, nil
 }

@@ -37,6 +37,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/removal"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/exchange/webhook"
@@ -104,6 +105,7 @@ type Node struct {
 	log        *slog.Logger
 	lock       *flock.Flock
 	broker     *broker.Broker
+	remover    *removal.Remover
 	admission  *admission.Admission
 	backfiller *admission.Backfiller
 	api        *api.API
@@ -201,7 +203,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
-		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues,
+		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
 	})
 	if err != nil {
 		return err
@@ -211,9 +213,10 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := n.Journal.Whole(ctx, known); err != nil {
 		return err
 	}
+	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
 	n.admission = &admission.Admission{
 		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Tell: n.Journal.Audit,
+		Tell: n.Journal.Audit, Removed: n.remover.Finish,
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
@@ -225,7 +228,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit},
+		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.remover.Finish},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
@@ -267,6 +270,11 @@ func (n *Node) openExchange(ctx context.Context) error {
 	}
 	if err := n.api.FinishPosts(ctx); err != nil {
 		return err
+	}
+	for _, c := range n.View.TookOut() {
+		if err := n.remover.Finish(ctx, c, 0); err != nil {
+			return err
+		}
 	}
 	if err := n.Register.Fits(n.Register.Current()); err != nil {
 		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))

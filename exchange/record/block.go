@@ -3,11 +3,9 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
@@ -64,18 +62,24 @@ type Block struct {
 	// Seed and Root commit to the objects, or to a control block's payload as one: see Leaves.
 	Seed []byte
 	Root string
+	// Removed are the positions whose objects a replacement of the block has no more, a bit an object as in Starts;
+	// empty for a block as it was appended. Proofs stand in for the seed then: see Leaves.
+	Removed, Proofs []byte
 	// Payload is the bundle, compressed with zstd.
 	Payload []byte
-	// Sequence is the block's position in the journal; 0 before it is appended.
-	// It is no part of the block.
+	// Sequence is the block's position in the journal; 0 before it is appended. Of a replacement it is that of
+	// the block. It is no part of the block.
 	Sequence uint64
 }
+
+// Has tells whether the object at a position is in the payload.
+func (b *Block) Has(i int) bool { return i/8 >= len(b.Removed) || b.Removed[i/8]&(1<<(i%8)) == 0 }
 
 // Added returns the date_added of the block's i-th object.
 func (b *Block) Added(i int) time.Time { return b.AddedFirst.Add(time.Duration(i) * time.Microsecond) }
 
 // Hash returns the block's commitment in hexadecimal: the SHA-256 of its facts, a line each, Root among
-// them. Payload and seed are not, so that a block that replaces it later can keep the chain.
+// them. Payload, seed and proofs are not: a block that replaces it has the same hash, and keeps the chain.
 func (b *Block) Hash() string {
 	var facts []byte
 	facts = fmt.Appendf(facts, "tocsin block 2\ncollection %s\nfeed %s\npackaging %d\nnumber %d\nprevious %s\ncount %d\nadded %d\nlabel %s\n",
@@ -90,7 +94,8 @@ func (b *Block) Hash() string {
 type ControlKind string
 
 // ControlDelete takes out what somebody has deleted; ControlWithdraw takes out what has got a higher label. The payload
-// of both is a Removal.
+// of both is a Removal under Seal: what left can be told by nobody else from it. Readers learn where something is gone
+// from the block's replacement.
 const (
 	ControlDelete   ControlKind = "delete"
 	ControlWithdraw ControlKind = "withdraw"
@@ -129,16 +134,11 @@ type Remembered struct {
 	Label tlp.Level `json:"label"`
 }
 
-// Removal reads a control block's payload, decompressed.
-func (b *Block) Removal(text []byte) (*Removal, error) {
-	if b.Control != ControlDelete && b.Control != ControlWithdraw {
-		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", exchange.ErrRecord, b.Number, b.Control)
-	}
-	d := new(Removal)
-	if err := json.Unmarshal(text, d); err != nil {
-		return nil, fmt.Errorf("%w: block %d: %w", exchange.ErrRecord, b.Number, err)
-	}
-	return d, nil
+// Holes are positions of a block whose objects were removed. Sequence is the block's in the journal.
+type Holes struct {
+	Block     uint64 `json:"block"`
+	Sequence  uint64 `json:"-"`
+	Positions []int  `json:"positions"`
 }
 
 // Version names one version of one object in one version of STIX.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -9,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -99,6 +101,42 @@ func (s Seal) Open(b *Block) error {
 		b.Delivered[i] = Delivered{Feed: d.text(), Sequence: d.uint(), Groups: d.size()}
 	}
 	return d.err // the rest is there for the length alone
+}
+
+// sealedRemoval is the payload of a control block.
+type sealedRemoval struct {
+	Sealed []byte `json:"sealed"`
+}
+
+// CloseRemoval is a control block's payload: what leaves, encrypted as Close does it.
+func (s Seal) CloseRemoval(b *Block, r *Removal) ([]byte, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	text = append(text, bytes.Repeat([]byte{' '}, sealedPart-len(text)%sealedPart)...)
+	return json.Marshal(sealedRemoval{s.gcm().Seal(nil, nil, text, append(b.name(), " removal"...))})
+}
+
+// OpenRemoval reads a control block's payload, decompressed. Its error is an exchange.ErrRecord.
+func (s Seal) OpenRemoval(b *Block, payload []byte) (*Removal, error) {
+	if b.Control != ControlDelete && b.Control != ControlWithdraw {
+		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", exchange.ErrRecord, b.Number, b.Control)
+	}
+	var sealed sealedRemoval
+	err := json.Unmarshal(payload, &sealed)
+	var text []byte
+	if err == nil {
+		text, err = s.gcm().Open(nil, nil, sealed.Sealed, append(b.name(), " removal"...))
+	}
+	r := new(Removal)
+	if err == nil {
+		err = json.Unmarshal(text, r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: what block %d of collection %s takes out: %w", exchange.ErrRecord, b.Number, b.Collection, err)
+	}
+	return r, nil
 }
 
 func (s Seal) gcm() cipher.AEAD {

@@ -45,9 +45,9 @@ type BackfillPosition struct{ Done, Target uint64 }
 // of Share, or a control block.
 type Post struct {
 	Share Share
-	// Control and Payload make it a control block.
+	// Control and Removal make it a control block.
 	Control ControlKind
-	Payload []byte
+	Removal *Removal
 	// By and Labels are the block's.
 	By     string
 	Labels []byte

@@ -57,7 +57,7 @@ func (x *posting) markAnew(ctx context.Context, r *raising, list []record.Posted
 	if err := x.Log.SetStatus(ctx, againKey(r.collection), text); err != nil {
 		return err
 	}
-	if _, err := x.remove(ctx, r.collection, x.By, record.ControlWithdraw, &out); err != nil {
+	if err := x.takeOut(ctx, r.collection, &out); err != nil {
 		return err
 	}
 	return x.addAgain(ctx, r.collection, &a)

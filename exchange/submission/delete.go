@@ -31,6 +31,9 @@ func (p *Poster) Delete(ctx context.Context, r *Request, id string, wants func(a
 		last, err = p.delete(ctx, r, id, wants)
 		return err
 	})
+	if err == nil {
+		err = p.Removed(ctx, c.ID, last)
+	}
 	return last, err
 }
 

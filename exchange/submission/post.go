@@ -88,6 +88,8 @@ type Poster struct {
 	Tell func(exchange.AuditEntry)
 	// Gate is Admission's, and held in the same way.
 	Gate *sync.RWMutex
+	// Removed returns once what control blocks of a collection up to a sequence have taken out is in the journal no more.
+	Removed func(ctx context.Context, collection string, sequence uint64) error
 
 	turns   wait.Turns
 	waiting waiting
@@ -158,6 +160,8 @@ type posting struct {
 	// are asked for.
 	harmlessNow map[string]bool
 	last        uint64 // the sequence of the last block
+	// tookOut are the collections that something was taken out of, with the sequence of the last control block.
+	tookOut map[string]uint64
 	// fresh are the words of what is going to be stored in the block that is being made.
 	fresh map[record.Version][]byte
 	// bySaid are the contexts that do not stand, by what they refer to.
@@ -176,7 +180,7 @@ func (p *Poster) add(ctx context.Context, r *Request, said tlp.Level) (results [
 	if err != nil {
 		return nil, 0, err
 	}
-	x := &posting{Poster: p, Request: r, collection: c.ID, floor: c.Floor, reads: r.Relays() || r.Reads(c.ID), results: make([]Result, len(r.Objects)), release: said}
+	x := &posting{Poster: p, Request: r, collection: c.ID, floor: c.Floor, reads: r.Relays() || r.Reads(c.ID), results: make([]Result, len(r.Objects)), release: said, tookOut: make(map[string]uint64)}
 	x.objects = examineAll(r.Objects, r.SpecVersions, x.results)
 	if err := x.readMarkings(ctx); err != nil {
 		return nil, 0, err
@@ -188,6 +192,11 @@ func (p *Poster) add(ctx context.Context, r *Request, said tlp.Level) (results [
 	// other. A request that is stopped before is made again, and does it then.
 	if err := x.raiseElsewhere(ctx); err != nil {
 		return nil, 0, err
+	}
+	for c, sequence := range x.tookOut {
+		if err := x.Removed(ctx, c, sequence); err != nil {
+			return nil, 0, err
+		}
 	}
 	return x.results, x.last, nil
 }

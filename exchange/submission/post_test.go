@@ -59,7 +59,7 @@ func FuzzStoredObjectsCanBeRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n := new(nothing)
-		p := &submission.Poster{Log: n, View: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex)}
+		p := &submission.Poster{Log: n, View: n, Fatal: func(err error) { t.Fatal(err) }, Gate: new(sync.RWMutex), Removed: func(context.Context, string, uint64) error { return nil }}
 		c := &exchange.Collection{ID: "c", Ceiling: tlp.Amber, Floor: tlp.Clear}
 		out, _, err := p.Add(t.Context(), &submission.Request{Rules: operator{collection: c}, SpecVersions: []string{"2.0", "2.1"}, Objects: [][]byte{raw}})
 		if err != nil || len(out) != 1 {

@@ -2,7 +2,6 @@ package submission
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -255,9 +254,9 @@ func (x *posting) raise(ctx context.Context, r *raising) error {
 
 // withdraw takes versions out of a collection for good.
 func (x *posting) withdraw(ctx context.Context, r *raising, list []record.Posted) error {
-	out := record.Removal{}
-	for _, p := range list {
-		out.Withdrawn = append(out.Withdrawn, p.Version)
+	out, err := x.told(r.collection, list)
+	if err != nil {
+		return err
 	}
 	orphans, err := x.orphans(ctx, x.Rules, r.collection, list)
 	if err != nil {
@@ -267,7 +266,7 @@ func (x *posting) withdraw(ctx context.Context, r *raising, list []record.Posted
 	if r.remember.ID != "" {
 		out.Remembered = []record.Remembered{{Version: r.remember, Label: r.label}}
 	}
-	if _, err := x.remove(ctx, r.collection, x.By, record.ControlWithdraw, &out); err != nil {
+	if err := x.takeOut(ctx, r.collection, &out); err != nil {
 		return err
 	}
 	x.tell(exchange.AuditEntry{
@@ -277,11 +276,39 @@ func (x *posting) withdraw(ctx context.Context, r *raising, list []record.Posted
 	return nil
 }
 
+// told makes the removal of versions: followers are told of an object that has no other version left.
+func (x *posting) told(collection string, list []record.Posted) (out record.Removal, err error) {
+	leaving, left := make(map[record.Version]bool), make(map[string]bool)
+	var ids []string
+	for _, p := range list {
+		leaving[p.Version] = true
+		ids = append(ids, p.ID)
+	}
+	slices.Sort(ids)
+	err = x.View.Posted(slices.Compact(ids), func(_ int, p *record.Posted) error {
+		if p.Collection == collection && !p.Remembered && !leaving[p.Version] {
+			left[p.ID] = true
+		}
+		return nil
+	})
+	for _, p := range list {
+		if left[p.ID] {
+			out.Versions = append(out.Versions, p.Version)
+		} else {
+			out.Withdrawn = append(out.Withdrawn, p.Version)
+		}
+	}
+	return out, err
+}
+
+// takeOut takes something out of a collection because its label was raised.
+func (x *posting) takeOut(ctx context.Context, collection string, out *record.Removal) error {
+	sequence, err := x.remove(ctx, collection, x.By, record.ControlWithdraw, out)
+	x.tookOut[collection] = max(x.tookOut[collection], sequence)
+	return err
+}
+
 // remove writes a control block on behalf of a member.
 func (p *Poster) remove(ctx context.Context, collection, by string, kind record.ControlKind, r *record.Removal) (uint64, error) {
-	payload, err := json.Marshal(r)
-	if err != nil {
-		return 0, err
-	}
-	return p.write(ctx, &record.Post{Share: record.Share{Collection: collection, Label: tlp.Clear}, Control: kind, Payload: payload, By: p.Seal.Pseudonym(by)})
+	return p.write(ctx, &record.Post{Share: record.Share{Collection: collection, Label: tlp.Clear}, Control: kind, Removal: r, By: p.Seal.Pseudonym(by)})
 }

@@ -30,15 +30,18 @@ type writer struct {
 	were    map[objectID]was // and what of it was looked up
 	older   map[olderKey]span
 	marks   map[markKey]bits
-	// withdrew is the stamp of a block that takes objects out.
+	// withdrew is the stamp of a block that takes objects out, removed where they were.
 	withdrew int64
-	first    int64      // date_added of the block that is being added, 0 for none
-	record   block      // of it
-	added    []addition // to it
-	types    []typed
-	names    naming
-	h        *head
-	name     string // of the collection
+	removed  map[int64]bits
+	// loose are observables that what was taken out refers to.
+	loose  []objectID
+	first  int64      // date_added of the block that is being added, 0 for none
+	record block      // of it
+	added  []addition // to it
+	types  []typed
+	names  naming
+	h      *head
+	name   string // of the collection
 }
 
 // olderKey names a version that is not the latest.
@@ -64,6 +67,7 @@ type addition struct {
 	id    objectID
 	ver   version
 	isNew bool // no other is in the collection, unless it is in the block
+	gone  bool // the journal has it no more
 }
 
 type markKey struct {
@@ -169,6 +173,11 @@ func (v *View) ApplyBlock(b *record.Block) error {
 	if b.Sequence <= v.AppliedBlocks() {
 		return nil
 	}
+	if b.Number == 0 { // a replacement of what is in already
+		pass := &writer{v: v, b: v.db.NewBatch()}
+		defer func() { _ = pass.b.Close() }()
+		return pass.commit("blocks", b.Sequence, nil)
+	}
 	w := v.begin(b.Collection, b.Control != "")
 	defer w.close()
 	h := w.h
@@ -230,7 +239,7 @@ func (w *writer) block(b *record.Block) error {
 	if err != nil {
 		return err
 	}
-	if b.Count > len(text)/minObject {
+	if len(b.Removed) == 0 && b.Count > len(text)/minObject {
 		return fmt.Errorf("%w: block %d does not have %d objects", errContent, b.Number, b.Count)
 	}
 	w.open(b.AddedFirst.UnixMicro(), block{feed: b.Feed, number: b.Number, count: b.Count, starts: b.Starts})
@@ -238,8 +247,15 @@ func (w *writer) block(b *record.Block) error {
 	news := bits(b.New)
 	p := &w.v.packing
 	p.reset()
-	n, leaves := 0, record.NewLeaves(b.Seed)
+	n, leaves := 0, record.LeavesOf(b)
+	pass := func() {
+		for ; n < b.Count && !b.Has(n); n++ {
+			p.add("", nil)
+			w.gone(n)
+		}
+	}
 	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
+		pass()
 		leaves.Add(raw)
 		if err == nil && n < b.Count {
 			p.add(typeName(brief.Type), raw)
@@ -250,6 +266,7 @@ func (w *writer) block(b *record.Block) error {
 		}
 		n++
 	})
+	pass()
 	p.pack(&w.record)
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", errContent, b.Number, n, b.Count)
@@ -317,6 +334,17 @@ func (w *writer) object(b stix.Brief, i int, isNew bool) error {
 	}
 	w.ofType(id.typ, i)
 	w.names.add(id, b.ID, b.Version)
-	w.added = append(w.added, addition{id, ver, isNew})
+	w.added = append(w.added, addition{id: id, ver: ver, isNew: isNew})
 	return nil
 }
+
+// gone takes a position whose object the journal has no more.
+func (w *writer) gone(i int) {
+	w.names.add(objectID{typ: goneType}, nil, nil)
+	w.added = append(w.added, addition{gone: true})
+	w.marks[markKey{'v', w.first}].clear(i)
+	w.marks[markKey{'l', w.first}].clear(i)
+}
+
+// goneType stands for the type of an object that the journal has no more.
+const goneType = "x-gone"

@@ -36,7 +36,8 @@ func TestABlockThatDoesNotHoldWhatItCommitsToIsNotShown(t *testing.T) {
 		"another one's words": {record.Block{Control: record.ControlDelete, Payload: []byte(removal + " "), Root: root(seed, removal)}, true},
 	} {
 		v, err := view.Open(view.Options{
-			Dir: t.TempDir(), Decompress: func(dst, data []byte) ([]byte, error) { return append(dst, data...), nil },
+			Removal: view.PlainRemoval,
+			Dir:     t.TempDir(), Decompress: func(dst, data []byte) ([]byte, error) { return append(dst, data...), nil },
 			Continues: func(*record.Block, uint64, string, time.Time) error { return nil },
 		})
 		if err != nil {

@@ -1,16 +1,15 @@
 package view
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
-	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // control does what a control block says.
@@ -24,7 +23,7 @@ func (w *writer) control(b *record.Block) error {
 	if err := committed(b, leaves); err != nil {
 		return err
 	}
-	d, err := b.Removal(text)
+	d, err := w.v.opt.Removal(b, text)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
@@ -36,7 +35,8 @@ func (w *writer) control(b *record.Block) error {
 			return fmt.Errorf("%w: removal %d has no id", errContent, i)
 		}
 		ver := versionOf(o.Version)
-		if err := w.remove(id, ver); err != nil {
+		comesAgain := i >= len(d.Versions)+len(d.Withdrawn)
+		if err := w.remove(id, ver, comesAgain); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		w.del(postedKey(id, w.c, ver, stands))
@@ -50,6 +50,9 @@ func (w *writer) control(b *record.Block) error {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
+	if err := w.withdrawUnreferred(); err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
+	}
 	for i := range d.Remembered {
 		if err := w.remember(&d.Remembered[i], b.By); err != nil {
 			return err
@@ -58,10 +61,11 @@ func (w *writer) control(b *record.Block) error {
 	if len(d.Objects)+len(d.Versions)+len(d.Withdrawn)+len(d.Raised) == 0 {
 		return nil
 	}
-	if err := w.told(d); err != nil {
+	out := takenOut{Removal: *d}
+	if out.Holes, err = w.holes(); err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
-	if text, err = json.Marshal(d); err != nil {
+	if text, err = json.Marshal(out); err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
 	w.set(blockKey('w', w.c, first), text)
@@ -69,23 +73,22 @@ func (w *writer) control(b *record.Block) error {
 	return nil
 }
 
-// told leaves those withdrawals that readers are told of: of an object that has another version left, they aren't.
-func (w *writer) told(d *record.Removal) error {
-	all := d.Withdrawn
-	d.Withdrawn = nil
-	for _, v := range all {
-		id, _ := versionID(v)
-		_, left, err := w.latest(id)
+// takenOut is what a 'w' key has.
+type takenOut struct {
+	record.Removal
+	Holes []record.Holes `json:"holes,omitempty"`
+}
+
+// holes are where the objects were that the block has taken out.
+func (w *writer) holes() (list []record.Holes, err error) {
+	for _, first := range slices.Sorted(maps.Keys(w.removed)) {
+		b, err := readBlock(w.v.db, w.c, first)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if left {
-			d.Versions = append(d.Versions, v)
-		} else {
-			d.Withdrawn = append(d.Withdrawn, v)
-		}
+		list = append(list, record.Holes{Block: b.number, Positions: slices.Collect(w.removed[first].all(b.count))})
 	}
-	return nil
+	return list, nil
 }
 
 // withdraw takes an object out in all its versions.
@@ -96,12 +99,7 @@ func (w *writer) withdraw(id objectID) error {
 			return err
 		}
 		for _, e := range list {
-			if id.typ == "observed-data" {
-				if err := w.withdrawTraffic(id, e.last); err != nil {
-					return err
-				}
-			}
-			if err := w.remove(id, e.version); err != nil {
+			if err := w.remove(id, e.version, false); err != nil {
 				return err
 			}
 		}
@@ -110,8 +108,8 @@ func (w *writer) withdraw(id objectID) error {
 }
 
 // remove takes a version of an object out. Where it was the latest, the one
-// before takes its place.
-func (w *writer) remove(id objectID, ver version) error {
+// before takes its place. What it refers to stays where it comes again.
+func (w *writer) remove(id objectID, ver version, comesAgain bool) error {
 	e, known, err := w.latest(id)
 	if err != nil || !known {
 		return err
@@ -123,9 +121,9 @@ func (w *writer) remove(id objectID, ver version) error {
 			return err
 		}
 		w.del(key.append(w.c))
-		return w.unmark('v', s)
+		return w.empty(s, comesAgain)
 	}
-	if err := errors.Join(w.unmark('v', e.span), w.unmark('l', e.span)); err != nil {
+	if err := errors.Join(w.empty(e.span, comesAgain), w.unmark('l', e.span)); err != nil {
 		return err
 	}
 	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
@@ -141,6 +139,24 @@ func (w *writer) remove(id objectID, ver version) error {
 		}
 	}
 	return w.promote(id)
+}
+
+// empty takes a version out of everywhere that it stands.
+func (w *writer) empty(s span, comesAgain bool) error {
+	if !comesAgain {
+		if err := w.looseEnds(s.last); err != nil {
+			return err
+		}
+	}
+	if w.removed == nil {
+		w.removed = make(map[int64]bits)
+	}
+	err := w.places(s, func(p place) error {
+		w.removed[p.first] = w.removed[p.first].grown(p.i)
+		w.removed[p.first].set(p.i)
+		return nil
+	})
+	return errors.Join(err, w.unmark('v', s))
 }
 
 // promote marks what is now the latest version of an object, in the newest
@@ -172,78 +188,4 @@ func (w *writer) promote(id objectID) error {
 		})
 	}
 	return nil
-}
-
-// withdrawTraffic takes out the contacts that an observation refers to, each version has its own, but for those that
-// another one brought as well: of the same contact, with another location.
-func (w *writer) withdrawTraffic(of objectID, at place) error {
-	b, err := readBlock(w.v.db, w.c, at.first)
-	if err != nil {
-		return err
-	}
-	s, err := w.v.stored(context.Background(), w.v.db, w.c, at.first, b, oneBit(at.i))
-	if err != nil {
-		return err
-	}
-	raw, err := s.object(at.i)
-	if err != nil {
-		return err
-	}
-	h, err := stix.ParseHead(raw)
-	if err != nil {
-		return err
-	}
-	for _, ref := range h.Refs {
-		traffic, ok := parseID([]byte(ref))
-		if !ok || traffic.typ != "network-traffic" {
-			continue
-		}
-		if other, err := w.broughtByOther(traffic, of); err != nil || other {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := w.withdraw(traffic); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// broughtByOther tells whether an object stands beside another observation that is there, in a group of it.
-func (w *writer) broughtByOther(id, of objectID) (found bool, err error) {
-	list, err := w.v.versions(w.r, w.c, id)
-	if err != nil {
-		return false, err
-	}
-	for _, e := range list {
-		err := w.places(e.span, func(p place) error {
-			b, err := readBlock(w.v.db, w.c, p.first)
-			if err != nil {
-				return err
-			}
-			there, err := w.mark('v', p.first)
-			if err != nil {
-				return err
-			}
-			return readData(w.v.db, w.c, p.first, itsNames, func(value []byte) error {
-				n := names{reads: reads{b: value}}
-				for i := range b.count {
-					name := n.next()
-					if n.bad {
-						return ErrDamaged
-					}
-					if name.id.typ == "observed-data" && name.id.uuid != of.uuid && there.has(i) && b.starts.from(i) == b.starts.from(p.i) {
-						found = true
-					}
-				}
-				return nil
-			})
-		})
-		if err != nil || found {
-			return found, err
-		}
-	}
-	return false, nil
 }

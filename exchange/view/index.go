@@ -10,7 +10,7 @@ import (
 func (w *writer) index() error {
 	look := make([]objectID, 0, len(w.added))
 	for i := range w.added {
-		if a := &w.added[i]; !a.isNew {
+		if a := &w.added[i]; !a.isNew && !a.gone {
 			look = append(look, a.id)
 		}
 	}
@@ -19,6 +19,9 @@ func (w *writer) index() error {
 	}
 	for i := range w.added {
 		a := &w.added[i]
+		if a.gone {
+			continue
+		}
 		if err := w.add(a.id, a.ver, place{w.first, i}, a.isNew); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}

@@ -34,7 +34,8 @@ func (w *world) open(t interface{ Fatal(...any) }, dir string) *view.View {
 		return w.shares[in.Key], nil
 	}
 	v, err := view.Open(view.Options{
-		Dir: dir, CacheBytes: w.cache, EpochObjects: w.epoch, Shares: shares, Again: shares,
+		Removal: view.PlainRemoval,
+		Dir:     dir, CacheBytes: w.cache, EpochObjects: w.epoch, Shares: shares, Again: shares,
 		Decompress: func(dst, b []byte) ([]byte, error) {
 			if string(b) == "damaged" {
 				return nil, exchange.ErrRecord

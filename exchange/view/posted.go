@@ -33,8 +33,12 @@ func postedKey(id objectID, c uint32, ver version, kind byte) []byte {
 
 // referredKey is of a reference to an object, by a version of another in a collection.
 func referredKey(to objectID, c uint32, from objectID, ver version) []byte {
-	k := binary.BigEndian.AppendUint32(appendType(idKey('d', to), to.typ, ""), c)
-	return append(appendType(append(k, from.uuid[:]...), from.typ, from.spec), ver[:]...)
+	return append(appendType(append(referredPrefix(to, c), from.uuid[:]...), from.typ, from.spec), ver[:]...)
+}
+
+// referredPrefix starts those of an object in a collection.
+func referredPrefix(to objectID, c uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendType(idKey('d', to), to.typ, ""), c)
 }
 
 // refersBit is added to the labels of what refers to observables.
@@ -180,7 +184,7 @@ func (v *View) Referring(collection, text string) (list []record.Version, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	prefix := binary.BigEndian.AppendUint32(appendType(idKey('d', to), to.typ, ""), c)
+	prefix := referredPrefix(to, c)
 	for ok := it.SeekPrefixGE(prefix); ok && bytes.HasPrefix(it.Key(), prefix); ok = it.Next() {
 		from, ver, ok := referrer(it.Key()[len(prefix):])
 		if !ok {

@@ -72,7 +72,7 @@ func TestWhatMembersHavePostedIsKnownByItsID(t *testing.T) {
 	if raw, err := v.Object(t.Context(), "b", of(2)); raw != nil || err != nil {
 		t.Errorf("%s %v", raw, err)
 	}
-	removal, err := json.Marshal(record.Removal{Withdrawn: []record.Version{of(1)}, Remembered: []record.Remembered{{Version: of(3), Label: tlp.Red}}})
+	removal, err := json.Marshal(record.Removal{Versions: []record.Version{of(1)}, Remembered: []record.Remembered{{Version: of(3), Label: tlp.Red}}})
 	if err != nil {
 		t.Fatal(err)
 	}

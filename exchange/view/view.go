@@ -38,7 +38,7 @@
 //	g uuid type c ver.  a version that a member has posted: its labels, whose it is (record.Posted)
 //	d uuid type c o ver.
 //	                    that a version of the object o refers to it there
-//	w c s               what a control block took out
+//	w c s               what a control block took out, and where it was
 //	M shelf key         what others make of all that: DerivedStore
 //
 // An object's date_added is its block's s plus its position, so an object is
@@ -102,6 +102,8 @@ type Options struct {
 	// Tap, where it is set, is given every batch as it is written; it is for
 	// measuring, with Replay.
 	Tap func(batch []byte)
+	// Removal reads what a control block takes out from its payload, decompressed; its error is an exchange.ErrRecord.
+	Removal func(b *record.Block, payload []byte) (*record.Removal, error)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *record.Block, number uint64, hash string, added time.Time) error
 }
@@ -176,7 +178,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "14"
+const format = "15"
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {

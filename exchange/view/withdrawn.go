@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -59,33 +60,79 @@ func (v *View) removals(right policy.Read, after time.Time, limit int, of func(*
 	if !ok {
 		return nil, errNoRight
 	}
+	err = v.eachRemoval(collection, after, func(at time.Time, out *takenOut) (bool, error) {
+		if ids := of(&out.Removal); len(ids) > 0 {
+			list = append(list, Withdrawal{At: at, IDs: ids})
+		}
+		return len(list) < limit, nil
+	})
+	return list, err
+}
+
+// eachRemoval calls each with what a collection's control blocks behind an instant took out, oldest first, until it
+// returns false.
+func (v *View) eachRemoval(collection string, after time.Time, each func(at time.Time, out *takenOut) (bool, error)) error {
 	c, known := v.number(collection)
 	from := int64(0)
 	if !after.IsZero() {
 		from = after.UnixMicro() + 1
 	}
 	if !known || !v.withdrew(c, from) {
-		return nil, nil
+		return nil
 	}
 	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: blockKey('w', c, from), UpperBound: collectionKey('w', c+1)})
 	if err != nil {
-		return nil, fmt.Errorf("read view: %w", err)
+		return fmt.Errorf("read view: %w", err)
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok && len(list) < limit; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return nil, fmt.Errorf("read view: %w", err)
+	for ok := it.First(); ok && err == nil; ok = ok && it.Next() {
+		var value []byte
+		if value, err = it.ValueAndErr(); err != nil {
+			break
 		}
-		var r record.Removal
-		if err := json.Unmarshal(value, &r); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		var out takenOut
+		if e := json.Unmarshal(value, &out); e != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, e)
+			break
 		}
-		if ids := of(&r); len(ids) > 0 {
-			list = append(list, Withdrawal{At: micros(firstOf(it.Key())), IDs: ids})
-		}
+		ok, err = each(micros(firstOf(it.Key())), &out)
 	}
-	return list, it.Error()
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+// TookOut lists the collections that have lost something.
+func (v *View) TookOut() (collections []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for c := range v.withdrawn {
+		collections = append(collections, v.names[c])
+	}
+	return collections
+}
+
+// Holes lists where the objects were that a collection's control blocks behind an instant took out, one for each block,
+// and when the last of them was.
+func (v *View) Holes(collection string, after time.Time) (list []record.Holes, last time.Time, err error) {
+	byBlock := make(map[uint64]*record.Holes)
+	err = v.eachRemoval(collection, after, func(at time.Time, out *takenOut) (bool, error) {
+		last = at
+		for _, h := range out.Holes {
+			if have := byBlock[h.Block]; have != nil {
+				have.Positions = append(have.Positions, h.Positions...)
+				continue
+			}
+			b, found, err := v.Block(collection, h.Block)
+			if err != nil || !found {
+				return false, errors.Join(err, ErrDamaged)
+			}
+			h.Sequence = b.Sequence
+			byBlock[h.Block] = &h
+		}
+		return true, nil
+	})
+	for _, block := range slices.Sorted(maps.Keys(byBlock)) {
+		list = append(list, *byBlock[block])
+	}
+	return list, last, err
 }
 
 // withdrew tells whether anything was withdrawn from a collection at a time or later: thousands

@@ -1,0 +1,116 @@
+// Package removal sees to it that what a collection has lost is in no message of the journal any more: what was deleted,
+// and what has got a label that may not be there.
+//
+// The way of a removal: a control block says under seal what leaves; the view takes it out, and notes where it was;
+// here each block that has lost something is replaced by what stays (journal.Replace); then whoever asked is answered.
+// All that waits when a collection has its turn is done at once, one replacement for each block. What is cut short is
+// finished by who comes next, or at the next start.
+package removal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/wait"
+)
+
+// Log has the blocks.
+type Log interface {
+	// Replace takes the objects at some positions of a block out; a second time it does nothing.
+	Replace(ctx context.Context, collection string, h record.Holes) error
+	// ReplacedTo is up to which control block, by date_added, all that a collection has lost is out.
+	ReplacedTo(ctx context.Context, collection string) (time.Time, error)
+	SetReplacedTo(ctx context.Context, collection string, to time.Time) error
+}
+
+// View knows what control blocks have taken out.
+type View interface {
+	// Wait returns once blocks are in up to a sequence.
+	Wait(ctx context.Context, intake, blocks uint64) error
+	// Holes lists where the objects were that control blocks behind an instant took out, and when the last of these was.
+	Holes(collection string, after time.Time) (list []record.Holes, last time.Time, err error)
+}
+
+// Remover takes what is removed out of the journal. It is safe for concurrent use.
+type Remover struct {
+	Log  Log
+	View View
+
+	turns wait.Turns
+	mu    sync.Mutex
+	done  map[string]time.Time // how far each collection is
+}
+
+// patience is how long one turn may take.
+const patience = time.Minute
+
+// Finish returns once nothing that a collection's blocks up to a sequence have taken out is in the journal.
+func (r *Remover) Finish(ctx context.Context, collection string, sequence uint64) error {
+	if err := r.View.Wait(ctx, 0, sequence); err != nil {
+		return fmt.Errorf("remove from %s: %w", collection, err)
+	}
+	end, err := r.turns.Take(ctx, collection)
+	if err != nil {
+		return fmt.Errorf("remove from %s: %w", collection, err)
+	}
+	defer end()
+	// Others wait for the same: it goes on when the caller has gone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	for try := 0; ; try++ {
+		err = r.replace(ctx, collection)
+		if err == nil || try == 2 || ctx.Err() != nil || errors.Is(err, exchange.ErrClosed) {
+			return err
+		}
+		<-time.After(time.Duration(try+1) * 100 * time.Millisecond)
+	}
+}
+
+// replace does what waits. The caller has the collection's turn.
+func (r *Remover) replace(ctx context.Context, collection string) error {
+	from, err := r.from(ctx, collection)
+	if err != nil {
+		return err
+	}
+	list, last, err := r.View.Holes(collection, from)
+	if err != nil || last.IsZero() { // who had the turn before has done it
+		return err
+	}
+	for _, h := range list {
+		if err := r.Log.Replace(ctx, collection, h); err != nil {
+			return err
+		}
+	}
+	if err := r.Log.SetReplacedTo(ctx, collection, last); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done[collection] = last
+	return nil
+}
+
+// from is how far a collection is.
+func (r *Remover) from(ctx context.Context, collection string) (time.Time, error) {
+	r.mu.Lock()
+	at, known := r.done[collection]
+	r.mu.Unlock()
+	if known {
+		return at, nil
+	}
+	at, err := r.Log.ReplacedTo(ctx, collection)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(map[string]time.Time)
+	}
+	if err == nil {
+		r.done[collection] = at
+	}
+	return at, err
+}
