@@ -16,6 +16,7 @@
 //	submission    members' way in: the life of a POST
 //	journal       intake and blocks, in JetStream
 //	view          what the exchange is read from, in Pebble
+//	removal       what a collection has lost leaves the journal
 //	register      members, feeds, collections and credentials, as a store
 //	misp webhook  ways out beside TAXII, NATS and server-sent events
 //	api           HTTP

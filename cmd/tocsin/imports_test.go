@@ -43,6 +43,8 @@ var allowed = map[string][]string{
 	"exchange/submission": {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix", "stix/lint", "stix/tlp"},
 	"exchange/journal":    {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
 	"exchange/view":       {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix", "stix/tlp"},
+	// It says what it wants of journal and view, too.
+	"exchange/removal": {"exchange", "exchange/record", "exchange/wait"},
 	// Both files that people write are read in one way.
 	"exchange/register": {"config/strict", "exchange", "exchange/policy", "stix", "stix/tlp"},
 	// A way out reads the view.
@@ -54,10 +56,10 @@ var allowed = map[string][]string{
 		"exchange/view", "exchange/wait", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// The client of /v1 cuts sources as the server reads them.
-	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report"},
+	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report", "stix"},
 	"exchange/node": {
 		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/broker", "exchange/constituency", "exchange/journal", "exchange/packaging", "exchange/policy",
-		"exchange/record", "exchange/register", "exchange/submission", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
+		"exchange/record", "exchange/register", "exchange/removal", "exchange/submission", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.
 	"exchange/fixture": {"exchange", "exchange/api", "exchange/node", "exchange/record", "stix", "stix/tlp", "taxii", "taxii/taxiiserver"},

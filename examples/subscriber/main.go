@@ -36,9 +36,12 @@ func main() {
 	for {
 		msg, err := messages.Next()
 		check(err)
-		if msg.Headers().Get("Tocsin-Control") != "" { // it adds nothing: it says what was deleted
+		if msg.Headers().Get("Tocsin-Control") != "" { // it adds nothing: something was removed
 			check(msg.Ack())
 			continue
+		}
+		if number := msg.Headers().Get("Tocsin-Replaces"); number != "" {
+			log.Printf("block %s has lost objects: what follows is all that stays of it", number)
 		}
 		bundle, err := z.DecodeAll(msg.Data(), nil)
 		check(err)

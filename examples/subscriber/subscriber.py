@@ -33,8 +33,13 @@ async def main(server, member, token, collection):
             continue
         for msg in messages:
             if "Tocsin-Control" in (msg.headers or {}):
-                await msg.ack()  # it adds nothing: it says what was deleted
+                await msg.ack()  # it adds nothing: something was removed
                 continue
+            if number := (msg.headers or {}).get("Tocsin-Replaces"):
+                print(
+                    f"block {number} has lost objects: what follows is all that stays of it",
+                    file=sys.stderr,
+                )
             bundle = zstd.decompress(msg.data, max_output_size=256 << 20)
             print(bundle.decode())  # block msg.headers["Tocsin-Block"]
             await msg.ack()  # what is not acknowledged comes again

@@ -25,18 +25,21 @@ func TestRefusalsAreCounted(t *testing.T) {
 		"few": {repeated(refusedEach, failed("192.0.2.1", "a")), nil, refusedEach},
 		"many, under several names": {
 			append(repeated(500, failed("192.0.2.1", "a")), repeated(500, failed("192.0.2.1", "b"))...),
-			map[string]int64{"failed-login 192.0.2.1 ": 980}, refusedEach,
+			map[string]int64{"failed-login 192.0.2.1 ": 980},
+			refusedEach,
 		},
 		"addresses of one network": {
 			append(repeated(15, failed("2001:db8::1", "")), repeated(15, failed("2001:db8::2", ""))...),
-			map[string]int64{"failed-login 2001:db8::/64 ": 10}, refusedEach,
+			map[string]int64{"failed-login 2001:db8::/64 ": 10},
+			refusedEach,
 		},
 		"two networks": {append(repeated(21, failed("192.0.2.1", "")), repeated(21, failed("192.0.2.2", ""))...), map[string]int64{
 			"failed-login 192.0.2.1 ": 1, "failed-login 192.0.2.2 ": 1,
 		}, 2 * refusedEach},
 		"a member above its limits": {
 			repeated(100, exchange.AuditEntry{Action: exchange.AuditLimited, From: "192.0.2.1", Member: "cert-at"}),
-			map[string]int64{"limited 192.0.2.1 cert-at": 80}, refusedEach,
+			map[string]int64{"limited 192.0.2.1 cert-at": 80},
+			refusedEach,
 		},
 		"more networks than are told apart": {networks(refusedFrom + 300), map[string]int64{"failed-login  ": 300}, refusedFrom},
 	} {

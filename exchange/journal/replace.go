@@ -150,6 +150,9 @@ func (r *replacements) count() (n uint64) {
 	return n
 }
 
+// Replaced is how many messages are gone, as what stays of them has taken their place.
+func (j *Journal) Replaced() uint64 { return j.replaced.count() }
+
 // message returns the message that has what there is now of the block that was appended at a sequence.
 func (j *Journal) message(ctx context.Context, of uint64) (*jetstream.RawStreamMsg, error) {
 	for tries := 0; ; tries++ {
@@ -182,7 +185,8 @@ func (j *Journal) replacedBetween(ctx context.Context, after, before uint64, col
 }
 
 // Replace takes the objects at some positions of a block out of the journal: once it returns no message has them. A
-// second time it does nothing.
+// second time it does nothing. A block stands behind it, the one that took them out: what ends a collection's chain is
+// never replaced.
 func (j *Journal) Replace(ctx context.Context, collection string, h record.Holes) error {
 	j.replaced.making.Lock()
 	defer j.replaced.making.Unlock()

@@ -17,7 +17,7 @@ const (
 	secretKey = "secret"
 	idsKey    = "secret.ids"
 	// format is that of the data directory: of what is in the streams and the buckets together.
-	format = "3"
+	format = "4"
 )
 
 // ErrFormat means that a data directory is of another version of Tocsin, which is to be used with it.

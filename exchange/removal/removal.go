@@ -34,6 +34,8 @@ type View interface {
 	Wait(ctx context.Context, intake, blocks uint64) error
 	// Holes lists where the objects were that control blocks behind an instant took out, and when the last of these was.
 	Holes(collection string, after time.Time) (list []record.Holes, last time.Time, err error)
+	// LastRemoval is when the last control block of a collection was that took something out, zero for never.
+	LastRemoval(collection string) time.Time
 }
 
 // Remover takes what is removed out of the journal. It is safe for concurrent use.
@@ -44,10 +46,19 @@ type Remover struct {
 	turns wait.Turns
 	mu    sync.Mutex
 	done  map[string]time.Time // how far each collection is
+	ended map[string]time.Time // when it was done last
 }
 
 // patience is how long one turn may take.
 const patience = time.Minute
+
+// Where one removal follows the other, a replacement waits for more of them: until none has come for quiet, for
+// longest at most. They follow each other where the last was less than burst ago.
+const (
+	quiet   = 30 * time.Millisecond
+	longest = 500 * time.Millisecond
+	burst   = time.Second
+)
 
 // Finish returns once nothing that a collection's blocks up to a sequence have taken out is in the journal.
 func (r *Remover) Finish(ctx context.Context, collection string, sequence uint64) error {
@@ -74,11 +85,12 @@ func (r *Remover) Finish(ctx context.Context, collection string, sequence uint64
 // replace does what waits. The caller has the collection's turn.
 func (r *Remover) replace(ctx context.Context, collection string) error {
 	from, err := r.from(ctx, collection)
-	if err != nil {
+	if err != nil || !r.View.LastRemoval(collection).After(from) { // who had the turn before has done it
 		return err
 	}
+	r.linger(collection)
 	list, last, err := r.View.Holes(collection, from)
-	if err != nil || last.IsZero() { // who had the turn before has done it
+	if err != nil {
 		return err
 	}
 	for _, h := range list {
@@ -91,8 +103,25 @@ func (r *Remover) replace(ctx context.Context, collection string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.done[collection] = last
+	r.done[collection], r.ended[collection] = last, time.Now()
 	return nil
+}
+
+// linger waits for more removals where they follow each other.
+func (r *Remover) linger(collection string) {
+	r.mu.Lock()
+	ended := r.ended[collection]
+	r.mu.Unlock()
+	if time.Since(ended) > burst {
+		return
+	}
+	for began := time.Now(); time.Since(began) < longest; {
+		before := r.View.LastRemoval(collection)
+		<-time.After(quiet)
+		if r.View.LastRemoval(collection).Equal(before) {
+			return
+		}
+	}
 }
 
 // from is how far a collection is.
@@ -107,7 +136,7 @@ func (r *Remover) from(ctx context.Context, collection string) (time.Time, error
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.done == nil {
-		r.done = make(map[string]time.Time)
+		r.done, r.ended = make(map[string]time.Time), make(map[string]time.Time)
 	}
 	if err == nil {
 		r.done[collection] = at

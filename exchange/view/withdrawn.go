@@ -109,6 +109,16 @@ func (v *View) TookOut() (collections []string) {
 	return collections
 }
 
+// LastRemoval is when the last control block of a collection was that took something out, zero for never.
+func (v *View) LastRemoval(collection string) time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if at := v.withdrawn[v.numbers[collection]]; at > 0 {
+		return micros(at)
+	}
+	return time.Time{}
+}
+
 // Holes lists where the objects were that a collection's control blocks behind an instant took out, one for each block,
 // and when the last of them was.
 func (v *View) Holes(collection string, after time.Time) (list []record.Holes, last time.Time, err error) {
