@@ -97,6 +97,10 @@ type Limits struct {
 	AllStreams uint `yaml:"all_streams"`
 	// Failed log-ins a second from one address.
 	Logins uint `yaml:"logins"`
+	// What one member may send in a UTC day, as rows or objects, and what may stand of the objects that it
+	// has posted: bytes, or with KiB, MiB, GiB.
+	DayBytes      Size `yaml:"day_bytes"`
+	StandingBytes Size `yaml:"standing_bytes"`
 }
 
 // Audit is the section audit.
@@ -120,7 +124,7 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:6120", BehindProxy: Proxies{}},
 		NATS:   NATS{Listen: "127.0.0.1:6122", URLs: []string{}},
 		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
-		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1},
+		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, DayBytes: 32 << 30, StandingBytes: 8 << 30},
 		Audit:  Audit{KeepDays: 400},
 		Log:    Log{Level: slog.LevelInfo, Format: "text"},
 	}

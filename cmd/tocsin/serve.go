@@ -70,7 +70,7 @@ func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 	l := &conf.Limits
 	opt.Limits = api.Limits{
 		Requests: float64(l.Requests), Bytes: float64(l.Bytes), Concurrent: int(l.Concurrent), AllConcurrent: int(l.AllConcurrent),
-		Streams: int(l.Streams), AllStreams: int(l.AllStreams), Logins: float64(l.Logins),
+		Streams: int(l.Streams), AllStreams: int(l.AllStreams), Logins: float64(l.Logins), DayBytes: float64(l.DayBytes), StandingBytes: float64(l.StandingBytes),
 	}
 	if opt.NATS == config.NoListen {
 		opt.NATS = ""

@@ -40,6 +40,8 @@ type Journal interface {
 	// SetUsed keeps when a credential was last used.
 	SetUsed(ctx context.Context, key string, at time.Time) error
 	Used(ctx context.Context, key string) (time.Time, error)
+	// ChangeState changes a text that is kept under a key; change leaves it by returning nil.
+	ChangeState(ctx context.Context, key string, change func(old []byte) ([]byte, error)) error
 	exchange.Auditor
 	// VerifyAudit walks the audit's chain.
 	VerifyAudit(ctx context.Context) (records int, err error)
@@ -89,6 +91,7 @@ type API struct {
 	uses      uses
 	limits    limiter
 	refused   refusals
+	quotas    quotas
 	open      requests
 	mispFeeds *misp.Feeds // for MISP
 }
@@ -97,6 +100,8 @@ type API struct {
 func New(p Parts) *API {
 	a := &API{Parts: p, mispFeeds: misp.New(p.View)}
 	a.uses.a, a.limits.Limits, a.refused.audit = a, p.Limits.withDefaults(), p.Journal.Audit
+	a.quotas.change, a.quotas.day, a.quotas.standing = p.Journal.ChangeState, int64(a.limits.DayBytes), int64(a.limits.StandingBytes)
+	p.Poster.Stands = a.quotas.stand
 	var b taxiiserver.Backend = backend{a}
 	if p.TAXII != nil {
 		b = p.TAXII(b)

@@ -35,18 +35,21 @@ type Limits struct {
 	Logins float64
 	// Pace is how long a caller may take to send or read 256 KiB.
 	Pace time.Duration
+	// DayBytes is what a member may send in a UTC day, StandingBytes what of the objects that it has posted may stand.
+	DayBytes, StandingBytes float64
 }
 
 // DefaultLimits are more than any member needs: what keeps one from slowing the others is that
 // few of its pages are made at a time.
 var DefaultLimits = Limits{
 	Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, Pace: 30 * time.Second,
+	DayBytes: 32 << 30, StandingBytes: 8 << 30,
 }
 
 // withDefaults fills what is not set.
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits
-	for _, f := range []struct{ to, from *float64 }{{&l.Requests, &d.Requests}, {&l.Bytes, &d.Bytes}, {&l.Logins, &d.Logins}} {
+	for _, f := range []struct{ to, from *float64 }{{&l.Requests, &d.Requests}, {&l.Bytes, &d.Bytes}, {&l.Logins, &d.Logins}, {&l.DayBytes, &d.DayBytes}, {&l.StandingBytes, &d.StandingBytes}} {
 		if *f.to == 0 {
 			*f.to = *f.from
 		}
@@ -100,9 +103,23 @@ type limited struct {
 	what  string
 	after time.Duration
 	all   bool // it is everybody together
+	quota bool // it is what has been added, not what is asked for at a time
 }
 
-func (l *limited) Error() string { return "too much at a time: " + l.what }
+func (l *limited) Error() string {
+	if l.quota {
+		return l.what
+	}
+	return "too much at a time: " + l.what
+}
+
+// title is that of the error.
+func (l *limited) title() string {
+	if l.quota {
+		return "No room"
+	}
+	return "Too many requests"
+}
 
 func (l *limiter) of(key string) *share {
 	s := l.shares[key]
@@ -269,17 +286,17 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	}
 	switch {
 	case *all >= mostOfAll:
-		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true}
+		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true, false}
 	case l.anonymous+nameless > (l.AllConcurrent+1)/2: // members always have the other half
-		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true}
+		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true, false}
 	case s.writes+write > maxWrites:
-		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false}
+		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false, false}
 	case *count >= most:
-		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false}
+		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false, false}
 	case s.bytes.TokensAt(now) < 0:
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), retryAfter(-s.bytes.TokensAt(now) / l.Bytes), false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), retryAfter(-s.bytes.TokensAt(now) / l.Bytes), false, false}
 	case !s.requests.AllowN(now, 1):
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false, false}
 	}
 	*count, *all = *count+1, *all+1
 	l.anonymous, s.writes = l.anonymous+nameless, s.writes+write
@@ -346,9 +363,12 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	}, err
 }
 
-// status is 429, or 503 where it is not this caller's doing.
+// status is 429, 503 where it is not this caller's doing, or 507 where it has added too much.
 func (l *limited) status() int {
-	if l.all {
+	switch {
+	case l.quota:
+		return http.StatusInsufficientStorage
+	case l.all:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
@@ -356,7 +376,7 @@ func (l *limited) status() int {
 
 // taxii is the error as TAXII has it.
 func (l *limited) taxii() error {
-	e := taxii.NewError(l.status(), "Too many requests", "%s", l.Error())
+	e := taxii.NewError(l.status(), l.title(), "%s", l.Error())
 	e.RetryAfter = l.after
 	return e
 }

@@ -48,11 +48,15 @@ func (a *API) publish(r *request) (any, error) {
 	if feed == nil || !policy.MayPublish(r.x.Register, r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
+	if err := a.quotas.may(r.Context(), r.caller.Member, time.Now()); err != nil {
+		return nil, err
+	}
 	in, err := newIngest(a, r, feed)
 	if err != nil {
 		return nil, err
 	}
 	err = in.run(r.Context())
+	a.quotas.sent(r.caller.Member, in.body.n, time.Now())
 	status := http.StatusOK
 	var file *report.FileError
 	switch {
@@ -129,11 +133,13 @@ func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Rec
 // body remembers why it could not be read to its end.
 type body struct {
 	r   io.Reader
+	n   int64 // bytes that were read
 	err error
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
+	b.n += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}

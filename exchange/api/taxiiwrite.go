@@ -116,6 +116,14 @@ func (s *session) Add(ctx context.Context, root, id string, objects [][]byte) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := s.a.quotas.may(ctx, s.who.Member, time.Now()); err != nil {
+		return nil, s.a.closing(err)
+	}
+	size := 0
+	for _, o := range objects {
+		size += len(o)
+	}
+	s.a.quotas.sent(s.who.Member, int64(size), time.Now())
 	sub := posted{By: s.who.Name(), Status: taxii.Status{
 		ID: uuid.NewString(), RequestTimestamp: taxii.FormatTime(time.Now()), TotalCount: len(objects),
 	}}
@@ -173,7 +181,10 @@ func clip(s string) string { return s[:min(len(s), 300)] }
 // closing makes an exchange that stops, or whose view does not keep up, a server
 // that is unavailable, and a full disk one that has no room.
 func (a *API) closing(err error) error {
+	var much *limited
 	switch {
+	case errors.As(err, &much):
+		return much.taxii()
 	case err == nil, errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, taxiiserver.ErrForbidden), errors.Is(err, taxiiserver.ErrUnauthorized):
 		return err
 	case a.full(err) != nil:

@@ -385,3 +385,71 @@ func TestSlowWritersTakeNothingFromOthers(t *testing.T) {
 		}
 	}
 }
+
+// A member who has added too much is refused with the reason, also after a start; others go on, and so does it when some
+// of its own is deleted.
+func TestWhatAMemberMayAddIsLimited(t *testing.T) {
+	t.Parallel()
+	opt := node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Limits: api.Limits{StandingBytes: 5000, DayBytes: 40_000}}
+	e := exchangetest.OpenWith(t, opt)
+	e.Apply(t, labelled)
+	at, pl, dcu := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, "dcu")
+	post := func(m member, n int) (int, string) {
+		t.Helper()
+		text := strings.Repeat("x", 2000)
+		code, h, body := e.Do(t, "POST", "/exchange/collections/mid/objects/", m.id, m.token, envelope(sample(n, version1, green+`,"description":"`+text+`"`)), "Content-Type", taxii.MediaType, "Accept", taxii.MediaType)
+		if code == http.StatusInsufficientStorage && h.Get("Retry-After") == "" {
+			t.Error("it does not say when to come again")
+		}
+		return code, body
+	}
+	for n := range 3 {
+		if code, text := post(at, n); code != http.StatusAccepted {
+			t.Fatal(code, text)
+		}
+	}
+	refused := func() {
+		t.Helper()
+		if code, text := post(at, 9); code != http.StatusInsufficientStorage || !strings.Contains(text, "delete some") || !strings.Contains(text, `"http_status":"507"`) {
+			t.Fatal(code, text)
+		}
+	}
+	refused()
+	if code, text := post(pl, 20); code != http.StatusAccepted {
+		t.Error("another member is refused:", code, text)
+	}
+	e.Stop(t)
+	e = exchangetest.OpenWith(t, opt)
+	at.e, pl.e, dcu.e = e, e, e
+	refused()
+	if got := at.has("mid", 1); len(got) != 1 {
+		t.Error("what is there cannot be read")
+	}
+	if code, _, text := e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+sampleID(1)+"/", at.id, at.token, "", "Accept", taxii.MediaType); code != http.StatusOK {
+		t.Fatal(code, text)
+	}
+	if code, text := post(at, 9); code != http.StatusAccepted {
+		t.Error("it has deleted some:", code, text)
+	}
+	// A publisher's day.
+	var rows strings.Builder
+	rows.WriteString("ip,timestamp,cc\n")
+	for i := range 1000 {
+		fmt.Fprintf(&rows, "240.0.%d.%d,2026-03-19T00:00:00Z,AT\n", i/256, i%256)
+	}
+	publish := func() (int, string) {
+		code, _, text := e.Do(t, "POST", "/v1/feeds/rustock/events", dcu.id, dcu.token, rows.String(), "Content-Type", "text/csv")
+		return code, text
+	}
+	for range 2 {
+		if code, text := publish(); code != http.StatusOK {
+			t.Fatal(code, text)
+		}
+	}
+	if code, text := publish(); code != http.StatusInsufficientStorage || !strings.Contains(text, "in a UTC day") {
+		t.Error(code, text)
+	}
+	if r := e.Publish(t, "rustock", rows.String()); r.Rows != 1000 {
+		t.Errorf("the operator is refused: %+v", r)
+	}
+}

@@ -354,6 +354,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	if n.api != nil {
 		n.api.TellRefused()
+		if n.room() == nil {
+			errs = append(errs, n.api.SaveUsed(ctx))
+		}
 	}
 	if n.stop != nil {
 		n.stop()

@@ -149,6 +149,9 @@ func (n *Node) watchRights(ctx context.Context) error {
 			return nil
 		}
 		n.api.Recheck()
+		if err := n.api.SaveUsed(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("what members have used cannot be written", "error", err)
+		}
 		n.rights.Lock()
 		over := !n.expires.IsZero() && !time.Now().Before(n.expires)
 		n.rights.Unlock()

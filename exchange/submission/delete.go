@@ -78,7 +78,7 @@ func (p *Poster) delete(ctx context.Context, r *Request, id string, wants func(a
 				return 0, err
 			}
 		}
-		if last, err = p.remove(ctx, c.ID, r.By, record.ControlDelete, &record.Removal{Versions: append(part, orphans...)}); err != nil {
+		if last, err = p.free(ctx, r.Rules, c.ID, r.By, record.ControlDelete, &record.Removal{Versions: append(part, orphans...)}); err != nil {
 			return 0, err
 		}
 	}

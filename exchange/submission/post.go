@@ -86,6 +86,8 @@ type Poster struct {
 	Fatal func(error)
 	// Tell, where it is set, is told for the audit of what is withdrawn and quarantined.
 	Tell func(exchange.AuditEntry)
+	// Stands, where it is set, is told of how many bytes of a member's objects more stand, or fewer.
+	Stands func(member string, bytes int64)
 	// Gate is Admission's, and held in the same way.
 	Gate *sync.RWMutex
 	// Removed returns once what control blocks of a collection up to a sequence have taken out is in the journal no more.
@@ -317,7 +319,17 @@ func (b *block) write(ctx context.Context, by string) (uint64, error) {
 		return 0, nil
 	}
 	b.post.By = b.Seal.Pseudonym(by)
-	return b.Poster.write(ctx, &b.post)
+	sequence, err := b.Poster.write(ctx, &b.post)
+	if err == nil && b.Stands != nil {
+		size := 0
+		for _, g := range b.post.Share.Groups {
+			for _, o := range g.Objects {
+				size += len(o.Raw)
+			}
+		}
+		b.Stands(by, int64(size))
+	}
+	return sequence, err
 }
 
 // write appends a post and returns when it can be read. The caller has the collection's turn.
