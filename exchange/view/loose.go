@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 )
@@ -136,7 +135,11 @@ func (w *writer) referredIn(first int64, id objectID) (bool, error) {
 
 // postedHere tells whether a member has posted an object that stands there.
 func (w *writer) postedHere(id objectID) (bool, error) {
-	_, found, err := get(w.r, postedKey(id, w.c, versionOf(time.Time{}), stands))
+	none, err := versionNamed(nil)
+	if err != nil {
+		return false, err
+	}
+	_, found, err := get(w.r, postedKey(id, w.c, none, stands))
 	return found, err
 }
 
