@@ -107,6 +107,7 @@ func New(p Parts) *API {
 		b = p.TAXII(b)
 	}
 	a.mux = a.newMux()
-	a.taxii = taxiiserver.New(b, taxiiserver.Options{Secret: p.Register.Secret(), Log: p.Log})
+	secret, old := p.Register.CursorKeys(time.Now())
+	a.taxii = taxiiserver.New(b, taxiiserver.Options{Secret: secret, Old: old, Log: p.Log})
 	return a
 }

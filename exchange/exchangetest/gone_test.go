@@ -3,6 +3,7 @@ package exchangetest_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -383,4 +385,56 @@ func TestAnAddressLeavesWithTheLastThatRefersToIt(t *testing.T) {
 	}
 	_ = found // the unclaimed, the feeds' and others' collections may have it
 	whole(t, e, "isp-one")
+}
+
+// A new secret: cursors of before are taken, who posted what is still known, chains hold, and identifiers stay.
+func TestSecretsAreRotated(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	at := as(t, e, "cert-at")
+	for n := range 3 {
+		if why := at.add("mid", sample(n, version1, green)); why != "" {
+			t.Fatal(why)
+		}
+	}
+	e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.0.1,2026-03-19T00:00:00Z,AT\n")
+	const first = "/exchange/collections/mid/objects/?limit=1"
+	_, _, text := e.Do(t, "GET", first, at.id, at.token, "", "Accept", taxii.MediaType)
+	var page struct{ Next string }
+	if err := json.Unmarshal([]byte(text), &page); err != nil || page.Next == "" {
+		t.Fatal(text, err)
+	}
+	hosts := idsOf(t, e, "cert-at")
+	for turn := range 2 {
+		dir := e.Dir
+		e.Stop(t)
+		if err := node.Rotate(t.Context(), dir); err != nil {
+			t.Fatal(err)
+		}
+		e = exchangetest.Open(t, dir)
+		at.e = e
+		code, _, text := e.Do(t, "GET", first+"&next="+page.Next, at.id, at.token, "", "Accept", taxii.MediaType)
+		if code != http.StatusOK || !strings.Contains(text, sampleID(1)) {
+			t.Errorf("a cursor of before: %d %s", code, text)
+		}
+		if why := at.add("mid", sample(10+turn, version1, green)); why != "" {
+			t.Error(why)
+		}
+		code, _, text = e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+sampleID(2-turn)+"/", at.id, at.token, "", "Accept", taxii.MediaType)
+		if code != http.StatusOK {
+			t.Error("what was posted before is not known as one's own:", code, text)
+		}
+		whole(t, e, "mid")
+		chains, err := e.Journal.Verify(t.Context())
+		for _, c := range chains {
+			if c.Problem != "" {
+				t.Errorf("%+v", c)
+			}
+		}
+		if got := idsOf(t, e, "cert-at"); err != nil || !slices.Equal(got, hosts) {
+			t.Error("hosts have other identifiers:", got, hosts, err)
+		}
+		e = rebuilt(t, e)
+		at.e = e
+	}
 }

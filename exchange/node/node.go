@@ -193,7 +193,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
 		return err
 	}
-	seal := record.Seal{Key: n.Register.Secret()}
+	seal := sealOf(n.Register)
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
 		return err
 	}
@@ -222,13 +222,19 @@ func (n *Node) openStores(ctx context.Context) error {
 	return nil
 }
 
+// sealOf is what hides who posted what, and the like, from readers of blocks.
+func sealOf(r *register.Store) (s record.Seal) {
+	s.Key, s.Old = r.SealKeys()
+	return s
+}
+
 // openExchange catches up and puts the register in force.
 func (n *Node) openExchange(ctx context.Context) error {
 	n.webhooks = n.newSender()
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: record.Seal{Key: n.Register.Secret()}, Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.remover.Finish},
+		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.remover.Finish},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
-	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
@@ -40,6 +39,22 @@ func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
 	return locked(dir, func() error { return withJournal(ctx, dir, f) })
 }
 
+// Rotate makes a new secret for cursors, and for what blocks hide from their readers.
+func Rotate(ctx context.Context, dir string) error {
+	return locked(dir, func() (err error) {
+		b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.Close()) }()
+		r, err := register.Open(ctx, b.Conn(), nil)
+		if err != nil {
+			return err
+		}
+		return r.Rotate(ctx)
+	})
+}
+
 func withJournal(ctx context.Context, dir string, f func(Journal) error) (err error) {
 	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
 	if err != nil {
@@ -50,7 +65,7 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) (err er
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(ctx, b.Conn(), 0, record.Seal{Key: r.Secret()})
+	j, err := journal.Open(ctx, b.Conn(), 0, sealOf(r))
 	if err != nil {
 		return err
 	}

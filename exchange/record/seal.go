@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
@@ -20,7 +21,15 @@ import (
 // a member, and two texts never tell that they stand for the same one.
 //
 // A text is 8 random bytes, and 16 of an HMAC-SHA-256 over them and the member's id, in hexadecimal.
-type Seal struct{ Key []byte }
+//
+// Key is what is written under; what was written under one of Old is read as well.
+type Seal struct {
+	Key []byte
+	Old [][]byte
+}
+
+// keys are all that may have been written under.
+func (s Seal) keys() [][]byte { return append([][]byte{s.Key}, s.Old...) }
 
 // The sizes of a text's parts.
 const (
@@ -32,19 +41,19 @@ const (
 func (s Seal) Pseudonym(id string) string {
 	nonce := make([]byte, sealNonce/2)
 	_, _ = rand.Read(nonce) // never fails
-	return s.text(nonce, id)
+	return pseudonym(s.Key, nonce, id)
 }
 
-func (s Seal) text(nonce []byte, id string) string {
-	h := hmac.New(sha256.New, s.Key)
+func pseudonym(key, nonce []byte, id string) string {
+	h := hmac.New(sha256.New, key)
 	h.Write(nonce)
 	h.Write([]byte("member " + id))
 	return hex.EncodeToString(nonce) + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// cipher is AES-256 under a key for one purpose.
-func (s Seal) cipher(purpose string) cipher.Block {
-	key, err := hkdf.Key(sha256.New, s.Key, nil, purpose, 32)
+// cipherOf is AES-256 under a key for one purpose.
+func cipherOf(secret []byte, purpose string) cipher.Block {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, 32)
 	if err != nil {
 		panic(err) // only a longer key could not be derived
 	}
@@ -61,7 +70,9 @@ func (s Seal) Is(text, id string) bool {
 		return false
 	}
 	nonce, err := hex.DecodeString(text[:sealNonce])
-	return err == nil && hmac.Equal([]byte(text), []byte(s.text(nonce, id)))
+	return err == nil && slices.ContainsFunc(s.keys(), func(key []byte) bool {
+		return hmac.Equal([]byte(text), []byte(pseudonym(key, nonce, id)))
+	})
 }
 
 // sealedPart is what the length of a sealed text tells: its bytes in such parts.
@@ -80,7 +91,7 @@ func (s Seal) Close(b *Block) {
 		e.uint(uint64(d.Groups))
 	}
 	text := append(e.b, make([]byte, sealedPart-len(e.b)%sealedPart)...)
-	sealed := s.gcm().Seal(nil, nil, text, b.name())
+	sealed := gcm(s.Key).Seal(nil, nil, text, b.name())
 	b.Sealed = base64.StdEncoding.EncodeToString(sealed)
 }
 
@@ -88,7 +99,7 @@ func (s Seal) Close(b *Block) {
 func (s Seal) Open(b *Block) error {
 	sealed, err := base64.StdEncoding.DecodeString(b.Sealed)
 	if err == nil {
-		sealed, err = s.gcm().Open(nil, nil, sealed, b.name())
+		sealed, err = s.open(sealed, b.name())
 	}
 	if err != nil {
 		return fmt.Errorf("%w: block %d of collection %s is sealed under another key, or changed: %w", exchange.ErrRecord, b.Number, b.Collection, err)
@@ -115,7 +126,7 @@ func (s Seal) CloseRemoval(b *Block, r *Removal) ([]byte, error) {
 		return nil, err
 	}
 	text = append(text, bytes.Repeat([]byte{' '}, sealedPart-len(text)%sealedPart)...)
-	return json.Marshal(sealedRemoval{s.gcm().Seal(nil, nil, text, append(b.name(), " removal"...))})
+	return json.Marshal(sealedRemoval{gcm(s.Key).Seal(nil, nil, text, append(b.name(), " removal"...))})
 }
 
 // OpenRemoval reads a control block's payload, decompressed. Its error is an exchange.ErrRecord.
@@ -127,7 +138,7 @@ func (s Seal) OpenRemoval(b *Block, payload []byte) (*Removal, error) {
 	err := json.Unmarshal(payload, &sealed)
 	var text []byte
 	if err == nil {
-		text, err = s.gcm().Open(nil, nil, sealed.Sealed, append(b.name(), " removal"...))
+		text, err = s.open(sealed.Sealed, append(b.name(), " removal"...))
 	}
 	r := new(Removal)
 	if err == nil {
@@ -139,8 +150,18 @@ func (s Seal) OpenRemoval(b *Block, payload []byte) (*Removal, error) {
 	return r, nil
 }
 
-func (s Seal) gcm() cipher.AEAD {
-	g, err := cipher.NewGCMWithRandomNonce(s.cipher("tocsin sealed"))
+// open decrypts a text, under the key that it was written with.
+func (s Seal) open(sealed, name []byte) (text []byte, err error) {
+	for _, key := range s.keys() {
+		if text, err = gcm(key).Open(nil, nil, sealed, name); err == nil {
+			return text, nil
+		}
+	}
+	return nil, err
+}
+
+func gcm(key []byte) cipher.AEAD {
+	g, err := cipher.NewGCMWithRandomNonce(cipherOf(key, "tocsin sealed"))
 	if err != nil {
 		panic(err) // AES has the block size that it wants
 	}

@@ -39,6 +39,7 @@ type Store struct {
 	kv      jetstream.KeyValue
 	dec     *zstd.Decoder
 	secret  []byte
+	rotated []rotated // what has taken its place, oldest first
 	ids     *exchange.IDs
 	current atomic.Pointer[exchange.Register]
 	// contents and changed are what Attach was given, nil before that.

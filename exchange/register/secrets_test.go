@@ -1,10 +1,15 @@
 package register_test
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -88,5 +93,50 @@ func TestSecretsAreMadeOnceAndNeverBesideData(t *testing.T) {
 				t.Errorf("the identifiers are others now: %s, were %s", got, want)
 			}
 		})
+	}
+}
+
+// A new secret takes the place of the one before, at the next start as well; that is read for ever, and its cursors are
+// taken for a while. What never changes stays.
+func TestTheSecretIsRotated(t *testing.T) {
+	t.Parallel()
+	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	var all [][]byte
+	var fixed []byte
+	identity := ""
+	for n := range 4 {
+		s, err := register.Open(t.Context(), b.Conn(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			fixed, identity = s.Secret(), s.Current().IdentityID("cert-at")
+		}
+		now := time.Now()
+		key, old := s.SealKeys()
+		cursor, taken := s.CursorKeys(now)
+		all = append(all, key)
+		if slices.ContainsFunc(all[:n], func(k []byte) bool { return bytes.Equal(k, key) }) || len(key) != 32 {
+			t.Error("it is not a new one")
+		}
+		if d := cmp.Diff(all[:n], old, cmpopts.EquateEmpty()); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff(all[:n], taken, cmpopts.EquateEmpty()); d != "" || !bytes.Equal(cursor, key) {
+			t.Error(d)
+		}
+		if cursor, taken := s.CursorKeys(now.Add(register.CursorsFor + time.Minute)); len(taken) != 0 || !bytes.Equal(cursor, key) {
+			t.Error("cursors are taken for ever:", len(taken))
+		}
+		if !bytes.Equal(s.Secret(), fixed) || s.Current().IdentityID("cert-at") != identity {
+			t.Error("what never changes has changed")
+		}
+		if err := s.Rotate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

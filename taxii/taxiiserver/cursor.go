@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -56,12 +57,15 @@ func fromMicro(n int64) time.Time {
 }
 
 // cursors seals and opens positions.
-type cursors struct{ key []byte }
+type cursors struct {
+	key []byte
+	old [][]byte // that are taken as well
+}
 
 const sumSize = 16
 
-func (c cursors) sum(text []byte) []byte {
-	m := hmac.New(sha256.New, c.key)
+func sum(key, text []byte) []byte {
+	m := hmac.New(sha256.New, key)
 	m.Write([]byte("taxii cursor\n"))
 	m.Write(text)
 	return m.Sum(nil)[:sumSize]
@@ -69,7 +73,12 @@ func (c cursors) sum(text []byte) []byte {
 
 func (c cursors) seal(p *position) string {
 	text, _ := json.Marshal(p) // strings and numbers only
-	return base64.RawURLEncoding.EncodeToString(append(c.sum(text), text...))
+	return base64.RawURLEncoding.EncodeToString(append(sum(c.key, text), text...))
+}
+
+// made tells whether a cursor is this server's.
+func (c cursors) made(mark, text []byte) bool {
+	return slices.ContainsFunc(append([][]byte{c.key}, c.old...), func(key []byte) bool { return hmac.Equal(mark, sum(key, text)) })
 }
 
 // errElsewhere means that a cursor is the caller's own, of another collection. Some clients send one
@@ -82,7 +91,7 @@ var errElsewhere = errors.New("the cursor is of another collection")
 func (c cursors) open(p *position, f *taxii.Filter) error {
 	bad := taxii.NewError(http.StatusBadRequest, "Bad cursor", "next is not a value that this server gave you for this resource; start without it, with added_after")
 	raw, err := base64.RawURLEncoding.DecodeString(f.Next)
-	if err != nil || len(raw) < sumSize || base64.RawURLEncoding.EncodeToString(raw) != f.Next || !hmac.Equal(raw[:sumSize], c.sum(raw[sumSize:])) {
+	if err != nil || len(raw) < sumSize || base64.RawURLEncoding.EncodeToString(raw) != f.Next || !c.made(raw[:sumSize], raw[sumSize:]) {
 		return bad
 	}
 	var got position

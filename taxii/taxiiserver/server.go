@@ -155,6 +155,8 @@ const maxBodies = 384 << 20
 type Options struct {
 	// Secret authenticates cursors; all nodes of a service share it.
 	Secret []byte
+	// Old are secrets of before: their cursors are still taken.
+	Old [][]byte
 	// Log is told of errors that callers see as 500 only.
 	Log *slog.Logger
 }
@@ -174,7 +176,7 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: b, cursors: cursors{key: o.Secret}, log: o.Log, bodies: semaphore.NewWeighted(maxBodies), adding: make(chan struct{}, maxAdding)}
+	s := &Server{backend: b, cursors: cursors{key: o.Secret, old: o.Old}, log: o.Log, bodies: semaphore.NewWeighted(maxBodies), adding: make(chan struct{}, maxAdding)}
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(2<<10), gzhttp.CompressionLevel(1), gzhttp.AllowCompressedRequests(true))
 	if err != nil {
 		panic(err) // only for options that contradict each other
