@@ -31,7 +31,7 @@ type Explanation struct {
 	// Backfill says that it was given later, to who is responsible for the host since.
 	Backfill bool `json:"backfill,omitempty"`
 	// Register and Networks are the versions that decide.
-	Register uint64 `json:"register"`
+	Register uint64 `json:"register,omitempty"`
 	Networks string `json:"networks,omitempty"`
 	// Said is where the publisher said that the address is, Looked what the networks
 	// table says, and Place what counted.
@@ -175,6 +175,9 @@ func ParseEventName(name string) (feed string, of exchange.HostDay, id exchange.
 	return part[0], exchange.HostDay{Address: address.Unmap(), Day: exchange.DayOf(day)}, exchange.EventID(sum), nil
 }
 
+// Unnumbered takes out the numbers of the record and of the versions that decided: they count what is others'.
+func (x *Explanation) Unnumbered() { x.Intake, x.Register, x.Networks = 0, 0, "" }
+
 // For is what a member may see of an explanation, nil for nothing: what is its own. Of what
 // did happen it sees what it was given, because that there is more can be what a label
 // hides; of what would happen, nothing on feeds that are not for it.
@@ -192,6 +195,7 @@ func (x *Explanation) For(m *exchange.Member, f *exchange.Feed) *Explanation {
 		return own
 	}
 	own := *x
+	own.Unnumbered()
 	own.Grants, own.Host, own.Shadowed = mine(x.Grants), mine(x.Host), nil
 	if x.Host != nil && own.Host == nil { // the host's whole day is what decides
 		return nil

@@ -22,11 +22,16 @@ type Self struct {
 	Person     string `json:"person,omitempty"`
 	Credential string `json:"credential,omitempty"`
 	NATS       string `json:"nats,omitempty"`
-	Register   uint64 `json:"register"`
+	// Register is the version in force, for the operator: it counts what is changed for others.
+	Register uint64 `json:"register,omitempty"`
 }
 
 func (a *API) self(r *request) (any, error) {
-	return &Self{Member: r.caller.Member, Person: r.caller.Person, Credential: r.caller.Credential, NATS: a.NATS(), Register: r.x.Register.Version}, nil
+	s := &Self{Member: r.caller.Member, Person: r.caller.Person, Credential: r.caller.Credential, NATS: a.NATS()}
+	if r.caller.Member == exchange.Admin {
+		s.Register = r.x.Register.Version
+	}
+	return s, nil
 }
 
 // feeds lists the feeds that the caller publishes on.

@@ -42,6 +42,7 @@ func (a *API) explain(r *request) (any, error) {
 			list = append(list, x)
 		} else if f != nil && f.Publisher == r.caller.Member {
 			x.Shadowed = nil // members' keys that decide nothing are no business of its
+			x.Unnumbered()
 			r.unname(x)
 			list = append(list, x)
 		} else if own := x.For(r.x.Register.Member(r.caller.Member), f); own != nil {
