@@ -167,7 +167,7 @@ func run() error {
 		}
 		all = append(all, of...)
 	}
-	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // not for secrets
+	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	// They are taken in order, so that the same ones count however many are tried at a time.
 	fates := make([]fate, len(all))
 	next, tried := 0, 0

@@ -61,7 +61,7 @@ func (l *load) run(ctx context.Context) (*served, error) {
 	m := goOn()
 	for i := range l.connections {
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // not for secrets
+			r := rand.New(rand.NewPCG(uint64(i), 1))
 			var mine served
 			buf := make([]byte, 64<<10)
 			for time.Since(m.at) < l.time {

@@ -83,7 +83,7 @@ func (o *Options) pages(ctx context.Context, s *system, collection string) (*pag
 		return nil, err
 	}
 	p.first = first.First
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
+	r := rand.New(rand.NewPCG(1, 2))
 	for range 400 {
 		page, err := s.View.Page(ctx, right, view.Query{After: p.somewhere(r), Limit: 10, Facts: true})
 		if err != nil {
@@ -217,7 +217,7 @@ func inTurns(ctx context.Context, a, b *load) (got, limit *served, err error) {
 // plain measures the plain page beside some of the same pages from memory.
 func (p *pages) plain(ctx context.Context) (plain, limit *served, err error) {
 	var bodies [][]byte
-	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // not for secrets
+	r := rand.New(rand.NewPCG(3, 4))
 	url := p.at("objects", nil)
 	for range 32 {
 		var b bytes.Buffer

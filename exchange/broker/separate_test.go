@@ -67,7 +67,7 @@ func separate(t *testing.T) *server {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=TestServerProcess") //nolint:gosec // this test's own binary
+	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=TestServerProcess")
 	c.Env = append(os.Environ(), configOf+"="+file)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()

@@ -277,7 +277,7 @@ func BenchmarkFlood(b *testing.B) {
 	for b.Loop() {
 		alone := p99()
 		// In a process of its own: its client's work is not the exchange's.
-		flood := exec.CommandContext(b.Context(), os.Args[0], "-test.run=TestFlooding") //nolint:gosec // this test's own binary
+		flood := exec.CommandContext(b.Context(), os.Args[0], "-test.run=TestFlooding")
 		flood.Env = append(os.Environ(), floodOf+"="+e.HTTPURL()+boardObjects+" "+at)
 		if err := flood.Start(); err != nil {
 			b.Fatal(err)

@@ -2,7 +2,7 @@ package exchangetest_test
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // MISP's hashes.csv is of MD5
+	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -189,7 +189,7 @@ func TestMISPFetchesACollectionAsAFeed(t *testing.T) {
 		t.Error(code)
 	}
 	_, hashes := m.get("hashes.csv")
-	sum := md5.Sum([]byte("240.1.0.2")) //nolint:gosec // MISP's hashes.csv is of MD5
+	sum := md5.Sum([]byte("240.1.0.2"))
 	if !strings.Contains(hashes, hex.EncodeToString(sum[:])+",") || strings.Count(hashes, "\n") != 5 {
 		t.Error(hashes)
 	}
@@ -416,7 +416,7 @@ func TestALargeDayIsCutIntoEvents(t *testing.T) { // alone: it measures memory
 	e := exchangetest.Start(t, labelled)
 	var rows strings.Builder
 	rows.WriteString("ip,timestamp,cc,asn\n")
-	hosts := int(setting("TOCSIN_MISP_HOSTS", 25_000)) //nolint:gosec // some
+	hosts := int(setting("TOCSIN_MISP_HOSTS", 25_000))
 	for n := range hosts {
 		fmt.Fprintf(&rows, "240.%d.%d.%d,2026-03-19T09:00:00Z,AT,64511\n", 1+n/62_500, n/250%250, n%250)
 	}
@@ -441,7 +441,7 @@ func TestALargeDayIsCutIntoEvents(t *testing.T) { // alone: it measures memory
 		runtime.GC()
 		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(sample)
-		return int64(sample[0].Value.Uint64()) //nolint:gosec // of this machine
+		return int64(sample[0].Value.Uint64())
 	}
 	slow := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -104,7 +104,7 @@ func TestEveryRouteForEveryCredential(t *testing.T) {
 	e := secure(t, a)
 	e.Apply(t, strings.NewReplacer("{id: cert-at, name: CERT.at, kind: csirt,", "{id: cert-at, name: CERT.at, kind: csirt, certificates: [\"dns:taxii.cert.at\"],",
 		"- {id: dcu,", "- {id: friend, kind: peer, clearance: amber}\n  - {id: dcu,").Replace(writable)+"webhooks:\n"+hookLine("soc", "cert-at", "cert-at", "http://127.0.0.1:1/", "doorbell"))
-	plain := &tls.Config{RootCAs: a.pool()} //nolint:gosec // Go's default is 1.2
+	plain := &tls.Config{RootCAs: a.pool()}
 	token := func(member string, of exchange.Token) string {
 		text, _, err := e.Register.NewToken(t.Context(), "test", member, of)
 		if err != nil {
@@ -114,7 +114,7 @@ func TestEveryRouteForEveryCredential(t *testing.T) {
 	}
 	kinds := map[string]caller{
 		"nobody": {config: plain}, "wrong": {"cert-at", "tocsin_wrong", "", plain}, "expired": {"cert-at", token("cert-at", exchange.Token{Expires: time.Now().Add(-time.Second)}), "", plain},
-		"cert": {config: &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.issue("taxii.cert.at", x509.ExtKeyUsageClientAuth)}}}, //nolint:gosec // as above
+		"cert": {config: &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.issue("taxii.cert.at", x509.ExtKeyUsageClientAuth)}}},
 	}
 	for kind, member := range map[string]string{"at": "cert-at", "isp": "isp-one", "dcu": "dcu", "peer": "friend", "at/eva": "cert-at", "admin": exchange.Admin} {
 		of := exchange.Token{}

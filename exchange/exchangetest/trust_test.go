@@ -93,7 +93,7 @@ func (w *world) some(list []string) (part []string) {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
-		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection), //nolint:gosec // not for secrets
+		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection),
 		o: &parties{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
 			persons: make(map[string][]string), highest: make(map[string]int), hosts: make(map[string]*host),

@@ -59,7 +59,7 @@ type twins struct {
 const asker = "csirt-a"
 
 func newTwins(t *testing.T, seed uint64) *twins {
-	w := &twins{world: &world{T: t, r: rand.New(rand.NewPCG(seed, 11))}} //nolint:gosec // not for secrets
+	w := &twins{world: &world{T: t, r: rand.New(rand.NewPCG(seed, 11))}}
 	hidden := []any{
 		"  - {id: ghost, kind: csirt, hidden: true, clearance: amber+strict, constituency: {countries: [DE]}, identities: [identity--00000000-0000-4000-8000-000000000007]}",
 		"  - {id: g, publisher: owner-b, operation: g, malware: {name: G}, default_tlp: green, allow_reserved: true}",
@@ -147,7 +147,7 @@ func (w *twins) request() func(i int) (method, path, body string) {
 	id := x.id
 	address := fmt.Sprintf("240.0.0.%d", w.r.IntN(7))
 	if w.r.IntN(4) == 0 { // a host's
-		at := exchange.Location{Country: w.pick([]string{"AT", "PL", "DE", ""}), ASN: uint32(w.r.IntN(2) * 64501)} //nolint:gosec // one of two
+		at := exchange.Location{Country: w.pick([]string{"AT", "PL", "DE", ""}), ASN: uint32(w.r.IntN(2) * 64501)}
 		id = w.es[1].HostObject("f", w.pick([]string{"observed-data", "indicator", "sighting"}), address, "2026-03-19", at)
 	}
 	root := "/exchange/collections/" + c

@@ -3,7 +3,7 @@ package misp
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // MISP's hashes.csv is of MD5
+	"crypto/md5" //nolint:gosec // MISP names values in hashes.csv by it
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -198,7 +198,7 @@ func (f *Feeds) Event(ctx context.Context, r *exchange.Register, right policy.Re
 
 // sum names a text.
 func sum(text []byte) string {
-	s := md5.Sum(text) //nolint:gosec // not for secrets
+	s := md5.Sum(text) //nolint:gosec // as above
 	return hex.EncodeToString(s[:])
 }
 

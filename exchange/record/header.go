@@ -76,7 +76,7 @@ func ParseBlock(header map[string][]string, payload []byte) (*Block, error) {
 		return v
 	}
 	var err error
-	b.Number, b.Count, b.Packaging = number("Tocsin-Block", 64), int(number("Tocsin-Count", 31)), uint8(number("Tocsin-Packaging", 8)) //nolint:gosec // the sizes are the fields'
+	b.Number, b.Count, b.Packaging = number("Tocsin-Block", 64), int(number("Tocsin-Count", 31)), uint8(number("Tocsin-Packaging", 8))
 	b.AddedFirst, err = time.Parse(time.RFC3339Nano, h.Get("Tocsin-Added-First"))
 	errs = append(errs, err)
 	b.Label, err = tlp.Parse(h.Get("Tocsin-Label"))

@@ -54,7 +54,7 @@ func LeavesOf(b *Block) *Leaves {
 func (l *Leaves) Add(text []byte) {
 	if l.replacement != nil {
 		l.pass()
-		l.buf = append(l.buf[:0], l.replacement.proof(int(l.n))...) //nolint:gosec // a count of what is in memory
+		l.buf = append(l.buf[:0], l.replacement.proof(int(l.n))...)
 	} else {
 		l.nonce.Reset()
 		l.buf = binary.BigEndian.AppendUint64(l.buf[:0], l.n)
@@ -71,7 +71,7 @@ func (l *Leaves) Add(text []byte) {
 // pass goes over the texts that were removed.
 func (l *Leaves) pass() {
 	b := l.replacement
-	for i := int(l.n); b != nil && i < b.Count && !b.Has(i); i++ { //nolint:gosec // as above
+	for i := int(l.n); b != nil && i < b.Count && !b.Has(i); i++ {
 		l.root.Write(b.proof(i))
 		l.n++
 	}

@@ -91,7 +91,7 @@ func (s Seal) Close(b *Block) {
 		e.uint(uint64(d.Groups))
 	}
 	text := append(e.b, make([]byte, sealedPart-len(e.b)%sealedPart)...)
-	sealed := gcm(s.Key).Seal(nil, nil, text, b.name())
+	sealed := gcm(s.Key).Seal(nil, nil, text, b.name()) //nolint:gosec // it makes a random nonce by itself
 	b.Sealed = base64.StdEncoding.EncodeToString(sealed)
 }
 
@@ -126,7 +126,7 @@ func (s Seal) CloseRemoval(b *Block, r *Removal) ([]byte, error) {
 		return nil, err
 	}
 	text = append(text, bytes.Repeat([]byte{' '}, sealedPart-len(text)%sealedPart)...)
-	return json.Marshal(sealedRemoval{gcm(s.Key).Seal(nil, nil, text, append(b.name(), " removal"...))})
+	return json.Marshal(sealedRemoval{gcm(s.Key).Seal(nil, nil, text, append(b.name(), " removal"...))}) //nolint:gosec // as in Close
 }
 
 // OpenRemoval reads a control block's payload, decompressed. Its error is an exchange.ErrRecord.

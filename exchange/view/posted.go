@@ -66,7 +66,7 @@ func (v *View) decodePosted(id objectID, key, value []byte) (p record.Posted, er
 	p.ID, p.SpecVersion, p.Version.Version = id.String(), id.specName(), ver.time()
 	p.Label, p.Own = record.UnpackLabels(value[0] &^ refersBit)
 	p.Refers = value[0]&refersBit != 0
-	p.By, p.Creator = string(value[1+size:1+size+int(n)]), string(value[1+size+int(n):]) //nolint:gosec // it is not above the length
+	p.By, p.Creator = string(value[1+size:1+size+int(n)]), string(value[1+size+int(n):])
 	p.Remembered = key[len(key)-1] == remembered
 	return p, nil
 }
