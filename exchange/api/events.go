@@ -31,10 +31,16 @@ const (
 )
 
 // cursor is where a reader of an event stream stands, as its event ids say: the
-// date_added behind which it started, and that of the last object it has.
-type cursor struct{ since, after time.Time }
+// date_added behind which it started, and that of the last object it has. What was withdrawn before it began, up to
+// gone, it never had, and is not told of.
+type cursor struct{ since, after, gone time.Time }
 
-func (p cursor) String() string { return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after)) }
+func (p cursor) String() string {
+	if p.gone.After(p.after) {
+		return fmt.Sprintf("%d-%d-%d", micro(p.since), micro(p.after), micro(p.gone))
+	}
+	return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after))
+}
 
 func micro(t time.Time) int64 {
 	if t.IsZero() {
@@ -44,17 +50,16 @@ func micro(t time.Time) int64 {
 }
 
 func parseCursor(s string) (p cursor, err error) {
-	since, after, ok := strings.Cut(s, "-")
-	a, err1 := strconv.ParseUint(since, 10, 62)
-	b, err2 := strconv.ParseUint(after, 10, 62)
-	if !ok || err1 != nil || err2 != nil || a > b {
-		return p, fail(http.StatusBadRequest, "Bad Last-Event-ID", "%.60q is no id of an event of this stream; start without it", s)
+	part := strings.Split(s, "-")
+	bad := len(part) < 2 || len(part) > 3
+	for i, to := range []*time.Time{&p.since, &p.after, &p.gone}[:min(len(part), 3)] {
+		n, err := strconv.ParseUint(part[i], 10, 62)
+		if bad = bad || err != nil; n > 0 && !bad {
+			*to = time.UnixMicro(int64(n)).UTC()
+		}
 	}
-	if a > 0 {
-		p.since = time.UnixMicro(int64(a)).UTC()
-	}
-	if b > 0 {
-		p.after = time.UnixMicro(int64(b)).UTC()
+	if bad || p.since.After(p.after) {
+		return cursor{}, fail(http.StatusBadRequest, "Bad Last-Event-ID", "%.60q is no id of an event of this stream; start without it", s)
 	}
 	return p, nil
 }
@@ -147,7 +152,11 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 				seen = state
 			}
 		}
-		gone, err := a.View.Withdrawn(right, at.after, maxWithdrawn)
+		behind := at.after
+		if at.gone.After(behind) {
+			behind = at.gone
+		}
+		gone, err := a.View.Withdrawn(right, behind, maxWithdrawn)
 		if err != nil {
 			a.Log.Error("event stream failed", "collection", c.ID, "error", err)
 			out.closeWithReason("the exchange cannot go on")
@@ -203,10 +212,11 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p cursor, 
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
 		return parseCursor(id)
 	}
+	p.gone = a.View.LastRemoval(c.ID)
 	from := req.URL.Query().Get("from")
 	switch from {
 	case "", "start":
-		return cursor{}, nil
+		return p, nil
 	case "now":
 		p.after = a.View.Stats(c.ID).Last
 	default:

@@ -438,3 +438,56 @@ func TestSecretsAreRotated(t *testing.T) {
 		at.e = e
 	}
 }
+
+// Who reads on is told what it has and should not have any more; who begins afterwards, or goes on from there, is not.
+func TestWhoBeginsLaterIsNotToldWhatWasWithdrawn(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
+	// told reads events behind an id up to when the object of a number comes, or what is told of another.
+	told := func(last string, n int) (ids []string, id string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		enough := errors.New("enough")
+		err := client(e, pl.id, pl.token).Events(ctx, "low", "", last, func(ev *apiclient.Event) error {
+			ids, id = append(ids, ev.Withdrawn...), ev.ID
+			if bytes.Contains(ev.Bundle, []byte(sampleID(n))) {
+				return enough
+			}
+			return nil
+		})
+		if !errors.Is(err, enough) {
+			t.Error(err)
+		}
+		return ids, id
+	}
+	add := func(collection, object string) {
+		t.Helper()
+		if why := at.add(collection, object); why != "" {
+			t.Fatal(why)
+		}
+	}
+	add("low", sample(1, version1, green+vendor))
+	add("low", sample(2, version1, green+vendor))
+	if ids, _ := told("", 2); len(ids) != 0 {
+		t.Error(ids)
+	}
+	_, had := told("", 2)
+	add("mid", sample(1, version2, amber+vendor))
+	_, late := told("", 2)
+	add("low", sample(3, version1, green+vendor))
+	for what, c := range map[string]struct {
+		last string
+		want int
+	}{"who had it": {had, 1}, "who began later": {"", 0}, "who began later, and goes on": {late, 0}} {
+		if ids, _ := told(c.last, 3); len(ids) != c.want {
+			t.Errorf("%s is told of %v", what, ids)
+		}
+	}
+	add("mid", sample(2, version2, amber+vendor))
+	add("low", sample(4, version1, green+vendor))
+	if ids, _ := told(late, 4); !slices.Equal(ids, []string{sampleID(2)}) {
+		t.Error("what is withdrawn since is told:", ids)
+	}
+}
