@@ -23,6 +23,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/oracle"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/things"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -60,6 +61,7 @@ func TestNoByteLeavesAgainstItsLabel(t *testing.T) {
 // world is an exchange beside what the oracle says of it.
 type world struct {
 	*testing.T
+	things.Maker
 	e       *exchangetest.Exchange
 	r       *rand.Rand
 	o       *parties
@@ -92,8 +94,9 @@ func (w *world) some(list []string) (part []string) {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
+	r := rand.New(rand.NewPCG(seed, 7))
 	w := &world{
-		T: t, r: rand.New(rand.NewPCG(seed, 7)), tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection),
+		T: t, r: r, Maker: things.Maker{R: r}, tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection),
 		o: &parties{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
 			persons: make(map[string][]string), highest: make(map[string]int), hosts: make(map[string]*host),
@@ -107,8 +110,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 		kind := []string{"csirt", "csirt", "network-owner", "network-owner", "publisher", "peer"}[i]
 		w.o.clearance[m], w.o.kind[m] = 2+w.r.IntN(4), kind
 		keys := []string{"countries: [AT]", "countries: [PL]", "asns: [64500]", "asns: [64501]", "", ""}[i]
-		fmt.Fprintf(&file, "  - {id: %s, kind: %s, clearance: %s, constituency: {%s}, identities: [%s]}\n", m, kind, levels[w.o.clearance[m]], keys, spoken(i))
-		speaks[m] = oracle.Member{Identities: []string{spoken(i)}}
+		fmt.Fprintf(&file, "  - {id: %s, kind: %s, clearance: %s, constituency: {%s}, identities: [%s]}\n", m, kind, levels[w.o.clearance[m]], keys, things.Identity(i))
+		speaks[m] = oracle.Member{Identities: []string{things.Identity(i)}}
 		if i < 4 {
 			w.o.readers[m] = []string{m}
 		}
@@ -192,9 +195,6 @@ func all(list []string) []string {
 	return slices.Clone(list)
 }
 
-// spoken is an identity that member i speaks for.
-func spoken(i int) string { return fmt.Sprintf("identity--00000000-0000-4000-8000-00000000000%d", i) }
-
 func (w *world) run() {
 	for range stepsOfWorld {
 		switch k := w.r.IntN(20); {
@@ -240,12 +240,17 @@ func (w *world) do(method, path, who, body string) (int, string) {
 // submit posts some objects and compares what became of each.
 func (w *world) submit() {
 	member, c := w.pick(append(slices.Clone(members), exchange.Admin)), w.pick(rooms)
-	var list []*thing
+	var list []*things.Thing
 	var texts []string
 	var raws [][]byte
 	for range 1 + w.r.IntN(4) {
-		x := w.thing()
-		text := w.text(x, c)
+		x := w.Thing()
+		text := w.Text(x, func() (list [][]byte) {
+			for _, o := range w.posted.Read(w.pick(append(slices.Clone(rooms), c))) {
+				list = append(list, o.Text)
+			}
+			return list
+		})
 		list, texts, raws = append(list, x), append(texts, text), append(raws, []byte(text))
 	}
 	w.note("%s posts to %s: %s", member, c, strings.Join(texts, "\n    "))
@@ -265,7 +270,7 @@ func (w *world) submit() {
 	w.grow()
 	var said, got []string
 	for i, x := range list {
-		said = append(said, fmt.Sprint(x.id, " ", want[i]))
+		said = append(said, fmt.Sprint(x.ID, " ", want[i]))
 	}
 	for _, d := range st.Successes {
 		got = append(got, fmt.Sprint(d.ID, " ", oracle.Taken))
@@ -295,13 +300,13 @@ func (w *world) grow() {
 
 // remove deletes an object.
 func (w *world) remove() {
-	member, c, x := w.pick(append(slices.Clone(members), exchange.Admin)), w.pick(rooms), w.thing()
+	member, c, x := w.pick(append(slices.Clone(members), exchange.Admin)), w.pick(rooms), w.Thing()
 	may := member == exchange.Admin && w.o.ceiling[c] < 5 || slices.Contains(w.rooms[c].Writers, member) && w.o.mayRead(member, "", c, "taxii")
-	w.note("%s deletes %s from %s", member, x.id, c)
-	code, text := w.do("DELETE", "/exchange/collections/"+c+"/objects/"+x.id+"/?match[version]=all", member, "")
+	w.note("%s deletes %s from %s", member, x.ID, c)
+	code, text := w.do("DELETE", "/exchange/collections/"+c+"/objects/"+x.ID+"/?match[version]=all", member, "")
 	want := http.StatusForbidden
 	if may {
-		switch ok, found := w.posted.Delete(member, c, x.id); {
+		switch ok, found := w.posted.Delete(member, c, x.ID); {
 		case !found:
 			want = http.StatusNotFound
 		case ok:
@@ -420,7 +425,7 @@ func or(a, b string) string {
 	return a
 }
 
-const none = "1970-01-01T00:00:00Z"
+const none = things.None
 
 // linesOf are the lines of the objects of an envelope or bundle, but for the definitions that the exchange adds.
 func linesOf(t testing.TB, text string) (list []string) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/things"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -59,7 +60,8 @@ type twins struct {
 const asker = "csirt-a"
 
 func newTwins(t *testing.T, seed uint64) *twins {
-	w := &twins{world: &world{T: t, r: rand.New(rand.NewPCG(seed, 11))}}
+	r := rand.New(rand.NewPCG(seed, 11))
+	w := &twins{world: &world{T: t, r: r, Maker: things.Maker{R: r}}}
 	hidden := []any{
 		"  - {id: ghost, kind: csirt, hidden: true, clearance: amber+strict, constituency: {countries: [DE]}, identities: [identity--00000000-0000-4000-8000-000000000007]}",
 		"  - {id: g, publisher: owner-b, operation: g, malware: {name: G}, default_tlp: green, allow_reserved: true}",
@@ -98,16 +100,16 @@ func (w *twins) hide() {
 	case 0, 1, 2:
 		var texts []string
 		for range 1 + w.r.IntN(3) {
-			x := w.thing()
-			if who == "ghost" && x.creator == spoken(7) { // what it raises of its own, it raises for all (rule 3)
-				x.creator = ""
+			x := w.Thing()
+			if who == "ghost" && x.Creator == things.Identity(7) { // what it raises of its own, it raises for all (rule 3)
+				x.Creator = ""
 			}
-			texts = append(texts, w.marked(x))
+			texts = append(texts, w.Marked(x))
 		}
 		w.note("hidden: %s posts to %s: %s", who, c, strings.Join(texts, "\n    "))
 		w.post(1, who, c, envelope(texts...))
 	case 3:
-		id := w.thing().id
+		id := w.Thing().ID
 		w.note("hidden: %s deletes %s from %s", who, id, c)
 		w.es[1].Do(w, "DELETE", "/exchange/collections/"+c+"/objects/"+id+"/", who, w.token[1][who], "", "Accept", taxii.MediaType)
 	default:
@@ -124,7 +126,7 @@ func (w *twins) both() {
 	if who == "csirt-b" {
 		c = w.pick([]string{"c0", "c1"})
 	}
-	body := envelope(w.marked(w.thing()), w.marked(w.thing()))
+	body := envelope(w.Marked(w.Thing()), w.Marked(w.Thing()))
 	rows := fmt.Sprintf("ip,timestamp,cc,tlp\n240.0.0.%d,2026-03-19T01:%02d:00Z,AT,%s\n", w.r.IntN(6), w.r.IntN(60), w.pick(levels[:5]))
 	events := w.r.IntN(3) == 0
 	w.note("both: %s to %s: %s %s", who, c, body, rows)
@@ -143,8 +145,8 @@ func (w *twins) request() func(i int) (method, path, body string) {
 		return func(int) (string, string, string) { return method, path, body }
 	}
 	c := w.pick([]string{"c0", "c0", "c1", "c2", "c2", "c3", "c4", "csirt-a", "csirt-b", "feedback-csirt-a", "feedback-csirt-b", "feed-f", "feed-g", "ghost", "unclaimed", "quarantine", "nothing"})
-	x := w.thing()
-	id := x.id
+	x := w.Thing()
+	id := x.ID
 	address := fmt.Sprintf("240.0.0.%d", w.r.IntN(7))
 	if w.r.IntN(4) == 0 { // a host's
 		at := exchange.Location{Country: w.pick([]string{"AT", "PL", "DE", ""}), ASN: uint32(w.r.IntN(2) * 64501)}
@@ -155,16 +157,16 @@ func (w *twins) request() func(i int) (method, path, body string) {
 	case 0, 1, 2, 3:
 		var texts []string
 		for range 1 + w.r.IntN(3) {
-			y := w.thing()
+			y := w.Thing()
 			if w.r.IntN(5) == 0 {
-				y.refs = []string{id, spoken(7)}
+				y.Refs = []string{id, things.Identity(7)}
 			}
-			if y.typ == w.pick([]string{"indicator", "note"}) && w.r.IntN(4) == 0 && !strings.HasPrefix(id, "ipv4") {
-				y.creator = spoken(7)
+			if y.Type == w.pick([]string{"indicator", "note"}) && w.r.IntN(4) == 0 && !strings.HasPrefix(id, "ipv4") {
+				y.Creator = things.Identity(7)
 			}
-			text := w.marked(y)
-			if w.r.IntN(8) == 0 && strings.HasPrefix(id, y.typ+"--") {
-				text = strings.ReplaceAll(text, y.id, id)
+			text := w.Marked(y)
+			if w.r.IntN(8) == 0 && strings.HasPrefix(id, y.Type+"--") {
+				text = strings.ReplaceAll(text, y.ID, id)
 			}
 			texts = append(texts, text)
 		}
