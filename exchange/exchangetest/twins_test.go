@@ -247,7 +247,7 @@ func (w *twins) mask(i int, text string) string {
 	text = bundleIDs.ReplaceAllString(today.ReplaceAllString(text, "now"), "bundle")
 	return ofTheAnswer.ReplaceAllStringFunc(text, func(s string) string {
 		name, _, _ := strings.Cut(s, ":")
-		if strings.Contains(s, "--") || !strings.HasPrefix(s, `"`) && len(s) != 32 && !strings.HasPrefix(s, "until") { // an object's id
+		if strings.HasPrefix(s, `"id"`) && strings.Contains(s, "--") || !strings.HasPrefix(s, `"`) && len(s) != 32 && len(s) != 64 && !strings.HasPrefix(s, "until") { // an object's id
 			return s
 		}
 		return name

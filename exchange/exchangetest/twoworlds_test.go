@@ -28,7 +28,7 @@ collections:
 `
 
 // What an answer tells of itself: ids and instants that are made for it.
-var ofTheAnswer = regexp.MustCompile(`"(id|request_timestamp|date_added|last_added|at|next|uuid|timestamp)":"[^"]*"|[0-9a-f]{32}|until 20[0-9T:-]*Z`)
+var ofTheAnswer = regexp.MustCompile(`"(id|request_timestamp|date_added|last_added|at|next|uuid|timestamp)":"[^"]*"|[0-9a-f]{64}|[0-9a-f]{32}|until 20[0-9T:-]*Z`)
 
 // conversation is what cert-at asks, and what it is answered.
 func conversation(t *testing.T, e *exchangetest.Exchange, token string, requests [][3]string) (answers []string) {
