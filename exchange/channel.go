@@ -3,7 +3,7 @@ package exchange
 // Channel is a way by which objects leave the exchange.
 type Channel string
 
-// The ways out.
+// The ways out. Peer, export, backup and log are reserved: nothing is sent by them yet.
 const (
 	ChannelTAXII   Channel = "taxii"
 	ChannelNATS    Channel = "nats"

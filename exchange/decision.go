@@ -31,7 +31,7 @@ type Match struct {
 	Key    Key
 }
 
-// KeyKinds lists the kinds of keys, most specific first.
+// KeyKinds lists the kinds of keys, most specific first, but that a host's domain takes nothing from its country.
 func KeyKinds() []KeyKind { return []KeyKind{KeyPrefix, KeyASN, KeyDomain, KeyCountry} }
 
 // RuleTakenByOwner keeps back from a CSIRT that receives as fallback what a network

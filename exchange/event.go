@@ -3,7 +3,7 @@
 // tell each other. They have no behaviour beyond their own validity. It imports
 // nothing of ours but stix.
 //
-// The packages below it, from the ground up:
+// The packages that are built on it, from the ground up:
 //
 //	wait          how parts wait for each other
 //	record        what the journal holds, and how it is written
@@ -22,8 +22,8 @@
 //	api           HTTP
 //	node          opens and closes it all
 //
-// Invariants: policy is applied once, at admission and at submission; a decision names the key
-// and the rule that made it; an object's label is at most its collection's
+// Invariants: what enters a collection is decided when it is taken in, at admission or at submission, and never when
+// it is read; a decision names the key and the rule that made it; an object's label is at most its collection's
 // ceiling, which is at most the clearance of everybody who may read it.
 package exchange
 

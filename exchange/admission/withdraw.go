@@ -26,7 +26,7 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 			continue
 		}
 		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && o.Label <= min(m.Clearance, tlp.Amber) {
-			continue // it is responsible for the host no more, and keeps what it was given
+			continue // it is responsible for the host no more, and keeps what it was given up to AMBER: above, need to know ends with that
 		}
 		given := at >= 0 && before[at].Allow && d.feed.Repeat == 0 || d.onItsWay(m.ID, o.ObservationKey)
 		for _, id := range ids {

@@ -1,6 +1,6 @@
 // Package api is the exchange's HTTP face: the TAXII backend, publishing, and
-// reading and administration under /v1. It decides who a caller is and asks the
-// register what that caller may do; every way out asks the same function.
+// reading and administration under /v1. It finds out who a caller is and asks policy
+// what that caller may do; reading needs a right of policy.ToRead or policy.ToTake.
 package api
 
 import (

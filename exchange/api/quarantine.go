@@ -80,15 +80,6 @@ func (a *API) heldContent(r *request) (any, error) {
 	return nil, nil
 }
 
-// FinishPosts ends what was cut short of members' posts when the exchange stopped.
-func (a *API) FinishPosts(ctx context.Context) error {
-	var ids []string
-	for i := range a.Access.Load().Collections {
-		ids = append(ids, a.Access.Load().Collections[i].ID)
-	}
-	return a.Poster.Finish(ctx, ids)
-}
-
 // FollowMarkings lets what waits in quarantine go its way, whenever the register says something else of markings, until
 // ctx ends.
 func (a *API) FollowMarkings(ctx context.Context) error {

@@ -311,3 +311,12 @@ func selected(all []record.Version, sel *taxiiserver.Selection) (list []record.V
 	}
 	return list
 }
+
+// FinishRaised ends what was cut short when the exchange stopped: what was taken out to be marked anew is added again.
+func (a *API) FinishRaised(ctx context.Context) error {
+	var ids []string
+	for i := range a.Access.Load().Collections {
+		ids = append(ids, a.Access.Load().Collections[i].ID)
+	}
+	return a.Poster.Finish(ctx, ids)
+}

@@ -1,5 +1,6 @@
 // Package constituency tells who is responsible for an address: by prefix (longest
-// match), AS number, domain suffix or country, in that order of specificity.
+// match), AS number or country, in that order of specificity; and for an account, by the
+// suffix of its domain.
 //
 // A Router is an immutable table; a new register makes a new one. Within a kind
 // of member the most specific key wins: an owner's /24 beats the /16 around it,

@@ -245,7 +245,7 @@ func TestWhatWasCutShortBetweenTwoMarkingsIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Journal.SetStatus(t.Context(), "again-mid", text); err != nil {
+	if err := e.Journal.SetKept(t.Context(), "again-mid", text); err != nil {
 		t.Fatal(err)
 	}
 	removal := &record.Removal{Raised: []record.Version{version}}

@@ -44,6 +44,7 @@ const (
 	replacedToPrefix = "replaced."
 	usedPrefix       = "used."
 	statusBucket     = "TOCSIN_STATUS"
+	keptBucket       = "TOCSIN_KEPT"
 	receiptsBucket   = "TOCSIN_RECEIPTS"
 	quarantined      = "TOCSIN_QUARANTINE"
 )
@@ -58,7 +59,7 @@ type Journal struct {
 	blocks           jetstream.Stream
 	state            jetstream.KeyValue
 	status, receipts texts
-	held             texts
+	held, kept       texts
 	audit            jetstream.Stream
 	entries          chan exchange.AuditEntry
 	enc              *zstd.Encoder
@@ -67,7 +68,7 @@ type Journal struct {
 	seal             record.Seal
 	ends             struct{ intake, blocks end } // as far as is known here
 	making           sync.Mutex                   // held while a subscriber's consumer is made
-	handedOut        deliveries
+	handedOut        natsAudit
 	replaced         replacements
 
 	mu      sync.Mutex
@@ -101,6 +102,9 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}
 	if j.status, err = j.openTexts(ctx, statusBucket, "What became of members' submissions", statusFor); err != nil {
+		return nil, err
+	}
+	if j.kept, err = j.openTexts(ctx, keptBucket, "What later submissions have to know of earlier ones, and what was cut short", 0); err != nil {
 		return nil, err
 	}
 	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts", receiptsFor); err != nil {

@@ -49,6 +49,16 @@ func (j *Journal) Status(ctx context.Context, id string) ([]byte, bool, error) {
 	return j.status.get(ctx, id)
 }
 
+// SetKept keeps a text under an id for ever, on all nodes; nil drops it.
+func (j *Journal) SetKept(ctx context.Context, id string, text []byte) error {
+	return j.kept.set(ctx, id, text)
+}
+
+// Kept returns the text that was kept under the id, and false where there is none.
+func (j *Journal) Kept(ctx context.Context, id string) ([]byte, bool, error) {
+	return j.kept.get(ctx, id)
+}
+
 // SetReceipt keeps a publisher's receipt for 90 days, on all nodes.
 func (j *Journal) SetReceipt(ctx context.Context, id string, text []byte) error {
 	return j.receipts.set(ctx, id, text)

@@ -2,7 +2,8 @@
 // order and closes them in the only other one.
 //
 // Opening: lock, broker, register, journal, view, HTTP (which answers 503 for now), the view catches up with the
-// journal, admission delivers what a crash left between intake and blocks. Closing: HTTP, admission, followers,
+// journal, admission delivers what a crash left between intake and blocks, submission adds what it was marking anew,
+// what was removed leaves the journal, the register has to fit what the collections hold. Closing: HTTP, admission, followers,
 // packers, view, broker, lock.
 // What was acknowledged is durable at any moment; closing only saves the next
 // start some work.
@@ -274,7 +275,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := n.api.FinishPosts(ctx); err != nil {
+	if err := n.api.FinishRaised(ctx); err != nil {
 		return err
 	}
 	for _, c := range n.View.TookOut() {

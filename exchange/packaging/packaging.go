@@ -168,7 +168,7 @@ func (b *builder) introduce(x record.Introduction) error {
 }
 
 // host packages an observation, the record's i-th, and adds it to every collection that takes it. The
-// feed's own has what is back-filled.
+// feed's own has it already where it is back-filled, and is left out.
 func (b *builder) host(i int, o *record.Observation, d *exchange.Decision, backfill bool) error {
 	var to []string
 	for _, grant := range d.Grants {

@@ -26,8 +26,9 @@ func MayRead(r *exchange.Register, who exchange.Caller, c *exchange.Collection, 
 	return who.May(exchange.ScopeRead) && (reader || to.Named) && Permits(c.Ceiling, by, to)
 }
 
-// MayTake reports whether the caller may be given those objects of the collection whose label a channel permits. A
-// collection of RED is for persons alone, so nothing of it is taken so.
+// MayTake reports whether the caller may be given those objects of the collection whose label a channel permits: who may
+// read the collection as over TAXII. The channel's own level is looked at object by object (Permits). A collection of RED
+// is for persons alone, so nothing of it is taken so.
 func MayTake(r *exchange.Register, who exchange.Caller, c *exchange.Collection) bool {
 	return c.Ceiling < tlp.Red && MayRead(r, who, c, exchange.ChannelTAXII)
 }

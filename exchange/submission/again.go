@@ -12,8 +12,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// again is what is kept, while versions are taken out and added again, so that what is cut short between the two can be
-// finished.
+// again is what is kept (Log.SetKept) while versions are taken out and added again, so that what is cut short between the
+// two can be finished.
 type again struct {
 	Objects []againObject `json:"objects"`
 }
@@ -54,7 +54,7 @@ func (x *posting) markAnew(ctx context.Context, r *raising, list []record.Posted
 	if err != nil {
 		return err
 	}
-	if err := x.Log.SetStatus(ctx, againKey(r.collection), text); err != nil {
+	if err := x.Log.SetKept(ctx, againKey(r.collection), text); err != nil {
 		return err
 	}
 	if err := x.takeOut(ctx, r.collection, &out); err != nil {
@@ -81,14 +81,14 @@ func (p *Poster) addAgain(ctx context.Context, collection string, a *again) erro
 			return err
 		}
 	}
-	return p.Log.SetStatus(ctx, againKey(collection), nil)
+	return p.Log.SetKept(ctx, againKey(collection), nil)
 }
 
 // Finish ends what was cut short when the exchange stopped: what was taken out of the collections and not added again.
 func (p *Poster) Finish(ctx context.Context, collections []string) error {
 	for _, c := range collections {
 		err := p.in(ctx, c, func() error {
-			text, found, err := p.Log.Status(ctx, againKey(c))
+			text, found, err := p.Log.Kept(ctx, againKey(c))
 			if err != nil || !found || len(text) == 0 {
 				return err
 			}

@@ -84,7 +84,7 @@ func contextKey(member, collection string) string {
 
 // readContexts reads what is kept, and adds the reports of the request.
 func (x *posting) readContexts(ctx context.Context) error {
-	text, found, err := x.Log.Status(ctx, contextKey(x.By, x.collection))
+	text, found, err := x.Log.Kept(ctx, contextKey(x.By, x.collection))
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (x *posting) keepContexts(ctx context.Context) error {
 	}
 	key := contextKey(x.By, x.collection)
 	if n == 0 && x.contexts.All == 0 {
-		if _, found, err := x.Log.Status(ctx, key); err != nil || !found {
+		if _, found, err := x.Log.Kept(ctx, key); err != nil || !found {
 			return err
 		}
 	}
@@ -233,13 +233,13 @@ func (x *posting) keepContexts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return x.Log.SetStatus(ctx, key, text)
+	return x.Log.SetKept(ctx, key, text)
 }
 
 // forgetContext forgets what a member's report has said that was refused, since the member has deleted the report.
 func (p *Poster) forgetContext(ctx context.Context, member, collection, id string) error {
 	key := contextKey(member, collection)
-	text, found, err := p.Log.Status(ctx, key)
+	text, found, err := p.Log.Kept(ctx, key)
 	if err != nil || !found {
 		return err
 	}
@@ -251,5 +251,5 @@ func (p *Poster) forgetContext(ctx context.Context, member, collection, id strin
 	if text, err = json.Marshal(&c); err != nil {
 		return err
 	}
-	return p.Log.SetStatus(ctx, key, text)
+	return p.Log.SetKept(ctx, key, text)
 }

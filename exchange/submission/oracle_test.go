@@ -153,11 +153,11 @@ func set(m *map[string][]byte, id string, text []byte) error {
 	return nil
 }
 
-func (s *shelf) SetStatus(_ context.Context, id string, text []byte) error {
+func (s *shelf) SetKept(_ context.Context, id string, text []byte) error {
 	return set(&s.texts, id, text)
 }
 
-func (s *shelf) Status(_ context.Context, id string) ([]byte, bool, error) {
+func (s *shelf) Kept(_ context.Context, id string) ([]byte, bool, error) {
 	text, ok := s.texts[id]
 	return text, ok, nil
 }
@@ -191,9 +191,11 @@ type citizen struct {
 	member, collection string
 }
 
-func (c citizen) Relays() bool                 { return c.member == exchange.Admin }
-func (c citizen) Derived(string) bool          { return false }
-func (c citizen) Speaks(id string) bool        { return slices.Contains(c.config.Members[c.member].Identities, id) }
+func (c citizen) Relays() bool        { return c.member == exchange.Admin }
+func (c citizen) Derived(string) bool { return false }
+func (c citizen) Speaks(id string) bool {
+	return slices.Contains(c.config.Members[c.member].Identities, id)
+}
 func (c citizen) Reads(collection string) bool { return slices.Contains(c.Readable(), collection) }
 func (c citizen) Others(id string) bool {
 	return slices.ContainsFunc(c.members, func(m string) bool {

@@ -10,6 +10,7 @@
 //	again.go      what has a higher label and stays: it is added again, newly marked
 //	orphans.go    observables that nothing refers to any more
 //	delete.go     Delete, and who may
+//	takeout.go    how something leaves: a control block, and whose objects stand no more
 //	quarantine.go what waits for somebody to say what its marking means
 //
 // Of what stands, a rule is told what the poster's member may know: all of a collection that it reads, and what it has
@@ -46,9 +47,9 @@ const postWait = time.Minute
 type Log interface {
 	// Post returns the sequence of the block once it is on disk.
 	Post(p *record.Post) (sequence uint64, err error)
-	// SetStatus keeps for two days what is known of members' requests.
-	SetStatus(ctx context.Context, id string, text []byte) error
-	Status(ctx context.Context, id string) (text []byte, found bool, err error)
+	// SetKept keeps what later requests have to know of earlier ones, and what a stop has cut short; nil drops it.
+	SetKept(ctx context.Context, id string, text []byte) error
+	Kept(ctx context.Context, id string) (text []byte, found bool, err error)
 	// SetQuarantined keeps what is in quarantine.
 	SetQuarantined(ctx context.Context, id string, text []byte) error
 	Quarantined(ctx context.Context, id string) (text []byte, found bool, err error)

@@ -25,8 +25,8 @@ func (*nothing) Posted([]string, func(int, *record.Posted) error) error         
 func (*nothing) Referring(string, string) ([]record.Version, error)              { return nil, nil }
 func (*nothing) Object(context.Context, string, record.Version) ([]byte, error)  { return nil, nil }
 func (*nothing) Made(context.Context, string, string) ([]byte, tlp.Level, error) { return nil, 0, nil }
-func (*nothing) SetStatus(context.Context, string, []byte) error                 { return nil }
-func (*nothing) Status(context.Context, string) ([]byte, bool, error)            { return nil, false, nil }
+func (*nothing) SetKept(context.Context, string, []byte) error                   { return nil }
+func (*nothing) Kept(context.Context, string) ([]byte, bool, error)              { return nil, false, nil }
 func (*nothing) SetQuarantined(context.Context, string, []byte) error            { return nil }
 func (*nothing) Quarantined(context.Context, string) ([]byte, bool, error)       { return nil, false, nil }
 func (*nothing) ListQuarantined(context.Context) ([]string, error)               { return nil, nil }

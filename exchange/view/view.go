@@ -1,5 +1,5 @@
-// Package view is what the exchange is read from, in Pebble: the objects of the journal's blocks, sorted by type within
-// each block and compressed anew, with small indexes.
+// Package view is what the exchange is read from, in Pebble: the objects of the journal's blocks, each block's grouped by
+// type into chunks that are compressed by themselves, with small indexes. Positions stay as they are.
 //
 // A view holds nothing that is not in the journal. It can be deleted and is then
 // the same again, answer for answer, byte for byte. It is written by one

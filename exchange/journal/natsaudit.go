@@ -14,10 +14,10 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
-// deliveries is up to where the audit has been told of what went out over NATS: the server hands
+// natsAudit is up to where the audit has been told of what went out over NATS: the server hands
 // blocks to members without asking us, and remembers for each consumer how far it is. It is looked at
 // every now and then, and before a consumer goes.
-type deliveries struct {
+type natsAudit struct {
 	mu   sync.Mutex
 	seen map[Consumer]uint64
 }
