@@ -140,6 +140,7 @@ type Pending struct {
 	Intake, Blocks uint64
 
 	done chan struct{}
+	late error // what is yet to be done, when all is in blocks
 	err  error
 }
 

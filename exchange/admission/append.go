@@ -112,6 +112,13 @@ func (f *feedWriter) close(ctx context.Context) error {
 	return f.checkpoint(ctx, 1)
 }
 
+// closing tells whether the feed takes nothing more.
+func (f *feedWriter) closing() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken != nil
+}
+
 // fail keeps the feed from taking more. The first failure counts; that the
 // feed is closed is none.
 func (f *feedWriter) fail(err error) {

@@ -1,12 +1,14 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
@@ -80,12 +82,20 @@ func (f *feedWriter) removed(c *delivery, last uint64, err error) {
 	}
 	slices.Sort(from)
 	for _, collection := range slices.Compact(from) {
-		if err == nil {
-			err = f.a.Removed(context.Background(), collection, last)
+		for err == nil && f.a.Removed(context.Background(), collection, last) != nil {
+			// A disk that is slow ends nothing: it is done in the end, or at the next start.
+			if f.closing() {
+				c.pending.late = exchange.ErrClosed
+				break
+			}
+			<-time.After(removedEvery)
 		}
 	}
 	f.done(c, last, err)
 }
+
+// removedEvery is how long it waits before it is tried again to take something out of the journal.
+const removedEvery = time.Second
 
 // done ends a delivery. It is called by whichever collection came last.
 func (f *feedWriter) done(c *delivery, last uint64, err error) {
@@ -107,7 +117,7 @@ func (f *feedWriter) done(c *delivery, last uint64, err error) {
 		f.fail(err)
 		f.a.Fatal(err)
 	}
-	c.pending.Blocks, c.pending.err = last, err
+	c.pending.Blocks, c.pending.err = last, cmp.Or(err, c.pending.late)
 	close(c.pending.done)
 	<-f.slots
 }

@@ -19,7 +19,7 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	who, ok = x.Token(user, token)
 	if ok {
 		a.uses.note(context.Background(), &who)
-		if a.limits.pausing(who.Member) {
+		if a.limits.pausing(who.Member) || !a.SentOverNATS(who.Member, loginMessages) {
 			<-time.After(guessWait)
 			return exchange.Caller{}, false
 		}
@@ -44,6 +44,10 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	a.limits.countFailure(network(from))
 	return exchange.Caller{}, false
 }
+
+// loginMessages is how many messages a log-in over NATS counts as: who connects again and again sends as much as who
+// stays.
+const loginMessages = 20
 
 // SentOverNATS counts messages that a member has sent over NATS against its limit of requests. It is false where they
 // are too many: the member is to be cut, and is not let in again for a while.

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,15 +49,11 @@ func (a *API) publish(r *request) (any, error) {
 	if feed == nil || !policy.MayPublish(r.x.Register, r.caller, feed) {
 		return nil, taxiiserver.ErrNotFound
 	}
-	if err := a.quotas.may(r.Context(), r.caller.Member, time.Now()); err != nil {
-		return nil, err
-	}
 	in, err := newIngest(a, r, feed)
 	if err != nil {
 		return nil, err
 	}
 	err = in.run(r.Context())
-	a.quotas.sent(r.caller.Member, in.body.n, time.Now())
 	status := http.StatusOK
 	var file *report.FileError
 	switch {
@@ -133,13 +130,13 @@ func (a *API) keptReceipt(ctx context.Context, id string) (receipt *exchange.Rec
 // body remembers why it could not be read to its end.
 type body struct {
 	r   io.Reader
-	n   int64 // bytes that were read
+	n   atomic.Int64 // bytes that were read
 	err error
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	b.n += int64(n)
+	b.n.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
@@ -161,6 +158,7 @@ type ingest struct {
 
 	receipt           exchange.Receipt
 	pending           []*admission.Pending
+	counted           int64  // bytes of the body
 	settled, replayed int    // chunks
 	intake, blocks    uint64 // the highest sequences
 }
@@ -262,6 +260,9 @@ func (in *ingest) admit(ctx context.Context, s *admission.Chunk) error {
 	if !in.a.stillMayPublish(in.r, in.feed) {
 		return taxiiserver.ErrNotFound
 	}
+	if err := in.count(ctx); err != nil {
+		return err
+	}
 	for len(in.pending) >= maxPending {
 		if err := in.settle(ctx); err != nil {
 			return err
@@ -272,6 +273,21 @@ func (in *ingest) admit(ctx context.Context, s *admission.Chunk) error {
 		return err
 	}
 	in.pending = append(in.pending, p)
+	return nil
+}
+
+// count counts what has been sent up to a chunk, which is taken while more may be.
+func (in *ingest) count(ctx context.Context) error {
+	if in.dry {
+		return nil
+	}
+	q, member, now := &in.a.quotas, in.r.caller.Member, time.Now()
+	if err := q.may(ctx, member, now); err != nil {
+		return err
+	}
+	read := in.body.n.Load()
+	q.sent(member, read-in.counted, now)
+	in.counted = read
 	return nil
 }
 

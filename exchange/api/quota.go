@@ -42,6 +42,9 @@ type quotas struct {
 	since map[string]account // what has come since
 }
 
+// removalBytes is what a deletion counts as: what stays of its block is written anew.
+const removalBytes = 16 << 10
+
 func quotaKey(member string) string { return "quota." + member }
 
 // may returns a *limited where a member may add nothing more.

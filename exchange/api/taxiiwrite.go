@@ -274,6 +274,7 @@ func (s *session) Delete(ctx context.Context, root, id, object string, sel taxii
 		return taxii.NewError(http.StatusForbidden, "Forbidden", "This object is another member's: its owner and the operator delete it")
 	}
 	if err == nil {
+		s.a.quotas.sent(s.who.Member, removalBytes, time.Now())
 		typ, _, _ := strings.Cut(object, "--") // the rest of an id can tell an address
 		s.a.tell(s.r, &s.who, exchange.AuditEntry{Action: exchange.AuditDeleted, Channel: exchange.ChannelTAXII, Collection: name, Detail: typ})
 	}

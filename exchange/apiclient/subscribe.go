@@ -95,6 +95,7 @@ type subscriber struct {
 	each             func(b *Block) error
 	z                *zstd.Decoder
 	last             uint64          // block that was handed out, or that is missing
+	passed           uint64          // block up to which nothing is wanted: it began with "now"
 	missing          map[uint64]bool // blocks before it that are not there as they were: what stays of them comes later
 	began            bool            // a consumer was there
 	chain            chain
@@ -126,7 +127,7 @@ func (s *subscriber) consume(ctx context.Context) error {
 		return errors.New("the exchange opens no NATS port")
 	}
 	if sub.Passed > s.last {
-		s.last = sub.Passed
+		s.last, s.passed = sub.Passed, sub.Passed
 		s.chain.begin(s.last)
 	}
 	if s.last == 0 && s.from == "now" {
@@ -194,8 +195,11 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 	replaces := len(b.Removed) > 0
 	came := b.Number <= s.last && !s.missing[b.Number]
 	switch {
-	case came && !replaces:
+	case came && !replaces, b.Number <= s.passed:
 	case came:
+		if err = s.holds(b); err != nil {
+			return err
+		}
 		if gone := s.given.remove(b); len(gone) > 0 {
 			err = s.each(&Block{Collection: b.Collection, Number: b.Number, Removed: gone, facts: b})
 		}
@@ -211,18 +215,31 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 	return nil
 }
 
-// give hands a block out that has not come before.
-func (s *subscriber) give(b *record.Block) error {
-	text, err := s.z.DecodeAll(b.Payload, nil)
-	if err == nil {
-		err = s.chain.add(b)
-	}
-	var ids []string
-	if err == nil {
+// holds checks that what stays of a block is what that commits to.
+func (s *subscriber) holds(b *record.Block) error {
+	_, _, err := s.read(b)
+	return err
+}
+
+// read returns a block's text, and the identifiers of its objects, where it is what it commits to.
+func (s *subscriber) read(b *record.Block) (text []byte, ids []string, err error) {
+	if text, err = s.z.DecodeAll(b.Payload, nil); err == nil {
 		ids, err = committed(b, text)
 	}
 	if err != nil {
-		return fmt.Errorf("block %d of %s: %w", b.Number, s.collection, err)
+		return nil, nil, fmt.Errorf("block %d of %s: %w", b.Number, s.collection, err)
+	}
+	return text, ids, nil
+}
+
+// give hands a block out that has not come before.
+func (s *subscriber) give(b *record.Block) error {
+	text, ids, err := s.read(b)
+	if err != nil {
+		return err
+	}
+	if err := s.chain.add(b); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", s.collection, err)
 	}
 	out := &Block{Collection: b.Collection, Number: b.Number, Count: b.Count, facts: b}
 	if b.Control == "" {

@@ -71,10 +71,11 @@ type Broker struct {
 	}
 }
 
-// Connection is one of a member's. Sent is how many messages the server has had from it.
+// Connection is one of a member's, or was lately: Closed. Sent is how many messages the server has had from it.
 type Connection struct {
 	Member string
 	Sent   int64
+	Closed bool
 	id     uint64
 	server string
 }
@@ -149,7 +150,7 @@ func (b *Broker) Addr() net.Addr {
 	return b.embedded.srv.Addr()
 }
 
-// Connections lists those of all members.
+// Connections lists those of all members, the last thousands that are closed among them.
 func (b *Broker) Connections() ([]Connection, error) { return b.serves.connections() }
 
 // Disconnect ends the connections of the members that the function selects, so
@@ -159,6 +160,9 @@ func (b *Broker) Disconnect(changed func(member string) bool) error {
 	asked := make(map[string]bool)
 	for i := range list {
 		c := &list[i]
+		if c.Closed {
+			continue
+		}
 		if _, known := asked[c.Member]; !known {
 			asked[c.Member] = changed(c.Member)
 		}

@@ -17,13 +17,13 @@ type embedded struct {
 }
 
 func (e *embedded) connections() (list []Connection, err error) {
-	conns, err := e.srv.Connz(&server.ConnzOptions{Username: true, Limit: maxConnections})
+	conns, err := e.srv.Connz(&server.ConnzOptions{Username: true, State: server.ConnAll, Limit: maxConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	for _, c := range conns.Conns {
 		if member, ok := strings.CutPrefix(c.Account, memberAccount("")); ok {
-			list = append(list, Connection{Member: member, Sent: c.InMsgs, id: c.Cid})
+			list = append(list, Connection{Member: member, Sent: c.InMsgs, Closed: c.Stop != nil, id: c.Cid})
 		}
 	}
 	return list, nil

@@ -157,6 +157,7 @@ type connz struct {
 			Cid     uint64 `json:"cid"`
 			Account string `json:"account"`
 			InMsgs  int64  `json:"in_msgs"`
+			Stop    string `json:"stop"`
 		} `json:"connections"`
 	} `json:"data"`
 }
@@ -171,7 +172,7 @@ func (e *external) connections() (list []Connection, err error) {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := e.system.PublishRequest("$SYS.REQ.SERVER.PING.CONNZ", inbox, fmt.Appendf(nil, `{"auth":true,"limit":%d}`, maxConnections)); err != nil {
+	if err := e.system.PublishRequest("$SYS.REQ.SERVER.PING.CONNZ", inbox, fmt.Appendf(nil, `{"auth":true,"state":2,"limit":%d}`, maxConnections)); err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerWait)
@@ -190,7 +191,7 @@ func (e *external) connections() (list []Connection, err error) {
 		}
 		for _, c := range of.Data.Conns {
 			if member, ok := strings.CutPrefix(c.Account, memberAccount("")); ok {
-				list = append(list, Connection{Member: member, Sent: c.InMsgs, id: c.Cid, server: of.Server.ID})
+				list = append(list, Connection{Member: member, Sent: c.InMsgs, Closed: c.Stop != "", id: c.Cid, server: of.Server.ID})
 			}
 		}
 	}

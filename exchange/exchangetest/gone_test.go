@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,9 +30,9 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
-// stopped stops an exchange, lists which of the texts any message of its blocks' stream has and how many messages are
-// replacements, and opens it again.
-func stopped(t *testing.T, e *exchangetest.Exchange, texts ...string) (again *exchangetest.Exchange, found []string, replacements int) {
+// stopped stops an exchange, lists which of the texts any message of its blocks' stream has, of one collection or of all,
+// and how many messages are replacements, and opens it again.
+func stopped(t *testing.T, e *exchangetest.Exchange, collection string, texts ...string) (again *exchangetest.Exchange, found []string, replacements int) {
 	t.Helper()
 	dir := e.Dir
 	e.Stop(t)
@@ -59,6 +60,9 @@ func stopped(t *testing.T, e *exchangetest.Exchange, texts ...string) (again *ex
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !strings.HasSuffix(msg.Subject, collection) {
+			continue
 		}
 		if strings.HasPrefix(msg.Subject, "tocsin.r.") {
 			replacements++
@@ -220,6 +224,7 @@ func TestWhatIsDeletedIsInNoMessage(t *testing.T) {
 	meanwhile.has(t, "who came meanwhile", stay)
 	subscribe("start").has(t, "who comes now", stay)
 	// What the durable one gets again is what stays.
+	replacements := 0
 	for {
 		m, err := consumer.Next(jetstream.FetchMaxWait(500 * time.Millisecond))
 		if err != nil {
@@ -234,11 +239,15 @@ func TestWhatIsDeletedIsInNoMessage(t *testing.T) {
 			t.Error("what is gone was given again:", err)
 		}
 		if len(b.Removed) > 0 {
+			replacements++
 			if got := objectsIn(text); !slices.Equal(got, stay) {
 				t.Error(got)
 			}
 		}
 		_ = m.Ack()
+	}
+	if replacements == 0 {
+		t.Error("the durable consumer was not given what stays")
 	}
 	// The same after a start, and in a view that is made anew.
 	cancel()
@@ -247,7 +256,7 @@ func TestWhatIsDeletedIsInNoMessage(t *testing.T) {
 	for i := range n - keep {
 		secrets = append(secrets, fmt.Sprintf("secret %04d", i), sampleID(i))
 	}
-	e, found, replacements := stopped(t, e, secrets...)
+	e, found, replacements := stopped(t, e, "", secrets...)
 	if len(found) > 0 || replacements != 1 {
 		t.Errorf("the journal still has %d of them, and %d replacements of one block: %.100v", len(found), replacements, found)
 	}
@@ -297,7 +306,7 @@ func TestWhatIsWithdrawnIsInNoMessage(t *testing.T) {
 	if len(got) != 1 || !strings.Contains(got[0], amber[1:]) {
 		t.Error("who subscribes now is given", got)
 	}
-	if _, found, _ := stopped(t, e, "secret 0001", "secret 0002", "secret 0004"); !slices.Equal(found, []string{"secret 0004"}) {
+	if _, found, _ := stopped(t, e, "", "secret 0001", "secret 0002", "secret 0004"); !slices.Equal(found, []string{"secret 0004"}) {
 		t.Error(found)
 	}
 }
@@ -321,11 +330,11 @@ func TestWhatWasNotReplacedWhenItStoppedIsReplacedAtTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, found, replacements := stopped(t, e, "secret 1")
+	e, found, replacements := stopped(t, e, "", "secret 1")
 	if len(found) != 1 || replacements != 0 {
 		t.Fatal("it is gone already")
 	}
-	e, found, replacements = stopped(t, e, "secret 1")
+	e, found, replacements = stopped(t, e, "", "secret 1")
 	if len(found) != 0 || replacements != 1 {
 		t.Error(found, replacements)
 	}
@@ -376,14 +385,16 @@ func TestAnAddressLeavesWithTheLastThatRefersToIt(t *testing.T) {
 	if code != http.StatusOK || strings.Contains(text, "ipv4-addr--") || strings.Contains(text, "network-traffic--") || !strings.Contains(text, "observed-data--") {
 		t.Error("who is told of it is told", text)
 	}
-	e, found, _ := stopped(t, e, "240.1.0.1")
+	e, found, replacements := stopped(t, e, ".isp-one", "240.1.0.1")
+	if len(found) > 0 || replacements == 0 {
+		t.Errorf("messages of isp-one still tell of it: %v, %d replacements", found, replacements)
+	}
 	for range 2 {
 		if a, others := left(); a != 0 || others != 0 {
 			t.Error(a, others)
 		}
 		e = rebuilt(t, e)
 	}
-	_ = found // the unclaimed, the feeds' and others' collections may have it
 	whole(t, e, "isp-one")
 }
 
@@ -489,5 +500,51 @@ func TestWhoBeginsLaterIsNotToldWhatWasWithdrawn(t *testing.T) {
 	add("low", sample(4, version1, green+vendor))
 	if ids, _ := told(late, 4); !slices.Equal(ids, []string{sampleID(2)}) {
 		t.Error("what is withdrawn since is told:", ids)
+	}
+}
+
+// What was given over NATS is on record also where blocks have been replaced meanwhile.
+func TestWhatWasGivenIsOnRecordWhenBlocksAreReplaced(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
+	address := netip.MustParseAddr("203.0.113.7")
+	for _, o := range []string{sample(1, version1, green), string(stix.AppendAddress(nil, address, stix.AddressID(address)))} {
+		if why := at.add("mid", o); why != "" {
+			t.Fatal(why)
+		}
+	}
+	if code, _, text := e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+sampleID(1)+"/", at.id, at.token, "", "Accept", taxii.MediaType); code != http.StatusOK {
+		t.Fatal(code, text)
+	}
+	nc, err := nats.Connect(e.NATSURL(), nats.UserInfo(pl.id, pl.token), nats.CustomInboxPrefix("_INBOX."+pl.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, durable := exchange.Consumer(pl.id, "mid")
+	consumer, err := js.Consumer(t.Context(), stream, durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // block 2, the one that took out, and what stays of block 1
+		m, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil || m.DoubleAck(t.Context()) != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Journal.AuditDeliveries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	audited(t, e, func(a *exchange.AuditEntry) bool {
+		return a.Member == pl.id && a.Channel == exchange.ChannelNATS && strings.HasPrefix(a.Detail, "up to block 3")
+	})
+	code, _, text := e.Do(t, "GET", "/v1/audit/given?address="+address.String(), exchange.Admin, e.AdminToken(), "")
+	if code != http.StatusOK || !strings.Contains(text, `"cert-pl"`) {
+		t.Error("nobody is said to have been given it:", code, text)
 	}
 }

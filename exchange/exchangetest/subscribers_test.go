@@ -282,3 +282,26 @@ func TestWhoFloodsNATSIsCut(t *testing.T) {
 		return a.Action == exchange.AuditLimited && a.Member == "cert-at" && a.Channel == exchange.ChannelNATS
 	})
 }
+
+// Who connects again and again to send a little each time is cut as well.
+func TestWhoFloodsNATSByConnectingIsCut(t *testing.T) {
+	t.Parallel()
+	e := limited(t, api.Limits{Requests: 200})
+	token := e.Token(t, "cert-at")
+	stream, durable := exchange.Consumer("cert-at", "cert-at")
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		nc, err := nats.Connect(e.NATSURL(), nats.UserInfo("cert-at", token), nats.NoReconnect(), nats.CustomInboxPrefix("_INBOX.cert-at"))
+		if err != nil {
+			audited(t, e, func(a *exchange.AuditEntry) bool {
+				return a.Action == exchange.AuditLimited && a.Member == "cert-at" && a.Channel == exchange.ChannelNATS
+			})
+			return
+		}
+		for range 150 {
+			_ = nc.PublishRequest("$JS.API.CONSUMER.INFO."+stream+"."+durable, nc.NewRespInbox(), nil) // it may be cut
+		}
+		_ = nc.Flush()
+		nc.Close()
+	}
+	t.Error("the flood goes on")
+}

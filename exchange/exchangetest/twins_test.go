@@ -246,7 +246,10 @@ func (w *twins) mask(i int, text string) string {
 	text = strings.ReplaceAll(text, w.es[i].NATSURL(), "nats")
 	text = bundleIDs.ReplaceAllString(today.ReplaceAllString(text, "now"), "bundle")
 	return ofTheAnswer.ReplaceAllStringFunc(text, func(s string) string {
-		name, _, _ := strings.Cut(s, ":")
+		name, _, ok := strings.Cut(s, ":")
+		if !ok {
+			name = "by chance"
+		}
 		if strings.HasPrefix(s, `"id"`) && strings.Contains(s, "--") || !strings.HasPrefix(s, `"`) && len(s) != 32 && len(s) != 64 && !strings.HasPrefix(s, "until") { // an object's id
 			return s
 		}

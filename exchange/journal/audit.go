@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,7 +32,8 @@ const (
 	// auditLinger is how long entries are gathered before they are written: a crash can lose those
 	// of so long.
 	auditLinger = 100 * time.Millisecond
-	// auditQueue is how many entries wait at most; whoever adds another waits too.
+	// auditQueue is how many entries wait at most, one by one; of as many others that differ in more than counts it is
+	// kept how often they were, and of the rest how many they are: nobody waits for a disk that is full.
 	auditQueue = 4096
 	// auditBatch is how many entries one record has at most, auditDetail how long what an entry
 	// says in words is: a record fits a message, whatever callers send.
@@ -56,15 +59,56 @@ func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
 	return nil
 }
 
-// Audit adds an entry, as of now. It returns before the entry is on disk, and waits only where
-// thousands are before it.
+// Audit adds an entry, as of now. It returns before the entry is on disk.
 func (j *Journal) Audit(e exchange.AuditEntry) {
 	e.At = time.Now().UTC().Truncate(time.Millisecond)
 	e.Detail = strings.ToValidUTF8(e.Detail[:min(len(e.Detail), auditDetail)], "")
 	select {
 	case j.entries <- e:
-	case <-j.ctx.Done(): // nothing is answered any more
+	default:
+		j.crowded.add(&e)
 	}
+}
+
+// crowd are entries for which there was no room in the queue, those that differ in counts alone as one.
+type crowd struct {
+	mu   sync.Mutex
+	list map[exchange.AuditEntry]*exchange.AuditEntry
+}
+
+func (c *crowd) add(e *exchange.AuditEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := e.Key()
+	if c.list[key] == nil && len(c.list) >= auditQueue {
+		key = exchange.AuditEntry{Action: e.Action, Detail: "of many, when the audit could not be written"}
+		few := key
+		few.At, few.Count, few.Times = e.At, e.Count, e.Times
+		e = &few
+	}
+	if have := c.list[key]; have != nil {
+		have.Merge(e)
+		return
+	}
+	if c.list == nil {
+		c.list = make(map[exchange.AuditEntry]*exchange.AuditEntry)
+	}
+	c.list[key] = e
+}
+
+// take takes some of them, at most a record's.
+func (c *crowd) take() (some []*exchange.AuditEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.list {
+		if len(some) == auditBatch {
+			break
+		}
+		some = append(some, e)
+		delete(c.list, key)
+	}
+	slices.SortFunc(some, func(a, b *exchange.AuditEntry) int { return a.At.Compare(b.At) })
+	return some
 }
 
 // RunAudit writes entries until ctx ends, and then those that wait.
@@ -75,9 +119,22 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 			if err := j.keepAudit(ctx, j.gather(ctx, e)); err != nil {
 				return err
 			}
+			if len(j.entries) > 0 {
+				continue
+			}
+			for some := j.crowded.take(); len(some) > 0; some = j.crowded.take() {
+				if err := j.keepAudit(ctx, some); err != nil {
+					return err
+				}
+			}
 		case <-ctx.Done():
 			for len(j.entries) > 0 {
 				if err := j.keepAudit(ctx, j.gather(ctx, <-j.entries)); err != nil {
+					return err
+				}
+			}
+			for some := j.crowded.take(); len(some) > 0; some = j.crowded.take() {
+				if err := j.keepAudit(ctx, some); err != nil {
 					return err
 				}
 			}
@@ -90,7 +147,7 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 // no other until the exchange is started anew.
 func (j *Journal) keepAudit(ctx context.Context, list []*exchange.AuditEntry) error {
 	for {
-		full := j.room()
+		full := j.room(false)
 		if full == nil {
 			return j.writeAudit(list)
 		}
@@ -169,7 +226,7 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 		if err == nil {
 			return nil
 		}
-		if j.room() != nil {
+		if j.room(false) != nil {
 			break
 		}
 		<-time.After(time.Duration(try) * 50 * time.Millisecond)

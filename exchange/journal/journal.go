@@ -33,20 +33,20 @@ import (
 
 // The streams, and the subjects' prefixes.
 const (
-	IntakeStream     = exchange.IntakeStream
-	BlocksStream     = exchange.BlocksStream
-	intakePrefix     = "tocsin.e."
-	blocksPrefix     = "tocsin.c."
-	replacedPrefix   = "tocsin.r."
-	stateBucket      = "TOCSIN_STATE"
-	backfilledKey    = "backfilled"
-	deliveredPrefix  = "delivered."
-	replacedToPrefix = "replaced."
-	usedPrefix       = "used."
-	statusBucket     = "TOCSIN_STATUS"
-	keptBucket       = "TOCSIN_KEPT"
-	receiptsBucket   = "TOCSIN_RECEIPTS"
-	quarantined      = "TOCSIN_QUARANTINE"
+	IntakeStream    = exchange.IntakeStream
+	BlocksStream    = exchange.BlocksStream
+	intakePrefix    = "tocsin.e."
+	blocksPrefix    = "tocsin.c."
+	replacedPrefix  = "tocsin.r."
+	stateBucket     = "TOCSIN_STATE"
+	backfilledKey   = "backfilled"
+	deliveredPrefix = "delivered."
+	replacingPrefix = "replaced."
+	usedPrefix      = "used."
+	statusBucket    = "TOCSIN_STATUS"
+	keptBucket      = "TOCSIN_KEPT"
+	receiptsBucket  = "TOCSIN_RECEIPTS"
+	quarantined     = "TOCSIN_QUARANTINE"
 )
 
 // ErrDamaged means that the log does not hold what was written to it.
@@ -62,9 +62,10 @@ type Journal struct {
 	held, kept       texts
 	audit            jetstream.Stream
 	entries          chan exchange.AuditEntry
+	crowded          crowd
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
-	room             func() error
+	room             func(takesOut bool) error
 	seal             record.Seal
 	ends             struct{ intake, blocks end } // as far as is known here
 	making           sync.Mutex                   // held while a subscriber's consumer is made
@@ -87,7 +88,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func() error { return nil }}
+	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func(bool) error { return nil }}
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err := j.openEnds(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.lookForReplacements(ctx); err != nil {
+	if err := errors.Join(j.lookForReplacements(ctx), j.finishReplacing(ctx)); err != nil {
 		return nil, err
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
@@ -146,9 +147,9 @@ func openStream(ctx context.Context, js jetstream.JetStream, name, what string, 
 	return s, nil
 }
 
-// SetRoom sets what says, as an exchange.ErrFull, that there is no room for more. It is asked before
-// anything is taken in; what was taken in is delivered all the same. It is set before the first append.
-func (j *Journal) SetRoom(room func() error) { j.room = room }
+// SetRoom sets what says, as an exchange.ErrFull, that there is no room for more, or for what takes something out. It is
+// asked before anything is taken in; what was taken in is delivered all the same. It is set before the first append.
+func (j *Journal) SetRoom(room func(takesOut bool) error) { j.room = room }
 
 // Close stops the packers, which finish the append under way and refuse the
 // rest. Whoever decompresses has stopped by now.
@@ -198,7 +199,7 @@ func (j *Journal) LastIntake(ctx context.Context, feed string) (h record.Head, n
 // error that is exchange.ErrFenced nothing more may be appended.
 func (j *Journal) AppendIntake(ctx context.Context, feed string, text []byte, after uint64) (record.Head, error) {
 	h := record.Head{Hash: record.IntakeHash(text)}
-	if err := j.room(); err != nil {
+	if err := j.room(false); err != nil {
 		return h, fmt.Errorf("append intake of feed %s: %w", feed, err)
 	}
 	msg := nats.NewMsg(intakePrefix + feed)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 // natsAudit is up to where the audit has been told of what went out over NATS: the server hands
@@ -61,20 +62,21 @@ func (j *Journal) auditDelivery(ctx context.Context, c Consumer, sequence uint64
 	if sequence == before {
 		return nil
 	}
-	e := exchange.AuditEntry{Action: exchange.AuditRead, Member: c.Member, Channel: exchange.ChannelNATS, Collection: c.Collection}
-	b, found, err := j.BlockAt(ctx, c.Collection, sequence)
-	switch {
-	case err != nil:
-		return err
-	case found:
-		e.Last, e.Detail = b.Added(max(b.Count-1, 0)), "up to block "+strconv.FormatUint(b.Number, 10)
-	default:
-		e.Detail = "up to a block that is gone since, at " + strconv.FormatUint(sequence, 10)
+	if sequence < before { // it is another one of the name
+		before = 0
 	}
-	if before > 0 && before < sequence {
-		if was, found, err := j.BlockAt(ctx, c.Collection, before); err == nil && found {
-			e.First = was.AddedFirst
+	e := exchange.AuditEntry{Action: exchange.AuditRead, Member: c.Member, Channel: exchange.ChannelNATS, Collection: c.Collection}
+	first, last, err := j.givenBetween(ctx, c.Collection, before, sequence)
+	if err != nil {
+		return err
+	}
+	if last != nil {
+		e.Last, e.Detail = last.Added(max(last.Count-1, 0)), "up to block "+strconv.FormatUint(last.Number, 10)
+		if before > 0 {
+			e.First = first.AddedFirst
 		}
+	} else {
+		e.Detail = "what stays of blocks that it was given before" // replacements alone
 	}
 	j.Audit(e)
 	if j.handedOut.seen == nil {
@@ -84,8 +86,44 @@ func (j *Journal) auditDelivery(ctx context.Context, c Consumer, sequence uint64
 	return nil
 }
 
+// givenBetween returns the first and the last of a collection's blocks behind a sequence and up to another, as they were
+// when they came, or what stays of them; nil where there are none.
+func (j *Journal) givenBetween(ctx context.Context, collection string, after, upTo uint64) (first, last *record.Block, err error) {
+	note := func(b *record.Block) error {
+		if last = b; first == nil {
+			first = b
+		}
+		return nil
+	}
+	end, err := lastSequence(ctx, j.blocks, blocksPrefix+collection)
+	if err != nil {
+		return nil, nil, err
+	}
+	before := after
+	if end > after {
+		err = follow(ctx, j.js, BlocksStream, []string{blocksPrefix + collection}, after+1, true, func(msg jetstream.Msg, seq, _ uint64) error {
+			err := j.replacedBetween(ctx, before, min(seq, upTo+1), []string{collection}, note)
+			if before = seq; err != nil || seq > upTo {
+				return errors.Join(err, errDone)
+			}
+			b, err := record.ParseBlock(msg.Headers(), nil)
+			if err != nil {
+				return err
+			}
+			if err = note(b); err == nil && seq >= end {
+				err = errDone
+			}
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, errDone) {
+		return nil, nil, err
+	}
+	return first, last, nil
+}
+
 // retire removes a member's durable consumer, once the audit has been told of all that it was given: it gives nothing
-// more meanwhile. Where the audit cannot be told, the consumer stays.
+// more meanwhile. Where it cannot be found out what that was, the consumer stays, and goes on after a minute.
 func (j *Journal) retire(ctx context.Context, c Consumer) error {
 	j.handedOut.mu.Lock()
 	defer j.handedOut.mu.Unlock()

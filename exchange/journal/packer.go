@@ -78,7 +78,7 @@ func (j *Journal) Deliver(share record.Share, feed string, sequence uint64, done
 // returns the sequence of the last block once it is on disk. After an error
 // that is neither exchange.ErrClosed nor exchange.ErrFull nothing more may be appended.
 func (j *Journal) Post(post *record.Post) (last uint64, err error) {
-	if err := j.room(); err != nil {
+	if err := j.room(post.Control != ""); err != nil {
 		return 0, fmt.Errorf("append to collection %s: %w", post.Share.Collection, err)
 	}
 	wait := make(chan struct{})
@@ -344,7 +344,7 @@ func (p *packer) publish(b *record.Block) error {
 		case now.sequence != p.head.sequence:
 			return fmt.Errorf("append block %d of collection %s: %w: %w", b.Number, p.collection, exchange.ErrFenced, err)
 		}
-		if full := p.j.room(); full != nil {
+		if full := p.j.room(b.Control != ""); full != nil {
 			err = errors.Join(full, err)
 			break
 		}

@@ -3,13 +3,14 @@ package journal
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,12 +23,8 @@ import (
 // facts, and the message that had it all is deleted for good. A reader of the journal meets the replacement where the
 // block was; a member, for whom it is a message like others, meets it where it is.
 
-// The headers of a replacement, beside the block's. insteadHeader is the sequence of the message that it takes the place
-// of; countHeader is how many messages of the collection are gone with it.
-const (
-	insteadHeader = "Tocsin-Instead"
-	countHeader   = "Tocsin-Replaced"
-)
+// countHeader is a header of a replacement beside the block's: how many messages of the collection are gone with it.
+const countHeader = "Tocsin-Replaced"
 
 // replacement is where what stays of a block is.
 type replacement struct {
@@ -45,10 +42,12 @@ type replacements struct {
 	last    map[string]uint64      // a collection's last replacement
 	gone    map[string]uint64      // how many messages of a collection are gone
 	scanned uint64                 // up to which sequence this is known
+	// left are messages that something has taken the place of and that are yet to be deleted.
+	left map[uint64]bool
 }
 
-// lookForReplacements learns of those that it does not know yet, and deletes what one that was cut short has left: what
-// a collection's last has taken the place of.
+// lookForReplacements learns of those that it does not know yet, and deletes what they have taken the place of, where that
+// is still there.
 func (j *Journal) lookForReplacements(ctx context.Context) error {
 	r := &j.replaced
 	end, err := lastSequence(ctx, j.blocks, replacedPrefix+"*")
@@ -61,16 +60,9 @@ func (j *Journal) lookForReplacements(ctx context.Context) error {
 	if end < from {
 		return nil
 	}
-	instead := make(map[string]uint64)
 	err = follow(ctx, j.js, BlocksStream, []string{replacedPrefix + "*"}, from, true, func(msg jetstream.Msg, seq, _ uint64) error {
-		h := msg.Headers()
-		of, err := strconv.ParseUint(h.Get(insteadHeader), 10, 64)
-		isNew, e := r.add(h, seq)
-		if err = errors.Join(err, e); err != nil {
+		if err := r.add(msg.Headers(), seq); err != nil {
 			return fmt.Errorf("replacement at sequence %d: %w: %w", seq, ErrDamaged, err)
-		}
-		if isNew {
-			instead[h.Get("Tocsin-Collection")] = of
 		}
 		r.mu.Lock()
 		r.scanned = max(r.scanned, seq)
@@ -83,38 +75,55 @@ func (j *Journal) lookForReplacements(ctx context.Context) error {
 	if !errors.Is(err, errDone) {
 		return err
 	}
-	for c, sequence := range instead {
+	return j.shredLeft(ctx)
+}
+
+// shredLeft deletes what something has taken the place of.
+func (j *Journal) shredLeft(ctx context.Context) error {
+	r := &j.replaced
+	r.mu.Lock()
+	left := slices.Sorted(maps.Keys(r.left))
+	r.mu.Unlock()
+	for _, sequence := range left {
 		if err := j.shred(ctx, sequence); err != nil {
-			return fmt.Errorf("delete what the last replacement of collection %s has taken the place of: %w", c, err)
+			return fmt.Errorf("delete the message at %d, which is replaced: %w", sequence, err)
 		}
+		r.mu.Lock()
+		delete(r.left, sequence)
+		r.mu.Unlock()
 	}
 	return nil
 }
 
-// add notes a replacement; isNew tells that it was not known.
-func (r *replacements) add(h nats.Header, at uint64) (isNew bool, err error) {
+// add notes a replacement. What had the block before is to be deleted: the block itself, or what replaced it first.
+func (r *replacements) add(h nats.Header, at uint64) error {
 	of, err := strconv.ParseUint(h.Get("Tocsin-Sequence"), 10, 64)
 	gone, e := strconv.ParseUint(h.Get(countHeader), 10, 64)
 	if err = errors.Join(err, e); err != nil {
-		return false, err
+		return err
 	}
 	c := h.Get("Tocsin-Collection")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of == nil {
-		r.of, r.last, r.gone = make(map[uint64]replacement), make(map[string]uint64), make(map[string]uint64)
+		r.of, r.last, r.gone, r.left = make(map[uint64]replacement), make(map[string]uint64), make(map[string]uint64), make(map[uint64]bool)
 	}
-	if have, known := r.of[of]; !known {
+	have, known := r.of[of]
+	switch {
+	case !known:
 		i, _ := slices.BinarySearch(r.order, of)
 		r.order = slices.Insert(r.order, i, of)
-	} else if have.at >= at {
-		return false, nil
+		r.left[of] = true
+	case have.at >= at:
+		return nil
+	default:
+		r.left[have.at] = true
 	}
 	r.of[of] = replacement{c, at}
 	if at > r.last[c] {
 		r.last[c], r.gone[c] = at, gone
 	}
-	return true, nil
+	return nil
 }
 
 // between lists the blocks that were behind a sequence and before another and are replaced, of some collections or all.
@@ -197,7 +206,7 @@ func (j *Journal) Replace(ctx context.Context, collection string, h record.Holes
 }
 
 func (j *Journal) replace(ctx context.Context, collection string, h record.Holes) error {
-	if err := j.lookForReplacements(ctx); err != nil {
+	if err := errors.Join(j.lookForReplacements(ctx), j.shredLeft(ctx)); err != nil {
 		return err
 	}
 	old, err := j.message(ctx, h.Sequence)
@@ -223,17 +232,12 @@ func (j *Journal) replace(ctx context.Context, collection string, h record.Holes
 	j.replaced.mu.Lock()
 	last, count := j.replaced.last[collection], j.replaced.gone[collection]+1
 	j.replaced.mu.Unlock()
-	msg.Header.Set(insteadHeader, strconv.FormatUint(old.Sequence, 10))
 	msg.Header.Set(countHeader, strconv.FormatUint(count, 10))
 	ack, err := j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
 	if err != nil { // whether it was written is unknown: who tries again looks
 		return err
 	}
-	if err := j.shred(ctx, old.Sequence); err != nil {
-		return err
-	}
-	_, err = j.replaced.add(msg.Header, ack.Sequence)
-	return err
+	return errors.Join(j.replaced.add(msg.Header, ack.Sequence), j.shredLeft(ctx))
 }
 
 // without makes a block the replacement that has the objects at some positions no more.
@@ -277,26 +281,57 @@ func (j *Journal) shred(ctx context.Context, sequence uint64) error {
 	return err
 }
 
-// ReplacedTo is up to which of its control blocks, by date_added, all that a collection has lost is out of the journal.
-func (j *Journal) ReplacedTo(ctx context.Context, collection string) (time.Time, error) {
-	e, err := j.state.Get(ctx, replacedToPrefix+collection)
+// Replacing is how far it is that what a collection has lost leaves the journal.
+func (j *Journal) Replacing(ctx context.Context, collection string) (r record.Replacing, err error) {
+	e, err := j.state.Get(ctx, replacingPrefix+collection)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return time.Time{}, nil
+		return r, nil
 	}
-	var micros int64
 	if err == nil {
-		micros, err = strconv.ParseInt(string(e.Value()), 10, 64)
+		err = json.Unmarshal(e.Value(), &r)
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read how far collection %s is replaced: %w", collection, err)
+		return r, fmt.Errorf("read how far collection %s is replaced: %w", collection, err)
 	}
-	return time.UnixMicro(micros).UTC(), nil
+	return r, nil
 }
 
-// SetReplacedTo records it.
-func (j *Journal) SetReplacedTo(ctx context.Context, collection string, to time.Time) error {
-	if _, err := j.state.Put(ctx, replacedToPrefix+collection, strconv.AppendInt(nil, to.UnixMicro(), 10)); err != nil {
+// SetReplacing records it. Holes that are recorded are made when the journal is opened, at the latest: before anybody
+// reads what is left of the blocks.
+func (j *Journal) SetReplacing(ctx context.Context, collection string, r record.Replacing) error {
+	text, err := json.Marshal(r)
+	if err == nil {
+		_, err = j.state.Put(ctx, replacingPrefix+collection, text)
+	}
+	if err != nil {
 		return fmt.Errorf("write how far collection %s is replaced: %w", collection, err)
+	}
+	return nil
+}
+
+// finishReplacing makes the holes that were recorded and may not all have been made.
+func (j *Journal) finishReplacing(ctx context.Context) error {
+	keys, err := j.state.ListKeysFiltered(ctx, replacingPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("list what is being replaced: %w", err)
+	}
+	var collections []string
+	for key := range keys.Keys() {
+		collections = append(collections, strings.TrimPrefix(key, replacingPrefix))
+	}
+	for _, c := range collections {
+		r, err := j.Replacing(ctx, c)
+		for _, h := range r.Holes {
+			if err == nil {
+				err = j.Replace(ctx, c, h)
+			}
+		}
+		if err == nil && len(r.Holes) > 0 {
+			err = j.SetReplacing(ctx, c, record.Replacing{To: r.To})
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package journal_test
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -148,7 +147,6 @@ func TestAReplacementThatWasCutShort(t *testing.T) {
 			again.Header[name] = value
 		}
 	}
-	again.Header.Set("Tocsin-Instead", strconv.FormatUint(first.Sequence, 10))
 	again.Header.Set("Tocsin-Replaced", "2")
 	if _, err := js.PublishMsg(t.Context(), again); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,8 @@ const floodsEvery = time.Second
 
 // watchFloods cuts the members who send more over NATS than they may.
 func (n *Node) watchFloods(ctx context.Context) error {
-	seen := make(map[string]int64)
+	var seen map[string]int64 // nil before the first look: what was sent before it is of another time
+	last := time.Now()
 	for {
 		select {
 		case <-time.After(floodsEvery):
@@ -24,16 +25,20 @@ func (n *Node) watchFloods(ctx context.Context) error {
 			}
 			continue
 		}
+		seconds := max(time.Since(last).Seconds(), 1)
+		last = time.Now()
 		now, sent := make(map[string]int64, len(list)), make(map[string]int64)
 		for i := range list {
 			c := &list[i]
 			now[c.ID()] = c.Sent
-			sent[c.Member] += c.Sent - seen[c.ID()]
+			if seen != nil {
+				sent[c.Member] += c.Sent - seen[c.ID()]
+			}
 		}
 		seen = now
 		over := make(map[string]bool)
 		for member, messages := range sent {
-			over[member] = messages > 0 && !n.api.SentOverNATS(member, messages)
+			over[member] = messages > 0 && !n.api.SentOverNATS(member, int64(float64(messages)/seconds))
 		}
 		if err := n.disconnect(func(member string) bool { return over[member] }); err != nil && ctx.Err() == nil {
 			n.log.Warn("who sends too much over NATS cannot be cut", "error", err)

@@ -236,7 +236,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.remover.Finish},
-		ParseNetworks: parseNetworks, Ready: n.ready, Room: n.room, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
@@ -361,7 +361,7 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	if n.api != nil {
 		n.api.TellRefused()
-		if n.room() == nil {
+		if n.room(false) == nil {
 			errs = append(errs, n.api.SaveUsed(ctx))
 		}
 	}

@@ -13,8 +13,9 @@ import (
 const reserve = 64 << 20
 
 // room returns an exchange.ErrFull where nothing more is to be taken in. JetStream and Pebble do not
-// recover from a write that a full disk refused: it must not come to that.
-func (n *Node) room() error {
+// recover from a write that a full disk refused: it must not come to that. What takes something out may use half of what
+// is left.
+func (n *Node) room(takesOut bool) error {
 	var others []string
 	if len(n.opt.NATSURLs) == 0 {
 		others = append(others, filepath.Join(n.opt.Dir, "journal"))
@@ -23,8 +24,18 @@ func (n *Node) room() error {
 	if err != nil {
 		return err
 	}
-	need := cmp.Or(n.opt.Reserve, min(reserve, r.All/2)) + r.Unwritten
+	keep := cmp.Or(n.opt.Reserve, min(reserve, r.All/2))
+	if takesOut {
+		keep /= 2
+	}
+	need := keep + r.Unwritten
 	full := r.Free < need
+	if takesOut {
+		if full {
+			return fmt.Errorf("%w: the operator has to make room", exchange.ErrFull)
+		}
+		return nil
+	}
 	if full && !n.full.Swap(true) {
 		n.log.Error("the disk is full: nothing more is taken in", "directory", n.opt.Dir, "free_bytes", r.Free, "needed_bytes", need)
 	} else if !full && n.full.Swap(false) {

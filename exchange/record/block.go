@@ -137,8 +137,15 @@ type Remembered struct {
 // Holes are positions of a block whose objects were removed. Sequence is the block's in the journal.
 type Holes struct {
 	Block     uint64 `json:"block"`
-	Sequence  uint64 `json:"-"`
+	Sequence  uint64 `json:"sequence,omitempty"`
 	Positions []int  `json:"positions"`
+}
+
+// Replacing is how far it is that what a collection has lost leaves the journal: all that its control blocks took out up
+// to an instant has, and the Holes are being made.
+type Replacing struct {
+	To    time.Time `json:"to,omitzero"`
+	Holes []Holes   `json:"holes,omitempty"`
 }
 
 // Version names one version of one object in one version of STIX.

@@ -4,7 +4,8 @@
 // The way of a removal: a control block says under seal what leaves; the view takes it out, and notes where it was;
 // here each block that has lost something is replaced by what stays (journal.Replace); then whoever asked is answered.
 // All that waits when a collection has its turn is done at once, one replacement for each block. What is cut short is
-// finished by who comes next, or at the next start.
+// finished by who comes next, or at the next start: nobody is answered, and no collection is said to be further, before
+// the last message is deleted.
 package removal
 
 import (
@@ -23,9 +24,10 @@ import (
 type Log interface {
 	// Replace takes the objects at some positions of a block out; a second time it does nothing.
 	Replace(ctx context.Context, collection string, h record.Holes) error
-	// ReplacedTo is up to which control block, by date_added, all that a collection has lost is out.
-	ReplacedTo(ctx context.Context, collection string) (time.Time, error)
-	SetReplacedTo(ctx context.Context, collection string, to time.Time) error
+	// Replacing is how far a collection is. What is recorded as being replaced is finished before anybody reads the log
+	// anew: what left cannot be worked out from blocks of which some have lost it already.
+	Replacing(ctx context.Context, collection string) (record.Replacing, error)
+	SetReplacing(ctx context.Context, collection string, r record.Replacing) error
 }
 
 // View knows what control blocks have taken out.
@@ -49,7 +51,7 @@ type Remover struct {
 	ended map[string]time.Time // when it was done last
 }
 
-// patience is how long one turn may take.
+// patience is how long one replacement may take. A turn takes as long as it has replacements to make.
 const patience = time.Minute
 
 // Where one removal follows the other, a replacement waits for more of them: until none has come for quiet, for
@@ -70,12 +72,10 @@ func (r *Remover) Finish(ctx context.Context, collection string, sequence uint64
 		return fmt.Errorf("remove from %s: %w", collection, err)
 	}
 	defer end()
-	// Others wait for the same: it goes on when the caller has gone.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // others wait for the same: it goes on when the caller has gone
 	for try := 0; ; try++ {
 		err = r.replace(ctx, collection)
-		if err == nil || try == 2 || ctx.Err() != nil || errors.Is(err, exchange.ErrClosed) {
+		if err == nil || try == 2 || errors.Is(err, exchange.ErrClosed) {
 			return err
 		}
 		<-time.After(time.Duration(try+1) * 100 * time.Millisecond)
@@ -93,18 +93,27 @@ func (r *Remover) replace(ctx context.Context, collection string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.Log.SetReplacing(ctx, collection, record.Replacing{To: from, Holes: list}); err != nil {
+		return err
+	}
 	for _, h := range list {
-		if err := r.Log.Replace(ctx, collection, h); err != nil {
+		if err := r.one(ctx, collection, h); err != nil {
 			return err
 		}
 	}
-	if err := r.Log.SetReplacedTo(ctx, collection, last); err != nil {
+	if err := r.Log.SetReplacing(ctx, collection, record.Replacing{To: last}); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.done[collection], r.ended[collection] = last, time.Now()
 	return nil
+}
+
+func (r *Remover) one(ctx context.Context, collection string, h record.Holes) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return r.Log.Replace(ctx, collection, h)
 }
 
 // linger waits for more removals where they follow each other.
@@ -132,7 +141,8 @@ func (r *Remover) from(ctx context.Context, collection string) (time.Time, error
 	if known {
 		return at, nil
 	}
-	at, err := r.Log.ReplacedTo(ctx, collection)
+	now, err := r.Log.Replacing(ctx, collection)
+	at = now.To
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.done == nil {

@@ -20,7 +20,7 @@ type store struct {
 	mu       sync.Mutex
 	controls map[string][]record.Holes // the i-th was at second i+1
 	replaced []record.Holes
-	to       map[string]time.Time
+	to       map[string]record.Replacing
 	fail     int // so many replacements fail
 	written  int // how often it was said how far it is
 	slow     time.Duration
@@ -59,6 +59,9 @@ func (s *store) Replace(_ context.Context, _ string, h record.Holes) error {
 	<-time.After(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.to["a"].Holes) == 0 && len(s.to["b"].Holes) == 0 {
+		return errors.New("what is being replaced is not on record")
+	}
 	if s.fail--; s.fail >= 0 {
 		return errors.New("the disk is slow")
 	}
@@ -66,13 +69,14 @@ func (s *store) Replace(_ context.Context, _ string, h record.Holes) error {
 	return nil
 }
 
-func (s *store) ReplacedTo(_ context.Context, c string) (time.Time, error) { return s.to[c], nil }
+func (s *store) Replacing(_ context.Context, c string) (record.Replacing, error) { return s.to[c], nil }
 
-func (s *store) SetReplacedTo(_ context.Context, c string, at time.Time) error {
+func (s *store) SetReplacing(_ context.Context, c string, r record.Replacing) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.to[c] = at
-	s.written++
+	if s.to[c] = r; len(r.Holes) == 0 {
+		s.written++
+	}
 	return nil
 }
 
@@ -83,7 +87,7 @@ func (s *store) takeOut(c string, block uint64, positions ...int) {
 }
 
 func open() (*store, *removal.Remover) {
-	s := &store{controls: make(map[string][]record.Holes), to: make(map[string]time.Time)}
+	s := &store{controls: make(map[string][]record.Holes), to: make(map[string]record.Replacing)}
 	return s, &removal.Remover{Log: s, View: s}
 }
 
@@ -126,10 +130,13 @@ func TestWhatIsReplaced(t *testing.T) {
 	s.fail = 3
 	finish(errors.New("it gives up"))
 	check()
+	if d := cmp.Diff(record.Replacing{To: time.Unix(4, 0), Holes: []record.Holes{{Block: 4, Positions: []int{1}}}}, s.to["a"]); d != "" {
+		t.Error(d)
+	}
 	finish(nil)
 	check(record.Holes{Block: 4, Positions: []int{1}})
-	if s.to["a"].Unix() != 5 || !s.to["b"].IsZero() {
-		t.Error(s.to)
+	if d := cmp.Diff(map[string]record.Replacing{"a": {To: time.Unix(5, 0)}}, s.to); d != "" {
+		t.Error(d)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
