@@ -176,20 +176,7 @@ func TestWhatIsDeletedIsInNoMessage(t *testing.T) {
 	past := subscribe("start")
 	past.has(t, "who came before", slices.Clone(objects))
 	// A durable consumer that was given the block and has not acknowledged it.
-	nc, err := nats.Connect(e.NATSURL(), nats.UserInfo(pl.id, pl.token), nats.CustomInboxPrefix("_INBOX."+pl.id))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, durable := exchange.Consumer(pl.id, "mid")
-	consumer, err := js.Consumer(t.Context(), stream, durable)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consumer := durableOf(t, e, pl, "mid")
 	if _, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -517,20 +504,7 @@ func TestWhatWasGivenIsOnRecordWhenBlocksAreReplaced(t *testing.T) {
 	if code, _, text := e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+sampleID(1)+"/", at.id, at.token, "", "Accept", taxii.MediaType); code != http.StatusOK {
 		t.Fatal(code, text)
 	}
-	nc, err := nats.Connect(e.NATSURL(), nats.UserInfo(pl.id, pl.token), nats.CustomInboxPrefix("_INBOX."+pl.id))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, durable := exchange.Consumer(pl.id, "mid")
-	consumer, err := js.Consumer(t.Context(), stream, durable)
-	if err != nil {
-		t.Fatal(err)
-	}
+	consumer := durableOf(t, e, pl, "mid")
 	for range 3 { // block 2, the one that took out, and what stays of block 1
 		m, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second))
 		if err != nil || m.DoubleAck(t.Context()) != nil {
@@ -547,4 +521,24 @@ func TestWhatWasGivenIsOnRecordWhenBlocksAreReplaced(t *testing.T) {
 	if code != http.StatusOK || !strings.Contains(text, `"cert-pl"`) {
 		t.Error("nobody is said to have been given it:", code, text)
 	}
+}
+
+// durableOf is a member's durable consumer of a collection.
+func durableOf(t *testing.T, e *exchangetest.Exchange, m member, collection string) jetstream.Consumer {
+	t.Helper()
+	nc, err := nats.Connect(e.NATSURL(), nats.UserInfo(m.id, m.token), nats.CustomInboxPrefix("_INBOX."+m.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, durable := exchange.Consumer(m.id, collection)
+	c, err := js.Consumer(t.Context(), stream, durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

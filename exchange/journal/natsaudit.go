@@ -89,11 +89,10 @@ func (j *Journal) auditDelivery(ctx context.Context, c Consumer, sequence uint64
 // givenBetween returns the first and the last of a collection's blocks behind a sequence and up to another, as they were
 // when they came, or what stays of them; nil where there are none.
 func (j *Journal) givenBetween(ctx context.Context, collection string, after, upTo uint64) (first, last *record.Block, err error) {
-	note := func(b *record.Block) error {
+	note := func(b *record.Block) {
 		if last = b; first == nil {
 			first = b
 		}
-		return nil
 	}
 	end, err := lastSequence(ctx, j.blocks, blocksPrefix+collection)
 	if err != nil {
@@ -102,7 +101,7 @@ func (j *Journal) givenBetween(ctx context.Context, collection string, after, up
 	before := after
 	if end > after {
 		err = follow(ctx, j.js, BlocksStream, []string{blocksPrefix + collection}, after+1, true, func(msg jetstream.Msg, seq, _ uint64) error {
-			err := j.replacedBetween(ctx, before, min(seq, upTo+1), []string{collection}, note)
+			err := j.replacedBetween(ctx, before, min(seq, upTo+1), []string{collection}, func(b *record.Block) error { note(b); return nil })
 			if before = seq; err != nil || seq > upTo {
 				return errors.Join(err, errDone)
 			}
@@ -110,7 +109,7 @@ func (j *Journal) givenBetween(ctx context.Context, collection string, after, up
 			if err != nil {
 				return err
 			}
-			if err = note(b); err == nil && seq >= end {
+			if note(b); seq >= end {
 				err = errDone
 			}
 			return err

@@ -64,6 +64,8 @@ type Posted struct {
 	By string
 	// Creator is its created_by_ref, in lower case.
 	Creator string
+	// Size is that of its text there, in bytes.
+	Size int
 	// Label is the one that it has there; Own the highest that its bytes carried when they were posted.
 	Label, Own tlp.Level
 	// Refers says that it refers to observables.

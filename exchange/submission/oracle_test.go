@@ -79,7 +79,7 @@ func (s *shelf) Post(p *record.Post) (uint64, error) {
 			label, own := record.UnpackLabels(p.Labels[n])
 			b := &book{raw: o.Raw, own: p.Labels[n] == 0, Posted: record.Posted{
 				Collection: c, Version: record.Version{ID: strings.ToLower(h.ID), SpecVersion: "2.1", Version: at}, By: p.By,
-				Creator: strings.ToLower(h.CreatedByRef), Label: label, Own: own,
+				Creator: strings.ToLower(h.CreatedByRef), Label: label, Own: own, Size: len(o.Raw),
 			}}
 			b.always, _ = h.Context()
 			for _, ref := range h.Refs {
@@ -365,7 +365,7 @@ func (x *trial) remove(as citizen, may error) {
 	case !ok:
 		want = submission.ErrNotOwn
 	}
-	if err != want { //nolint:errorlint // it is one of these
+	if err != want {
 		x.t.Errorf("deleting is %v, the oracle says %v", err, want)
 	}
 }

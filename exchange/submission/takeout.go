@@ -49,7 +49,7 @@ func (p *Poster) remove(ctx context.Context, collection, by string, kind record.
 
 // free removes what members have posted, which stands for them no more.
 func (p *Poster) free(ctx context.Context, rules Rules, collection, by string, kind record.ControlKind, r *record.Removal) (uint64, error) {
-	freed, err := p.freed(ctx, rules, collection, slices.Concat(r.Versions, r.Withdrawn))
+	freed, err := p.freed(rules, collection, slices.Concat(r.Versions, r.Withdrawn))
 	if err != nil {
 		return 0, err
 	}
@@ -63,7 +63,7 @@ func (p *Poster) free(ctx context.Context, rules Rules, collection, by string, k
 }
 
 // freed is how many bytes of whose objects stand no more when some versions leave a collection.
-func (p *Poster) freed(ctx context.Context, rules Rules, collection string, list []record.Version) (map[string]int64, error) {
+func (p *Poster) freed(rules Rules, collection string, list []record.Version) (map[string]int64, error) {
 	bytes, members, leaving := make(map[string]int64), rules.Members(), make(map[record.Version]bool)
 	ids := make([]string, 0, len(list))
 	for _, v := range list {
@@ -74,9 +74,8 @@ func (p *Poster) freed(ctx context.Context, rules Rules, collection string, list
 		if x.Collection != collection || x.Remembered || !leaving[x.Version] {
 			return nil
 		}
-		raw, err := p.View.Object(ctx, collection, x.Version)
-		bytes[p.poster(members, x.By)] += int64(len(raw))
-		return err
+		bytes[p.poster(members, x.By)] += int64(x.Size)
+		return nil
 	})
 	return bytes, err
 }

@@ -44,18 +44,18 @@ func referredPrefix(to objectID, c uint32) []byte {
 // refersBit is added to the labels of what refers to observables.
 const refersBit = 0x80
 
-// postedValue has the labels, the member's pseudonym and the object's creator.
-func postedValue(labels byte, by, creator string) []byte {
-	b := append(binary.AppendUvarint([]byte{labels}, uint64(len(by))), by...)
-	return append(b, creator...)
+// postedValue has the labels, the object's size, the member's pseudonym and the object's creator.
+func postedValue(labels byte, size int, by, creator string) []byte {
+	b := binary.AppendUvarint([]byte{labels}, uint64(size))
+	return append(append(binary.AppendUvarint(b, uint64(len(by))), by...), creator...)
 }
 
 func (v *View) decodePosted(id objectID, key, value []byte) (p record.Posted, err error) {
-	n, size := uint64(0), 0
-	if len(value) > 1 {
-		n, size = binary.Uvarint(value[1:])
-	}
-	if size <= 0 || n > uint64(len(value)-1-size) || len(key) != 4+len(version{})+1 {
+	r := reads{b: value}
+	labels := r.take(1)
+	p.Size = r.int()
+	by := r.take(r.int())
+	if r.bad || len(key) != 4+len(version{})+1 {
 		return p, ErrDamaged
 	}
 	var ver version
@@ -64,9 +64,9 @@ func (v *View) decodePosted(id objectID, key, value []byte) (p record.Posted, er
 	p.Collection = v.names[binary.BigEndian.Uint32(key)]
 	v.mu.Unlock()
 	p.ID, p.SpecVersion, p.Version.Version = id.String(), id.specName(), ver.time()
-	p.Label, p.Own = record.UnpackLabels(value[0] &^ refersBit)
-	p.Refers = value[0]&refersBit != 0
-	p.By, p.Creator = string(value[1+size:1+size+int(n)]), string(value[1+size+int(n):])
+	p.Label, p.Own = record.UnpackLabels(labels[0] &^ refersBit)
+	p.Refers = labels[0]&refersBit != 0
+	p.By, p.Creator = string(by), string(r.b)
 	p.Remembered = key[len(key)-1] == remembered
 	return p, nil
 }
@@ -86,7 +86,7 @@ func (w *writer) posted(b stix.Brief, raw []byte, by string, labels byte) error 
 			labels |= refersBit
 		}
 	}
-	w.set(postedKey(id, w.c, ver, stands), postedValue(labels, by, creator))
+	w.set(postedKey(id, w.c, ver, stands), postedValue(labels, len(raw), by, creator))
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (w *writer) remember(r *record.Remembered, by string) error {
 	if !ok {
 		return fmt.Errorf("%w: what is remembered has no id", errContent)
 	}
-	w.set(postedKey(id, w.c, versionOf(r.Version.Version), remembered), postedValue(record.PackLabels(r.Label, tlp.None), by, ""))
+	w.set(postedKey(id, w.c, versionOf(r.Version.Version), remembered), postedValue(record.PackLabels(r.Label, tlp.None), 0, by, ""))
 	return nil
 }
 

@@ -43,7 +43,7 @@ func TestWhatMembersHavePostedIsKnownByItsID(t *testing.T) {
 	post("b", 0, `{"type":"ipv4-addr","id":"ipv4-addr--00000003-0000-4000-8000-000000000000","value":"198.51.100.3"}`)
 	of := func(n int) record.Version { return record.Version{ID: note, SpecVersion: "2.1", Version: version(n)} }
 	posted := func(c string, n int, label, own tlp.Level) record.Posted {
-		return record.Posted{Collection: c, Version: of(n), By: "m", Creator: "identity--a0000000-0000-4000-8000-000000000000", Label: label, Own: own, Refers: true}
+		return record.Posted{Collection: c, Version: of(n), By: "m", Creator: "identity--a0000000-0000-4000-8000-000000000000", Label: label, Own: own, Refers: true, Size: len(text(n))}
 	}
 	known := func(want ...record.Posted) {
 		t.Helper()
