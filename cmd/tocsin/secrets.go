@@ -16,6 +16,9 @@ func secretsCommand() *cobra.Command {
 readers: who posted what, and how far others were delivered. It holds from the next
 start on. Cursors of before are taken for 30 days; what is on disk can be read for ever.
 
+It is for an exchange with its own journal; with NATS servers of their own
+(nats.urls) secrets are not rotated yet.
+
 The secret that identifiers are made under is never rotated: every host would get
 another identifier. Neither is that of webhooks, whose receivers have it.`,
 		RunE: func(c *cobra.Command, _ []string) error {
