@@ -266,6 +266,15 @@ func (j *Journal) without(b *record.Block, gone []int) error {
 		return err
 	}
 	b.Without(objects, gone)
+	leaves := record.LeavesOf(b)
+	for i := range b.Count {
+		if b.Has(i) {
+			leaves.Add(objects[i])
+		}
+	}
+	if leaves.Root() != b.Root { // nothing is deleted for what does not hold
+		return fmt.Errorf("%w: it does not hold the objects that it commits to", ErrDamaged)
+	}
 	b.Payload = j.enc.EncodeAll(stix.AppendBundleClose(rest), nil)
 	return nil
 }
