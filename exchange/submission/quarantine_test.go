@@ -267,7 +267,7 @@ func TestWhatWasCutShortIsFinished(t *testing.T) {
 	}
 	func() {
 		defer func() {
-			if p := recover(); p != stop { //nolint:errorlint // as it was thrown
+			if p := recover(); p != stop {
 				t.Fatal(p)
 			}
 		}()
