@@ -48,6 +48,8 @@ type Entry struct {
 	Standing []Standing
 	// Others says, where the poster does not read the collection, that others have posted the id there.
 	Others bool
+	// Ceiling is the collection's.
+	Ceiling tlp.Level
 }
 
 // Admission is what becomes of an Entry.
@@ -71,7 +73,7 @@ const (
 //   - Only who owns an object lowers its label, with a newer version.
 func Admit(e *Entry) (a Admission, label tlp.Level, why string) {
 	newest, mine, least := e.look()
-	label = max(e.Label, least)
+	label = e.Label
 	switch {
 	case e.Operator:
 	case e.Derived && e.Owner != Poster && e.Elsewhere == tlp.None:
@@ -82,6 +84,10 @@ func Admit(e *Entry) (a Admission, label tlp.Level, why string) {
 	if e.Elsewhere != tlp.None && e.Owner != Poster {
 		label = max(label, e.Elsewhere)
 	}
+	if !e.Reads && !e.Operator && label <= e.Ceiling && least > e.Ceiling {
+		return Drop, label, "" // that a version of its own was there, and left, it may not read there
+	}
+	label = max(label, least)
 	for i := range e.Standing {
 		switch s := &e.Standing[i]; {
 		case s.Remembered || !s.Version.Equal(e.Version) && e.Versioned:

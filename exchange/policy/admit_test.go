@@ -27,7 +27,7 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		return s
 	}
 	// Each is a GREEN object of version 2, which the poster posts to a collection that it reads, unless it says otherwise.
-	base := policy.Entry{Versioned: true, Version: at(2), Label: tlp.Green, Reads: true}
+	base := policy.Entry{Versioned: true, Version: at(2), Label: tlp.Green, Reads: true, Ceiling: tlp.Amber}
 	type change func(e *policy.Entry)
 	owner := func(o policy.Owner, creator string) change {
 		return func(e *policy.Entry) { e.Owner, e.Creator = o, creator }
@@ -72,6 +72,12 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		{"claimed by another", []change{owner(policy.Poster, "me"), stand(theirs(1, tlp.Green, ""))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"without the creator that it had", []change{stand(mine(1, tlp.Green, "me"))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"what was raised is remembered", []change{stand(remembered(mine(3, tlp.Red, "")))}, policy.Store, tlp.Red, ""},
+		{"of what left above the ceiling, unread", []change{stand(remembered(mine(3, tlp.Red, ""))), blind}, policy.Drop, tlp.Green, ""},
+		{"as high as that by itself, unread", []change{stand(remembered(mine(3, tlp.Red, ""))), blind, func(e *policy.Entry) { e.Label = tlp.Red }}, policy.Store, tlp.Red, ""},
+		{"of what left within the ceiling, unread", []change{stand(remembered(mine(3, tlp.Amber, ""))), blind}, policy.Store, tlp.Amber, ""},
+		{"the operator's of what left, unread", []change{stand(remembered(mine(3, tlp.Red, ""))), blind, operator}, policy.Store, tlp.Red, ""},
+		{"newer than what left, unread", []change{stand(remembered(mine(1, tlp.Red, ""))), blind}, policy.Store, tlp.Green, ""},
+		{"another member's beside what left, unread", []change{owner(policy.Another, "them"), stand(remembered(mine(3, tlp.Red, ""))), blind}, policy.Refuse, tlp.Green, "another member's identity"},
 		{"but not for newer ones", []change{stand(remembered(mine(1, tlp.Red, "")))}, policy.Store, tlp.Green, ""},
 	} {
 		e := base

@@ -109,7 +109,7 @@ func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, 
 	o.owner, o.isNew = x.owner(o.head.ID, o.head.CreatedByRef), k.isNew
 	e := policy.Entry{
 		Owner: o.owner, Creator: o.head.CreatedByRef, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,
-		Operator: x.Relays(), Reads: x.reads, Derived: x.Derived(o.head.ID), Standing: k.standing, Others: k.others,
+		Operator: x.Relays(), Reads: x.reads, Derived: x.Derived(o.head.ID), Standing: k.standing, Others: k.others, Ceiling: x.Ceiling(x.collection),
 	}
 	if at, stands := k.at[o.version]; stands {
 		if k.standing[at].Same, err = x.isSame(ctx, o, x.collection); err != nil {

@@ -232,6 +232,9 @@ func (o *Oracle) decide(it *item, now time.Time) (verdict Verdict, binds bool) {
 			label = max(label, r.label)
 		}
 	}
+	if !reads && label > o.config.Collections[it.collection].Ceiling {
+		return Taken, true // and dropped: that an older one of its own left is nothing that it may read there
+	}
 	it.label = label
 	if label == unknown {
 		return Waiting, false
