@@ -31,8 +31,8 @@ const (
 )
 
 // cursor is where a reader of an event stream stands, as its event ids say: the
-// date_added behind which it started, and that of the last object it has. What was withdrawn before it began, up to
-// gone, it never had, and is not told of.
+// date_added behind which it started, and that of the last object it has. Of what was withdrawn up to gone it has been
+// told, or it never had it. That spares noise and keeps no secret: a reader may ask for all that was withdrawn.
 type cursor struct{ since, after, gone time.Time }
 
 func (p cursor) String() string {
@@ -171,12 +171,16 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		}
 		right = now
 		for _, w := range gone {
-			if next == nil || next.data == nil {
-				at.after = w.At // nothing else is behind it yet; else it comes again where this is cut
+			if at.gone = w.At; next == nil || next.data == nil {
+				at.after = w.At // nothing else is behind it yet
 			}
 			if !out.write(withdrawal(at, &w)) {
 				return
 			}
+		}
+		if len(gone) == maxWithdrawn { // there may be more, which come before what is new
+			seen = ""
+			continue
 		}
 		if next != nil && next.data != nil {
 			at.after = next.last
@@ -212,14 +216,14 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p cursor, 
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
 		return parseCursor(id)
 	}
-	p.gone = a.View.LastRemoval(c.ID)
 	from := req.URL.Query().Get("from")
 	switch from {
 	case "", "start":
+		p.gone = a.View.LastRemoval(c.ID)
 		return p, nil
 	case "now":
-		p.after = a.View.Stats(c.ID).Last
-	default:
+		p.gone, p.after = a.View.LastRemoval(c.ID), a.View.Stats(c.ID).Last
+	default: // who names a block has what is before it
 		b, err := a.block(c.ID, from)
 		if err != nil {
 			return p, err

@@ -45,19 +45,23 @@ func (a *API) Login(user, token, from string) (who exchange.Caller, ok bool) {
 	return exchange.Caller{}, false
 }
 
+// perRequest is how many messages over NATS count as a request: who catches up acknowledges each block, tens of thousands
+// a second.
+const perRequest = 8
+
 // loginMessages is how many messages a log-in over NATS counts as: who connects again and again sends as much as who
 // stays.
-const loginMessages = 20
+const loginMessages = 20 * perRequest
 
 // SentOverNATS counts messages that a member has sent over NATS against its limit of requests. It is false where they
 // are too many: the member is to be cut, and is not let in again for a while.
 func (a *API) SentOverNATS(member string, messages int64) bool {
-	if a.limits.countNATS(member, messages) {
+	if a.limits.countNATS(member, (messages+perRequest-1)/perRequest) {
 		return true
 	}
 	a.refused.tell(exchange.AuditEntry{
 		Action: exchange.AuditLimited, Member: member, Channel: exchange.ChannelNATS,
-		Detail: fmt.Sprintf("more than %.0f messages a second: no log-in for %v", a.limits.Requests, natsPause),
+		Detail: fmt.Sprintf("more than %.0f messages a second: no log-in for %v", perRequest*a.limits.Requests, natsPause),
 	}, time.Now())
 	return false
 }

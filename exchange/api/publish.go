@@ -260,7 +260,7 @@ func (in *ingest) admit(ctx context.Context, s *admission.Chunk) error {
 	if !in.a.stillMayPublish(in.r, in.feed) {
 		return taxiiserver.ErrNotFound
 	}
-	if err := in.count(ctx); err != nil {
+	if err := in.count(ctx, s); err != nil {
 		return err
 	}
 	for len(in.pending) >= maxPending {
@@ -276,8 +276,11 @@ func (in *ingest) admit(ctx context.Context, s *admission.Chunk) error {
 	return nil
 }
 
-// count counts what has been sent up to a chunk, which is taken while more may be.
-func (in *ingest) count(ctx context.Context) error {
+// leastEvent is what an event counts as at least, in bytes: compressed rows take more than was sent.
+const leastEvent = 128
+
+// count counts a chunk, and refuses it where its publisher has sent too much before.
+func (in *ingest) count(ctx context.Context, s *admission.Chunk) error {
 	if in.dry {
 		return nil
 	}
@@ -286,7 +289,7 @@ func (in *ingest) count(ctx context.Context) error {
 		return err
 	}
 	read := in.body.n.Load()
-	q.sent(member, read-in.counted, now)
+	q.sent(member, max(read-in.counted, int64(leastEvent*len(s.Events))), now)
 	in.counted = read
 	return nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,6 +85,9 @@ func (q *quotas) sent(member string, bytes int64, now time.Time) {
 func (q *quotas) stand(member string, bytes int64) { q.count(member, account{Standing: bytes}) }
 
 func (q *quotas) count(member string, o account) {
+	if member == exchange.Admin || member == exchange.Anybody { // it was posted by who is a member no more
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.since == nil {
@@ -138,10 +142,9 @@ func (a *API) SaveUsed(ctx context.Context) error {
 		members = append(members, m)
 	}
 	q.mu.Unlock()
+	var errs []error
 	for _, m := range members {
-		if err := q.save(ctx, m); err != nil {
-			return err
-		}
+		errs = append(errs, q.save(ctx, m))
 	}
-	return nil
+	return errors.Join(errs...)
 }

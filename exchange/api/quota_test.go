@@ -81,7 +81,11 @@ func TestQuotas(t *testing.T) {
 	may(node(), "m", now.Add(2*time.Hour), "objects of 50 bytes")
 	for _, who := range []string{"admin", ""} { // the operator, and who is nobody and may add nothing anyhow
 		a.sent(who, 1000, now)
+		a.stand(who, -1000)
 		may(a, who, now, "")
+		if _, counted := a.since[who]; counted {
+			t.Errorf("%q is counted, and has no key", who)
+		}
 	}
 	journal[quotaKey("n")] = []byte("x")
 	if err := a.may(t.Context(), "n", now); err == nil {

@@ -169,7 +169,7 @@ func (s *subscriber) consume(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case there.Err() != nil, errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound):
+		case there.Err() != nil, nc.IsClosed(), errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound):
 			return errConsumerGone
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			// Either the connection is being made anew, or nobody answers for the consumer.

@@ -80,8 +80,11 @@ type Connection struct {
 	server string
 }
 
-// ID tells connections apart.
+// ID tells connections apart, Server the servers that they are to; "" is the embedded one.
 func (c *Connection) ID() string { return c.server + " " + strconv.FormatUint(c.id, 10) }
+
+// Server is the server's id.
+func (c *Connection) Server() string { return c.server }
 
 // maxConnections is how many of them are listed.
 const maxConnections = 1 << 20
@@ -150,7 +153,8 @@ func (b *Broker) Addr() net.Addr {
 	return b.embedded.srv.Addr()
 }
 
-// Connections lists those of all members, the last thousands that are closed among them.
+// Connections lists those of all members: all that are open, and the last ten thousand that are not. A server that does
+// not answer is left out.
 func (b *Broker) Connections() ([]Connection, error) { return b.serves.connections() }
 
 // Disconnect ends the connections of the members that the function selects, so

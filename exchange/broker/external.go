@@ -177,9 +177,9 @@ func (e *external) connections() (list []Connection, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerWait)
 	defer cancel()
-	for {
+	for servers := 0; ; servers++ {
 		m, err := sub.NextMsgWithContext(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) && servers > 0 {
 			return list, nil
 		}
 		if err != nil {

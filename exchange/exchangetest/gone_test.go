@@ -511,8 +511,14 @@ func TestWhatWasGivenIsOnRecordWhenBlocksAreReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Journal.AuditDeliveries(t.Context()); err != nil {
-		t.Fatal(err)
+	// Who begins behind what is there has been given nothing.
+	for _, from := range []string{"now", "3"} {
+		if code, _, text := e.Do(t, "POST", "/v1/collections/mid/subscription?from="+from, at.id, at.token, ""); code != http.StatusOK {
+			t.Fatal(code, text)
+		}
+		if err := e.Journal.AuditDeliveries(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	audited(t, e, func(a *exchange.AuditEntry) bool {
 		return a.Member == pl.id && a.Channel == exchange.ChannelNATS && strings.HasPrefix(a.Detail, "up to block 3")
@@ -520,6 +526,9 @@ func TestWhatWasGivenIsOnRecordWhenBlocksAreReplaced(t *testing.T) {
 	code, _, text := e.Do(t, "GET", "/v1/audit/given?address="+address.String(), exchange.Admin, e.AdminToken(), "")
 	if code != http.StatusOK || !strings.Contains(text, `"cert-pl"`) {
 		t.Error("nobody is said to have been given it:", code, text)
+	}
+	if strings.Contains(text, `"isp-one"`) || strings.Contains(text, `"dcu"`) || strings.Contains(text, `"cert-at"`) {
+		t.Error("who was given nothing is said to have been:", text)
 	}
 }
 

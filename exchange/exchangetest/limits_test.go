@@ -390,7 +390,7 @@ func TestSlowWritersTakeNothingFromOthers(t *testing.T) {
 // of its own is deleted.
 func TestWhatAMemberMayAddIsLimited(t *testing.T) {
 	t.Parallel()
-	opt := node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Limits: api.Limits{StandingBytes: 5000, DayBytes: 40_000}}
+	opt := node.Options{Dir: t.TempDir(), HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Limits: api.Limits{StandingBytes: 5000, DayBytes: 200_000}}
 	e := exchangetest.OpenWith(t, opt)
 	e.Apply(t, labelled)
 	at, pl, dcu := as(t, e, "cert-at"), as(t, e, "cert-pl"), as(t, e, "dcu")

@@ -32,8 +32,8 @@ const (
 	// auditLinger is how long entries are gathered before they are written: a crash can lose those
 	// of so long.
 	auditLinger = 100 * time.Millisecond
-	// auditQueue is how many entries wait at most, one by one; of as many others that differ in more than counts it is
-	// kept how often they were, and of the rest how many they are: nobody waits for a disk that is full.
+	// auditQueue is how many entries wait at most, one by one: nobody waits for a disk that is full. Those that come then
+	// are merged with others of their key. Past as many keys, only their number by action is kept.
 	auditQueue = 4096
 	// auditBatch is how many entries one record has at most, auditDetail how long what an entry
 	// says in words is: a record fits a message, whatever callers send.
@@ -96,6 +96,13 @@ func (c *crowd) add(e *exchange.AuditEntry) {
 	c.list[key] = e
 }
 
+// size is how many they are.
+func (c *crowd) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.list)
+}
+
 // take takes some of them, at most a record's.
 func (c *crowd) take() (some []*exchange.AuditEntry) {
 	c.mu.Lock()
@@ -154,7 +161,7 @@ func (j *Journal) keepAudit(ctx context.Context, list []*exchange.AuditEntry) er
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return fmt.Errorf("%d entries of the audit were not written: %w", len(list)+len(j.entries), full)
+			return fmt.Errorf("%d entries of the audit were not written: %w", len(list)+len(j.entries)+j.crowded.size(), full)
 		}
 	}
 }

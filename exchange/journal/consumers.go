@@ -51,15 +51,22 @@ func (c Consumer) subjects() []string {
 	return []string{blocksPrefix + c.Collection, replacedPrefix + c.Collection}
 }
 
-// config is of a consumer that starts at a sequence of the journal; 0 means behind what is there now.
+// startAt is a sequence of the journal, or, for 0, the one behind what is there now: by it the audit knows later from where
+// on a consumer was given blocks.
+func (j *Journal) startAt(ctx context.Context, sequence uint64) (uint64, error) {
+	if sequence > 0 {
+		return sequence, nil
+	}
+	_, last, err := j.Ends(ctx)
+	return last + 1, err
+}
+
+// config is of a consumer that starts at a sequence of the journal.
 func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
 	config := jetstream.ConsumerConfig{
 		Name: c.Name(), Description: "blocks of " + c.Collection + " for " + c.Member,
 		FilterSubjects: c.subjects(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, MaxAckPending: 256, MaxWaiting: 16,
-	}
-	if start == 0 {
-		config.DeliverPolicy = jetstream.DeliverNewPolicy
 	}
 	if c.Own == "" {
 		config.Durable = config.Name
@@ -86,6 +93,9 @@ func (j *Journal) OwnConsumer(ctx context.Context, right policy.Read, start uint
 	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection })
 	if len(have) >= maxOwn {
 		return "", fmt.Errorf("%w: %d of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), c.Collection, ownUnused)
+	}
+	if start, err = j.startAt(ctx, start); err != nil {
+		return "", err
 	}
 	if _, err := j.blocks.CreateConsumer(ctx, c.config(start)); err != nil {
 		return "", fmt.Errorf("make consumer %s: %w", c.Name(), err)
@@ -168,6 +178,9 @@ func (j *Journal) Reposition(ctx context.Context, right policy.Read, sequence ui
 		return err
 	}
 	if err := j.retire(ctx, d); err != nil {
+		return err
+	}
+	if sequence, err = j.startAt(ctx, sequence); err != nil {
 		return err
 	}
 	if _, err := j.blocks.CreateOrUpdateConsumer(ctx, d.config(sequence)); err != nil {

@@ -98,7 +98,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if j.blocks, err = openStream(ctx, js, BlocksStream, "Collections' blocks", blocksPrefix+"*", replacedPrefix+"*"); err != nil {
 		return nil, err
 	}
-	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far each feed was delivered, and each webhook sent"})
+	j.state, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: stateBucket, Description: "How far feeds, webhooks and removals are, what members have used, and when credentials were"})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -23,13 +24,31 @@ type natsAudit struct {
 	seen map[Consumer]uint64
 }
 
+// delivered is what a consumer was given: behind a sequence of the journal, and up to another.
+type delivered struct{ behind, upTo uint64 }
+
+// deliveredOf is what a consumer was given, false for nothing yet.
+func deliveredOf(info *jetstream.ConsumerInfo) (delivered, bool) {
+	return delivered{max(info.Config.OptStartSeq, 1) - 1, info.Delivered.Stream}, info.Delivered.Consumer > 0
+}
+
 // Deliveries tells how far members' consumers have been given blocks.
 func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
-	list := make(map[Consumer]uint64)
+	all, err := j.deliveries(ctx)
+	list := make(map[Consumer]uint64, len(all))
+	for c, d := range all {
+		list[c] = d.upTo
+	}
+	return list, err
+}
+
+func (j *Journal) deliveries(ctx context.Context) (map[Consumer]delivered, error) {
+	list := make(map[Consumer]delivered)
 	lister := j.blocks.ListConsumers(ctx)
 	for info := range lister.Info() {
-		if c, ok := parseConsumer(info.Name); ok && slices.Equal(info.Config.FilterSubjects, c.subjects()) && info.Delivered.Stream > 0 {
-			list[c] = info.Delivered.Stream
+		c, ok := parseConsumer(info.Name)
+		if d, some := deliveredOf(info); ok && some && slices.Equal(info.Config.FilterSubjects, c.subjects()) {
+			list[c] = d
 		}
 	}
 	if err := lister.Err(); err != nil {
@@ -42,31 +61,31 @@ func (j *Journal) Deliveries(ctx context.Context) (map[Consumer]uint64, error) {
 func (j *Journal) AuditDeliveries(ctx context.Context) error {
 	j.handedOut.mu.Lock()
 	defer j.handedOut.mu.Unlock()
-	now, err := j.Deliveries(ctx)
+	now, err := j.deliveries(ctx)
 	if err != nil { // a consumer that is not listed would be audited from its start again
 		return err
 	}
-	for c, sequence := range now {
-		if err := j.auditDelivery(ctx, c, sequence); err != nil {
+	for c, d := range now {
+		if err := j.auditDelivery(ctx, c, d); err != nil {
 			return err
 		}
 	}
-	j.handedOut.seen = now
+	maps.DeleteFunc(j.handedOut.seen, func(c Consumer, _ uint64) bool { _, there := now[c]; return !there })
 	return nil
 }
 
-// auditDelivery tells the audit that a consumer has been given blocks up to a sequence of the journal. The caller holds
-// handedOut's mutex.
-func (j *Journal) auditDelivery(ctx context.Context, c Consumer, sequence uint64) error {
+// auditDelivery tells the audit what a consumer has been given since it was told last. The caller holds handedOut's mutex.
+func (j *Journal) auditDelivery(ctx context.Context, c Consumer, d delivered) error {
 	before := j.handedOut.seen[c]
-	if sequence == before {
+	if d.upTo == before {
 		return nil
 	}
-	if sequence < before { // it is another one of the name
+	if d.upTo < before { // it is another one of the name
 		before = 0
 	}
+	before = max(before, d.behind)
 	e := exchange.AuditEntry{Action: exchange.AuditRead, Member: c.Member, Channel: exchange.ChannelNATS, Collection: c.Collection}
-	first, last, err := j.givenBetween(ctx, c.Collection, before, sequence)
+	first, last, err := j.givenBetween(ctx, c.Collection, before, d.upTo)
 	if err != nil {
 		return err
 	}
@@ -82,7 +101,7 @@ func (j *Journal) auditDelivery(ctx context.Context, c Consumer, sequence uint64
 	if j.handedOut.seen == nil {
 		j.handedOut.seen = make(map[Consumer]uint64)
 	}
-	j.handedOut.seen[c] = sequence
+	j.handedOut.seen[c] = d.upTo
 	return nil
 }
 
@@ -132,8 +151,8 @@ func (j *Journal) retire(ctx context.Context, c Consumer) error {
 		of, err = j.blocks.Consumer(ctx, c.Name())
 	}
 	if err == nil {
-		if sequence := of.CachedInfo().Delivered.Stream; sequence > 0 {
-			err = j.auditDelivery(ctx, c, sequence)
+		if d, some := deliveredOf(of.CachedInfo()); some {
+			err = j.auditDelivery(ctx, c, d)
 		}
 	}
 	if err == nil {

@@ -46,8 +46,8 @@ type replacements struct {
 	left map[uint64]bool
 }
 
-// lookForReplacements learns of those that it does not know yet, and deletes what they have taken the place of, where that
-// is still there.
+// lookForReplacements learns of those that it does not know yet, and deletes what any has taken the place of, where that is
+// still there.
 func (j *Journal) lookForReplacements(ctx context.Context) error {
 	r := &j.replaced
 	end, err := lastSequence(ctx, j.blocks, replacedPrefix+"*")
@@ -58,7 +58,7 @@ func (j *Journal) lookForReplacements(ctx context.Context) error {
 	from := r.scanned + 1
 	r.mu.Unlock()
 	if end < from {
-		return nil
+		return j.shredLeft(ctx)
 	}
 	err = follow(ctx, j.js, BlocksStream, []string{replacedPrefix + "*"}, from, true, func(msg jetstream.Msg, seq, _ uint64) error {
 		if err := r.add(msg.Headers(), seq); err != nil {
@@ -206,7 +206,10 @@ func (j *Journal) Replace(ctx context.Context, collection string, h record.Holes
 }
 
 func (j *Journal) replace(ctx context.Context, collection string, h record.Holes) error {
-	if err := errors.Join(j.lookForReplacements(ctx), j.shredLeft(ctx)); err != nil {
+	if err := j.lookForReplacements(ctx); err != nil {
+		return err
+	}
+	if err := j.room(true); err != nil { // a full disk is no place to write what stays
 		return err
 	}
 	old, err := j.message(ctx, h.Sequence)
@@ -299,6 +302,13 @@ func (j *Journal) Replacing(ctx context.Context, collection string) (r record.Re
 	if err == nil {
 		err = json.Unmarshal(e.Value(), &r)
 	}
+	if err == nil {
+		var text []byte
+		var found bool
+		if text, found, err = j.kept.get(ctx, "replacing-"+collection); found && err == nil {
+			err = json.Unmarshal(text, &r.Holes)
+		}
+	}
 	if err != nil {
 		return r, fmt.Errorf("read how far collection %s is replaced: %w", collection, err)
 	}
@@ -308,9 +318,20 @@ func (j *Journal) Replacing(ctx context.Context, collection string) (r record.Re
 // SetReplacing records it. Holes that are recorded are made when the journal is opened, at the latest: before anybody
 // reads what is left of the blocks.
 func (j *Journal) SetReplacing(ctx context.Context, collection string, r record.Replacing) error {
-	text, err := json.Marshal(r)
+	var holes []byte // there can be more than one value holds
+	var err error
+	if len(r.Holes) > 0 {
+		holes, err = json.Marshal(r.Holes)
+	}
+	text, e := json.Marshal(record.Replacing{To: r.To})
+	if err = errors.Join(err, e); err == nil && holes != nil {
+		err = j.kept.set(ctx, "replacing-"+collection, holes)
+	}
 	if err == nil {
 		_, err = j.state.Put(ctx, replacingPrefix+collection, text)
+	}
+	if err == nil && holes == nil {
+		err = j.kept.set(ctx, "replacing-"+collection, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("write how far collection %s is replaced: %w", collection, err)

@@ -125,8 +125,20 @@ func (t texts) set(ctx context.Context, id string, text []byte) error {
 		}
 		n++
 	}
-	// Last, so that what is found is whole.
-	if _, err := t.kv.Put(ctx, id, strconv.AppendInt(nil, int64(n), 10)); err != nil {
+	// Last, so that what is found is whole; nothing is none, and leaves nothing.
+	var err error
+	if text == nil {
+		n = 0
+		err = t.kv.Purge(ctx, id)
+	} else {
+		_, err = t.kv.Put(ctx, id, strconv.AppendInt(nil, int64(n), 10))
+	}
+	for ; err == nil; n++ { // what a longer text had
+		if _, err = t.kv.Get(ctx, id+"."+strconv.Itoa(n)); err == nil {
+			err = t.kv.Purge(ctx, id+"."+strconv.Itoa(n))
+		}
+	}
+	if !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fmt.Errorf("write %s %s: %w", t.kv.Bucket(), id, err)
 	}
 	return nil

@@ -10,7 +10,8 @@ const floodsEvery = time.Second
 
 // watchFloods cuts the members who send more over NATS than they may.
 func (n *Node) watchFloods(ctx context.Context) error {
-	var seen map[string]int64 // nil before the first look: what was sent before it is of another time
+	var seen map[string]int64   // by connection
+	var servers map[string]bool // that have answered the last time
 	last := time.Now()
 	for {
 		select {
@@ -27,15 +28,15 @@ func (n *Node) watchFloods(ctx context.Context) error {
 		}
 		seconds := max(time.Since(last).Seconds(), 1)
 		last = time.Now()
-		now, sent := make(map[string]int64, len(list)), make(map[string]int64)
+		now, sent, answered := make(map[string]int64, len(list)), make(map[string]int64), make(map[string]bool)
 		for i := range list {
 			c := &list[i]
-			now[c.ID()] = c.Sent
-			if seen != nil {
+			now[c.ID()], answered[c.Server()] = c.Sent, true
+			if servers[c.Server()] { // else what it counts is of another time
 				sent[c.Member] += c.Sent - seen[c.ID()]
 			}
 		}
-		seen = now
+		seen, servers = now, answered
 		over := make(map[string]bool)
 		for member, messages := range sent {
 			over[member] = messages > 0 && !n.api.SentOverNATS(member, int64(float64(messages)/seconds))

@@ -217,7 +217,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
 	n.admission = &admission.Admission{
 		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Tell: n.Journal.Audit, Removed: n.remover.Finish,
+		Tell: n.Journal.Audit, Removed: n.removed,
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
@@ -229,13 +229,22 @@ func sealOf(r *register.Store) (s record.Seal) {
 	return s
 }
 
+// removed returns once what left a collection is out of the journal; where it cannot be, the log says so.
+func (n *Node) removed(ctx context.Context, collection string, sequence uint64) error {
+	err := n.remover.Finish(ctx, collection, sequence)
+	if err != nil && !errors.Is(err, exchange.ErrClosed) {
+		n.log.Error("what has left a collection is in the journal still", "collection", collection, "error", err)
+	}
+	return err
+}
+
 // openExchange catches up and puts the register in force.
 func (n *Node) openExchange(ctx context.Context) error {
 	n.webhooks = n.newSender()
 	n.api = api.New(api.Parts{
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
-		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.remover.Finish},
+		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.removed},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
@@ -345,6 +354,9 @@ func (n *Node) Close(ctx context.Context) error {
 	var errs []error
 	if n.halt != nil {
 		n.halt()
+	}
+	if n.remover != nil {
+		n.remover.Close()
 	}
 	for _, server := range n.servers {
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -45,10 +46,11 @@ type Remover struct {
 	Log  Log
 	View View
 
-	turns wait.Turns
-	mu    sync.Mutex
-	done  map[string]time.Time // how far each collection is
-	ended map[string]time.Time // when it was done last
+	turns  wait.Turns
+	closed atomic.Bool
+	mu     sync.Mutex
+	done   map[string]time.Time // how far each collection is
+	ended  map[string]time.Time // when it was done last
 }
 
 // patience is how long one replacement may take. A turn takes as long as it has replacements to make.
@@ -61,6 +63,9 @@ const (
 	longest = 500 * time.Millisecond
 	burst   = time.Second
 )
+
+// Close ends what is under way after the replacement that is being made: the rest is on record.
+func (r *Remover) Close() { r.closed.Store(true) }
 
 // Finish returns once nothing that a collection's blocks up to a sequence have taken out is in the journal.
 func (r *Remover) Finish(ctx context.Context, collection string, sequence uint64) error {
@@ -97,6 +102,9 @@ func (r *Remover) replace(ctx context.Context, collection string) error {
 		return err
 	}
 	for _, h := range list {
+		if r.closed.Load() {
+			return fmt.Errorf("remove from %s: %w", collection, exchange.ErrClosed)
+		}
 		if err := r.one(ctx, collection, h); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ import (
 type shelf struct {
 	sequence   uint64
 	books      []*book
-	texts      map[string][]byte // statuses
+	texts      map[string][]byte // what is kept
 	held       map[string][]byte // quarantine
 	raised     bool
 	beforePost func(*record.Post)

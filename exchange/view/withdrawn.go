@@ -24,9 +24,7 @@ type Withdrawal struct {
 // Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
 // limit times.
 func (v *View) Withdrawn(right policy.Read, after time.Time, limit int) ([]Withdrawal, error) {
-	return v.removals(right, after, limit, func(r *record.Removal) (ids []string) {
-		return withdrawnIDs(r)
-	})
+	return v.removals(right, after, limit, withdrawnIDs)
 }
 
 // withdrawnIDs are the objects that leave because of their label, but for observables: whose id can tell an address.
