@@ -36,7 +36,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
-	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/removal"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
@@ -221,21 +220,6 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
-}
-
-// sealOf is what hides who posted what, and the like, from readers of blocks.
-func sealOf(r *register.Store) (s record.Seal) {
-	s.Key, s.Old = r.SealKeys()
-	return s
-}
-
-// removed returns once what left a collection is out of the journal; where it cannot be, the log says so.
-func (n *Node) removed(ctx context.Context, collection string, sequence uint64) error {
-	err := n.remover.Finish(ctx, collection, sequence)
-	if err != nil && !errors.Is(err, exchange.ErrClosed) {
-		n.log.Error("what has left a collection is in the journal still", "collection", collection, "error", err)
-	}
-	return err
 }
 
 // openExchange catches up and puts the register in force.

@@ -2,7 +2,7 @@
 // and what has got a label that may not be there.
 //
 // The way of a removal: a control block says under seal what leaves; the view takes it out, and notes where it was;
-// here each block that has lost something is replaced by what stays (journal.Replace); then whoever asked is answered.
+// here each block that has lost something is replaced by what stays (journal.Replace); then the request is answered.
 // All that waits when a collection has its turn is done at once, one replacement for each block. What is cut short is
 // finished by who comes next, or at the next start: nobody is answered, and no collection is said to be further, before
 // the last message is deleted.
