@@ -121,8 +121,11 @@ func (j *Journal) givenBetween(ctx context.Context, collection string, after, up
 	if end > after {
 		err = follow(ctx, j.js, BlocksStream, []string{blocksPrefix + collection}, after+1, true, func(msg jetstream.Msg, seq, _ uint64) error {
 			err := j.replacedBetween(ctx, before, min(seq, upTo+1), []string{collection}, func(b *record.Block) error { note(b); return nil })
-			if before = seq; err != nil || seq > upTo {
-				return errors.Join(err, errDone)
+			if before = seq; err != nil {
+				return err
+			}
+			if seq > upTo {
+				return errDone
 			}
 			b, err := record.ParseBlock(msg.Headers(), nil)
 			if err != nil {
