@@ -121,7 +121,16 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.o.persons["quarantine"] = append(w.some(keepers), "admin/p")
 	fmt.Fprintf(&file, "quarantine: [%s]\n", strings.Join(w.o.persons["quarantine"], ", "))
-	w.posted = oracle.New(oracle.Config{Members: speaks, Collections: w.rooms})
+	means := make(map[string]int)
+	if level := w.r.IntN(2 * len(levels)); level < len(levels) {
+		means[things.Unknown] = level
+		word := levels[level]
+		if level == 0 {
+			word = exchange.MarkingIgnore
+		}
+		fmt.Fprintf(&file, "markings:\n  - {id: %s, means: %s}\n", things.Unknown, word)
+	}
+	w.posted = oracle.New(oracle.Config{Members: speaks, Collections: w.rooms, Markings: means})
 	w.e.Apply(t, file.String())
 	w.reg = w.e.Register.Current()
 	w.derive()

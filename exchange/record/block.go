@@ -102,12 +102,15 @@ const (
 )
 
 // PackLabels packs what is known of the label of an object that a member has posted: the one that it has in the
-// collection, and the highest that the posted bytes carried themselves, tlp.None for none. No label packs as 0: the
-// object was put there by the exchange.
-func PackLabels(label, own tlp.Level) byte { return byte(label)&0xf | byte(own)<<4 }
+// collection, and the highest that its own markings mean, tlp.None for none. No label packs as 0: the object was put there
+// by the exchange.
+func PackLabels(label, own tlp.Level) byte { return byte(label)&7 | byte(own)<<4 }
+
+// Marked is added to packed labels where the exchange has written the label's marking into the object.
+const Marked = 1 << 3
 
 // UnpackLabels undoes PackLabels.
-func UnpackLabels(b byte) (label, own tlp.Level) { return tlp.Level(b & 0xf), tlp.Level(b >> 4) }
+func UnpackLabels(b byte) (label, own tlp.Level) { return tlp.Level(b & 7), tlp.Level(b >> 4) }
 
 // Removal lists what leaves a collection.
 type Removal struct {

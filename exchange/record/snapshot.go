@@ -66,8 +66,10 @@ type Posted struct {
 	Creator string
 	// Size is that of its text there, in bytes.
 	Size int
-	// Label is the one that it has there; Own the highest that its bytes carried when they were posted.
+	// Label is the one that it has there; Own the highest that its own markings meant when it was posted.
 	Label, Own tlp.Level
+	// Marked says that the exchange has written the label's marking into it.
+	Marked bool
 	// Refers says that it refers to observables.
 	Refers bool
 	// Remembered says that the version does not stand there: Label is what By's versions up to this one have at least.

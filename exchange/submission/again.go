@@ -44,7 +44,7 @@ func (x *posting) markAnew(ctx context.Context, r *raising, list []record.Posted
 		if raw == nil {
 			return fmt.Errorf("raise a label in %s: a version that was posted is not there", r.collection)
 		}
-		if p.Label > tlp.Clear && p.Label > p.Own {
+		if p.Marked {
 			raw = stix.Unmark(raw, p.Label)
 		}
 		a.Objects = append(a.Objects, againObject{p.Version, r.label, p.Own, p.By, raw})
@@ -74,7 +74,11 @@ func (p *Poster) addAgain(ctx context.Context, collection string, a *again) erro
 			continue
 		}
 		b := &block{Poster: p, post: record.Post{Share: record.Share{Collection: collection}, By: o.By}}
-		if err := b.add(ctx, o.Raw, o.Version, o.Label, o.Own, false); err != nil {
+		h, err := stix.ParseHead(o.Raw)
+		if err != nil {
+			return err
+		}
+		if err := b.add(ctx, record.Object{ID: o.Version.ID, Raw: o.Raw}, o.Label, o.Own, h.KnownLabel()); err != nil {
 			return err
 		}
 		if _, err := p.write(ctx, &b.post); err != nil {

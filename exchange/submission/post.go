@@ -261,7 +261,7 @@ func (x *posting) batch(ctx context.Context, start, end int) error {
 			continue
 		}
 		o.stored = true
-		if err := b.add(ctx, o.raw, o.version, o.label, o.own, o.isNew); err != nil {
+		if err := b.add(ctx, record.Object{ID: o.version.ID, Raw: o.raw, New: o.isNew}, o.label, o.own, o.head.KnownLabel()); err != nil {
 			return err
 		}
 	}
@@ -277,17 +277,19 @@ type block struct {
 	defined bool // the marking of AMBER+STRICT, there or in the block
 }
 
-// add adds an object under a label, with the marking of that where it says less itself.
-func (b *block) add(ctx context.Context, raw []byte, v record.Version, label, own tlp.Level, isNew bool) error {
-	if label > tlp.Clear && label > own {
+// add adds an object under a label, with the marking of that where its TLP says less. Its own label is more than its TLP
+// where another marking means it, or the operator has said it.
+func (b *block) add(ctx context.Context, o record.Object, label, own, carries tlp.Level) error {
+	labels := record.PackLabels(label, own)
+	if label > max(carries, tlp.Clear) {
 		if err := b.define(ctx, label); err != nil {
 			return err
 		}
-		raw = stix.Mark(raw, label)
+		o.Raw, labels = stix.Mark(o.Raw, label), labels|record.Marked
 	}
 	b.post.Share.Label = max(b.post.Share.Label, label)
-	b.post.Share.Groups = append(b.post.Share.Groups, &record.Group{Objects: []record.Object{{ID: v.ID, Raw: raw, New: isNew}}})
-	b.post.Labels = append(b.post.Labels, record.PackLabels(label, own))
+	b.post.Share.Groups = append(b.post.Share.Groups, &record.Group{Objects: []record.Object{o}})
+	b.post.Labels = append(b.post.Labels, labels)
 	return nil
 }
 

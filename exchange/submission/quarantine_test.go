@@ -11,6 +11,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/oracle"
+	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/things"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -18,7 +19,7 @@ import (
 
 const (
 	unknownID = "marking-definition--00000000-0000-4000-8000-00000000acac"
-	otherID   = "marking-definition--11111111-0000-4000-8000-00000000acac"
+	otherID   = things.Unknown
 	amberID   = "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"
 )
 

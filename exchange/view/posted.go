@@ -65,7 +65,7 @@ func (v *View) decodePosted(id objectID, key, value []byte) (p record.Posted, er
 	v.mu.Unlock()
 	p.ID, p.SpecVersion, p.Version.Version = id.String(), id.specName(), ver.time()
 	p.Label, p.Own = record.UnpackLabels(labels[0] &^ refersBit)
-	p.Refers = labels[0]&refersBit != 0
+	p.Refers, p.Marked = labels[0]&refersBit != 0, labels[0]&record.Marked != 0
 	p.By, p.Creator = string(by), string(r.b)
 	p.Remembered = key[len(key)-1] == remembered
 	return p, nil

@@ -15,9 +15,9 @@ func silent(it *item) bool {
 	return it.kind == "identity" || it.kind == "location" || it.kind == "marking-definition" || it.kind == "extension-definition"
 }
 
-// served is the text as posted, with the label's marking put first where the label is above the own marking.
+// served is the text as posted, with the label's marking put first where the label is above its TLP.
 func (it *item) served() []byte {
-	if it.label <= public || it.label <= it.own {
+	if it.label <= public || it.label <= it.carries {
 		return []byte(it.text)
 	}
 	refs := []any{written[it.label]}
@@ -115,17 +115,25 @@ func list(value any) []any {
 	return elements
 }
 
-// ownMarking is the highest label that an object says of itself.
+// ownMarking is the highest label that an object's own markings mean.
 func (o *Oracle) ownMarking(it *item) int {
+	return it.marked(func(id string) int {
+		label, known := o.config.Markings[id]
+		if !known && !o.definitions[[2]string{it.member, id}] {
+			label = unknown
+		}
+		return label
+	})
+}
+
+// marked is the highest of an object's markings, where those that are not of TLP mean something.
+func (it *item) marked(means func(id string) int) int {
 	highest := none
 	mark := func(value any) {
 		id, _ := value.(string)
 		label, known := levels[id]
 		if !known {
-			label, known = o.config.Markings[id]
-		}
-		if !known && !o.definitions[[2]string{it.member, id}] {
-			label = unknown
+			label = means(id)
 		}
 		highest = max(highest, label)
 	}

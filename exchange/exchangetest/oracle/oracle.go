@@ -62,6 +62,7 @@ type item struct {
 	text, same         string          // as posted, and without TLP entries
 	refs               map[string]bool // what it refers to
 	own, label         int
+	carries            int // the highest of its TLP markings
 }
 
 // place is one member in one collection.
@@ -104,7 +105,7 @@ func (o *Oracle) Post(member, collection string, objects [][]byte, now time.Time
 		}
 	}
 	for _, it := range request {
-		it.own = o.ownMarking(it)
+		it.own, it.carries = o.ownMarking(it), it.marked(func(string) int { return none })
 		o.keepContext(it)
 	}
 	o.workOutLabels(request)

@@ -222,13 +222,17 @@ func TestDelete(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	statement := "marking-definition--register-ignored"
+	statement, internal := "marking-definition--register-ignored", "marking-definition--register-amber"
 	for _, c := range []struct{ posted, served string }{
 		{`{"z":1.0, "name":"<&>", "type":"tool","id":"tool--1"}`, // the floor is AMBER
 			`{"id":"tool--1","name":"<&>","object_marking_refs":["` + written[3] + `"],"type":"tool","z":1}`},
 		{
 			`{"type":"tool","id":"tool--1","object_marking_refs":["` + statement + `"]}`,
 			`{"id":"tool--1","object_marking_refs":["` + written[3] + `","` + statement + `"],"type":"tool"}`,
+		},
+		{
+			`{"type":"tool","id":"tool--1","object_marking_refs":["` + internal + `"]}`, // which means AMBER, and is no TLP
+			`{"id":"tool--1","object_marking_refs":["` + written[3] + `","` + internal + `"],"type":"tool"}`,
 		},
 		{`{"type":"tool","id":"tool--1","labels":["tlp:red"]}`, `{"id":"tool--1","labels":["tlp:red"],"type":"tool"}`},
 		{`{"type":"tool","id":"tool--1","labels":["tlp:clear"]}`, `{"id":"tool--1","labels":["tlp:clear"],"type":"tool"}`},

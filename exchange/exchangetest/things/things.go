@@ -22,6 +22,9 @@ const None = "1970-01-01T00:00:00Z"
 // Version is when all were made, and the first version.
 const Version = "2026-01-01T00:00:00.000Z"
 
+// Unknown is a marking that the exchange does not know by itself; a register may say what it means.
+const Unknown = "marking-definition--11111111-0000-4000-8000-00000000acac"
+
 // Thing is an object that a member posts.
 type Thing struct {
 	ID, Type, Version, Creator string
@@ -108,7 +111,7 @@ func (m *Maker) Marked(x *Thing) string {
 		"clear": {"613f2e26-407d-48c7-9eca-b8e91df99dc9", "94868c89-83c2-464b-929b-a1a8aa3c8487"}, "white": {"613f2e26-407d-48c7-9eca-b8e91df99dc9"},
 		"green": {"34098fce-860f-48ae-8e50-ebd3cc5e41da", "bab4a63c-aed9-4cf5-a766-dfca5abac2bb"}, "amber": {"f88d31f6-486f-44da-b317-01333bde0b82", "55d920b0-5e8b-4f79-9ee9-91f868d9b421"},
 		"amber+strict": {"939a9414-2ddd-4d32-a0cd-375ea402b003", "826578e1-40ad-459f-bc73-ede076f81f37"}, "red": {"5e57c739-391a-4eb3-b6be-7d15ca92d5ed", "e828b379-4e03-4974-9ac4-e53a884c97c1"},
-		"?": {"00000000-0000-4000-8000-00000000acac", "11111111-0000-4000-8000-00000000acac"},
+		"?": {"00000000-0000-4000-8000-00000000acac", strings.TrimPrefix(Unknown, "marking-definition--")},
 	}
 	object := map[string]any{"type": x.Type, "spec_version": "2.1", "id": x.ID}
 	var marks, labels []string
