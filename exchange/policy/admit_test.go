@@ -63,6 +63,7 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		{"of what another was first to post", []change{stand(theirs(1, tlp.Green, ""))}, policy.Refuse, tlp.Green, "another member has posted its first version"},
 		{"the operator's of that", []change{stand(theirs(1, tlp.Amber, "")), operator}, policy.Store, tlp.Amber, ""},
 		{"the operator's second of that", []change{stand(theirs(1, tlp.Amber, ""), mine(1, tlp.Amber, "")), operator}, policy.Store, tlp.Amber, ""},
+		{"the operator lowers its own", []change{stand(mine(1, tlp.Amber, "")), operator}, policy.Store, tlp.Green, ""},
 		{"the owner lowers", []change{owner(policy.Poster, "me"), stand(theirs(1, tlp.Red, "me"))}, policy.Store, tlp.Green, ""},
 		{"a third party's, another's version", []change{owner(policy.ThirdParty, "mitre"), stand(theirs(1, tlp.Amber, "mitre"))}, policy.Store, tlp.Amber, ""},
 		{"a third party's, one's own version", []change{owner(policy.ThirdParty, "mitre"), stand(mine(1, tlp.Amber, "mitre"))}, policy.Store, tlp.Green, ""},

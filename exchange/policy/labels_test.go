@@ -38,9 +38,10 @@ func between(a, b string) string {
 func TestTheLabelsOfWhatComesTogether(t *testing.T) {
 	one, two, before, unmarked := idOf("indicator", 1), idOf("indicator", 2), idOf("indicator", 9), idOf("location", 9)
 	address := "ipv4-addr--00000001-0000-5000-8000-000000000000"
+	there := "ipv4-addr--00000002-0000-5000-8000-000000000000"
 	sco := &stix.Head{Type: "ipv4-addr", ID: address}
 	standing := func(id string) (tlp.Level, bool) {
-		return map[string]tlp.Level{before: tlp.AmberStrict}[id], id == before || id == unmarked
+		return map[string]tlp.Level{before: tlp.AmberStrict, there: tlp.Green}[id], id == before || id == unmarked || id == there
 	}
 	x := func(h *stix.Head) policy.Posting {
 		own, _ := h.Label()
@@ -94,6 +95,9 @@ func TestTheLabelsOfWhatComesTogether(t *testing.T) {
 		},
 		"and with its own, where nothing does": {
 			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Amber)}, []tlp.Level{tlp.Amber, tlp.Amber},
+		},
+		"and as it stands, where it does": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(there)+marked(tlp.Clear))), said(&stix.Head{Type: "ipv4-addr", ID: there}, tlp.Red)}, []tlp.Level{tlp.Green, tlp.Red},
 		},
 		"what nobody knows, and what tells of it": {
 			[]policy.Posting{{Head: headOf(t, "indicator", 1, ""), Own: tlp.Unknown}, x(headOf(t, "note", 1, refersTo(one)))}, []tlp.Level{tlp.Unknown, tlp.Unknown},
