@@ -275,7 +275,7 @@ func (h Host) Collections() []string {
 	return list
 }
 
-// Networks is the networks table of the case, as CSV: where the rows that say
+// Networks is the networks table of the case, as CSV, an AS number a country: where the rows that say
 // nothing of country and AS number are.
 func Networks() []byte {
 	var b bytes.Buffer
