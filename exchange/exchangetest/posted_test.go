@@ -178,8 +178,10 @@ func TestNobodyPostsUnderIDsOfTheExchange(t *testing.T) {
 	for day, known := range map[string]bool{"2026-03-19": true, "2026-03-20": false} {
 		id := e.HostObject("rustock", "observed-data", "240.0.0.1", day, here)
 		text := `{"type":"observed-data","spec_version":"2.1","id":"` + id + `","created":"2026-01-01T00:00:00.000Z","modified":"2026-03-21T00:00:00.000Z","first_observed":"2026-01-01T00:00:00Z","last_observed":"2026-01-01T00:00:00Z","number_observed":1,"revoked":true,"object_refs":["` + stix.AddressID(netip.MustParseAddr("240.0.0.1")) + `"]` + green + `}`
-		if why := at.add("low", text); !strings.Contains(why, "this exchange makes") {
-			t.Errorf("%v: %q", known, why)
+		for _, by := range []string{"", `"created_by_ref":"identity--00000000-0000-4000-8000-0000000000aa",`} { // its own
+			if why := at.add("low", strings.Replace(text, `"created"`, by+`"created"`, 1)); !strings.Contains(why, "this exchange makes") {
+				t.Errorf("%v, %s: %q", known, by, why)
+			}
 		}
 	}
 	// As it is read, it may be posted on.
@@ -189,6 +191,9 @@ func TestNobodyPostsUnderIDsOfTheExchange(t *testing.T) {
 	}
 	if why := at.add("mid", objects[0]); why != "" {
 		t.Error(why)
+	}
+	if _, _, text := e.Do(t, "GET", "/exchange/collections/mid/objects/", at.id, at.token, "", "Accept", taxii.MediaType); !strings.Contains(text, `"observed-data"`) {
+		t.Error("it does not stand:", text)
 	}
 	if why := at.add("low", objects[0]); !strings.Contains(why, "AMBER") {
 		t.Error(why)

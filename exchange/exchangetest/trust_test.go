@@ -59,6 +59,7 @@ type world struct {
 	o       *parties
 	posted  *oracle.Oracle
 	rooms   map[string]*oracle.Collection
+	made    map[string]bool   // ids of the exchange's making that members have tried
 	tokens  map[string]string // by member, or member/person
 	writers map[string][]string
 	floor   map[string]int
@@ -88,7 +89,7 @@ func (w *world) some(list []string) (part []string) {
 func newWorld(t *testing.T, seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 7))
 	w := &world{
-		T: t, r: r, Maker: things.Maker{R: r}, tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection),
+		T: t, r: r, Maker: things.Maker{R: r}, tokens: make(map[string]string), writers: make(map[string][]string), floor: make(map[string]int), rooms: make(map[string]*oracle.Collection), made: make(map[string]bool),
 		o: &parties{
 			clearance: make(map[string]int), kind: make(map[string]string), ceiling: map[string]int{"unclaimed": 4, "quarantine": 5}, readers: make(map[string][]string),
 			persons: make(map[string][]string), highest: make(map[string]int), hosts: make(map[string]*host),
@@ -130,7 +131,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 		fmt.Fprintf(&file, "markings:\n  - {id: %s, means: %s}\n", things.Unknown, word)
 	}
-	w.posted = oracle.New(oracle.Config{Members: speaks, Collections: w.rooms, Markings: means})
+	w.posted = oracle.New(oracle.Config{Members: speaks, Collections: w.rooms, Markings: means, Made: w.made})
 	w.e.Apply(t, file.String())
 	w.reg = w.e.Register.Current()
 	w.derive()
@@ -246,6 +247,10 @@ func (w *world) submit() {
 	var raws [][]byte
 	for range 1 + w.r.IntN(4) {
 		x := w.Thing()
+		if w.r.IntN(8) == 0 && (x.Type == "indicator" || x.Type == "observed-data") { // what a feed makes, or will
+			x.ID = w.e.HostObject("f", x.Type, fmt.Sprintf("240.0.0.%d", w.r.IntN(9)), "2026-03-19", exchange.Location{Country: w.pick([]string{"AT", "PL", ""})})
+			w.made[x.ID] = true
+		}
 		text := w.Text(x, func() (list [][]byte) {
 			for _, o := range w.posted.Read(w.pick(append(slices.Clone(rooms), c))) {
 				list = append(list, o.Text)

@@ -76,7 +76,7 @@ func Admit(e *Entry) (a Admission, label tlp.Level, why string) {
 	label = e.Label
 	switch {
 	case e.Operator:
-	case e.Derived && e.Owner != Poster && e.Elsewhere == tlp.None:
+	case e.Derived && e.Elsewhere == tlp.None:
 		return Refuse, label, "its id is one that this exchange makes: it is taken as you read it here, and in no other words"
 	case e.Owner == Another && e.Elsewhere == tlp.None:
 		return Refuse, label, "its created_by_ref is another member's identity: it is taken as you read it here, and in no other words; or have the operator add the identity to yours"

@@ -52,7 +52,6 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		{"the operator's copy", []change{owner(policy.Another, "them"), operator}, policy.Store, tlp.Green, ""},
 		{"under an id of the exchange", []change{func(e *policy.Entry) { e.Derived = true }}, policy.Refuse, tlp.Green, "this exchange makes"},
 		{"under one, as it is read", []change{func(e *policy.Entry) { e.Derived = true }, elsewhere(tlp.Clear)}, policy.Store, tlp.Green, ""},
-		{"the poster's own identity", []change{owner(policy.Poster, ""), func(e *policy.Entry) { e.Derived = true }}, policy.Store, tlp.Green, ""},
 		{"there, in the same words", []change{stand(same(theirs(2, tlp.Amber, "")))}, policy.Present, tlp.Green, ""},
 		{"there, in other words", []change{stand(mine(2, tlp.Green, ""))}, policy.Refuse, tlp.Green, "in other words"},
 		{"there, in other words, unread", []change{stand(mine(2, tlp.Green, "")), blind}, policy.Present, tlp.Green, ""},

@@ -90,7 +90,7 @@ func (p *Poster) owns(r *Request, x *record.Posted, mine bool) bool {
 	if r.Relays() {
 		return true
 	}
-	switch r.owner(x.ID, x.Creator) {
+	switch owner, _ := r.owner(x.ID, x.Creator); owner {
 	case policy.Poster:
 		return true
 	case policy.Nobody:

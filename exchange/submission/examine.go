@@ -32,6 +32,7 @@ type object struct {
 	waits           bool
 	label           tlp.Level // that it gets in the collection
 	owner           policy.Owner
+	derived         bool // its id is one that the exchange makes
 	// Of what becomes of it: it stands there already; it is not stored, and answered as if it were; the collection has
 	// no version of it; it was stored.
 	there, dropped, isNew, stored bool

@@ -36,8 +36,8 @@ type citizen struct {
 	member, collection string
 }
 
-func (c citizen) Relays() bool        { return c.member == exchange.Admin }
-func (c citizen) Derived(string) bool { return false }
+func (c citizen) Relays() bool           { return c.member == exchange.Admin }
+func (c citizen) Derived(id string) bool { return c.config.Made[id] }
 func (c citizen) Speaks(id string) bool {
 	return slices.Contains(c.config.Members[c.member].Identities, id)
 }
@@ -123,6 +123,9 @@ func newTrial(t *testing.T, seed uint64) *trial {
 	}
 	if r.IntN(2) == 0 {
 		x.config.Markings = map[string]int{things.Unknown: r.IntN(6)}
+	}
+	if r.IntN(2) == 0 {
+		x.config.Made = map[string]bool{itemID("indicator", 3): true, itemID("observed-data", 2): true, itemID("report", 1): true}
 	}
 	x.o = oracle.New(x.config)
 	seal := record.Seal{Key: []byte("key")}

@@ -12,25 +12,23 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// owner tells whose object it is, as the poster may know it.
-func (r *Request) owner(id, creator string) policy.Owner {
-	if strings.HasPrefix(id, "identity--") {
-		switch {
-		case r.Speaks(id):
-			return policy.Poster
-		case r.Others(id):
-			return policy.Another
-		}
+// owner tells whose object it is, as the poster may know it. What is derived is the exchange's, whatever its creator says.
+func (r *Request) owner(id, creator string) (o policy.Owner, derived bool) {
+	identity := strings.HasPrefix(id, "identity--")
+	if identity && r.Speaks(id) {
+		return policy.Poster, false
 	}
-	switch {
+	switch derived = r.Derived(id); {
+	case derived, identity && r.Others(id):
+		return policy.Another, derived
 	case creator == "":
-		return policy.Nobody
+		return policy.Nobody, false
 	case r.Speaks(creator):
-		return policy.Poster
+		return policy.Poster, false
 	case r.Others(creator):
-		return policy.Another
+		return policy.Another, false
 	}
-	return policy.ThirdParty
+	return policy.ThirdParty, false
 }
 
 // there is what the poster may know of the versions of an object in the request's collection.
@@ -106,10 +104,11 @@ func (x *posting) admit(ctx context.Context, start, end int) error {
 
 // admit1 decides what becomes of one. why says the reason where it is refused.
 func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, err error) {
-	o.owner, o.isNew = x.owner(o.head.ID, o.head.CreatedByRef), k.isNew
+	o.owner, o.derived = x.owner(o.head.ID, o.head.CreatedByRef)
+	o.isNew = k.isNew
 	e := policy.Entry{
 		Owner: o.owner, Creator: o.head.CreatedByRef, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,
-		Operator: x.Relays(), Reads: x.reads, Derived: x.Derived(o.head.ID), Standing: k.standing, Others: k.others, Ceiling: x.Ceiling(x.collection),
+		Operator: x.Relays(), Reads: x.reads, Derived: o.derived, Standing: k.standing, Others: k.others, Ceiling: x.Ceiling(x.collection),
 	}
 	if at, stands := k.at[o.version]; stands {
 		if k.standing[at].Same, err = x.isSame(ctx, o, x.collection); err != nil {
@@ -117,8 +116,8 @@ func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, 
 		}
 		defer func() { k.standing[at].Same = false }()
 	}
-	if (e.Owner == policy.Another || e.Derived && e.Owner != policy.Poster) && !x.Relays() {
-		if e.Elsewhere, err = x.readElsewhere(ctx, o, k.all, e.Derived); err != nil {
+	if e.Owner == policy.Another && !x.Relays() {
+		if e.Elsewhere, err = x.readElsewhere(ctx, o, k.all); err != nil {
 			return "", err
 		}
 	}
@@ -149,7 +148,7 @@ func (x *posting) isSame(ctx context.Context, o *object, collection string) (boo
 
 // readElsewhere is the lowest label under which the member reads an object's version in the same words, None where it
 // does not.
-func (x *posting) readElsewhere(ctx context.Context, o *object, known []*record.Posted, derived bool) (lowest tlp.Level, err error) {
+func (x *posting) readElsewhere(ctx context.Context, o *object, known []*record.Posted) (lowest tlp.Level, err error) {
 	take := func(collection string, label tlp.Level) error {
 		same, err := x.isSame(ctx, o, collection)
 		if same && (lowest == tlp.None || label < lowest) {
@@ -164,7 +163,7 @@ func (x *posting) readElsewhere(ctx context.Context, o *object, known []*record.
 			}
 		}
 	}
-	if !derived {
+	if !o.derived {
 		return lowest, nil
 	}
 	for _, c := range x.Readable() {

@@ -207,7 +207,7 @@ func (x *posting) recheck(ctx context.Context, o *object) error {
 	if err != nil {
 		return err
 	}
-	label, err := x.readElsewhere(ctx, o, known, false)
+	label, err := x.readElsewhere(ctx, o, known)
 	if err != nil || label != tlp.None && label <= o.label {
 		return err
 	}

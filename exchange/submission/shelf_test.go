@@ -158,6 +158,9 @@ func (s *shelf) Object(_ context.Context, collection string, v record.Version) (
 			return b.raw, s.call()
 		}
 	}
+	if raw := s.made[collection+" "+v.ID]; raw != "" {
+		return []byte(raw), s.call()
+	}
 	return nil, s.call()
 }
 

@@ -249,6 +249,19 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 			do:   posts("a", "c", item("note", 1, 1, tlp.None, addressID)),
 			want: []string{"c note/1 green"},
 		},
+		"a feed's object, posted on as it is read": {
+			made: map[string]string{"e " + itemID("note", 1): item("note", 1, 1, tlp.Green, itemID("tool", 1))},
+			do:   posts("a", "c", item("note", 1, 1, tlp.Green, itemID("tool", 1))),
+			want: []string{"c note/1 green"},
+		},
+		"a newer version of one": {
+			made: map[string]string{"e " + itemID("note", 1): item("note", 1, 1, tlp.Green, itemID("tool", 1))},
+			do:   posts("a", "c", item("note", 1, 2, tlp.Clear, itemID("tool", 1))),
+		},
+		"the same, as one's own": {
+			made: map[string]string{"e " + itemID("tool", 1): item("tool", 1, 1, tlp.Green)},
+			do:   posts("a", "c", item("tool", 1, 2, tlp.Clear)),
+		},
 		"what is AMBER+STRICT brings its definition once": {
 			before: []act{posts("a", "f", item("tool", 1, 1, tlp.None), item("tool", 2, 1, tlp.None))},
 			do:     posts("a", "f", item("tool", 3, 1, tlp.None)),
@@ -282,7 +295,11 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 			t.Parallel()
 			run := func(calls int) (h *hall, err error) {
 				h = newStreet(t)
-				h.s.made = c.made
+				h.s.made, h.config.Made = c.made, make(map[string]bool)
+				for at := range c.made {
+					_, id, _ := strings.Cut(at, " ")
+					h.config.Made[id] = !stix.Observable(id)
+				}
 				for _, a := range c.before {
 					if err := a(h); err != nil {
 						t.Fatal(err)

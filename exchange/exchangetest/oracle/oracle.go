@@ -31,7 +31,8 @@ type Collection struct {
 type Config struct {
 	Members     map[string]Member
 	Collections map[string]*Collection
-	Markings    map[string]int // the register's markings; 0 says nothing about who may read
+	Markings    map[string]int  // the register's markings; 0 says nothing about who may read
+	Made        map[string]bool // ids that the exchange makes
 }
 
 type Verdict int
@@ -265,6 +266,9 @@ func (o *Oracle) lowestCopy(it *item) (label int, exists bool) {
 func (o *Oracle) owner(it *item, asking string) (member string, owned bool) {
 	if it.observable {
 		return "", false
+	}
+	if o.config.Made[it.id] {
+		return "the exchange", true
 	}
 	if it.kind == "identity" {
 		member = o.speaker(it.id, asking)
