@@ -27,7 +27,11 @@ type raising struct {
 
 // raiseHere raises, in the request's collection, what the member's objects and reports say.
 func (x *posting) raiseHere(ctx context.Context) error {
-	for _, of := range x.raisers() {
+	raisers, err := x.raisers()
+	if err != nil {
+		return err
+	}
+	for _, of := range raisers {
 		list, err := x.older(ctx, of)
 		if err != nil {
 			return err
@@ -93,9 +97,11 @@ func (x *posting) raiseSaid(ctx context.Context) error {
 	return nil
 }
 
-// raisers are the objects of the request that may raise others, those of an id together.
-func (x *posting) raisers() (list [][]*object) {
+// raisers are the objects of the request that may raise what stands, those of an id together. Most raise nothing: one look
+// at the view finds that.
+func (x *posting) raisers() (list [][]*object, err error) {
 	at := make(map[string]int)
+	var ids []string
 	for _, o := range x.objects {
 		if o == nil || !o.raises {
 			continue
@@ -103,11 +109,18 @@ func (x *posting) raisers() (list [][]*object) {
 		i, known := at[o.head.ID]
 		if !known {
 			i = len(list)
-			at[o.head.ID], list = i, append(list, nil)
+			at[o.head.ID], list, ids = i, append(list, nil), append(ids, o.head.ID)
 		}
 		list[i] = append(list[i], o)
 	}
-	return list
+	lower := make(map[string]bool)
+	err = x.View.Posted(ids, func(i int, p *record.Posted) error {
+		if !p.Remembered && slices.ContainsFunc(list[i], func(o *object) bool { return p.Label < o.own }) {
+			lower[ids[i]] = true
+		}
+		return nil
+	})
+	return slices.DeleteFunc(list, func(of []*object) bool { return !lower[of[0].head.ID] }), err
 }
 
 // older lists the versions of an object that have got a higher label with some that its owner has posted, by collection
@@ -176,7 +189,11 @@ func (x *posting) raiseElsewhere(ctx context.Context) error {
 			}
 		}
 	}
-	for _, of := range x.raisers() {
+	raisers, err := x.raisers()
+	if err != nil {
+		return err
+	}
+	for _, of := range raisers {
 		for {
 			list, err := x.older(ctx, of)
 			if err != nil {
