@@ -35,6 +35,7 @@ type Standing struct {
 type Entry struct {
 	Owner   Owner
 	Creator string // its created_by_ref
+	Speaks  bool   // the poster speaks for Creator
 	// Versioned is false of observables, such as addresses.
 	Versioned bool
 	Version   time.Time
@@ -103,7 +104,7 @@ func Admit(e *Entry) (a Admission, label tlp.Level, why string) {
 	if newest == nil {
 		return Store, label, ""
 	}
-	switch claims := newest.Creator == "" && mine && e.Owner == Poster; {
+	switch claims := newest.Creator == "" && mine && e.Speaks; {
 	case newest.Creator != e.Creator && !e.Reads:
 		return Drop, label, ""
 	case newest.Creator != e.Creator && !claims:

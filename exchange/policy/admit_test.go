@@ -30,7 +30,7 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 	base := policy.Entry{Versioned: true, Version: at(2), Label: tlp.Green, Reads: true, Ceiling: tlp.Amber}
 	type change func(e *policy.Entry)
 	owner := func(o policy.Owner, creator string) change {
-		return func(e *policy.Entry) { e.Owner, e.Creator = o, creator }
+		return func(e *policy.Entry) { e.Owner, e.Creator, e.Speaks = o, creator, creator == "me" }
 	}
 	stand := func(list ...policy.Standing) change { return func(e *policy.Entry) { e.Standing = list } }
 	blind := func(e *policy.Entry) { e.Reads = false }
@@ -69,6 +69,7 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		{"of another creator", []change{owner(policy.ThirdParty, "mitre"), stand(mine(1, tlp.Green, "oasis"))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"of another creator, unread", []change{owner(policy.ThirdParty, "mitre"), stand(mine(1, tlp.Green, "oasis")), blind}, policy.Drop, tlp.Green, ""},
 		{"claimed by who was first", []change{owner(policy.Poster, "me"), stand(mine(1, tlp.Green, ""))}, policy.Store, tlp.Green, ""},
+		{"its own identity, said to be another's", []change{owner(policy.Poster, "them"), stand(mine(1, tlp.Green, ""))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"claimed by another", []change{owner(policy.Poster, "me"), stand(theirs(1, tlp.Green, ""))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"without the creator that it had", []change{stand(mine(1, tlp.Green, "me"))}, policy.Refuse, tlp.Green, "is not that of"},
 		{"what was raised is remembered", []change{stand(remembered(mine(3, tlp.Red, "")))}, policy.Store, tlp.Red, ""},

@@ -106,8 +106,9 @@ func (x *posting) admit(ctx context.Context, start, end int) error {
 func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, err error) {
 	o.owner, o.derived = x.owner(o.head.ID, o.head.CreatedByRef)
 	o.isNew = k.isNew
+	speaks := o.owner == policy.Poster && (o.head.Type != "identity" || x.Speaks(o.head.CreatedByRef))
 	e := policy.Entry{
-		Owner: o.owner, Creator: o.head.CreatedByRef, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,
+		Owner: o.owner, Creator: o.head.CreatedByRef, Speaks: speaks, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,
 		Operator: x.Relays(), Reads: x.reads, Derived: o.derived, Standing: k.standing, Others: k.others, Ceiling: x.Ceiling(x.collection),
 	}
 	if at, stands := k.at[o.version]; stands {
