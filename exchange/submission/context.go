@@ -200,7 +200,7 @@ func (x *posting) keepContexts(ctx context.Context) error {
 			continue
 		}
 		s.Of = slices.DeleteFunc(s.Of, func(of said) bool {
-			return o.stored && x.said(&of) == o.own && slices.Equal(of.Refs, o.head.Refs) || o.there && number(x.said(&of)) <= s.stands
+			return slices.Equal(of.Refs, o.head.Refs) && (o.stored && x.said(&of) == o.own || o.same && number(x.said(&of)) <= s.stands)
 		})
 		if len(s.Of) == 0 {
 			delete(x.contexts.Reports, o.head.ID)

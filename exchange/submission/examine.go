@@ -33,9 +33,9 @@ type object struct {
 	label           tlp.Level // that it gets in the collection
 	owner           policy.Owner
 	derived         bool // its id is one that the exchange makes
-	// Of what becomes of it: it stands there already; it is not stored, and answered as if it were; the collection has
-	// no version of it; it was stored.
-	there, dropped, isNew, stored bool
+	// Of what becomes of it: its version stands there already, and in the same words; it is not stored, and answered as
+	// if it were; the collection has no version of it; it was stored.
+	there, same, dropped, isNew, stored bool
 	// raises says that older versions get a label of its own that is higher.
 	raises bool
 }

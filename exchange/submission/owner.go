@@ -112,9 +112,10 @@ func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, 
 		Operator: x.Relays(), Reads: x.reads, Derived: o.derived, Standing: k.standing, Others: k.others, Ceiling: x.Ceiling(x.collection),
 	}
 	if at, stands := k.at[o.version]; stands {
-		if k.standing[at].Same, err = x.isSame(ctx, o, x.collection); err != nil {
+		if o.same, err = x.isSame(ctx, o, x.collection); err != nil {
 			return "", err
 		}
+		k.standing[at].Same = o.same
 		defer func() { k.standing[at].Same = false }()
 	}
 	if e.Owner == policy.Another && !x.Relays() {

@@ -20,7 +20,7 @@ import (
 )
 
 // newStreet is an exchange of two members, who read and write four collections: c and d take up to AMBER, e up to GREEN,
-// and what f takes is AMBER+STRICT at least.
+// and what f takes is AMBER+STRICT at least. They write to g, and do not read it.
 func newStreet(t *testing.T) *hall {
 	h := newHall(t)
 	both := []string{"a", "b"}
@@ -30,6 +30,7 @@ func newStreet(t *testing.T) *hall {
 	for c, of := range map[string][2]int{"c": {3, 1}, "d": {3, 2}, "e": {2, 1}, "f": {5, 4}} {
 		h.config.Collections[c] = &oracle.Collection{Ceiling: of[0], Floor: of[1], Readers: both, Writers: both}
 	}
+	h.config.Collections["g"] = &oracle.Collection{Ceiling: 3, Floor: 1, Writers: both}
 	return h
 }
 
@@ -204,6 +205,11 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 			before: []act{posts("a", "c", item("report", 1, 1, tlp.Amber, itemID("tool", 1)))},
 			do:     posts("a", "c", item("report", 1, 1, tlp.Amber, itemID("tool", 1))),
 			want:   []string{"c report/1 amber"},
+		},
+		"the same version of a report, in other words, where its member does not read": {
+			before: []act{posts("a", "g", item("report", 1, 1, tlp.Amber, itemID("tool", 2))), posts("a", "g", item("report", 1, 1, tlp.Green, itemID("tool", 1)))},
+			do:     posts("a", "g", item("tool", 1, 1, tlp.None)),
+			want:   []string{"g report/1 amber", "g tool/1 green", "kept context"},
 		},
 		"a report that says less now": {
 			before: []act{posts("a", "c", item("report", 1, 1, tlp.Amber, itemID("tool", 1))), posts("a", "c", item("report", 1, 2, tlp.Clear, itemID("tool", 2)))},
