@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
@@ -102,7 +104,7 @@ func (r *request) counts(j, i int) tlp.Level {
 	case x.Own == tlp.None && !x.Versioned():
 		least := tlp.None
 		for _, k := range r.referring[x.ID] {
-			if k != i && (least == tlp.None || r.labels[k] < least) {
+			if r.list[k].ID != r.list[i].ID && !r.outdated(k) && (least == tlp.None || r.labels[k] < least) {
 				least = r.labels[k]
 			}
 		}
@@ -111,6 +113,19 @@ func (r *request) counts(j, i int) tlp.Level {
 		}
 	}
 	return r.labels[j]
+}
+
+// outdated tells whether the request has a newer version of an object, or the same under a higher label.
+func (r *request) outdated(k int) bool {
+	same := r.byID[r.list[k].ID]
+	if len(same) == 1 {
+		return false
+	}
+	at, _ := r.list[k].Version() // it was read before
+	return slices.ContainsFunc(same, func(j int) bool {
+		other, _ := r.list[j].Version()
+		return other.After(at) || other.Equal(at) && r.labels[j] > r.labels[k]
+	})
 }
 
 // LabelOf is the label of an object as a collection has it. What members have posted carries it, CLEAR where it carries

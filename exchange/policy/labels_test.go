@@ -47,6 +47,11 @@ func TestTheLabelsOfWhatComesTogether(t *testing.T) {
 		own, _ := h.Label()
 		return policy.Posting{Head: h, Own: own}
 	}
+	newer := func(typ string, n int, more string) *stix.Head {
+		h := headOf(t, typ, n, more)
+		h.Modified = "2026-01-02T00:00:00Z"
+		return h
+	}
 	said := func(h *stix.Head, context tlp.Level) policy.Posting {
 		p := x(h)
 		p.Context = context
@@ -95,6 +100,14 @@ func TestTheLabelsOfWhatComesTogether(t *testing.T) {
 		},
 		"and with its own, where nothing does": {
 			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Amber)}, []tlp.Level{tlp.Amber, tlp.Amber},
+		},
+		"but not with that of another version of what refers to it": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Red), x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Amber)))},
+			[]tlp.Level{tlp.Red, tlp.Red, tlp.Red},
+		},
+		"nor with an older one of something else": {
+			[]policy.Posting{x(headOf(t, "note", 1, refersTo(address)+marked(tlp.Clear))), said(sco, tlp.Red), x(newer("note", 2, refersTo(address)+marked(tlp.AmberStrict))), x(headOf(t, "note", 2, refersTo(address)+marked(tlp.Green)))},
+			[]tlp.Level{tlp.AmberStrict, tlp.Red, tlp.AmberStrict, tlp.AmberStrict},
 		},
 		"and as it stands, where it does": {
 			[]policy.Posting{x(headOf(t, "note", 1, refersTo(there)+marked(tlp.Clear))), said(&stix.Head{Type: "ipv4-addr", ID: there}, tlp.Red)}, []tlp.Level{tlp.Green, tlp.Red},
