@@ -42,7 +42,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &e):
 	case errors.As(err, &much):
 		w.Header().Set("Retry-After", strconv.Itoa(int(much.after/time.Second)))
-		e = fail(much.status(), much.title(), "%v", much)
+		e = fail(much.status, much.title(), "%v", much)
 	case errors.As(err, &invalid):
 		e = fail(http.StatusUnprocessableEntity, "The register would not be sound", "Nothing was changed")
 		e.Problems = invalid.Problems

@@ -102,12 +102,12 @@ const maxShares = 20_000
 type limited struct {
 	what  string
 	after time.Duration
-	all   bool // it is everybody together
-	quota bool // it is what has been added, not what is asked for at a time
+	// status is 429, 503 where it is not this caller's doing, or 507 where it has added too much.
+	status int
 }
 
 func (l *limited) Error() string {
-	if l.quota {
+	if l.status == http.StatusInsufficientStorage {
 		return l.what
 	}
 	return "too much at a time: " + l.what
@@ -115,7 +115,7 @@ func (l *limited) Error() string {
 
 // title is that of the error.
 func (l *limited) title() string {
-	if l.quota {
+	if l.status == http.StatusInsufficientStorage {
 		return "No room"
 	}
 	return "Too many requests"
@@ -286,17 +286,17 @@ func (l *limiter) count(key string, kind requestKind) (s *share, end func(bytes 
 	}
 	switch {
 	case *all >= mostOfAll:
-		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, true, false}
+		return nil, nil, &limited{fmt.Sprintf("all callers together have %d %s", mostOfAll, what), 2 * time.Second, http.StatusServiceUnavailable}
 	case l.anonymous+nameless > (l.AllConcurrent+1)/2: // members always have the other half
-		return nil, nil, &limited{"callers without credentials", 2 * time.Second, true, false}
+		return nil, nil, &limited{"callers without credentials", 2 * time.Second, http.StatusServiceUnavailable}
 	case s.writes+write > maxWrites:
-		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, false, false}
+		return nil, nil, &limited{fmt.Sprintf("you have %d requests under way that add objects", maxWrites), time.Second, http.StatusTooManyRequests}
 	case *count >= most:
-		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, false, false}
+		return nil, nil, &limited{fmt.Sprintf("you have %d %s", most, what), time.Second, http.StatusTooManyRequests}
 	case s.bytes.TokensAt(now) < 0:
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), retryAfter(-s.bytes.TokensAt(now) / l.Bytes), false, false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f bytes a second", l.Bytes), retryAfter(-s.bytes.TokensAt(now) / l.Bytes), http.StatusTooManyRequests}
 	case !s.requests.AllowN(now, 1):
-		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), false, false}
+		return nil, nil, &limited{fmt.Sprintf("more than %.0f requests a second", l.Requests), retryAfter((1 - s.requests.TokensAt(now)) / l.Requests), http.StatusTooManyRequests}
 	}
 	*count, *all = *count+1, *all+1
 	l.anonymous, s.writes = l.anonymous+nameless, s.writes+write
@@ -363,20 +363,9 @@ func (a *API) enter(r *http.Request) (who exchange.Caller, end func(u *underWay)
 	}, err
 }
 
-// status is 429, 503 where it is not this caller's doing, or 507 where it has added too much.
-func (l *limited) status() int {
-	switch {
-	case l.quota:
-		return http.StatusInsufficientStorage
-	case l.all:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusTooManyRequests
-}
-
 // taxii is the error as TAXII has it.
 func (l *limited) taxii() error {
-	e := taxii.NewError(l.status(), l.title(), "%s", l.Error())
+	e := taxii.NewError(l.status, l.title(), "%s", l.Error())
 	e.RetryAfter = l.after
 	return e
 }

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +32,7 @@ func (a *account) add(o account) {
 	if o.Day == a.Day {
 		a.Bytes += o.Bytes
 	}
-	a.Standing = max(0, a.Standing+o.Standing)
+	a.Standing += o.Standing
 }
 
 // quotas hold members to what they may add. The journal has the accounts, and is told of what has come every few
@@ -70,9 +73,9 @@ func (q *quotas) may(ctx context.Context, member string, now time.Time) error {
 	switch {
 	case used.Bytes >= q.day:
 		tomorrow := (exchange.DayOf(now) + 1).Start().Sub(now)
-		return &limited{what: fmt.Sprintf("you have sent %d bytes today, and may send %d in a UTC day%s", used.Bytes, q.day, how), after: tomorrow, quota: true}
+		return &limited{fmt.Sprintf("you have sent %d bytes today, and may send %d in a UTC day%s", used.Bytes, q.day, how), tomorrow, http.StatusInsufficientStorage}
 	case used.Standing >= q.standing:
-		return &limited{what: fmt.Sprintf("objects of %d bytes that you have posted stand here, and %d may: delete some%s", used.Standing, q.standing, how), after: time.Hour, quota: true}
+		return &limited{fmt.Sprintf("objects of %d bytes that you have posted stand here, and %d may: delete some%s", used.Standing, q.standing, how), time.Hour, http.StatusInsufficientStorage}
 	}
 	return nil
 }
@@ -94,9 +97,7 @@ func (q *quotas) count(member string, o account) {
 		q.since = make(map[string]account)
 	}
 	a := q.since[member]
-	standing := a.Standing + o.Standing // which may be less than nothing
 	a.add(o)
-	a.Standing = standing
 	q.since[member] = a
 }
 
@@ -118,6 +119,7 @@ func (q *quotas) save(ctx context.Context, member string) error {
 			return nil, nil
 		}
 		now.add(since)
+		now.Standing = max(now.Standing, 0)
 		return json.Marshal(now)
 	})
 	if err != nil {
@@ -137,10 +139,7 @@ func (q *quotas) save(ctx context.Context, member string) error {
 func (a *API) SaveUsed(ctx context.Context) error {
 	q := &a.quotas
 	q.mu.Lock()
-	var members []string
-	for m := range q.since {
-		members = append(members, m)
-	}
+	members := slices.Collect(maps.Keys(q.since))
 	q.mu.Unlock()
 	var errs []error
 	for _, m := range members {

@@ -32,7 +32,7 @@ func TestQuotas(t *testing.T) {
 		err := q.may(t.Context(), member, at)
 		var much *limited
 		switch {
-		case want == "" && err != nil, want != "" && (!errors.As(err, &much) || !strings.Contains(err.Error(), want) || much.status() != http.StatusInsufficientStorage):
+		case want == "" && err != nil, want != "" && (!errors.As(err, &much) || !strings.Contains(err.Error(), want) || much.status != http.StatusInsufficientStorage):
 			t.Errorf("%s at %v: %v, want %q", member, at, err, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ func (l *limiter) tooManyFailures(address string) error {
 	if l.of("login "+address).logins.Tokens() >= 1 {
 		return nil
 	}
-	return &limited{"failed log-ins from your address", retryAfter(1 / l.Logins), false, false}
+	return &limited{"failed log-ins from your address", retryAfter(1 / l.Logins), http.StatusTooManyRequests}
 }
 
 // network is whom an address is counted as: an IPv6 address is one of very many that its host has.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/gofrs/flock"
+	"github.com/nats-io/nats.go"
 
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
@@ -41,21 +42,27 @@ func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
 
 // Rotate makes a new secret for cursors, and for what blocks hide from their readers.
 func Rotate(ctx context.Context, dir string) error {
-	return locked(dir, func() (err error) {
-		b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, b.Close()) }()
-		r, err := register.Open(ctx, b.Conn(), nil)
-		if err != nil {
-			return err
-		}
-		return r.Rotate(ctx)
+	return locked(dir, func() error {
+		return withRegister(ctx, dir, func(r *register.Store, _ *nats.Conn) error { return r.Rotate(ctx) })
 	})
 }
 
-func withJournal(ctx context.Context, dir string, f func(Journal) error) (err error) {
+func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
+	return withRegister(ctx, dir, func(r *register.Store, nc *nats.Conn) error {
+		j, err := journal.Open(ctx, nc, 0, sealOf(r))
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		known := journal.Known{Register: r.Current().Version}
+		// A view that cannot be read says nothing: it can be made anew.
+		known.Intake, known.Blocks, _ = view.Ends(filepath.Join(dir, "view"))
+		return errors.Join(f(j), j.Whole(ctx, known))
+	})
+}
+
+// withRegister opens the register alone for f.
+func withRegister(ctx context.Context, dir string, f func(r *register.Store, nc *nats.Conn) error) (err error) {
 	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
 	if err != nil {
 		return err
@@ -65,15 +72,7 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) (err er
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(ctx, b.Conn(), 0, sealOf(r))
-	if err != nil {
-		return err
-	}
-	defer j.Close()
-	known := journal.Known{Register: r.Current().Version}
-	// A view that cannot be read says nothing: it can be made anew.
-	known.Intake, known.Blocks, _ = view.Ends(filepath.Join(dir, "view"))
-	return errors.Join(f(j), j.Whole(ctx, known))
+	return f(r, b.Conn())
 }
 
 // locked runs f with the lock on a data directory that is there.
