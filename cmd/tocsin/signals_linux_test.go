@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,23 +106,8 @@ func TestADiskThatIsFilledAndEnlarged(t *testing.T) {
 		server := p.client(t).Server
 		ask := func(method, path, body string) (int, string) {
 			t.Helper()
-			r, err := http.NewRequestWithContext(t.Context(), method, server+path, strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.SetBasicAuth("cert-at", token)
-			r.Header.Set("Content-Type", taxii.MediaType)
-			r.Header.Set("Accept", taxii.MediaType)
-			res, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = res.Body.Close() }()
-			text, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return res.StatusCode, string(text)
+			code, _, text := exchangetest.Do(t, method, server+path, "cert-at", token, body, "Content-Type", taxii.MediaType, "Accept", taxii.MediaType)
+			return code, text
 		}
 		n := 0
 		write := func() (refused string) {

@@ -176,7 +176,13 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 // and body. header are alternating names and values.
 func (e *Exchange) Do(t testing.TB, method, path, user, token, body string, header ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, e.HTTPURL()+path, strings.NewReader(body))
+	return Do(t, method, e.HTTPURL()+path, user, token, body, header...)
+}
+
+// Do sends a request to any exchange.
+func Do(t testing.TB, method, url, user, token, body string, header ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,18 +66,7 @@ func deliver(t testing.TB, j *journal.Journal, s record.Share, feed string, sequ
 // address that its objects need, first.
 func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
 	t.Helper()
-	_, last, err := j.Ends(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := errors.New("stop")
-	err = j.FollowBlocks(t.Context(), 1, func(b *record.Block, _ uint64) error {
-		if b.Number == 0 {
-			if b.Sequence >= last {
-				return stop
-			}
-			return nil
-		}
+	eachBlock(t, j, func(b *record.Block) {
 		text, err := j.Decompress(nil, b.Payload)
 		if err != nil {
 			t.Fatal(err)
@@ -97,6 +86,22 @@ func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	})
+	return list
+}
+
+// eachBlock calls f with the blocks that there are, in order.
+func eachBlock(t *testing.T, j *journal.Journal, f func(b *record.Block)) {
+	t.Helper()
+	_, last, err := j.Ends(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop")
+	err = j.FollowBlocks(t.Context(), 1, func(b *record.Block, _ uint64) error {
+		if b.Number > 0 {
+			f(b)
+		}
 		if b.Sequence >= last {
 			return stop
 		}
@@ -105,7 +110,6 @@ func ids(t *testing.T, j *journal.Journal, collection string) (list []string) {
 	if !errors.Is(err, stop) {
 		t.Fatal(err)
 	}
-	return list
 }
 
 func whole(t *testing.T, j *journal.Journal) {

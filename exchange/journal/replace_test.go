@@ -16,27 +16,15 @@ import (
 // sequences lists where blocks of a collection are, by number.
 func sequences(t *testing.T, j *journal.Journal, collection string) map[uint64]uint64 {
 	t.Helper()
-	_, last, err := j.Ends(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, stop := make(map[uint64]uint64), errors.New("stop")
-	at := uint64(0)
-	err = j.FollowBlocks(t.Context(), 1, func(b *record.Block, _ uint64) error {
+	list, at := make(map[uint64]uint64), uint64(0)
+	eachBlock(t, j, func(b *record.Block) {
 		if b.Sequence <= at {
 			t.Errorf("a block at %d comes behind %d", b.Sequence, at)
 		}
-		if at = b.Sequence; b.Collection == collection && b.Number > 0 {
+		if at = b.Sequence; b.Collection == collection {
 			list[b.Number] = b.Sequence
 		}
-		if b.Sequence >= last {
-			return stop
-		}
-		return nil
 	})
-	if !errors.Is(err, stop) {
-		t.Fatal(err)
-	}
 	return list
 }
 
