@@ -84,10 +84,11 @@ type given struct {
 	objects int
 }
 
+func newGiven() *given {
+	return &given{ids: make(map[uint64][]string), removed: make(map[uint64]*record.Block)}
+}
+
 func (g *given) add(b *record.Block, ids []string) {
-	if g.ids == nil {
-		g.ids, g.removed = make(map[uint64][]string), make(map[uint64]*record.Block)
-	}
 	g.note(b)
 	g.ids[b.Number] = ids
 	g.order = append(g.order, b.Number)
@@ -106,9 +107,6 @@ func (g *given) note(b *record.Block) {
 
 // remove tells what has gone of a block since it was given, or told of last.
 func (g *given) remove(b *record.Block) (gone []Removed) {
-	if g.ids == nil {
-		g.ids, g.removed = make(map[uint64][]string), make(map[uint64]*record.Block)
-	}
 	before, ids := g.removed[b.Number], g.ids[b.Number]
 	for i := range b.Count {
 		if b.Has(i) || before != nil && !before.Has(i) {

@@ -64,7 +64,7 @@ func (c *Client) Subscribe(ctx context.Context, collection, from string, each fu
 		return err
 	}
 	defer z.Close()
-	s := &subscriber{c: c, collection: collection, from: from, each: each, z: z, missing: make(map[uint64]bool)}
+	s := &subscriber{c: c, collection: collection, from: from, each: each, z: z, missing: make(map[uint64]bool), given: newGiven()}
 	if n, err := strconv.ParseUint(from, 10, 64); err == nil && n > 0 {
 		s.last = n - 1
 	}
@@ -99,7 +99,7 @@ type subscriber struct {
 	missing          map[uint64]bool // blocks before it that are not there as they were: what stays of them comes later
 	began            bool            // a consumer was there
 	chain            chain
-	given            given
+	given            *given
 }
 
 // errConsumerGone means that the exchange has the consumer no more: another has to be made.
@@ -197,7 +197,7 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 	switch {
 	case came && !replaces, b.Number <= s.passed:
 	case came:
-		if err = s.holds(b); err != nil {
+		if _, _, err = s.read(b); err != nil {
 			return err
 		}
 		if gone := s.given.remove(b); len(gone) > 0 {
@@ -213,12 +213,6 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 		return fmt.Errorf("acknowledge block %d of %s: %w", b.Number, s.collection, err)
 	}
 	return nil
-}
-
-// holds checks that what stays of a block is what that commits to.
-func (s *subscriber) holds(b *record.Block) error {
-	_, _, err := s.read(b)
-	return err
 }
 
 // read returns a block's text, and the identifiers of its objects, where it is what it commits to.

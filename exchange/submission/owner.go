@@ -106,6 +106,7 @@ func (x *posting) admit(ctx context.Context, start, end int) error {
 func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, err error) {
 	o.owner, o.derived = x.owner(o.head.ID, o.head.CreatedByRef)
 	o.isNew = k.isNew
+	// An identity is its member's whatever its creator says.
 	speaks := o.owner == policy.Poster && (o.head.Type != "identity" || x.Speaks(o.head.CreatedByRef))
 	e := policy.Entry{
 		Owner: o.owner, Creator: o.head.CreatedByRef, Speaks: speaks, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,

@@ -248,10 +248,10 @@ func (v *View) Made(ctx context.Context, collection, text string) (raw []byte, b
 
 // leastBeside is the lowest label of the observations that stand in a group of a block.
 func (v *View) leastBeside(ctx context.Context, c uint32, p place, b *block) (least tlp.Level, err error) {
-	group := make(bits, len(allBits(b.count)))
+	group := allBits(b.count)
 	for i := range b.count {
-		if b.starts.from(i) == b.starts.from(p.i) {
-			group.set(i)
+		if b.starts.from(i) != b.starts.from(p.i) {
+			group.clear(i)
 		}
 	}
 	s, err := v.stored(ctx, v.db, c, p.first, b, group)
