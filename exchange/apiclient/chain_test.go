@@ -80,7 +80,7 @@ func TestABlockIsWhatItCommitsTo(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	var g given
+	g := newGiven()
 	g.add(b, ids)
 	less := *b
 	objects := func(k ...int) (m map[int][]byte, text string) {
@@ -113,7 +113,7 @@ func TestABlockIsWhatItCommitsTo(t *testing.T) {
 	if d := cmp.Diff([]Removed{{2, ids[2]}}, g.remove(&least)); d != "" {
 		t.Error(d)
 	}
-	var other given // who was not given it knows where, and not what
+	other := newGiven() // who was not given it knows where, and not what
 	if d := cmp.Diff([]Removed{{1, ""}, {2, ""}}, other.remove(&least)); d != "" {
 		t.Error(d)
 	}

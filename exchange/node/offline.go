@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/gofrs/flock"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
@@ -43,13 +42,13 @@ func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
 // Rotate makes a new secret for cursors, and for what blocks hide from their readers.
 func Rotate(ctx context.Context, dir string) error {
 	return locked(dir, func() error {
-		return withRegister(ctx, dir, func(r *register.Store, _ *nats.Conn) error { return r.Rotate(ctx) })
+		return withRegister(ctx, dir, func(r *register.Store, _ *broker.Broker) error { return r.Rotate(ctx) })
 	})
 }
 
 func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
-	return withRegister(ctx, dir, func(r *register.Store, nc *nats.Conn) error {
-		j, err := journal.Open(ctx, nc, 0, sealOf(r))
+	return withRegister(ctx, dir, func(r *register.Store, b *broker.Broker) error {
+		j, err := journal.Open(ctx, b.Conn(), 0, sealOf(r))
 		if err != nil {
 			return err
 		}
@@ -62,7 +61,7 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
 }
 
 // withRegister opens the register alone for f.
-func withRegister(ctx context.Context, dir string, f func(r *register.Store, nc *nats.Conn) error) (err error) {
+func withRegister(ctx context.Context, dir string, f func(r *register.Store, b *broker.Broker) error) (err error) {
 	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
 	if err != nil {
 		return err
@@ -72,7 +71,7 @@ func withRegister(ctx context.Context, dir string, f func(r *register.Store, nc 
 	if err != nil {
 		return err
 	}
-	return f(r, b.Conn())
+	return f(r, b)
 }
 
 // locked runs f with the lock on a data directory that is there.
