@@ -85,7 +85,7 @@ func (d *IDs) identity(member string) string {
 }
 
 // Made tells whether Of has made an identifier, of any recipe; of one that it has not, it says so by mistake with a
-// chance of 2^-48. Members' objects under such an identifier are not refused yet.
+// chance of 2^-48. From members, objects under such an identifier are taken only as they read them.
 func (d *IDs) Made(id string) bool {
 	typ, text, ok := strings.Cut(id, "--")
 	u, err := uuid.Parse(text)
