@@ -126,18 +126,30 @@ func (x *posting) raisers() (list [][]*object, err error) {
 // older lists the versions of an object that have got a higher label with some that its owner has posted, by collection
 // and label.
 func (x *posting) older(ctx context.Context, of []*object) (list []raising, err error) {
+	var standing []*record.Posted
 	mineHere, othersHere := false, false
 	err = x.View.Posted([]string{of[0].head.ID}, func(_ int, p *record.Posted) error {
-		if p.Remembered {
-			return nil
+		if !p.Remembered {
+			standing = append(standing, p)
+			here, mine := p.Collection == x.collection, x.mine(p, x.By)
+			mineHere, othersHere = mineHere || here && mine, othersHere || here && !mine
 		}
-		mine := x.mine(p, x.By)
-		if p.Collection == x.collection {
-			mineHere, othersHere = mineHere || mine, othersHere || !mine
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !mineHere || x.Relays() && othersHere {
+		// What is nobody's is of who has posted it first here; beside that one only the operator posts versions of it.
+		of = slices.DeleteFunc(slices.Clone(of), func(o *object) bool { return o.owner == policy.Nobody })
+	}
+	for _, p := range standing {
 		by, err := x.raisedBy(ctx, p, of)
-		if by == nil || err != nil {
-			return err
+		if err != nil {
+			return nil, err
+		}
+		if by == nil {
+			continue
 		}
 		i := slices.IndexFunc(list, func(r raising) bool { return r.collection == p.Collection && r.label == by.own })
 		if i < 0 {
@@ -145,16 +157,11 @@ func (x *posting) older(ctx context.Context, of []*object) (list []raising, err 
 			list = append(list, raising{collection: p.Collection, label: by.own})
 		}
 		r := &list[i]
-		if r.versions = append(r.versions, p.Version); mine && !by.version.Version.Before(r.remember.Version) {
+		if r.versions = append(r.versions, p.Version); x.mine(p, x.By) && !by.version.Version.Before(r.remember.Version) {
 			r.remember = by.version
 		}
-		return nil
-	})
-	// What is nobody's is of who has posted it first here; beside that one only the operator posts versions of it.
-	if of[0].owner == policy.Nobody && (!mineHere || x.Relays() && othersHere) {
-		list = nil
 	}
-	return list, err
+	return list, nil
 }
 
 // raisedBy is which of its owner's objects gives a version the highest label, nil for none.

@@ -181,6 +181,11 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 			do:     posts("a", "e", item("tool", 1, 1, tlp.None)),
 			want:   []string{"c tool/2 amber", "e tool told", "e tool/2 amber remembered"},
 		},
+		"a version raises also beside one that names no creator and is dropped": {
+			before: []act{posts("a", "e", item("tool", 1, 1, tlp.None)), posts(exchange.Admin, "g", item("tool", 1, 1, tlp.None))},
+			do:     posts("a", "g", strings.Replace(item("tool", 1, 3, tlp.Amber), `,"created_by_ref":"`+things.Identity(0)+`"`, "", 1), item("tool", 1, 1, tlp.Amber)),
+			want:   []string{"e tool told", "e tool/1 amber remembered", "g tool/1 amber"},
+		},
 		"an older version of two leaves a newer": {
 			before: []act{posts("a", "e", item("tool", 1, 3, tlp.Green)), posts("a", "e", item("tool", 1, 1, tlp.None))},
 			do:     posts("a", "c", item("tool", 1, 2, tlp.Amber)),
@@ -331,7 +336,7 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 					t.Errorf("call %d fails, and the request says %v", n, err)
 				}
 				h.open()
-				if err := h.p.Finish(t.Context(), []string{"c", "d", "e", "f"}); err != nil {
+				if err := h.p.Finish(t.Context(), []string{"c", "d", "e", "f", "g"}); err != nil {
 					t.Error(err)
 				}
 				if err := c.do(h); err != nil && !errors.Is(err, submission.ErrNoVersion) && !errors.Is(err, submission.ErrNotHeld) {
