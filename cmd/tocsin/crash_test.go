@@ -95,6 +95,7 @@ func (p *process) objects(t *testing.T, types []string, collections ...string) [
 		}
 	}
 	slices.Sort(list)
+	list = slices.Compact(list) // what stands at several places
 	return list
 }
 

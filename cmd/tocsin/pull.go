@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,8 @@ func pullCommand() *cobra.Command {
 		Use: "pull COLLECTION", Short: "Read a collection over TAXII 2.1, from any server", Args: arguments(1, 1),
 		Long: `Read a collection over TAXII 2.1 and print its objects. COLLECTION is an id, an
 alias or a title; --server may be any TAXII 2.1 server, its discovery URL or an
-API root. With --cursor the next pull goes on where this one ended.`,
+API root. With --cursor the next pull goes on where this one ended. An object
+that a collection has at several places is printed once.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			filter := taxii.Filter{Limit: limit}
 			for _, m := range matches {
@@ -172,12 +174,14 @@ type objectWriter struct {
 	n      int
 	csv    *csv.Writer
 	closed bool
+	// printed are the objects so far, by hash: a collection has some at several places.
+	printed map[[sha256.Size]byte]bool
 	// addresses are those read so far, by id, for csv.
 	addresses map[string]string
 }
 
 func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
-	o := &objectWriter{w: bufio.NewWriterSize(w, 64<<10), form: form}
+	o := &objectWriter{w: bufio.NewWriterSize(w, 64<<10), form: form, printed: make(map[[sha256.Size]byte]bool)}
 	switch form {
 	case "jsonl", "bundle":
 	case "csv":
@@ -190,6 +194,11 @@ func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
 }
 
 func (o *objectWriter) object(raw []byte) error {
+	hash := sha256.Sum256(raw)
+	if o.printed[hash] {
+		return nil
+	}
+	o.printed[hash] = true
 	switch o.form {
 	case "csv":
 		return o.row(raw)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 // share each, and it is read once.
 type eventCache struct {
 	mu    sync.Mutex // guards what is below
-	kept  map[eventKey][]*cachedEvent
+	kept  map[eventKey]*cachedEvent
 	order []eventKey // of those that were made, oldest first
 	size  int        // bytes that they hold
 }
@@ -23,12 +22,7 @@ type eventCache struct {
 // being made.
 const maxCached = 16 << 20
 
-// maxVariants is how many events behind one place are kept.
-const maxVariants = 8
-
-// eventKey names the event behind a place of a collection in one state. There can
-// be several: what is repeated comes once to each reader, so it matters where one
-// started.
+// eventKey names the event behind a place of a collection, in µs, in one state.
 type eventKey struct {
 	collection, state string
 	after             int64
@@ -36,9 +30,6 @@ type eventKey struct {
 
 // pageEvent is an event.
 type pageEvent struct {
-	// low and high bound the since of those whose event it is: from low on and
-	// below high.
-	low, high   int64
 	data        []byte // without its id; nil where nothing is there
 	first, last time.Time
 	count       int
@@ -51,41 +42,34 @@ type cachedEvent struct {
 	size int
 }
 
-// get returns the event behind a place; read makes it of a page. state is the
+// get returns the event behind a place; read makes it of a page. The state is the
 // collection's from before.
-func (t *eventCache) get(ctx context.Context, collection, state string, at cursor, read func() (*view.Page, []byte, error)) (*pageEvent, error) {
-	key, since := eventKey{collection, state, micro(at.after)}, micro(at.since)
-	for n := range maxVariants {
-		one, mine := t.entry(key, n)
-		if mine {
-			return one.Make(func() (e *pageEvent, err error) {
-				defer func() { t.keep(key, one, e) }()
-				return newPageEvent(read)
-			})
-		}
-		e, err := one.Wait(ctx)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err == nil && e.low <= since && since < e.high {
-			return e, nil
-		}
+func (t *eventCache) get(ctx context.Context, key eventKey, read func() (*view.Page, []byte, error)) (*pageEvent, error) {
+	one, mine := t.entry(key)
+	if mine {
+		return one.Make(func() (e *pageEvent, err error) {
+			defer func() { t.keep(key, one, e) }()
+			return newPageEvent(read)
+		})
+	}
+	if e, err := one.Wait(ctx); err == nil || ctx.Err() != nil {
+		return e, ctx.Err()
 	}
 	return newPageEvent(read)
 }
 
-// entry returns the n-th entry of a key; mine says that the caller has to fill it.
-func (t *eventCache) entry(key eventKey, n int) (one *cachedEvent, mine bool) {
+// entry returns the entry of a key; mine says that the caller has to fill it.
+func (t *eventCache) entry(key eventKey) (one *cachedEvent, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if list := t.kept[key]; n < len(list) {
-		return list[n], false
+	if one = t.kept[key]; one != nil {
+		return one, false
 	}
 	if t.kept == nil {
-		t.kept = make(map[eventKey][]*cachedEvent)
+		t.kept = make(map[eventKey]*cachedEvent)
 	}
 	one = &cachedEvent{Once: wait.NewOnce[*pageEvent]()}
-	t.kept[key] = append(t.kept[key], one)
+	t.kept[key] = one
 	return one, true
 }
 
@@ -95,30 +79,27 @@ func newPageEvent(read func() (*view.Page, []byte, error)) (*pageEvent, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &pageEvent{low: page.Low, high: page.High, more: page.More}
+	e := &pageEvent{more: page.More}
 	if page.Count > 0 {
 		e.data, e.first, e.last, e.count = data, page.First, page.Last, page.Count
 	}
 	return e, nil
 }
 
-// keep counts what was made, nil where it was not, and forgets the oldest.
+// keep counts what was made, and forgets the oldest; where nothing was made, e is nil, and the next one tries.
 func (t *eventCache) keep(key eventKey, one *cachedEvent, e *pageEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !slices.Contains(t.kept[key], one) {
-		return // forgotten meanwhile
+	if e == nil {
+		delete(t.kept, key)
+		return
 	}
-	if one.size = 512; e != nil {
-		one.size += len(e.data)
-	}
+	one.size = 512 + len(e.data)
 	t.order, t.size = append(t.order, key), t.size+one.size
 	for t.size > maxCached {
 		oldest := t.order[0]
-		for _, old := range t.kept[oldest] {
-			t.size -= old.size
-		}
+		t.size -= t.kept[oldest].size
 		delete(t.kept, oldest)
-		t.order = slices.DeleteFunc(t.order, func(k eventKey) bool { return k == oldest })
+		t.order = t.order[1:]
 	}
 }

@@ -31,15 +31,15 @@ const (
 )
 
 // cursor is where a reader of an event stream stands, as its event ids say: the
-// date_added behind which it started, and that of the last object it has. Of what was withdrawn up to gone it has been
+// date_added of the last object it has. Of what was withdrawn up to gone it has been
 // told, or it never had it. That spares noise and keeps no secret: a reader may ask for all that was withdrawn.
-type cursor struct{ since, after, gone time.Time }
+type cursor struct{ after, gone time.Time }
 
 func (p cursor) String() string {
 	if p.gone.After(p.after) {
-		return fmt.Sprintf("%d-%d-%d", micro(p.since), micro(p.after), micro(p.gone))
+		return fmt.Sprintf("%d-%d", micro(p.after), micro(p.gone))
 	}
-	return fmt.Sprintf("%d-%d", micro(p.since), micro(p.after))
+	return strconv.FormatInt(micro(p.after), 10)
 }
 
 func micro(t time.Time) int64 {
@@ -50,23 +50,28 @@ func micro(t time.Time) int64 {
 }
 
 func parseCursor(s string) (p cursor, err error) {
-	part := strings.Split(s, "-")
-	bad := len(part) < 2 || len(part) > 3
-	for i, to := range []*time.Time{&p.since, &p.after, &p.gone}[:min(len(part), 3)] {
-		n, err := strconv.ParseUint(part[i], 10, 62)
-		if bad = bad || err != nil; n > 0 && !bad {
-			*to = time.UnixMicro(int64(n)).UTC()
-		}
+	after, gone, both := strings.Cut(s, "-")
+	n, err := strconv.ParseUint(after, 10, 62)
+	var m uint64
+	if both && err == nil {
+		m, err = strconv.ParseUint(gone, 10, 62)
 	}
-	if bad || p.since.After(p.after) {
+	if err != nil || both && m <= n {
 		return cursor{}, fail(http.StatusBadRequest, "Bad Last-Event-ID", "%.60q is no id of an event of this stream; start without it", s)
 	}
-	return p, nil
+	return cursor{after: atMicro(n), gone: atMicro(m)}, nil
+}
+
+func atMicro(n uint64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(n)).UTC()
 }
 
 // events streams a collection as it grows: GET /v1/collections/{id}/events. An
 // event is a STIX bundle; Last-Event-ID resumes behind one without a gap or a
-// repeat; from is start, now, or a block's number. What can be read over TAXII
+// repeat; an object that is added again comes again; from is start, now, or a block's number. What can be read over TAXII
 // can be read here, by the same callers, for as long as they may.
 func (a *API) events(w http.ResponseWriter, req *http.Request) {
 	if err := a.stream(w, req); err != nil {
@@ -133,8 +138,8 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		var next *pageEvent
 		if state != seen {
 			var err error
-			next, err = a.cached.get(req.Context(), c.ID, state, at, func() (*view.Page, []byte, error) {
-				p, err := a.View.Page(req.Context(), right, view.Query{Since: at.since, After: at.after, Limit: perEvent, Bytes: eventBytes})
+			next, err = a.cached.get(req.Context(), eventKey{c.ID, state, micro(at.after)}, func() (*view.Page, []byte, error) {
+				p, err := a.View.Page(req.Context(), right, view.Query{After: at.after, Limit: perEvent, Bytes: eventBytes})
 				if err != nil {
 					return nil, nil, err
 				}
@@ -230,7 +235,6 @@ func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p cursor, 
 		}
 		p.after = b.Added.Add(-time.Microsecond)
 	}
-	p.since = p.after
 	return p, nil
 }
 

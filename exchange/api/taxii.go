@@ -175,7 +175,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
-	vq := view.Query{Since: q.Since, After: q.After, Limit: q.Limit, IDs: q.IDs, Types: q.Types, SpecVersions: q.SpecVersions, Facts: q.Facts}
+	vq := view.Query{After: q.After, Limit: q.Limit, IDs: q.IDs, Types: q.Types, SpecVersions: q.SpecVersions, Facts: q.Facts}
 	if vq.Match, err = stix.ParseMatch(q.Match); err != nil {
 		return nil, taxii.NewError(http.StatusBadRequest, "Bad parameter", "%v", err)
 	}

@@ -148,7 +148,7 @@ func (e *Exchange) Publish(t testing.TB, feed, rows string) *exchange.Receipt {
 }
 
 // Pull reads a collection over TAXII from a cursor on, as the operator, and
-// returns its objects and the cursor behind them.
+// returns its objects and the cursor behind them; what stands at several places is returned once, as tocsin pull prints it.
 func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor, filter taxii.Filter) ([]string, taxiiclient.Cursor) {
 	t.Helper()
 	c, err := taxiiclient.New(taxiiclient.Options{Server: e.HTTPURL(), User: exchange.Admin, Token: e.AdminToken()})
@@ -160,12 +160,16 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 		t.Fatal(err)
 	}
 	var list []string
+	seen := make(map[string]bool)
 	for page, err := range c.Pages(t.Context(), col, from, filter) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range page.Objects {
-			list = append(list, string(o))
+			if text := string(o); !seen[text] {
+				seen[text] = true
+				list = append(list, text)
+			}
 		}
 		from = page.After
 	}

@@ -65,7 +65,7 @@ func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
 		x.state.Since = time.Now().Unix()
 	}
 	at := micros(x.state.Objects)
-	p, err := x.View.Page(ctx, x.right, view.Query{Since: at, After: at, Limit: perPage, Types: objectTypes})
+	p, err := x.View.Page(ctx, x.right, view.Query{After: at, Limit: perPage, Types: objectTypes})
 	if err != nil {
 		return false, err
 	}

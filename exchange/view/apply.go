@@ -22,14 +22,11 @@ type writer struct {
 	it    *pebble.Iterator
 	c     uint32
 	epoch uint16
-	// indexed says that the batch reads what it writes.
-	indexed bool
-	// changed and marks are what the batch has changed already, entries where each object is in changed.
-	changed []changed
-	entries map[objectID]int
-	were    map[objectID]was // and what of it was looked up
-	older   map[olderKey]span
-	marks   map[markKey]bits
+	// objects are those that the batch has looked at, byID where each is, others the other places that it has added.
+	objects []latest
+	byID    map[objectID]int
+	others  map[versionKey][]place
+	marks   map[markKey]bits // that it has changed
 	// withdrew is the stamp of a block that takes objects out, removed where they were.
 	withdrew int64
 	removed  map[int64]bits
@@ -44,8 +41,8 @@ type writer struct {
 	name   string // of the collection
 }
 
-// olderKey names a version that is not the latest.
-type olderKey struct {
+// versionKey names a version.
+type versionKey struct {
 	id  objectID
 	ver version
 }
@@ -54,12 +51,6 @@ type olderKey struct {
 type typed struct {
 	typ string
 	bits
-}
-
-// changed is an object with its new entry.
-type changed struct {
-	id objectID
-	entry
 }
 
 // addition is an object of the block that is being added.
@@ -78,8 +69,11 @@ type markKey struct {
 // begin starts a batch for a collection. indexed makes it read what it writes,
 // which is slower.
 func (v *View) begin(collection string, indexed bool) *writer {
-	w := &writer{v: v, r: v.db, name: collection, were: make(map[objectID]was), older: make(map[olderKey]span), marks: make(map[markKey]bits)}
-	if w.indexed = indexed; indexed {
+	w := &writer{
+		v: v, r: v.db, name: collection, byID: make(map[objectID]int), others: make(map[versionKey][]place),
+		marks: make(map[markKey]bits), removed: make(map[int64]bits),
+	}
+	if indexed {
 		w.b = v.db.NewIndexedBatch()
 		w.r = w.b
 	} else {
@@ -118,13 +112,17 @@ func (w *writer) del(key []byte)        { _ = w.b.Delete(key, nil) }
 // commit writes the batch and publishes the head and the stream's sequence.
 func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	var key []byte
-	for i := range inKeyOrder(len(w.changed), func(i int) objectID { return w.changed[i].id }) {
-		c := &w.changed[i]
-		key = appendEntryKey(key[:0], w.c, w.epoch, c.id)
-		w.set(key, c.append(nil))
-	}
-	for k, p := range w.older {
-		w.set(k.append(w.c), p.append(nil))
+	for i := range inKeyOrder(len(w.objects), func(i int) objectID { return w.objects[i].id }) {
+		switch o := &w.objects[i]; {
+		case !o.changed:
+		case o.there:
+			key = appendEntryKey(key[:0], w.c, w.epoch, o.id)
+			w.set(key, o.append(nil))
+		default:
+			for epoch := range w.epoch + 1 {
+				w.del(entryKey(w.c, epoch, o.id))
+			}
+		}
 	}
 	for k, set := range w.marks {
 		if key := blockKey(k.kind, w.c, k.first); set.empty() {
@@ -141,13 +139,13 @@ func (w *writer) commit(stream string, sequence uint64, h *head) error {
 	if w.v.opt.Tap != nil {
 		w.v.opt.Tap(w.b.Repr())
 	}
-	w.fill()
+	w.enliven()
 	if err := w.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write view: %w", err)
 	}
 	w.v.unwritten.Add(int64(w.b.Len()))
-	w.widen()
 	w.v.advance(func() {
+		w.bury()
 		if h != nil {
 			w.v.heads[w.c] = h
 			if w.withdrew > 0 {
@@ -293,7 +291,7 @@ func committed(b *record.Block, leaves *record.Leaves) error {
 // open starts the block whose objects are added next.
 func (w *writer) open(first int64, record block) {
 	w.first, w.record, w.types, w.added = first, record, nil, make([]addition, 0, record.count)
-	w.changed, w.entries = make([]changed, 0, record.count), make(map[objectID]int, record.count)
+	w.objects, w.byID = make([]latest, 0, record.count), make(map[objectID]int, record.count)
 	w.names.reset(record.count)
 	w.marks[markKey{'v', first}], w.marks[markKey{'l', first}] = allBits(record.count), allBits(record.count)
 }

@@ -64,6 +64,13 @@ func (b bits) intersect(o bits) bits {
 	return b
 }
 
+// subtract takes out what another set has.
+func (b bits) subtract(o bits) {
+	for i := range min(len(b), len(o)) {
+		b[i] &^= o[i]
+	}
+}
+
 // keep leaves what is before n.
 func (b bits) keep(n int) {
 	for i := n; i < len(b)*8; i++ {

@@ -2,12 +2,9 @@ package view
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
@@ -93,13 +90,20 @@ func (w *writer) holes() (list []record.Holes, err error) {
 
 // withdraw takes an object out in all its versions.
 func (w *writer) withdraw(id objectID) error {
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		list, err := w.v.versions(w.r, w.c, id)
+	for _, id.spec = range specs {
+		o, err := w.latest(id)
 		if err != nil {
 			return err
 		}
-		for _, e := range list {
-			if err := w.remove(id, e.version, false); err != nil {
+		if !o.there {
+			continue
+		}
+		list := []version{o.version}
+		if err := eachOther(w.r, w.c, id, nil, func(ver version, _ place) { list = append(list, ver) }); err != nil {
+			return err
+		}
+		for _, ver := range slices.Backward(slices.Compact(list)) { // the latest last
+			if err := w.remove(id, ver, false); err != nil {
 				return err
 			}
 		}
@@ -107,85 +111,70 @@ func (w *writer) withdraw(id objectID) error {
 	return nil
 }
 
-// remove takes a version of an object out. Where it was the latest, the one
+// remove takes a version of an object out, everywhere that it stands. Where it was the latest, the one
 // before takes its place. What it refers to stays where it comes again.
 func (w *writer) remove(id objectID, ver version, comesAgain bool) error {
-	e, known, err := w.latest(id)
-	if err != nil || !known {
+	o, err := w.latest(id)
+	if err != nil || !o.there {
 		return err
 	}
-	if e.version != ver {
-		key := olderKey{id, ver}
-		s, found, err := w.olderSpan(key)
-		if err != nil || !found {
-			return err
-		}
-		w.del(key.append(w.c))
-		return w.empty(s, comesAgain)
-	}
-	if err := errors.Join(w.empty(e.span, comesAgain), w.unmark('l', e.span)); err != nil {
-		return err
-	}
-	next, found, err := olderVersion(w.r, w.c, id, (*pebble.Iterator).Last)
+	places, err := w.places(id, ver)
 	if err != nil {
 		return err
 	}
-	if found {
-		w.set(entryKey(w.c, w.epoch, id), next.append(nil))
-		w.del(olderKey{id, next.version}.append(w.c))
-	} else {
-		for epoch := range w.epoch + 1 {
-			w.del(entryKey(w.c, epoch, id))
-		}
+	for _, p := range places {
+		w.del(otherKey(w.c, id, ver, p))
 	}
-	return w.promote(id)
-}
-
-// empty takes a version out of everywhere that it stands.
-func (w *writer) empty(s span, comesAgain bool) error {
-	if !comesAgain {
-		if err := w.looseEnds(s.last); err != nil {
+	if o.version == ver {
+		places = append(places, o.place)
+	}
+	if n := len(places); n > 0 && !comesAgain {
+		if err := w.looseEnds(places[n-1]); err != nil {
 			return err
 		}
 	}
-	if w.removed == nil {
-		w.removed = make(map[int64]bits)
-	}
-	err := w.places(s, func(p place) error {
+	for _, p := range places {
 		w.removed[p.first] = w.removed[p.first].grown(p.i)
 		w.removed[p.first].set(p.i)
+		for _, kind := range []byte{'v', 'l'} {
+			set, err := w.mark(kind, p.first)
+			if err != nil {
+				return err
+			}
+			set.clear(p.i)
+		}
+	}
+	if o.version != ver {
 		return nil
+	}
+	o.there, o.changed = false, true
+	err = eachOther(w.r, w.c, id, nil, func(ver version, p place) {
+		if o.there && o.version == ver {
+			o.place, o.again = p, true
+		} else {
+			o.entry, o.there = entry{version: ver, place: p, older: o.there}, true
+		}
 	})
-	return errors.Join(err, w.unmark('v', s))
+	if err != nil {
+		return err
+	}
+	if o.there {
+		w.del(otherKey(w.c, id, o.version, o.place))
+	}
+	return w.promote(id)
 }
 
 // promote marks what is now the latest version of an object, in the newest
 // version of STIX that is left of it.
 func (w *writer) promote(id objectID) error {
-	for _, id.spec = range append([]string{""}, otherSpecs...) {
-		e, known, err := w.latest(id)
+	for _, id.spec = range specs {
+		o, err := w.latest(id)
 		if err != nil {
 			return err
 		}
-		if !known {
-			continue
+		if o.there {
+			return w.everywhere(id, o.entry, func(p place) error { return w.include('l', p) })
 		}
-		return w.places(e.span, func(p place) error {
-			set, err := w.mark('l', p.first)
-			if err != nil {
-				return err
-			}
-			if set == nil {
-				b, err := readBlock(w.v.db, w.c, p.first)
-				if err != nil {
-					return err
-				}
-				set = make(bits, len(allBits(b.count)))
-				w.marks[markKey{'l', p.first}] = set
-			}
-			set.set(p.i)
-			return nil
-		})
 	}
 	return nil
 }

@@ -2,9 +2,18 @@ package view
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
+
+// latest is what the batch knows of an object: its latest version, as it will be.
+type latest struct {
+	id objectID
+	entry
+	there   bool // there is one
+	changed bool // by the batch
+}
 
 // index adds the objects of a block once all have been taken.
 func (w *writer) index() error {
@@ -14,75 +23,67 @@ func (w *writer) index() error {
 			look = append(look, a.id)
 		}
 	}
-	if err := w.lookUp(look...); err != nil {
-		return fmt.Errorf("%w: %w", errStore, err)
+	err := w.lookUp(look...)
+	for i := 0; i < len(w.added) && err == nil; i++ {
+		if a := &w.added[i]; !a.gone {
+			err = w.add(a, place{w.first, i})
+		}
 	}
-	for i := range w.added {
-		a := &w.added[i]
-		if a.gone {
-			continue
-		}
-		if err := w.add(a.id, a.ver, place{w.first, i}, a.isNew); err != nil {
-			return fmt.Errorf("%w: %w", errStore, err)
-		}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	return nil
 }
 
-// latest returns the entry of an object's latest version.
-func (w *writer) latest(id objectID) (entry, bool, error) {
-	if i, ok := w.entries[id]; ok {
-		return w.changed[i].entry, true, nil
-	}
-	if w.indexed {
-		return w.v.entry(w.r, w.c, id)
-	}
-	was, ok := w.were[id]
+// latest returns what the batch knows of an object; it is good until the next call.
+func (w *writer) latest(id objectID) (*latest, error) {
+	i, ok := w.byID[id]
 	if !ok {
 		if err := w.lookUp(id); err != nil {
-			return entry{}, false, err
+			return nil, err
 		}
-		was = w.were[id]
+		i = w.byID[id]
 	}
-	return was.entry, was.known, nil
+	return &w.objects[i], nil
 }
 
-// was is the entry of an object as it is before the batch, where it has one.
-type was struct {
-	entry
-	known bool
-}
-
-// lookUp finds what entries objects have before the batch. It goes along them in the order of their keys: a look
+// lookUp reads the latest versions of objects. It goes along them in the order of their keys: a look
 // that begins where the last one was is faster.
 func (w *writer) lookUp(ids ...objectID) error {
-	rest := make([]objectID, 0, len(ids))
+	rest := make([]int, 0, len(ids))
 	for i := range inKeyOrder(len(ids), func(i int) objectID { return ids[i] }) {
-		w.were[ids[i]] = was{}
-		rest = append(rest, ids[i])
+		if _, ok := w.byID[ids[i]]; !ok {
+			rest = append(rest, w.enter(ids[i]))
+		}
 	}
 	var key []byte
 	for epoch := int(w.v.epoch(w.c)); epoch >= 0 && len(rest) > 0; epoch-- {
 		left := rest[:0]
-		for _, id := range rest {
-			key = appendEntryKey(key[:0], w.c, uint16(epoch), id)
+		for _, i := range rest {
+			o := &w.objects[i]
+			key = appendEntryKey(key[:0], w.c, uint16(epoch), o.id)
 			value, found, err := w.before(key)
+			if found && err == nil {
+				o.there = true
+				o.entry, err = decodeEntry(value)
+			}
 			if err != nil {
 				return err
 			}
 			if !found {
-				left = append(left, id)
-				continue
+				left = append(left, i)
 			}
-			e, err := decodeEntry(value)
-			if err != nil {
-				return err
-			}
-			w.were[id] = was{e, true}
 		}
 		rest = left
 	}
 	return nil
+}
+
+// enter makes an object known to the batch.
+func (w *writer) enter(id objectID) int {
+	w.byID[id] = len(w.objects)
+	w.objects = append(w.objects, latest{id: id})
+	return len(w.objects) - 1
 }
 
 // before returns what a key has before the batch; it is good until the next look.
@@ -108,54 +109,68 @@ func absent(db *pebble.DB) (*pebble.Iterator, error) {
 	return it, nil
 }
 
-// add indexes an object at a place: one more place of its version, and where no
-// version is later, of the latest. isNew says that there is no other, which saves
-// the look.
-func (w *writer) add(id objectID, ver version, at place, isNew bool) error {
-	if _, twice := w.entries[id]; isNew && !twice {
-		w.change(id, entry{ver, once(at)})
-		return w.specs(id, at)
+// add indexes an object at a place, which is behind all others.
+func (w *writer) add(a *addition, at place) error {
+	if _, twice := w.byID[a.id]; a.isNew && !twice { // nothing is to be looked up
+		w.enter(a.id)
 	}
-	now := once(at)
-	old, known, err := w.latest(id)
+	o, err := w.latest(a.id)
 	if err != nil {
 		return err
 	}
+	was := o.entry
 	switch {
-	case !known:
-	case ver == old.version: // added again
-		w.record.earlier = append(w.record.earlier, again{at.i, old.last})
-		now.first = old.first
-	case string(ver[:]) > string(old.version[:]): // a newer version
-		if err := w.unmark('l', old.span); err != nil {
+	case !o.there:
+		o.entry = entry{version: a.ver, place: at}
+	case a.ver == was.version:
+		if err := w.again(was.place); err != nil {
 			return err
 		}
-		w.older[olderKey{id, old.version}] = old.span
+		w.other(a.id, a.ver, was.place)
+		o.place, o.again = at, true
+	case a.ver.after(was.version):
+		if err := w.unmark('l', a.id, was); err != nil {
+			return err
+		}
+		w.other(a.id, was.version, was.place)
+		o.entry = entry{version: a.ver, place: at, older: true}
 	default: // an older version comes late
-		was, found, err := w.olderSpan(olderKey{id, ver})
-		if err != nil {
-			return err
+		o.older, o.changed = true, true
+		places, err := w.places(a.id, a.ver)
+		if err == nil && len(places) > 0 {
+			err = w.again(places[len(places)-1])
 		}
-		if found {
-			w.record.earlier = append(w.record.earlier, again{at.i, was.last})
-			now.first = was.first
-		}
-		w.older[olderKey{id, ver}] = now
+		w.other(a.id, a.ver, at)
 		w.marks[markKey{'l', at.first}].clear(at.i)
-		return nil
+		return err
 	}
-	w.change(id, entry{ver, now})
-	return w.specs(id, at)
+	o.there, o.changed = true, true
+	return w.specs(a.id, at)
 }
 
-// change makes an entry an object's.
-func (w *writer) change(id objectID, e entry) {
-	if i, ok := w.entries[id]; ok {
-		w.changed[i].entry = e
-		return
-	}
-	w.entries[id] = len(w.changed)
-	w.changed = append(w.changed, changed{id, e})
+// other notes a place that is not the newest of the latest version.
+func (w *writer) other(id objectID, ver version, p place) {
+	w.set(otherKey(w.c, id, ver, p), nil)
+	of := versionKey{id, ver}
+	w.others[of] = append(w.others[of], p)
+}
+
+// places lists where a version stands, oldest place first, but for the newest of the latest version.
+func (w *writer) places(id objectID, ver version) (list []place, err error) {
+	err = eachOther(w.r, w.c, id, ver[:], func(_ version, p place) { list = append(list, p) })
+	return append(list, w.others[versionKey{id, ver}]...), err
+}
+
+// again notes that what stands at a place stands at a later one too.
+func (w *writer) again(p place) error { return w.include('r', p) }
+
+// include puts a place into a set.
+func (w *writer) include(kind byte, p place) error {
+	set, err := w.mark(kind, p.first)
+	set = set.grown(p.i)
+	set.set(p.i)
+	w.marks[markKey{kind, p.first}] = set
+	return err
 }
 
 // specs sees to it that only the newest STIX version of an object counts as its
@@ -165,23 +180,20 @@ func (w *writer) specs(id objectID, at place) error {
 		return nil
 	}
 	w.h.mixed = true
-	newer := true
-	for _, spec := range append([]string{""}, otherSpecs...) {
-		if spec == id.spec {
-			newer = false
-			continue
-		}
+	own := slices.Index(specs, id.spec)
+	for i, spec := range specs {
 		other := id
 		other.spec = spec
-		e, known, err := w.latest(other)
+		o, err := w.latest(other)
 		switch {
 		case err != nil:
 			return err
-		case known && newer: // there is one of a newer STIX
+		case !o.there || i == own:
+		case i < own: // there is one of a newer STIX
 			w.marks[markKey{'l', at.first}].clear(at.i)
 			return nil
-		case known:
-			if err := w.unmark('l', e.span); err != nil {
+		default:
+			if err := w.unmark('l', other, o.entry); err != nil {
 				return err
 			}
 		}
@@ -189,38 +201,37 @@ func (w *writer) specs(id objectID, at place) error {
 	return nil
 }
 
-// olderSpan returns where a version that is not the latest stands.
-func (w *writer) olderSpan(k olderKey) (span, bool, error) {
-	if s, ok := w.older[k]; ok {
-		return s, true, nil
-	}
-	value, found, err := get(w.r, k.append(w.c))
-	if err != nil || !found {
-		return span{}, false, err
-	}
-	s, err := decodeSpan(value)
-	return s, true, err
-}
-
-func (k olderKey) append(c uint32) []byte { return append(olderPrefix(c, k.id), k.ver[:]...) }
-
-// unmark takes a version, everywhere that it stands, out of what is there or out
-// of the latest.
-func (w *writer) unmark(kind byte, s span) error {
-	return w.places(s, func(p place) error {
+// unmark takes a version, everywhere that it stands, out of what is there or out of the latest.
+func (w *writer) unmark(kind byte, id objectID, e entry) error {
+	return w.everywhere(id, e, func(p place) error {
 		set, err := w.mark(kind, p.first)
-		if err == nil && set != nil {
-			set.clear(p.i)
-		}
+		set.clear(p.i)
 		return err
 	})
 }
 
-// mark returns a block's set to change, nil where nothing of it is left.
+// everywhere calls each with all places of a version.
+func (w *writer) everywhere(id objectID, e entry, each func(place) error) error {
+	list := []place{e.place}
+	if e.again { // most stand once
+		others, err := w.places(id, e.version)
+		if err != nil {
+			return err
+		}
+		list = append(list, others...)
+	}
+	for _, p := range list {
+		if err := each(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark returns a block's set to change, nil where there is none.
 func (w *writer) mark(kind byte, first int64) (bits, error) {
 	k := markKey{kind, first}
-	set, ok := w.marks[k]
-	if ok {
+	if set, ok := w.marks[k]; ok {
 		return set, nil
 	}
 	set, found, err := w.v.get(blockKey(kind, w.c, first))
@@ -229,35 +240,4 @@ func (w *writer) mark(kind byte, first int64) (bits, error) {
 	}
 	w.marks[k] = set
 	return set, nil
-}
-
-// places calls each with every place of a version, from the last back to the
-// first. Most stand once: no block has to be read to know that.
-func (w *writer) places(s span, each func(place) error) error {
-	for p := s.last; ; {
-		if err := each(p); err != nil || p == s.first {
-			return err
-		}
-		var ok bool
-		var err error
-		if p, ok, err = w.stood(p); err != nil {
-			return err
-		}
-		if !ok {
-			return ErrDamaged
-		}
-	}
-}
-
-// stood returns the place at which an object stood before it was added at p.
-func (w *writer) stood(p place) (place, bool, error) {
-	b := &w.record
-	if p.first != w.first {
-		var err error
-		if b, err = readBlock(w.v.db, w.c, p.first); err != nil {
-			return place{}, false, err
-		}
-	}
-	was, ok := b.before(p.i)
-	return was, ok, nil
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -192,22 +193,45 @@ func appendType(k []byte, typ, spec string) []byte {
 	return append(k, 0)
 }
 
-// olderPrefix starts the keys of an object's older versions.
-func olderPrefix(c uint32, id objectID) []byte {
+// otherPrefix starts the keys of an object's other places: all but the newest of its latest version.
+func otherPrefix(c uint32, id objectID) []byte {
 	return appendType(append(collectionKey('o', c), id.uuid[:]...), id.typ, id.spec)
+}
+
+func otherKey(c uint32, id objectID, ver version, p place) []byte {
+	k := binary.BigEndian.AppendUint64(append(otherPrefix(c, id), ver[:]...), uint64(p.first))
+	return binary.BigEndian.AppendUint32(k, uint32(p.i))
+}
+
+// eachOther calls f with the other places of an object whose versions start so, in the order of versions and places.
+func eachOther(r pebble.Reader, c uint32, id objectID, start []byte, f func(version, place)) (err error) {
+	prefix := otherPrefix(c, id)
+	it, err := under(r, append(prefix, start...))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		k := reads{b: it.Key()[len(prefix):]}
+		ver, first, i := k.take(len(version{})), k.take(8), k.take(4)
+		if k.bad {
+			return ErrDamaged
+		}
+		f(version(ver), place{firstOf(first), int(binary.BigEndian.Uint32(i))})
+	}
+	return it.Error()
 }
 
 // typeKey starts the keys that say where objects of a type are.
 func typeKey(c uint32, typ string) []byte { return appendType(collectionKey('y', c), typ, "") }
 
-// otherSpecs are the versions of STIX, besides 2.1, that objects may be of,
-// newest first.
-var otherSpecs = []string{"2.0"}
+// specs are the versions of STIX that objects may be of, as an objectID has them, newest first.
+var specs = []string{"", "2.0"}
 
 // scannedID reads the identifier of a scanned object.
 func scannedID(b stix.Brief) (objectID, bool) {
 	id, ok := parseID(b.ID)
-	if spec := b.Spec(); slices.Contains(otherSpecs, spec) {
+	if spec := b.Spec(); slices.Contains(specs, spec) {
 		id.spec = spec
 	}
 	return id, ok
@@ -224,6 +248,8 @@ func versionOf(t time.Time) (v version) {
 	binary.BigEndian.PutUint32(v[8:], uint32(t.Nanosecond()))
 	return v
 }
+
+func (v version) after(o version) bool { return bytes.Compare(v[:], o[:]) > 0 }
 
 func (v version) time() time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint64(v[:8])^1<<63), int64(binary.BigEndian.Uint32(v[8:]))).UTC()
@@ -247,59 +273,36 @@ type place struct {
 
 func (p place) added() int64 { return p.first + int64(p.i) }
 
-func (p place) append(b []byte) []byte {
-	return binary.AppendUvarint(binary.BigEndian.AppendUint64(b, uint64(p.first)), uint64(p.i))
-}
-
-func decodePlace(b []byte) (p place, rest []byte, err error) {
-	if len(b) < 9 {
-		return p, nil, ErrDamaged
-	}
-	i, n := binary.Uvarint(b[8:])
-	if n <= 0 {
-		return p, nil, ErrDamaged
-	}
-	return place{first: int64(binary.BigEndian.Uint64(b)), i: int(i)}, b[8+n:], nil
-}
-
-// span is the value of an 'o' key: where a version stands first and last.
-type span struct{ first, last place }
-
-// once is the span of a version that was added once.
-func once(p place) span { return span{p, p} }
-
-func (s span) append(b []byte) []byte {
-	b = s.last.append(b)
-	if s.first != s.last {
-		b = s.first.append(b)
-	}
-	return b
-}
-
-func decodeSpan(b []byte) (s span, err error) {
-	if s.last, b, err = decodePlace(b); err != nil || len(b) == 0 {
-		s.first = s.last
-		return s, err
-	}
-	s.first, _, err = decodePlace(b)
-	return s, err
-}
-
-// entry is the value of an 'i' key.
+// entry is the value of an 'i' key: an object's latest version and the newest place of that.
 type entry struct {
-	version version
-	span
+	version
+	place
+	again bool // the version stands at other places too
+	older bool // there may be older versions
 }
 
-func (e entry) append(b []byte) []byte { return e.span.append(append(b, e.version[:]...)) }
+func (e entry) append(b []byte) []byte {
+	flags := byte(0)
+	if e.again {
+		flags |= 1
+	}
+	if e.older {
+		flags |= 2
+	}
+	b = append(append(b, e.version[:]...), flags)
+	return binary.AppendUvarint(binary.BigEndian.AppendUint64(b, uint64(e.first)), uint64(e.i))
+}
 
 func decodeEntry(b []byte) (e entry, err error) {
-	if len(b) < 12 {
+	r := reads{b: b}
+	copy(e.version[:], r.take(len(e.version)))
+	if rest := r.take(1 + 8); !r.bad {
+		e.again, e.older, e.first = rest[0]&1 != 0, rest[0]&2 != 0, firstOf(rest)
+	}
+	if e.i = r.int(); r.bad {
 		return e, ErrDamaged
 	}
-	copy(e.version[:], b)
-	e.span, err = decodeSpan(b[12:])
-	return e, err
+	return e, nil
 }
 
 func (h *head) append(b []byte) []byte {

@@ -74,24 +74,21 @@ func (w *writer) stays(id objectID) (bool, error) {
 	if referred, err := w.referredByMember(id); referred || err != nil {
 		return referred, err
 	}
-	list, err := w.v.versions(w.r, w.c, id)
-	if err != nil {
+	o, err := w.latest(id)
+	if err != nil || !o.there {
 		return false, err
 	}
-	found := false
-	for _, e := range list {
+	places := []place{o.place}
+	if err := eachOther(w.r, w.c, id, nil, func(_ version, p place) { places = append(places, p) }); err != nil {
+		return false, err
+	}
+	for _, p := range places {
 		// What refers to it is in a block with it: each block of a feed has what it refers to.
-		err := w.places(e.span, func(p place) (err error) {
-			if !found {
-				found, err = w.referredIn(p.first, id)
-			}
-			return err
-		})
-		if err != nil {
-			return false, err
+		if found, err := w.referredIn(p.first, id); found || err != nil {
+			return found, err
 		}
 	}
-	return found, nil
+	return false, nil
 }
 
 // referredIn tells whether anything that is there of a block refers to an observable.

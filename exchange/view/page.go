@@ -1,11 +1,10 @@
 package view
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
@@ -36,9 +35,8 @@ type VersionMatch struct {
 // with each other; an empty one selects all, an empty Versions the latest, an
 // empty SpecVersions the newest of each object.
 type Query struct {
-	// Since is the date_added behind which the reader started, After that to
-	// go on behind; zero is before the first.
-	Since, After time.Time
+	// After is the date_added to start behind; zero is before the first.
+	After time.Time
 	// Limit is how many objects are wanted at most; at least 1.
 	Limit        int
 	IDs          []string
@@ -46,7 +44,8 @@ type Query struct {
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
-	// Facts asks for what tells the objects apart, and not for the objects.
+	// Facts asks for what tells the objects apart, and not for the objects. Those say each version once: where it was
+	// added last.
 	Facts bool
 	// Bytes bounds the objects of a page that has more than one; 0 means 16 MiB.
 	Bytes int
@@ -66,9 +65,6 @@ type Page struct {
 	More bool
 	// Reached is the date_added behind which the next page goes on.
 	Reached time.Time
-	// Low and High bound the Since, in µs, of those who get the same behind After:
-	// from Low on and below High.
-	Low, High int64
 
 	parts []part
 	size  int     // of the objects, in bytes
@@ -92,19 +88,11 @@ func (v *View) page(ctx context.Context, collection string, q Query) (p *Page, e
 	if !ok {
 		return new(Page), nil
 	}
-	// One state of the view for the whole page: an object that gets a version
-	// meanwhile must not be looked for where it was and where it is.
-	gaps, cuts := v.lacking(c)
-	snapshot := v.db.NewSnapshot()
-	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	r, err := v.reader(ctx, snapshot, c, &q)
+	r, err := v.reader(ctx, c, &q)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, r.data.Close()) }()
-	if _, now := v.lacking(c); r.latest && now == cuts {
-		r.gaps = gaps
-	}
+	defer func() { err = errors.Join(err, r.close()) }()
 	if len(q.IDs) > 0 {
 		err = r.byID()
 	} else {
@@ -121,7 +109,7 @@ func (v *View) page(ctx context.Context, collection string, q Query) (p *Page, e
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, Low: r.low, High: r.high, parts: r.parts, size: r.size, text: r.text, ready: r.ready}
+	p := &Page{Count: r.count, Reached: r.reached, parts: r.parts, size: r.size, text: r.text, ready: r.ready}
 	if n := len(r.parts); n > 0 {
 		first, _ := r.parts[0].ends()
 		_, last := r.parts[n-1].ends()
@@ -147,45 +135,40 @@ const maxScanned = 100_000
 
 // reader collects one page.
 type reader struct {
-	v     *View
-	db    pebble.Reader
-	data  along
-	ctx   context.Context //nolint:containedctx // lives for one call
-	c     uint32
-	q     *Query
-	since int64 // Since and After in µs
-	after int64
-	last  bool // latest versions: the default
-	exact map[version]bool
-	first bool
-	all   bool
-	// latest says that what the view marks as latest is what is wanted.
-	latest bool
-	// plain says that whatever is latest is wanted, and nothing is asked about it.
-	plain   bool
-	gaps    []gap
+	v    *View
+	ctx  context.Context //nolint:containedctx // lives for one call
+	c    uint32
+	q    *Query
+	db   *pebble.Snapshot // one state for the whole page
+	data along
+	sets []*sets // to be closed
+
+	after int64 // in µs
+	// The versions that are wanted.
+	last, first, all bool
+	exact            map[version]bool
+	chosen           map[objectID][]standing // of objects that were looked at
+
 	parts   []part
 	text    *[]byte // of the first of them; nil for none
 	ready   int     // how many those are
-	low     int64   // of the page
-	high    int64
-	count   int // objects in the parts
-	size    int // their bytes
-	kept    int // bytes of their blocks
+	count   int     // objects in the parts
+	size    int     // their bytes
+	kept    int     // bytes of their blocks
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }
 
-func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query) (*reader, error) {
+func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) {
 	if q.Limit < 1 {
 		return nil, fmt.Errorf("view: limit %d", q.Limit)
 	}
 	r := &reader{
-		v: v, db: db, data: along{db: db, c: c}, ctx: ctx, c: c, q: q, last: len(q.Versions) == 0, exact: make(map[version]bool),
-		since: position(q.Since), after: max(position(q.After), position(q.Since)), low: math.MinInt64, high: math.MaxInt64,
+		v: v, ctx: ctx, c: c, q: q, db: v.db.NewSnapshot(), after: -1, last: len(q.Versions) == 0, exact: make(map[version]bool), chosen: make(map[objectID][]standing),
 	}
-	if len(q.IDs) > 0 {
-		r.low, r.high = r.since, r.since+1 // not worked out
+	r.data = along{db: r.db, c: c}
+	if !q.After.IsZero() {
+		r.after = max(q.After.UnixMicro(), -1)
 	}
 	for _, m := range q.Versions {
 		switch m.Kind {
@@ -199,21 +182,19 @@ func (v *View) reader(ctx context.Context, db pebble.Reader, c uint32, q *Query)
 			r.exact[versionOf(m.At)] = true
 		}
 	}
-	r.latest = r.last && !r.first && !r.all && len(r.exact) == 0
-	if len(q.SpecVersions) > 0 && v.mixed(c) {
-		r.latest = false
-	}
-	r.plain = r.latest && len(q.SpecVersions) == 0 && q.Match == nil
 	return r, nil
 }
 
-// position is a time as the key of a block has it; before all where it is zero.
-func position(t time.Time) int64 {
-	if t.IsZero() {
-		return -1 << 62
+func (r *reader) close() error {
+	errs := []error{r.data.Close()}
+	for _, s := range r.sets {
+		errs = append(errs, s.it.Close())
 	}
-	return max(t.UnixMicro(), 0)
+	return errors.Join(append(errs, r.db.Close())...)
 }
+
+// onlyLast says that no version but the latest of an object is wanted.
+func (r *reader) onlyLast() bool { return r.last && !r.first && !r.all && len(r.exact) == 0 }
 
 // mixed reports whether a collection has objects of several versions of STIX.
 func (v *View) mixed(c uint32) bool {
@@ -224,91 +205,28 @@ func (v *View) mixed(c uint32) bool {
 }
 
 // byID looks the wanted objects up.
-func (r *reader) byID() (err error) {
-	var places []place
-	blocks := make(map[int64]*block) // what was read of them last
-	ids := slices.Compact(slices.Sorted(slices.Values(r.q.IDs)))
-	for _, text := range ids {
+func (r *reader) byID() error {
+	wanted := make(map[int64]bits) // by block
+	for _, text := range r.q.IDs {
 		id, ok := parseID([]byte(text))
 		if !ok || id.String() != text || len(r.q.Types) > 0 && !slices.Contains(r.q.Types, id.typ) {
 			continue // no object has it
 		}
-		list, err := r.chosen(id)
+		list, err := r.choose(id)
 		if err != nil {
 			return err
 		}
 		for _, s := range list {
-			p, err := r.met(s, blocks)
-			if err != nil {
-				return err
-			}
-			if p.added() > r.after {
-				places = append(places, p)
+			if s.added() > r.after {
+				wanted[s.first] = wanted[s.first].grown(s.i)
+				wanted[s.first].set(s.i)
 			}
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.added(), b.added()) })
-	for len(places) > 0 {
-		if err := r.ctx.Err(); err != nil {
-			return err
-		}
-		first, set := places[0].first, bits(nil)
-		for len(places) > 0 && places[0].first == first {
-			set = set.grown(places[0].i)
-			set.set(places[0].i)
-			places = places[1:]
-		}
-		b := blocks[first]
-		if b == nil {
-			if b, err = r.known(first); err != nil {
-				return err
-			}
-		}
-		if _, end := set.ends(8 * len(set)); end > b.count {
-			return fmt.Errorf("block at %d: %w", first, ErrDamaged)
-		}
-		p := part{block: b, first: first, set: set}
-		if b.pieces == nil { // it is a reference to intake
-			if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, first, b, set); err != nil {
-				return err
-			}
-			p.block = p.objects.block
-		}
-		if err := r.each(p, true); err != nil {
+	for _, first := range slices.Sorted(maps.Keys(wanted)) {
+		if err := r.take(first, wanted[first], false); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// maxMet is how many blocks are kept of those that the walk from an object's last
-// place goes through.
-const maxMet = 256
-
-// met returns the first place of a version behind where the reader started.
-func (r *reader) met(s span, blocks map[int64]*block) (place, error) {
-	if s.first.added() > r.since {
-		return s.first, nil
-	}
-	for p := s.last; ; {
-		if err := r.ctx.Err(); err != nil {
-			return p, err
-		}
-		b := blocks[p.first]
-		if b == nil {
-			var err error
-			if b, err = readBlock(&r.data, r.c, p.first); err != nil {
-				return p, err
-			}
-			if len(blocks) == maxMet {
-				clear(blocks)
-			}
-			blocks[p.first] = b
-		}
-		was, ok := b.before(p.i)
-		if !ok || was.added() <= r.since {
-			return p, nil
-		}
-		p = was
-	}
 }

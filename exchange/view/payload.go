@@ -174,12 +174,6 @@ func (s *stored) only(set bits) *stored {
 	return out
 }
 
-// mostly tells whether half of what is there or more is in chunks that have objects of a set.
-func (s *stored) mostly(set bits) bool {
-	_, size := s.chunked(set, func(c chunk) int { return c.size })
-	return 2*size >= len(s.payload)
-}
-
 // chunked tells of the chunks that have objects of a set where each starts when they stand one behind the
 // other, -1 for others, and what they take together.
 func (b *block) chunked(set bits, size func(chunk) int) (at []int, all int) {
@@ -199,7 +193,7 @@ func (b *block) chunked(set bits, size func(chunk) int) (at []int, all int) {
 
 // size is what the block takes in the cache, in bytes, about.
 func (s *stored) size() int64 {
-	return int64(400 + len(s.payload) + len(s.starts) + 12*len(s.pieces) + 32*len(s.chunks) + 32*len(s.earlier))
+	return int64(400 + len(s.payload) + len(s.starts) + 12*len(s.pieces) + 32*len(s.chunks))
 }
 
 // appendTo appends the objects of a set to dst, in their order, each with a comma behind it.

@@ -238,11 +238,11 @@ func (v *View) Made(ctx context.Context, collection, text string) (raw []byte, b
 	if err != nil {
 		return nil, tlp.None, err
 	}
-	b, err := readBlock(v.db, c, e.last.first)
+	b, err := readBlock(v.db, c, e.first)
 	if err != nil || !stix.Observable(id.typ) {
 		return list[0], tlp.None, err
 	}
-	beside, err = v.leastBeside(ctx, c, e.last, b)
+	beside, err = v.leastBeside(ctx, c, e.place, b)
 	return list[0], beside, err
 }
 

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 )
@@ -16,9 +15,6 @@ type block struct {
 	count  int
 	// starts are the positions where a group starts.
 	starts bits
-	// earlier says of the objects that the collection had in the same version
-	// before where that was last; sorted by position.
-	earlier []again
 	// pieces are where the objects are in the payload, chunks what it is made of; none
 	// where intake is not 0.
 	pieces []piece
@@ -34,22 +30,6 @@ type chunk struct {
 // piece is where an object is: in a chunk, from a byte of it on. A comma follows it.
 type piece struct{ chunk, from, size int32 }
 
-// again is an object that was added again: at position i of its block, and at
-// the place before.
-type again struct {
-	i      int
-	before place
-}
-
-// before returns where the object at a position was added before.
-func (b *block) before(i int) (place, bool) {
-	at, ok := slices.BinarySearchFunc(b.earlier, i, func(a again, i int) int { return cmp.Compare(a.i, i) })
-	if !ok {
-		return place{}, false
-	}
-	return b.earlier[at].before, true
-}
-
 func (b *block) bytes() []byte {
 	var to []byte
 	to = binary.AppendUvarint(to, b.intake)
@@ -59,12 +39,6 @@ func (b *block) bytes() []byte {
 	to = binary.AppendUvarint(to, uint64(b.count))
 	to = binary.AppendUvarint(to, uint64(len(b.starts)))
 	to = append(to, b.starts...)
-	to = binary.AppendUvarint(to, uint64(len(b.earlier)))
-	for _, a := range b.earlier {
-		to = binary.AppendUvarint(to, uint64(a.i))
-		to = binary.BigEndian.AppendUint64(to, uint64(a.before.first))
-		to = binary.AppendUvarint(to, uint64(a.before.i))
-	}
 	to = binary.AppendUvarint(to, uint64(len(b.chunks)))
 	for _, c := range b.chunks {
 		to = binary.AppendUvarint(to, uint64(c.size))
@@ -80,19 +54,6 @@ func decodeBlock(b []byte) (*block, error) {
 	r := reads{b: b}
 	out := &block{intake: r.number(), feed: string(r.take(r.int())), number: r.number(), count: r.int()}
 	out.starts = slices.Clone(bits(r.take(r.int())))
-	if n := r.int(); n > len(r.b) {
-		return nil, ErrDamaged
-	} else if n > 0 {
-		out.earlier = make([]again, n)
-	}
-	for i := range out.earlier {
-		a := &out.earlier[i]
-		a.i = r.int()
-		if first := r.take(8); first != nil {
-			a.before.first = int64(binary.BigEndian.Uint64(first))
-		}
-		a.before.i = r.int()
-	}
 	if n := r.int(); n > 0 && n <= len(r.b) && out.count <= len(r.b) {
 		out.chunks, out.pieces = make([]chunk, n), make([]piece, out.count)
 	} else if n > 0 {

@@ -21,11 +21,12 @@
 //	q c number          the journal's sequence of a block, and its s
 //	v c s               which of its objects are there: not deleted
 //	l c s               which of those are the latest version
+//	r c s               which of those stand at a later place too, in the same version
 //	y c type s          which of its objects are of a type
 //	i c epoch type uuid
 //	                    the latest version of an object and where it stands
-//	o c uuid type ver.  an older version, and where it stands: last, and
-//	                    first where that is another place
+//	o c uuid type version place
+//	                    where an object stands too: all but the newest place of its latest version
 //	e sequence          an intake record, compressed
 //	j sequence          that one tells of hosts that are clean
 //	a f address day     what is known of a host's day, with its first events;
@@ -44,10 +45,9 @@
 // An object's date_added is its block's s plus its position, so an object is
 // named by (c, s, position).
 //
-// An object that is added again in the same version, as addresses are with every
-// block that refers to them, stands in several places. A reader meets it at the
-// first place behind where it started to read: then nothing comes before what it
-// refers to, whenever somebody starts, and nothing comes twice.
+// An object that is added again in the same version, as addresses are with every block that refers to them, stands at
+// each of its places, and pages have it at each: then nothing comes before what it refers to, wherever somebody starts.
+// Facts and an object by its identifier are of its newest place.
 package view
 
 import (
@@ -133,8 +133,7 @@ type View struct {
 	moved     wait.Signal             // when any of what is below changes
 	changed   map[string]*wait.Signal // by collection that somebody waits for
 	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
-	gaps      map[uint32][]gap
-	cuts      uint64 // how often a gap was cut off
+	live      map[uint32][]int64      // the blocks that have latest versions
 	epochs    map[uint32]uint16
 }
 
@@ -167,7 +166,7 @@ func Open(opt Options) (*View, error) {
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error),
-		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), gaps: make(map[uint32][]gap), epochs: make(map[uint32]uint16),
+		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), live: make(map[uint32][]int64), epochs: make(map[uint32]uint16),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
@@ -178,7 +177,7 @@ func Open(opt Options) (*View, error) {
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "15"
+const format = "16"
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {
@@ -231,7 +230,7 @@ func (v *View) load() (err error) {
 		}
 		if h := v.heads[c]; err == nil && h != nil {
 			v.epochs[c] = v.epochOf(h.objects)
-			v.gaps[c], err = v.dead(c)
+			v.live[c], err = v.loadLive(c)
 		}
 		return err
 	})

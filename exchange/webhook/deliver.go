@@ -86,25 +86,25 @@ func (h *hook) due(ctx context.Context, r *inForce, right policy.Read, st *State
 	h.reads.Lock()
 	defer h.reads.Unlock()
 	if fresh && (letter == nil || !st.Turn) {
-		if d, err = h.next(ctx, r, right, part{after: st.After, until: h.View.Stats(right.Collection().ID).Last, since: st.Since}); d != nil || err != nil {
+		if d, err = h.next(ctx, r, right, part{after: st.After, until: h.View.Stats(right.Collection().ID).Last}); d != nil || err != nil {
 			return d, err
 		}
 	}
 	if letter == nil {
 		return nil, nil //nolint:nilnil // nothing is due
 	}
-	of := part{after: letter.After, until: letter.To, since: earlier(letter.After, st.Since), again: true, round: letter.Round}
+	of := part{after: letter.After, until: letter.To, again: true, round: letter.Round}
 	if d, err = h.next(ctx, r, right, of); d == nil && err == nil { // what it was of is gone
 		d = &delivery{after: of.after, reached: of.until, again: true}
 	}
 	return d, err
 }
 
-// part is a part of a collection: what was added behind an instant, until another, for who has read since.
+// part is a part of a collection: what was added behind an instant, until another.
 type part struct {
-	after, until, since time.Time
-	again               bool
-	round               int
+	after, until time.Time
+	again        bool
+	round        int
 }
 
 // next is the delivery of a part's beginning.
@@ -118,7 +118,7 @@ func (h *hook) next(ctx context.Context, r *inForce, right policy.Read, of part)
 	if of.again {
 		gone = slices.DeleteFunc(gone, func(w view.Withdrawal) bool { return w.At.After(of.until) })
 	}
-	q := view.Query{Since: of.since, After: of.after, Limit: perDoorbell, Bytes: doorbellBytes}
+	q := view.Query{After: of.after, Limit: perDoorbell, Bytes: doorbellBytes}
 	if h.Send == exchange.SendBundle {
 		q.Limit, q.Bytes = perBundle, bundleBytes
 	}

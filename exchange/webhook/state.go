@@ -25,8 +25,7 @@ type State struct {
 	Created    time.Time `json:"created"`
 	Changed    time.Time `json:"changed"`
 	Collection string    `json:"collection"`
-	// All behind Since up to After was taken by the receiver, or is in Dead.
-	Since time.Time `json:"since"`
+	// All up to After was taken by the receiver, or is in Dead, but for what was there before the webhook.
 	After time.Time `json:"after"`
 	// Taken counts deliveries, the last of which was at Last.
 	Taken int64     `json:"taken"`
@@ -104,7 +103,7 @@ func parse(text []byte, w *exchange.Webhook, c *exchange.Collection) (*State, er
 	case st.Created.Equal(w.Created):
 		start = w.Changed
 	}
-	return &State{Created: w.Created, Changed: w.Changed, Collection: c.UUID, Since: start, After: start}, nil
+	return &State{Created: w.Created, Changed: w.Changed, Collection: c.UUID, After: start}, nil
 }
 
 // change changes the state of a webhook, unless f is nil, and returns what it is then.

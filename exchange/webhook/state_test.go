@@ -14,7 +14,7 @@ func TestNothingIsLostByAState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := func(n int) time.Time { return time.Unix(int64(n), 0).UTC() }
 		p := Pace{Least: 1, Most: 4, Refusals: 3, GiveUp: 10 * time.Second}
-		st := &State{Since: at(0), After: at(0)}
+		st := &State{After: at(0)}
 		taken, end, clock := make(map[int]bool), 0, 0
 		again := func(from, to int64) { // what was taken counts no more
 			for n := from + 1; n <= to; n++ {

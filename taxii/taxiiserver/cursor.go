@@ -25,9 +25,7 @@ type position struct {
 	Object     string `json:"o,omitempty"`
 	Endpoint   string `json:"e"`
 
-	// Since is the date_added behind which the first page started, After where
-	// this one goes on, in µs since 1970; 0 is before the first.
-	Since int64 `json:"s,omitempty"`
+	// After is the date_added behind which this page goes on, in µs since 1970; 0 is before the first.
 	After int64 `json:"a,omitempty"`
 	// Query is what the first page was asked with.
 	Query string `json:"q,omitempty"`
@@ -41,8 +39,7 @@ const generation = 1
 func (p *position) begin(f *taxii.Filter) {
 	p.Generation = generation
 	if !f.AddedAfter.IsZero() {
-		p.Since = max(f.AddedAfter.UnixMicro(), 0)
-		p.After = p.Since
+		p.After = max(f.AddedAfter.UnixMicro(), 0)
 	}
 	asked := *f
 	asked.AddedAfter = time.Time{}

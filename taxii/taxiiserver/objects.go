@@ -55,7 +55,7 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 	}
 	q := Query{
 		Selection: Selection{IDs: f.IDs, Types: f.Types, SpecVersions: f.SpecVersions, Versions: f.Versions, Match: f.Match},
-		Since:     fromMicro(at.Since), After: fromMicro(at.After), Limit: DefaultLimit, Facts: facts,
+		After:     fromMicro(at.After), Limit: DefaultLimit, Facts: facts,
 	}
 	if f.Limit > 0 {
 		q.Limit = min(f.Limit, MaxLimit)

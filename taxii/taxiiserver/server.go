@@ -81,9 +81,8 @@ type Selection struct {
 // Query asks for a page.
 type Query struct {
 	Selection
-	// After is the date_added to start behind, zero from the first. Since is
-	// that behind which the first of the pages started.
-	Since, After time.Time
+	// After is the date_added to start behind, zero from the first.
+	After time.Time
 	// Limit is at least 1.
 	Limit int
 	// Facts asks for the objects' facts, and not for the objects.

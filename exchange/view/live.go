@@ -1,0 +1,158 @@
+package view
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// A block of which no latest version is left is passed over: the view keeps in memory which blocks of a collection have
+// some. Going through keys that are deleted takes longer the more versions there were.
+//
+// A reader takes its state of the files first and the list afterwards. A block is in the list before its batch
+// is in the files, and leaves it only after the batch that takes its last latest version, so each block that has one in the
+// reader's state is in its list, or what it had has a later version in a later block.
+
+// loadLive reads which blocks of a collection have latest versions.
+func (v *View) loadLive(c uint32) (list []int64, err error) {
+	it, err := under(v.db, collectionKey('l', c))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		list = append(list, firstOf(it.Key()))
+	}
+	return list, it.Error()
+}
+
+// enliven puts the blocks into the list in which the batch, which is not written yet, has latest versions.
+func (w *writer) enliven() {
+	w.v.mu.Lock()
+	defer w.v.mu.Unlock()
+	for k, set := range w.marks {
+		list := w.v.live[w.c]
+		if i, in := slices.BinarySearch(list, k.first); k.kind == 'l' && !set.empty() && !in {
+			if i < len(list) { // readers have it
+				list = slices.Clone(list)
+			}
+			w.v.live[w.c] = slices.Insert(list, i, k.first)
+		}
+	}
+}
+
+// bury takes the blocks out of the list in which the batch, which is written, has left no latest versions. Who calls it has mu.
+func (w *writer) bury() {
+	dead := func(first int64) bool {
+		set, ok := w.marks[markKey{'l', first}]
+		return ok && set.empty()
+	}
+	if list := w.v.live[w.c]; slices.ContainsFunc(slices.Collect(maps.Keys(w.marks)), func(k markKey) bool { return dead(k.first) }) {
+		w.v.live[w.c] = slices.DeleteFunc(slices.Clone(list), dead) // readers have the old one
+	}
+}
+
+// blocks finds blocks in the order of their date_added, going one way.
+type blocks interface {
+	// next returns the first from a date_added on.
+	next(from int64) (first int64, ok bool, err error)
+	// before returns the last up to a date_added, from where it goes on.
+	before(added int64) (first int64, ok bool, err error)
+}
+
+// liveBlocks are those that have latest versions.
+type liveBlocks struct{ list []int64 }
+
+func (v *View) liveOf(c uint32) *liveBlocks {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return &liveBlocks{v.live[c]}
+}
+
+func (l *liveBlocks) next(from int64) (int64, bool, error) {
+	if len(l.list) > 0 && l.list[0] < from { // usually it is the one behind
+		l.list = l.list[1:]
+		i, _ := slices.BinarySearch(l.list, from)
+		l.list = l.list[i:]
+	}
+	if len(l.list) == 0 {
+		return 0, false, nil
+	}
+	return l.list[0], true, nil
+}
+
+func (l *liveBlocks) before(added int64) (int64, bool, error) {
+	i, in := slices.BinarySearch(l.list, added)
+	if !in {
+		i--
+	}
+	if i < 0 {
+		return 0, false, nil
+	}
+	return l.list[i], true, nil
+}
+
+// sets are those of blocks under a prefix of keys.
+type sets struct {
+	prefix []byte
+	it     *pebble.Iterator
+	placed bool
+}
+
+func newSets(db pebble.Reader, prefix []byte) (*sets, error) {
+	it, err := under(db, prefix)
+	return &sets{prefix: prefix, it: it}, err
+}
+
+func (s *sets) key(first int64) []byte {
+	return binary.BigEndian.AppendUint64(slices.Clip(s.prefix), uint64(first))
+}
+
+func (s *sets) next(from int64) (first int64, ok bool, err error) {
+	if ok = s.placed && s.it.Valid(); ok && firstOf(s.it.Key()) < from {
+		ok = s.it.Next()
+	}
+	if !s.placed || ok && firstOf(s.it.Key()) < from {
+		s.placed, ok = true, s.it.SeekGE(s.key(from))
+	}
+	if !ok {
+		return 0, false, s.it.Error()
+	}
+	return firstOf(s.it.Key()), true, nil
+}
+
+func (s *sets) before(added int64) (int64, bool, error) {
+	if !s.it.SeekLT(s.key(added + 1)) {
+		return 0, false, s.it.Error()
+	}
+	return firstOf(s.it.Key()), true, nil
+}
+
+// of returns a copy of a block's set, nil where it has none.
+func (s *sets) of(first int64) (bits, error) {
+	at, ok, err := s.next(first)
+	if err != nil || !ok || at != first {
+		return nil, err
+	}
+	set, err := s.it.ValueAndErr()
+	return slices.Clone(bits(set)), err
+}
+
+// under iterates over the keys under a prefix.
+func under(db pebble.Reader, prefix []byte) (*pebble.Iterator, error) {
+	upper := slices.Clone(prefix)
+	for i := len(upper) - 1; ; i-- { // never all 0xff: it starts with a letter
+		if upper[i]++; upper[i] != 0 {
+			break
+		}
+	}
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("read view: %w", err)
+	}
+	return it, nil
+}
