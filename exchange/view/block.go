@@ -3,16 +3,15 @@ package view
 import (
 	"bytes"
 	"cmp"
-	"container/list"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
@@ -37,8 +36,8 @@ func (v *View) stored(ctx context.Context, r getter, c uint32, first int64, b *b
 	if err != nil {
 		return nil, fmt.Errorf("block at %d: %w", first, err)
 	}
-	if s.whole && (b.intake != 0 || v.cache.again(key)) {
-		v.cache.put(key, s)
+	if s.whole {
+		v.cache.Set(key, s)
 	}
 	return s, nil
 }
@@ -160,15 +159,9 @@ func packaged(ctx context.Context, in *record.Intake, pack PackageFunc) (p ownSh
 	return p, nil
 }
 
-// blockCache keeps blocks as they are stored, the least recently used going first, up to a
-// number of bytes.
+// blockCache keeps blocks as they are stored, up to a number of bytes: those that are wanted again and again.
 type blockCache struct {
-	mu     sync.Mutex
-	limit  int64
-	size   int64
-	order  list.List // of *cached, most recent in front
-	byKey  map[cacheKey]*list.Element
-	missed [4096]cacheKey // blocks that were not there, each at a place that follows from its key
+	*otter.Cache[cacheKey, *stored]
 }
 
 type cacheKey struct {
@@ -176,55 +169,16 @@ type cacheKey struct {
 	first int64
 }
 
-type cached struct {
-	key cacheKey
-	s   *stored
+func newBlockCache(limit int64) blockCache {
+	return blockCache{otter.Must(&otter.Options[cacheKey, *stored]{
+		MaximumWeight: uint64(limit), Weigher: func(_ cacheKey, s *stored) uint32 { return uint32(s.size()) },
+	})}
 }
 
-func newBlockCache(limit int64) *blockCache {
-	return &blockCache{limit: limit, byKey: make(map[cacheKey]*list.Element)}
-}
-
-func (c *blockCache) get(key cacheKey) *stored {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.byKey[key]
-	if e == nil {
-		return nil
-	}
-	c.order.MoveToFront(e)
-	return e.Value.(*cached).s
-}
-
-// again reports whether a block is in the cache, or was missed before, not long ago: what is wanted once would
-// push out what is wanted again and again.
-func (c *blockCache) again(key cacheKey) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byKey[key] != nil {
-		return true
-	}
-	slot := &c.missed[(uint64(key.first)*0x9e3779b97f4a7c15+uint64(key.c))>>52]
-	known := *slot == key
-	*slot = key
-	return known
-}
-
-func (c *blockCache) put(key cacheKey, s *stored) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byKey[key] != nil || s.size() > c.limit {
-		return
-	}
-	c.byKey[key] = c.order.PushFront(&cached{key, s})
-	c.size += s.size()
-	for c.size > c.limit {
-		last := c.order.Back()
-		old := last.Value.(*cached)
-		c.order.Remove(last)
-		delete(c.byKey, old.key)
-		c.size -= old.s.size()
-	}
+// get returns a block, nil where it is not there.
+func (c blockCache) get(key cacheKey) *stored {
+	s, _ := c.GetIfPresent(key)
+	return s
 }
 
 // Block says where a collection's block is.

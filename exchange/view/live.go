@@ -13,36 +13,42 @@ import (
 // A block of which no latest version is left is passed over: the view keeps in memory which blocks of a collection have
 // some. Going through keys that are deleted takes longer the more versions there were.
 //
-// A reader takes its state of the files first and the list afterwards. A block is in the list before its batch
-// is in the files, and leaves it only after the batch that takes its last latest version, so each block that has one in the
-// reader's state is in its list, or what it had has a later version in a later block.
+// A reader takes the list first and its state of the files afterwards. What has left the list by then is not in that state
+// either. What came since is behind the list, or revived is another then, and the reader begins anew.
+
+// live are the blocks of a collection that have latest versions, as far as a reader has to know.
+type live struct {
+	list    []int64 // by date_added, in µs
+	revived int     // how often one came in that is not the last
+}
 
 // loadLive reads which blocks of a collection have latest versions.
-func (v *View) loadLive(c uint32) (list []int64, err error) {
+func (v *View) loadLive(c uint32) (l live, err error) {
 	it, err := under(v.db, collectionKey('l', c))
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		list = append(list, firstOf(it.Key()))
+		l.list = append(l.list, firstOf(it.Key()))
 	}
-	return list, it.Error()
+	return l, it.Error()
 }
 
 // enliven puts the blocks into the list in which the batch, which is not written yet, has latest versions.
 func (w *writer) enliven() {
 	w.v.mu.Lock()
 	defer w.v.mu.Unlock()
+	l := w.v.live[w.c]
 	for k, set := range w.marks {
-		list := w.v.live[w.c]
-		if i, in := slices.BinarySearch(list, k.first); k.kind == 'l' && !set.empty() && !in {
-			if i < len(list) { // readers have it
-				list = slices.Clone(list)
+		if i, in := slices.BinarySearch(l.list, k.first); k.kind == 'l' && !set.empty() && !in {
+			if i < len(l.list) {
+				l.list, l.revived = slices.Clone(l.list), l.revived+1 // readers have the old one
 			}
-			w.v.live[w.c] = slices.Insert(list, i, k.first)
+			l.list = slices.Insert(l.list, i, k.first)
 		}
 	}
+	w.v.live[w.c] = l
 }
 
 // bury takes the blocks out of the list in which the batch, which is written, has left no latest versions. Who calls it has mu.
@@ -51,8 +57,9 @@ func (w *writer) bury() {
 		set, ok := w.marks[markKey{'l', first}]
 		return ok && set.empty()
 	}
-	if list := w.v.live[w.c]; slices.ContainsFunc(slices.Collect(maps.Keys(w.marks)), func(k markKey) bool { return dead(k.first) }) {
-		w.v.live[w.c] = slices.DeleteFunc(slices.Clone(list), dead) // readers have the old one
+	if l := w.v.live[w.c]; slices.ContainsFunc(slices.Collect(maps.Keys(w.marks)), func(k markKey) bool { return dead(k.first) }) {
+		l.list = slices.DeleteFunc(slices.Clone(l.list), dead) // readers have the old one
+		w.v.live[w.c] = l
 	}
 }
 
@@ -64,13 +71,19 @@ type blocks interface {
 	before(added int64) (first int64, ok bool, err error)
 }
 
-// liveBlocks are those that have latest versions.
-type liveBlocks struct{ list []int64 }
+// liveBlocks are those that have latest versions: what is listed, and what came behind it since.
+type liveBlocks struct {
+	list []int64
+	tail *sets
+	from int64 // where that begins
+}
 
-func (v *View) liveOf(c uint32) *liveBlocks {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return &liveBlocks{v.live[c]}
+func newLiveBlocks(list []int64, all *sets) *liveBlocks {
+	l := &liveBlocks{list: list, tail: all}
+	if n := len(list); n > 0 {
+		l.from = list[n-1] + 1
+	}
+	return l
 }
 
 func (l *liveBlocks) next(from int64) (int64, bool, error) {
@@ -80,13 +93,18 @@ func (l *liveBlocks) next(from int64) (int64, bool, error) {
 		l.list = l.list[i:]
 	}
 	if len(l.list) == 0 {
-		return 0, false, nil
+		return l.tail.next(max(from, l.from))
 	}
 	return l.list[0], true, nil
 }
 
 func (l *liveBlocks) before(added int64) (int64, bool, error) {
 	i, in := slices.BinarySearch(l.list, added)
+	if !in && i == len(l.list) {
+		if at, ok, err := l.tail.before(added); err != nil || ok && at >= l.from {
+			return at, ok, err
+		}
+	}
 	if !in {
 		i--
 	}
@@ -94,6 +112,13 @@ func (l *liveBlocks) before(added int64) (int64, bool, error) {
 		return 0, false, nil
 	}
 	return l.list[i], true, nil
+}
+
+// liveOf returns the live blocks of a collection.
+func (v *View) liveOf(c uint32) live {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.live[c]
 }
 
 // sets are those of blocks under a prefix of keys.

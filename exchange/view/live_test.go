@@ -39,7 +39,7 @@ func TestPagesPassOverWhatHasBeenReplaced(t *testing.T) {
 		if got := v.liveOf(c).list; !slices.Equal(got, live) {
 			t.Errorf("live blocks %v, want %v", got, live)
 		}
-		if got, err := v.loadLive(c); !slices.Equal(got, live) || err != nil {
+		if got, err := v.loadLive(c); !slices.Equal(got.list, live) || err != nil {
 			t.Errorf("live blocks after a start %v, want %v: %v", got, live, err)
 		}
 		for after := range int64(10*sequence + 10) {
@@ -93,7 +93,15 @@ func TestBlocksAreFoundInOrder(t *testing.T) {
 				last = i
 			}
 		}
-		ways := map[string]blocks{"in memory": &liveBlocks{list}, "in the files": kept}
+		ways := map[string]blocks{"in the files": kept}
+		for n := range len(list) + 1 {
+			tail, err := newSets(b, collectionKey('v', 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tail.it.Close() }()
+			ways[fmt.Sprint(n, " in memory")] = newLiveBlocks(list[:n], tail)
+		}
 		for name, way := range ways {
 			if first, ok, err := way.before(at); err != nil || ok != (last >= 0) || ok && first != list[last] {
 				t.Fatalf("%s: before %d of %v: %d, %t, %v", name, at, list, first, ok, err)

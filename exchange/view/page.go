@@ -140,6 +140,7 @@ type reader struct {
 	c    uint32
 	q    *Query
 	db   *pebble.Snapshot // one state for the whole page
+	live []int64          // in that state, and maybe more
 	data along
 	sets []*sets // to be closed
 
@@ -164,8 +165,9 @@ func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) 
 		return nil, fmt.Errorf("view: limit %d", q.Limit)
 	}
 	r := &reader{
-		v: v, ctx: ctx, c: c, q: q, db: v.db.NewSnapshot(), after: -1, last: len(q.Versions) == 0, exact: make(map[version]bool), chosen: make(map[objectID][]standing),
+		v: v, ctx: ctx, c: c, q: q, after: -1, last: len(q.Versions) == 0, exact: make(map[version]bool), chosen: make(map[objectID][]standing),
 	}
+	r.db, r.live = v.state(c)
 	r.data = along{db: r.db, c: c}
 	if !q.After.IsZero() {
 		r.after = max(q.After.UnixMicro(), -1)
@@ -183,6 +185,18 @@ func (v *View) reader(ctx context.Context, c uint32, q *Query) (*reader, error) 
 		}
 	}
 	return r, nil
+}
+
+// state returns the view as it is now, and the live blocks of a collection.
+func (v *View) state(c uint32) (*pebble.Snapshot, []int64) {
+	for {
+		l := v.liveOf(c)
+		s := v.db.NewSnapshot()
+		if v.liveOf(c).revived == l.revived {
+			return s, l.list
+		}
+		_ = s.Close() // which never fails
+	}
 }
 
 func (r *reader) close() error {

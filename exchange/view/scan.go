@@ -26,7 +26,7 @@ func (r *reader) scan() error {
 	}
 	all := blocks(marked)
 	if kind == 'l' {
-		all = r.v.liveOf(r.c)
+		all = newLiveBlocks(r.live, marked)
 	}
 	var types []*sets
 	for _, typ := range slices.Compact(slices.Sorted(slices.Values(r.q.Types))) {

@@ -51,23 +51,10 @@ func (r *reader) write(p *part) (err error) {
 	if r.text == nil {
 		r.text = borrow()
 	}
-	if key := (cacheKey{r.c, p.first}); p.objects == nil && (p.intake != 0 || r.v.cache.again(key)) {
-		if p.objects, err = r.v.stored(r.ctx, &r.data, r.c, p.first, p.block, p.set); err != nil {
-			return err // which says where
-		}
+	if err := r.load(p); err != nil {
+		return err // which says where
 	}
-	if p.objects != nil {
-		*r.text, err = p.objects.appendTo(*r.text, p.set)
-	} else { // it is not worth a copy
-		err = readData(&r.data, r.c, p.first, itsPayload, func(payload []byte) error {
-			s, err := p.over(payload)
-			if err == nil {
-				*r.text, err = s.appendTo(*r.text, p.set)
-			}
-			return err
-		})
-	}
-	if err != nil {
+	if *r.text, err = p.objects.appendTo(*r.text, p.set); err != nil {
 		return fmt.Errorf("block at %d: %w", p.first, err)
 	}
 	p.objects, r.ready = nil, r.ready+1

@@ -113,7 +113,7 @@ type Options struct {
 type View struct {
 	db    *pebble.DB
 	opt   Options
-	cache *blockCache
+	cache blockCache
 	// unwritten is about how many bytes were applied since FlushWhenQuiet wrote last, but for batches so large that Pebble
 	// writes them out by itself.
 	unwritten atomic.Int64
@@ -133,7 +133,7 @@ type View struct {
 	moved     wait.Signal             // when any of what is below changes
 	changed   map[string]*wait.Signal // by collection that somebody waits for
 	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
-	live      map[uint32][]int64      // the blocks that have latest versions
+	live      map[uint32]live
 	epochs    map[uint32]uint16
 }
 
@@ -166,7 +166,7 @@ func Open(opt Options) (*View, error) {
 	v := &View{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
 		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error),
-		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), live: make(map[uint32][]int64), epochs: make(map[uint32]uint16),
+		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), live: make(map[uint32]live), epochs: make(map[uint32]uint16),
 	}
 	if err := v.load(); err != nil {
 		_ = db.Close()
