@@ -36,6 +36,8 @@ type object struct {
 	// Of what becomes of it: its version stands there already, and in the same words; it is not stored, and answered as
 	// if it were; the collection has no version of it; it was stored.
 	there, same, dropped, isNew, stored bool
+	// held says that nobody knows its label yet, and that it does not stand there in the same words.
+	held bool
 	// raises says that older versions get a label of its own that is higher.
 	raises bool
 }

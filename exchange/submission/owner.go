@@ -87,7 +87,7 @@ func (x *posting) admit(ctx context.Context, start, end int) error {
 		}
 		k := known[o.head.ID]
 		why, err := x.admit1(ctx, o, k)
-		if err == nil && why == "" && o.label == tlp.Unknown && !(o.there && x.reads) {
+		if err == nil && why == "" && o.held {
 			why, err = x.quarantine(ctx, o, &x.results[i])
 		}
 		if err != nil {
@@ -136,7 +136,8 @@ func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, 
 		o.there = true
 	case policy.Store:
 	}
-	o.raises = o.own.Valid() && o.label != tlp.Unknown && o.head.Versioned() && (o.owner == policy.Poster || o.owner == policy.Nobody)
+	o.held = o.label == tlp.Unknown && (!o.there || !x.reads)
+	o.raises = o.own.Valid() && !o.held && o.head.Versioned() && (o.owner == policy.Poster || o.owner == policy.Nobody)
 	return "", nil
 }
 

@@ -186,6 +186,11 @@ func TestWhatRequestsLeaveBehindAlsoAfterAFault(t *testing.T) {
 			do:     posts("a", "g", strings.Replace(item("tool", 1, 3, tlp.Amber), `,"created_by_ref":"`+things.Identity(0)+`"`, "", 1), item("tool", 1, 1, tlp.Amber)),
 			want:   []string{"e tool told", "e tool/1 amber remembered", "g tool/1 amber"},
 		},
+		"a version that stands is raised though what it refers to waits": {
+			before: []act{posts("a", "c", item("note", 1, 1, tlp.None, itemID("tool", 2)))},
+			do:     posts("a", "c", item("note", 1, 1, tlp.Amber, itemID("tool", 2)), unknown("tool", 2)),
+			want:   []string{"c note/1 amber", "c note/1 amber remembered", "waits tool"},
+		},
 		"an older version of two leaves a newer": {
 			before: []act{posts("a", "e", item("tool", 1, 3, tlp.Green)), posts("a", "e", item("tool", 1, 1, tlp.None))},
 			do:     posts("a", "c", item("tool", 1, 2, tlp.Amber)),
