@@ -14,6 +14,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
@@ -65,6 +66,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case r.Context().Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded): // the caller is gone, or the exchange is stopping
 		w.Header().Set("Retry-After", "2")
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
+	case errors.Is(a.View.Note(err), view.ErrDamaged): // which is in the log, once
+		e = fail(http.StatusInternalServerError, "The view is damaged", "This cannot be read until the exchange has been started anew")
 	default:
 		if full := a.full(err); full != nil {
 			a.Log.Error("request failed on a full disk", "method", r.Method, "route", r.Pattern, "error", err)

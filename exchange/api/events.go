@@ -148,7 +148,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 			})
 			if err != nil {
 				if req.Context().Err() == nil {
-					a.Log.Error("event stream failed", "collection", c.ID, "error", err)
+					a.Log.Error("event stream failed", "collection", c.ID, "error", a.View.Note(err))
 					out.closeWithReason("the exchange cannot go on")
 				}
 				return
@@ -163,7 +163,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		}
 		gone, err := a.View.Withdrawn(right, behind, maxWithdrawn)
 		if err != nil {
-			a.Log.Error("event stream failed", "collection", c.ID, "error", err)
+			a.Log.Error("event stream failed", "collection", c.ID, "error", a.View.Note(err))
 			out.closeWithReason("the exchange cannot go on")
 			return
 		}

@@ -184,7 +184,7 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	}
 	got, err := s.a.View.Page(ctx, policy.ToRead(s.x.Register, s.reader(root), c, exchange.ChannelTAXII), vq)
 	if err != nil {
-		return nil, err
+		return nil, s.a.View.Note(err)
 	}
 	// Behind the read, so that nothing goes out that came in after the right had
 	// ended.

@@ -17,7 +17,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
-	"github.com/tocsin-exchange/tocsin/exchange/view"
+	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 )
 
 // Scale compares a large exchange with a small one, an object of many versions
@@ -255,7 +255,7 @@ func (b *scale) bareRebuild(ctx context.Context, path string) (time.Duration, er
 		for _, stream := range []string{exchange.BlocksStream, exchange.IntakeStream} {
 			go func() { read <- eachBatch(ctx, bare, stream, func([]jetstream.Msg) error { return nil }) }()
 		}
-		err := view.Replay(filepath.Join(b.large, "bare"), 256<<20, bufio.NewReaderSize(file, 1<<20))
+		err := store.Replay(filepath.Join(b.large, "bare"), store.Options{}, bufio.NewReaderSize(file, 1<<20))
 		return errors.Join(err, <-read, <-read)
 	})
 	return time.Since(begin), err

@@ -26,7 +26,7 @@ type run struct {
 	*Feeds
 	maker
 	right   policy.Read
-	look    *view.StoreSnapshot
+	look    *view.DerivedSnapshot
 	state   state
 	changes map[string][]byte
 	events  map[string]*event   // by key, of this page

@@ -32,7 +32,7 @@ const MaxAttributes = 10_000
 // Feeds makes the feeds of all collections of a view. It is safe for concurrent use.
 type Feeds struct {
 	View  *view.View
-	store *view.DerivedStore
+	store *view.Derived
 
 	mu    sync.Mutex               // guards what is below
 	locks map[string]chan struct{} // each has room for who makes the collection's feed
@@ -40,7 +40,7 @@ type Feeds struct {
 
 // New makes the feeds of a view.
 func New(v *view.View) *Feeds {
-	return &Feeds{View: v, store: v.DerivedStore("misp"), locks: make(map[string]chan struct{})}
+	return &Feeds{View: v, store: v.Derived("misp"), locks: make(map[string]chan struct{})}
 }
 
 // state is how far a collection has been read: date_added in µs, of objects and of what was taken out.
@@ -125,7 +125,7 @@ var ErrBusy = errors.New("the feed is being made")
 const patience = 25 * time.Second
 
 // look brings a collection's events up to date and returns the store as it is then. The caller closes it.
-func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Read) (*view.StoreSnapshot, error) {
+func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Read) (*view.DerivedSnapshot, error) {
 	c := right.Collection()
 	f.mu.Lock()
 	lock := f.locks[c.UUID]
@@ -151,7 +151,7 @@ func (f *Feeds) look(ctx context.Context, r *exchange.Register, right policy.Rea
 	return f.store.Snapshot(), nil
 }
 
-func get(l *view.StoreSnapshot, key string, to any) (found bool, err error) {
+func get(l *view.DerivedSnapshot, key string, to any) (found bool, err error) {
 	value, found, err := l.Get(key)
 	if err == nil && found {
 		if err = json.Unmarshal(value, to); err != nil {

@@ -128,7 +128,7 @@ func (f *Feeds) Manifest(ctx context.Context, r *exchange.Register, right policy
 }
 
 // each calls of for the events of a collection, and in for the slots of each, where that is set.
-func each(l *view.StoreSnapshot, c *exchange.Collection, of func(*event) error, in func(*event, *slot) error) error {
+func each(l *view.DerivedSnapshot, c *exchange.Collection, of func(*event) error, in func(*event, *slot) error) error {
 	var e *event
 	return l.Each(c.UUID+"/e", func(rest string, value []byte) error {
 		if strings.Count(rest, "/") == 2 { // feed, day, part
@@ -157,7 +157,7 @@ type File struct {
 	First, Last int64
 	Count       int
 
-	look *view.StoreSnapshot
+	look *view.DerivedSnapshot
 	part string
 	head *header
 	feed *exchange.Feed
@@ -272,7 +272,7 @@ type Hashes struct {
 	// Tag tells it from other states.
 	Tag string
 
-	look *view.StoreSnapshot
+	look *view.DerivedSnapshot
 	c    *exchange.Collection
 }
 

@@ -46,6 +46,15 @@ func (n *Node) shares(p *admission.Packagers) view.PackageFunc {
 	}
 }
 
+// viewDamaged says what becomes of a view that is damaged.
+func (n *Node) viewDamaged(err error, anew bool) {
+	if anew {
+		n.log.Warn("the view was damaged: it is made anew from the journal", "error", err)
+		return
+	}
+	n.log.Error("the view is damaged: what can be read of it is served, and the next start makes it anew", "error", err)
+}
+
 // catchUp waits until the view holds all that the journal does.
 func (n *Node) catchUp(ctx context.Context) error {
 	intake, blocks, err := n.Journal.Ends(ctx)

@@ -204,6 +204,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
+		Damaged: n.viewDamaged,
 	})
 	if err != nil {
 		return err

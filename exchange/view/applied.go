@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2"
+	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 )
 
 // How far the view has come, in both streams.
@@ -47,13 +47,20 @@ func (v *View) Wait(ctx context.Context, intake, blocks uint64) error {
 	}
 }
 
-// advance publishes what a committed batch has changed.
-func (v *View) advance(change func()) {
+// advance publishes that a stream is in up to a sequence.
+func (v *View) advance(stream string, sequence uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	change()
+	*v.streams()[stream] = sequence
 	v.moved.Wake()
 }
+
+// streams are how far each is.
+func (v *View) streams() map[string]*uint64 {
+	return map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake}
+}
+
+func metaKey(name string) []byte { return append([]byte{'m'}, name...) }
 
 // Ends returns the last sequences of intake and blocks that the view in a directory has applied, 0
 // where there is no view of this format. It changes nothing; no View is open there.
@@ -66,7 +73,7 @@ func Ends(dir string) (intake, blocks uint64, err error) {
 		if !strings.HasPrefix(e.Name(), format+".") {
 			continue
 		}
-		db, err := pebble.Open(filepath.Join(dir, e.Name()), &pebble.Options{ReadOnly: true, ErrorIfNotExists: true, Logger: quiet{}, Comparer: comparer})
+		db, err := store.Open(filepath.Join(dir, e.Name()), store.Options{Prefixes: prefixes, ReadOnly: true})
 		if err != nil {
 			return 0, 0, fmt.Errorf("open view: %w", err)
 		}
@@ -79,8 +86,8 @@ func Ends(dir string) (intake, blocks uint64, err error) {
 
 // applied reads the sequences that are applied.
 func (v *View) applied() error {
-	for name, to := range map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake} {
-		value, found, err := v.get(metaKey(name))
+	for name, to := range v.streams() {
+		value, found, err := store.Get(v.db, metaKey(name))
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 )
 
 // Room is how much of a disk is left, in bytes.
@@ -27,5 +29,5 @@ func (v *View) Room(others ...string) (Room, error) {
 			use = u
 		}
 	}
-	return Room{Free: use.AvailBytes, All: use.TotalBytes, Unwritten: uint64(min(max(v.unwritten.Load(), 0), maxMemTable))}, nil
+	return Room{Free: use.AvailBytes, All: use.TotalBytes, Unwritten: uint64(min(max(v.unwritten.Load(), 0), store.MaxMemTable))}, nil
 }

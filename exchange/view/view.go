@@ -1,58 +1,30 @@
-// Package view is what the exchange is read from, in Pebble: the objects of the journal's blocks, each block's grouped by
-// type into chunks that are compressed by themselves, with small indexes. Positions stay as they are.
+// Package view is what the exchange is read from. It is made of the journal's two streams, intake and blocks, and kept in
+// Pebble.
 //
-// A view holds nothing that is not in the journal. It can be deleted and is then
-// the same again, answer for answer, byte for byte. It is written by one
-// goroutine for blocks and one for intake; each record is applied together with its
-// sequence in one batch, so a crash loses whole records at the end, and
-// following the journal brings them back. That is why it has no write-ahead log.
+// A view holds nothing that is not in the journal. It can be deleted and is then the same again, answer for answer, byte for
+// byte. It is written by one goroutine for blocks and one for intake; each record is applied together with its sequence in
+// one batch, so a crash loses whole records at the end, and following the journal brings them back. That is why it has
+// no write-ahead log.
 //
-// Keys, big-endian, where c is a collection's number, f a feed and s the
-// date_added of a block's first object in µs:
+// Four packages share the batches, each with its own keys, which its comment lists:
 //
-//	m name              the applied sequence of a stream
-//	n name              the number of a collection
-//	h c                 where its chain ends
-//	b c s 0             what is known of a block: how many objects it has, which
-//	                    were there before and where, where each stands in the
-//	                    payload; or a reference to intake
-//	b c s 1             their identifiers and versions
-//	b c s 2             a block's objects, compressed for reading
-//	q c number          the journal's sequence of a block, and its s
-//	v c s               which of its objects are there: not deleted
-//	l c s               which of those are the latest version
-//	r c s               which of those stand at a later place too, in the same version
-//	y c type s          which of its objects are of a type
-//	i c epoch type uuid
-//	                    the latest version of an object and where it stands
-//	o c uuid type version place
-//	                    where an object stands too: all but the newest place of its latest version
-//	e sequence          an intake record, compressed
-//	j sequence          that one tells of hosts that are clean
-//	a f address day     what is known of a host's day, with its first events;
-//	                    0xff for a day where hosts called the address
-//	x f event           in which record an event is that is not there, and
-//	                    whether any collection took it
-//	k f key             the record that an idempotency key made
-//	t f collection topic  when it was introduced last
-//	z name              why a collection's chain does not hold
-//	g uuid type c ver.  a version that a member has posted: its labels, whose it is (record.Posted)
-//	d uuid type c o ver.
-//	                    that a version of the object o refers to it there
-//	w c s               what a control block took out, and where it was
-//	M shelf key         what others make of all that: DerivedStore
+//	index      the collections: blocks, pages, versions, removals
+//	hosts      intake records, and what was seen of an address when
+//	members    what members have posted, by id
+//	store      Pebble itself, and what others derive of all that (store.Derived)
 //
-// An object's date_added is its block's s plus its position, so an object is
-// named by (c, s, position).
+// This package puts them together: a record's way into the batch (apply.go, remove.go), how far it is (applied.go), when it
+// is written out (flush.go). Of its own it has the keys
 //
-// An object that is added again in the same version, as addresses are with every block that refers to them, stands at
-// each of its places, and pages have it at each: then nothing comes before what it refers to, wherever somebody starts.
-// Facts and an object by its identifier are of its newest place.
+//	m name     the applied sequence of a stream
+//
+// A view that is found damaged when it is opened is deleted and made anew. What is found later is told to
+// Options.Damaged, and noted in the directory, so that the next Open makes it anew; until then whoever asks for what cannot be
+// read gets an ErrDamaged.
 package view
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,17 +38,41 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/view/hosts"
+	"github.com/tocsin-exchange/tocsin/exchange/view/index"
+	"github.com/tocsin-exchange/tocsin/exchange/view/members"
+	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 	"github.com/tocsin-exchange/tocsin/exchange/wait"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// ErrDamaged means that the view does not hold what was written to it: it has
-// to be rebuilt.
-var ErrDamaged = errors.New("the view is damaged: run tocsin rebuild")
+// The errors of those that the view is made of.
+var (
+	ErrDamaged = store.ErrDamaged
+	ErrBroken  = index.ErrBroken
+)
 
-// ErrBroken means that a collection's chain does not hold, so that it takes
-// nothing more.
-var ErrBroken = errors.New("the collection's chain does not hold")
+// What readers of collections ask for and get: see package index.
+type (
+	Query        = index.Query
+	Page         = index.Page
+	Fact         = index.Fact
+	VersionMatch = index.VersionMatch
+	VersionKind  = index.VersionKind
+	Withdrawal   = index.Withdrawal
+	Stats        = index.Stats
+	Block        = index.Block
+	// Derived keeps what others make of the view.
+	Derived         = store.Derived
+	DerivedSnapshot = store.DerivedSnapshot
+)
+
+// The kinds of versions.
+const (
+	Last    = index.Last
+	First   = index.First
+	All     = index.All
+	Exactly = index.Exactly
+)
 
 // PackageFunc packages an intake record for the collections that want selects.
 type PackageFunc func(ctx context.Context, in *record.Intake, want func(collection string) bool) ([]record.Share, error)
@@ -85,14 +81,8 @@ type PackageFunc func(ctx context.Context, in *record.Intake, want func(collecti
 type Options struct {
 	// Dir holds the files. The caller has a lock on it.
 	Dir string
-	// CacheBytes bounds the blocks that are kept in memory as they are stored; 0 means 64 MiB.
-	CacheBytes int64
-	// IndexBytes bounds what Pebble keeps of its files, and what is not written
-	// yet; 0 means 256 MiB.
-	IndexBytes int64
-	// EpochObjects is how many objects are added to a collection until an index of its own starts
-	// for those that come then; 0 means 1 Mi. A look for one that is not there asks each.
-	EpochObjects int64
+	// CacheBytes and EpochObjects are those of index.Options, IndexBytes is store.Options.Memory.
+	CacheBytes, EpochObjects, IndexBytes int64
 	// Shares packages an intake record that comes in for one collection, and may leave out of the objects what does not
 	// tell them and their versions apart; Again packages one that was applied.
 	Shares, Again PackageFunc
@@ -100,84 +90,101 @@ type Options struct {
 	// error is an exchange.ErrRecord when the data is at fault.
 	Decompress func(dst, data []byte) ([]byte, error)
 	// Tap, where it is set, is given every batch as it is written; it is for
-	// measuring, with Replay.
+	// measuring, with store.Replay.
 	Tap func(batch []byte)
 	// Removal reads what a control block takes out from its payload, decompressed; its error is an exchange.ErrRecord.
 	Removal func(b *record.Block, payload []byte) (*record.Removal, error)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *record.Block, number uint64, hash string, added time.Time) error
+	// Damaged is told once what is damaged, and whether it was made anew already; nil for nobody.
+	Damaged func(err error, anew bool)
 }
 
 // View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are
 // each for one goroutine.
 type View struct {
-	db    *pebble.DB
-	opt   Options
-	cache blockCache
+	*index.Index
+	*hosts.Hosts
+	*members.Members
+	db   *pebble.DB
+	opt  Options
+	text []byte // what ApplyBlock uses over and over
 	// unwritten is about how many bytes were applied since FlushWhenQuiet wrote last, but for batches so large that Pebble
 	// writes them out by itself.
 	unwritten atomic.Int64
+	damaged   sync.Once
 
-	// What ApplyBlock uses over and over.
-	text    []byte
-	packing packing
-
-	mu        sync.Mutex // guards what is below
-	numbers   map[string]uint32
-	names     map[uint32]string // of the numbers
-	highest   uint32            // of the numbers
-	heads     map[uint32]*head
-	broken    map[string]error
-	intake    uint64
-	blocks    uint64
-	moved     wait.Signal             // when any of what is below changes
-	changed   map[string]*wait.Signal // by collection that somebody waits for
-	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
-	live      map[uint32]live
-	epochs    map[uint32]uint16
+	mu     sync.Mutex // guards what is below
+	intake uint64
+	blocks uint64
+	moved  wait.Signal // when either changes
 }
 
-// head is where a collection ends.
-type head struct {
-	number  uint64 // of its last block
-	hash    string
-	added   int64     // date_added of its last object, µs
-	objects int64     // ever added
-	label   tlp.Level // the highest ever added
-	mixed   bool      // it has objects of another STIX than 2.1
-}
-
-// Open opens the view, and makes it where there is none.
+// Open opens the view, and makes it where there is none or it is damaged.
 func Open(opt Options) (*View, error) {
-	if opt.CacheBytes == 0 {
-		opt.CacheBytes = 64 << 20
+	v, err := open(opt)
+	if err == nil && v.noted() {
+		err = errors.Join(errNoted, v.db.Close())
 	}
-	if opt.EpochObjects == 0 {
-		opt.EpochObjects = 1 << 20
+	if !store.Damaged(err) {
+		return v, err
 	}
+	if opt.Damaged != nil {
+		opt.Damaged(err, true)
+	}
+	if err := os.RemoveAll(opt.Dir); err != nil {
+		return nil, fmt.Errorf("delete the damaged view: %w", err)
+	}
+	return open(opt)
+}
+
+func open(opt Options) (v *View, err error) {
+	v = &View{opt: opt}
 	dir, err := directory(opt.Dir, fmt.Sprintf("%s.%d", format, opt.EpochObjects))
 	if err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	db, err := openPebble(dir, opt.IndexBytes)
-	if err != nil {
+	if v.db, err = store.Open(dir, store.Options{Memory: opt.IndexBytes, Prefixes: prefixes, Damaged: func(err error) { _ = v.Note(err) }}); err != nil {
 		return nil, fmt.Errorf("open view %s: %w", dir, err)
 	}
-	v := &View{
-		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
-		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error),
-		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), live: make(map[uint32]live), epochs: make(map[uint32]uint16),
+	v.Index, err = index.Open(v.db, index.Options{CacheBytes: opt.CacheBytes, EpochObjects: opt.EpochObjects, Package: v.again})
+	if err == nil {
+		err = v.applied()
 	}
-	if err := v.load(); err != nil {
-		_ = db.Close()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open view %s: %w", dir, err), v.db.Close())
+	}
+	v.Hosts = &hosts.Hosts{DB: v.db, Decompress: opt.Decompress, Delivered: v.Index.Delivered}
+	v.Members = &members.Members{DB: v.db, Collections: v.Index}
+	return v, nil
+}
+
+// prefixes are what filters ask for.
+var prefixes = map[byte]func(key []byte) int{'a': hosts.Prefix, 'd': members.Prefix, 'g': members.Prefix}
+
+// again packages an intake record that was applied for its feed's own collection.
+func (v *View) again(ctx context.Context, intake uint64) ([]record.Share, error) {
+	in, err := v.Intake(intake)
+	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return own(ctx, in, v.opt.Again)
+}
+
+// own packages an intake record for its feed's own collection.
+func own(ctx context.Context, in *record.Intake, pack PackageFunc) ([]record.Share, error) {
+	collection := exchange.FeedCollection(in.Feed)
+	return pack(ctx, in, func(c string) bool { return c == collection })
 }
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in. Those of other names are deleted: the journal makes this one.
-const format = "16"
+const format = "17"
+
+// damagedNote is the file that says that the view is to be made anew.
+const damagedNote = "damaged"
+
+var errNoted = fmt.Errorf("%w: that was noted when it was open", ErrDamaged)
 
 // directory makes room for a view of this format.
 func directory(dir, name string) (string, error) {
@@ -186,7 +193,7 @@ func directory(dir, name string) (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
-		if e.Name() != name {
+		if e.Name() != name && e.Name() != damagedNote {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return "", err
 			}
@@ -196,64 +203,30 @@ func directory(dir, name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// load reads what is kept in memory.
-func (v *View) load() (err error) {
-	if err := v.applied(); err != nil {
-		return err
-	}
-	err = v.each('z', func(name string, value []byte) error {
-		v.broken[name] = errors.New(string(value))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = v.each('w', func(name string, _ []byte) error {
-		if len(name) != 12 {
-			return ErrDamaged
-		}
-		v.withdrawn[binary.BigEndian.Uint32([]byte(name))] = firstOf([]byte(name)) // the last of each stays
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return v.each('n', func(name string, value []byte) error {
-		if len(value) != 4 {
-			return ErrDamaged
-		}
-		c := binary.BigEndian.Uint32(value)
-		v.enter(name, c)
-		text, found, err := v.get(headKey(c))
-		if err == nil && found {
-			v.heads[c], err = decodeHead(text)
-		}
-		if h := v.heads[c]; err == nil && h != nil {
-			v.epochs[c] = v.epochOf(h.objects)
-			v.live[c], err = v.loadLive(c)
-		}
-		return err
-	})
+func (v *View) noted() bool {
+	_, err := os.Stat(filepath.Join(v.opt.Dir, damagedNote))
+	return err == nil
 }
 
-// each calls f with the keys of a kind, without the kind, and their values.
-func (v *View) each(kind byte, f func(name string, value []byte) error) (err error) {
-	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
-	if err != nil {
-		return err
+// Note sees to it, where an error of a read says that the view is damaged, that the next Open makes it anew. It returns the
+// error.
+func (v *View) Note(err error) error {
+	if store.Damaged(err) {
+		v.damaged.Do(func() {
+			file := filepath.Join(v.opt.Dir, damagedNote)
+			if e := os.WriteFile(file, []byte(err.Error()+"\n"), 0o600); e != nil {
+				err = errors.Join(err, fmt.Errorf("note that: %w", e))
+			}
+			if v.opt.Damaged != nil {
+				v.opt.Damaged(err, false)
+			}
+		})
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err == nil {
-			err = f(string(it.Key()[1:]), value)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return it.Error()
+	return err
 }
+
+// Derived returns the store of a name, for what others make of the view.
+func (v *View) Derived(name string) *Derived { return store.NewDerived(v.db, name) }
 
 // Close writes everything out, while ctx lasts and where the disk has room for it, and closes the view.
 // What could not be written is made anew from the journal at the next start. On a disk without room
@@ -267,83 +240,4 @@ func (v *View) Close(ctx context.Context) error {
 		return fmt.Errorf("close view: %w", err)
 	}
 	return nil
-}
-
-// enter notes a collection's number. Who calls it has mu, or is alone.
-func (v *View) enter(name string, c uint32) {
-	v.numbers[name], v.names[c], v.highest = c, name, max(v.highest, c)
-}
-
-// number returns a collection's number, and false where it has no blocks yet.
-func (v *View) number(collection string) (uint32, bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	c, ok := v.numbers[collection]
-	return c, ok
-}
-
-// Broken lists the collections whose chain does not hold, with what is wrong.
-// They are served as far as they are whole, and take nothing more.
-func (v *View) Broken() map[string]error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	list := make(map[string]error, len(v.broken))
-	for c, err := range v.broken {
-		list[c] = err
-	}
-	return list
-}
-
-// Sound reports why a collection takes nothing more; its error is an ErrBroken.
-func (v *View) Sound(collection string) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if err := v.broken[collection]; err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBroken, collection, err)
-	}
-	return nil
-}
-
-// Stats says how much a collection has.
-type Stats struct {
-	Blocks  uint64    `json:"blocks"`
-	Objects int64     `json:"objects_added"`
-	Last    time.Time `json:"last_added,omitzero"`
-	// Label is the highest that was ever added.
-	Label tlp.Level `json:"highest_label,omitempty"`
-}
-
-// Stats returns the collection's figures; all zero where it is empty.
-func (v *View) Stats(collection string) Stats {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	h := v.heads[v.numbers[collection]]
-	if h == nil {
-		return Stats{}
-	}
-	return Stats{Blocks: h.number, Objects: h.objects, Last: micros(h.added), Label: h.label}
-}
-
-// State names what a collection holds: it changes whenever that does.
-func (v *View) State(collection string) string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	h := v.heads[v.numbers[collection]]
-	if h == nil {
-		return "0"
-	}
-	return fmt.Sprintf("%d.%d", h.number, h.added)
-}
-
-// Changed returns a channel that is closed when anything is added to the
-// collection.
-func (v *View) Changed(collection string) <-chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	c := v.changed[collection]
-	if c == nil {
-		c = new(wait.Signal)
-		v.changed[collection] = c
-	}
-	return c.Next()
 }

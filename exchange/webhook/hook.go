@@ -29,7 +29,7 @@ func (h *hook) run(ctx context.Context) {
 		r, replaced := h.force.Watch()
 		until, changed, err := h.step(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			h.Log.Error("a webhook is not sent", "webhook", h.ID, "error", err)
+			h.Log.Error("a webhook is not sent", "webhook", h.ID, "error", h.View.Note(err))
 			until = time.Now().Add(time.Minute)
 		}
 		var due <-chan time.Time

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Derived keeps what others make of the view, beside it: it goes with the view, and after a crash it
+// holds nothing that was made of what the view has lost.
+//
+//	M name 0 key        what is kept under a key
+type Derived struct {
+	db     *pebble.DB
+	prefix []byte
+}
+
+// NewDerived returns the store of a name.
+func NewDerived(db *pebble.DB, name string) *Derived {
+	return &Derived{db: db, prefix: append(append([]byte{'M'}, name...), 0)}
+}
+
+func (s *Derived) key(key string) []byte {
+	return append(s.prefix[:len(s.prefix):len(s.prefix)], key...)
+}
+
+// Write sets some keys, all or none.
+func (s *Derived) Write(changes map[string][]byte) error {
+	b := s.db.NewBatch()
+	defer func() { _ = b.Close() }()
+	for k, value := range changes {
+		_ = b.Set(s.key(k), value, nil) // which fails only when the batch is misused
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("write view: %w", err)
+	}
+	return nil
+}
+
+// Snapshot returns the store as it is now. The caller closes it.
+func (s *Derived) Snapshot() *DerivedSnapshot { return &DerivedSnapshot{s, s.db.NewSnapshot()} }
+
+// DerivedSnapshot is one state of a store.
+type DerivedSnapshot struct {
+	*Derived
+	snapshot *pebble.Snapshot
+}
+
+// Close lets the state go.
+func (l *DerivedSnapshot) Close() error { return l.snapshot.Close() }
+
+// Get returns the value of a key.
+func (l *DerivedSnapshot) Get(key string) (value []byte, found bool, err error) {
+	return Get(l.snapshot, l.key(key))
+}
+
+// Each calls f with what is kept under the keys that start so, without that start, in their order, until f
+// returns an error. The value is good until f returns.
+func (l *DerivedSnapshot) Each(start string, f func(rest string, value []byte) error) error {
+	return EachUnder(l.snapshot, l.key(start), func(rest, value []byte) (bool, error) { return true, f(string(rest), value) })
+}
