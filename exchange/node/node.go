@@ -201,17 +201,19 @@ func (n *Node) openStores(ctx context.Context) error {
 		Register: n.Register.At, Version: packaging.Version,
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
+	whole := func(intake, blocks uint64) error {
+		return n.Journal.Whole(ctx, journal.Known{Intake: intake, Blocks: blocks, Register: n.Register.Current().Version})
+	}
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
-		Damaged: n.viewDamaged,
+		Damaged: n.viewDamaged, MayDelete: whole,
 	})
 	if err != nil {
 		return err
 	}
 	n.Journal.SetRoom(n.room)
-	known := journal.Known{Intake: n.View.Applied(), Blocks: n.View.AppliedBlocks(), Register: n.Register.Current().Version}
-	if err := n.Journal.Whole(ctx, known); err != nil {
+	if err := whole(n.View.Applied(), n.View.AppliedBlocks()); err != nil {
 		return err
 	}
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}

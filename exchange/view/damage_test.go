@@ -252,3 +252,39 @@ func TestABitIsTurnedAround(t *testing.T) {
 	}
 	t.Log(kinds)
 }
+
+// A damaged view that knows of more than the journal has is not deleted.
+func TestADamagedViewIsAWitness(t *testing.T) {
+	t.Parallel()
+	j := newSmallJournal()
+	dir := t.TempDir()
+	v, err := j.open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = v.Note(fmt.Errorf("somewhere: %w", ErrDamaged))
+	if err := v.Close(context.Background()); err != nil || j.told != 1 {
+		t.Fatal(j.told, err)
+	}
+	lost, asked := errors.New("the journal has lost its end"), 0
+	opt := v.opt
+	opt.MayDelete = func(intake, blocks uint64) error {
+		asked++
+		if n := uint64(len(j.blocks)); intake != n || blocks != n {
+			t.Errorf("it is said to have %d and %d, not %d", intake, blocks, n)
+		}
+		return lost
+	}
+	for range 2 {
+		if _, err := Open(opt); !errors.Is(err, lost) || !errors.Is(err, ErrDamaged) {
+			t.Error(err)
+		}
+	}
+	opt.MayDelete = func(uint64, uint64) error { return nil }
+	if v, err = Open(opt); err != nil || asked != 2 || j.told != 2 || v.Applied() != 0 || v.noted() {
+		t.Fatal(asked, j.told, err)
+	}
+	if err := v.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

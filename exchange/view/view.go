@@ -18,7 +18,7 @@
 //
 //	m name     the applied sequence of a stream
 //
-// A view that is found damaged when it is opened is deleted and made anew. What is found later is told to
+// A view that is found damaged when it is opened is deleted and made anew, unless it knows of more than the journal has. What is found later is told to
 // Options.Damaged, and noted in the directory, so that the next Open makes it anew; until then whoever asks for what cannot be
 // read gets an ErrDamaged.
 package view
@@ -96,8 +96,11 @@ type Options struct {
 	Removal func(b *record.Block, payload []byte) (*record.Removal, error)
 	// Continues reports why a block does not continue a chain.
 	Continues func(b *record.Block, number uint64, hash string, added time.Time) error
-	// Damaged is told once what is damaged, and whether it was made anew already; nil for nobody.
+	// Damaged is told once what is damaged, and whether it is made anew at once; nil for nobody.
 	Damaged func(err error, anew bool)
+	// MayDelete is asked before a damaged view is deleted that had intake and blocks up to there, 0 where that can't be read:
+	// it may be all that knows of what the journal has lost. Its error keeps it; nil lets it go.
+	MayDelete func(intake, blocks uint64) error
 }
 
 // View is safe for concurrent use, but for ApplyBlock and ApplyIntake, which are
@@ -128,6 +131,12 @@ func Open(opt Options) (*View, error) {
 	}
 	if !store.Damaged(err) {
 		return v, err
+	}
+	if opt.MayDelete != nil {
+		intake, blocks, _ := Ends(opt.Dir) // what can't be read says nothing
+		if e := opt.MayDelete(intake, blocks); e != nil {
+			return nil, fmt.Errorf("%w; and %w", err, e)
+		}
 	}
 	if opt.Damaged != nil {
 		opt.Damaged(err, true)
