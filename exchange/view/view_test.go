@@ -87,7 +87,7 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				}
 				sameInRuns(r, v, c, m, q, got)
 				for _, o := range m.all {
-					if has, err := v.Has(c, o.named()); !has || err != nil {
+					if raw, err := v.Object(t.Context(), c, o.named()); string(raw) != o.text() || err != nil {
 						r.Fatalf("has no %s: %v", o.key(), err)
 					}
 				}

@@ -56,8 +56,8 @@ type Query struct {
 // maxBytes is how much a page holds, but for one object that is larger.
 const maxBytes = 16 << 20
 
-// Page is some objects in the order of date_added. Up to maxWritten bytes of them are text already; the rest is
-// compressed until it is written or taken. Where the query asks for facts, it has those instead.
+// Page is some objects in the order of date_added. They are compressed until they are written or taken. Where the query
+// asks for facts, it has those instead.
 type Page struct {
 	Count int
 	// First and Last are the date_added of the first and the last object, zero
@@ -69,9 +69,7 @@ type Page struct {
 	Reached time.Time
 
 	parts []part
-	size  int     // of the objects, in bytes
-	text  *[]byte // the first parts; nil for none, and once it is written
-	ready int     // how many those are
+	size  int // of the objects, in bytes
 }
 
 // Page returns the first objects that the query selects. It does not cut apart
@@ -111,7 +109,7 @@ func (x *Index) page(ctx context.Context, collection string, q Query) (p *Page, 
 
 // answer makes the page of what was taken.
 func (r *reader) answer() *Page {
-	p := &Page{Count: r.count, Reached: r.reached, parts: r.parts, size: r.size, text: r.text, ready: r.ready}
+	p := &Page{Count: r.count, Reached: r.reached, parts: r.parts, size: r.size}
 	if n := len(r.parts); n > 0 {
 		first, _ := r.parts[0].ends()
 		_, last := r.parts[n-1].ends()
@@ -153,11 +151,9 @@ type reader struct {
 	chosen           map[key.ID][]standing // of objects that were looked at
 
 	parts   []part
-	text    *[]byte // of the first of them; nil for none
-	ready   int     // how many those are
-	count   int     // objects in the parts
-	size    int     // their bytes
-	kept    int     // bytes of their blocks
+	count   int // objects in the parts
+	size    int // their bytes
+	kept    int // bytes of their blocks
 	scanned int
 	reached time.Time // where the scan stopped, if not at the last of the page
 }

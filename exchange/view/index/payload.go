@@ -27,95 +27,75 @@ const laneSize = 4 << 10
 // packing makes a payload.
 type packing struct {
 	objects [][]byte
-	types   []string // of the objects
-	sizes   map[string]int
-	lanes   []lane
+	types   []string         // in the order in which they came
+	lanes   map[string]*lane // by type
+	raw     []byte           // the chunk that is being made
 	out     []byte
 }
 
-// lane is what goes into chunks of its own.
+// lane are the objects that go into the same chunks.
 type lane struct {
-	typ     string // "" for what is not enough
-	most    int    // how much goes into a chunk, so that all are of about the same size
-	raw     []byte // the chunk that is being made
-	objects []int  // what is in it
+	objects []int
+	size    int
 }
+
+func (l *lane) add(i, size int) { l.objects, l.size = append(l.objects, i), l.size+size }
 
 // add puts an object at the end. Its text has to stay as it is until the payload is made.
 func (p *packing) add(typ string, raw []byte) {
-	p.objects, p.types = append(p.objects, raw), append(p.types, typ)
-	p.sizes[typ] += len(raw) + 1
+	l := p.lanes[typ]
+	if l == nil {
+		l = new(lane)
+		p.types, p.lanes[typ] = append(p.types, typ), l
+	}
+	l.add(len(p.objects), len(raw)+1)
+	p.objects = append(p.objects, raw)
 }
 
 // pack makes the payload of what was added, and notes in a block where each object is.
 func (p *packing) pack(b *block) {
-	rest := 0
-	for _, size := range p.sizes {
-		if size < laneSize {
-			rest += size
-		}
-	}
 	b.pieces = make([]piece, len(p.objects))
-	for i, raw := range p.objects {
-		l := p.lane(p.types[i], rest)
-		b.pieces[i] = piece{from: int32(len(l.raw)), size: int32(len(raw))}
-		l.raw = append(append(l.raw, raw...), ',') // as they stand in an answer
-		if l.objects = append(l.objects, i); len(l.raw) >= l.most {
-			p.end(b, l)
+	var rest lane // of types of which there is little
+	for _, typ := range p.types {
+		if l := p.lanes[typ]; l.size >= laneSize {
+			p.chunks(b, l)
+		} else {
+			rest.objects, rest.size = append(rest.objects, l.objects...), rest.size+l.size
 		}
 	}
-	for i := range p.lanes {
-		if l := &p.lanes[i]; len(l.objects) > 0 {
-			p.end(b, l)
-		}
-	}
+	slices.Sort(rest.objects)
+	p.chunks(b, &rest)
 }
 
-// lane returns the one that an object goes into. rest is how much there is of types without one.
-func (p *packing) lane(typ string, rest int) *lane {
-	size := p.sizes[typ]
-	if size < laneSize {
-		typ, size = "", rest
-	}
-	at := slices.IndexFunc(p.lanes, func(l lane) bool { return l.typ == typ && l.most > 0 })
-	if at < 0 {
-		if at = slices.IndexFunc(p.lanes, func(l lane) bool { return l.most == 0 }); at < 0 {
-			at = len(p.lanes)
-			p.lanes = append(p.lanes, lane{})
+// chunks makes those of a lane, all of about the same size.
+func (p *packing) chunks(b *block, l *lane) {
+	most := l.size/(l.size/chunkSize+1) + 1
+	raw := p.raw[:0]
+	for n, i := range l.objects {
+		o := p.objects[i]
+		b.pieces[i] = piece{chunk: int32(len(b.chunks)), from: int32(len(raw)), size: int32(len(o))}
+		raw = append(append(raw, o...), ',') // as they stand in an answer
+		if len(raw) < most && n < len(l.objects)-1 {
+			continue
 		}
-		p.lanes[at].typ, p.lanes[at].most = typ, size/(size/chunkSize+1)+1
+		start := len(p.out)
+		if need := start + s2.MaxEncodedLen(len(raw)); need > cap(p.out) {
+			p.out = append(make([]byte, 0, 2*need), p.out...)
+		}
+		p.out = p.out[:start+len(s2.Encode(p.out[start:cap(p.out)], raw))]
+		b.chunks = append(b.chunks, chunk{size: len(p.out) - start, raw: len(raw)})
+		raw = raw[:0]
 	}
-	return &p.lanes[at]
-}
-
-// end ends a chunk.
-func (p *packing) end(b *block, l *lane) {
-	for _, i := range l.objects {
-		b.pieces[i].chunk = int32(len(b.chunks))
-	}
-	start := len(p.out)
-	if need := start + s2.MaxEncodedLen(len(l.raw)); need > cap(p.out) {
-		p.out = append(make([]byte, 0, 2*need), p.out...)
-	}
-	p.out = p.out[:start+len(s2.Encode(p.out[start:cap(p.out)], l.raw))]
-	b.chunks = append(b.chunks, chunk{size: len(p.out) - start, raw: len(l.raw)})
-	l.raw, l.objects = l.raw[:0], l.objects[:0]
+	p.raw = raw
 }
 
 // reset makes room for the next payload.
 func (p *packing) reset() {
 	clear(p.objects)
-	if clear(p.sizes); p.sizes == nil {
-		p.sizes = make(map[string]int)
+	*p = packing{objects: p.objects[:0], types: p.types[:0], lanes: make(map[string]*lane), raw: p.raw, out: p.out[:0]}
+	if cap(p.raw) > 4*chunkSize {
+		p.raw = nil // of an object that was very large
 	}
-	for i := range p.lanes {
-		if l := &p.lanes[i]; cap(l.raw) > 4*chunkSize {
-			*l = lane{} // of an object that was very large
-		} else {
-			l.most = 0
-		}
-	}
-	p.objects, p.types, p.out = p.objects[:0], p.types[:0], p.out[:0]
 }
 
 // stored are objects of a block as they are kept: some of its chunks.

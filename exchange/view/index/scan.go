@@ -254,21 +254,19 @@ func (r *reader) fit(p *part) (full bool) {
 }
 
 // keep makes a part one of the page's.
-func (r *reader) keep(p part) (err error) {
-	switch {
-	case r.q.Facts:
+func (r *reader) keep(p part) error {
+	if r.q.Facts {
 		p.objects = nil
-	case r.ready == len(r.parts) && r.size <= maxWritten:
-		p.names, err = nil, r.write(&p)
-	default:
-		p.names, err = nil, r.load(&p)
-	}
-	r.parts = append(r.parts, p)
-	r.kept += len(p.names) + 12*len(p.pieces)
-	if p.objects != nil {
+	} else {
+		p.names = nil
+		if err := r.load(&p); err != nil {
+			return err
+		}
 		r.kept += len(p.objects.payload)
 	}
-	return err
+	r.kept += len(p.names) + 12*len(p.pieces)
+	r.parts = append(r.parts, p)
+	return nil
 }
 
 // load sees to it that a part has its objects.

@@ -1,8 +1,6 @@
 package index
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"sync"
 )
@@ -46,45 +44,16 @@ func giveBack(text *[]byte) {
 	}
 }
 
-// write puts a part's objects into the page's text.
-func (r *reader) write(p *part) (err error) {
-	if r.text == nil {
-		r.text = borrow()
-	}
-	if err := r.load(p); err != nil {
-		return err // which says where
-	}
-	if *r.text, err = p.objects.appendTo(*r.text, p.set); err != nil {
-		return fmt.Errorf("block at %d: %w", p.first, err)
-	}
-	p.objects, r.ready = nil, r.ready+1
-	return nil
-}
-
-// errWritten is what a page says that has no text any more.
-var errWritten = errors.New("the page is written already")
-
-// WriteTo writes the objects' JSON texts with commas between them. It does so once.
+// WriteTo writes the objects' JSON texts with commas between them.
 func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
-	text := p.text
-	if text == nil {
-		if p.ready > 0 {
-			return 0, errWritten
-		}
-		text = borrow()
-	}
-	p.text = nil // the next who borrows it writes into it
+	text := borrow()
 	defer giveBack(text)
-	write := func(b []byte) error {
-		k, err := w.Write(b)
-		n += int64(k)
-		return err
-	}
 	b := *text
-	for i := range p.parts[p.ready:] {
-		x := &p.parts[p.ready+i]
+	for i := range p.parts {
+		x := &p.parts[i]
 		if len(b) > 0 && len(b)+x.size > maxWritten {
-			if err := write(b); err != nil {
+			k, err := w.Write(b)
+			if n += int64(k); err != nil {
 				return n, err
 			}
 			b = b[:0]
@@ -97,19 +66,14 @@ func (p *Page) WriteTo(w io.Writer) (n int64, err error) {
 	if len(b) == 0 {
 		return n, nil
 	}
-	return n, write(b[:len(b)-1]) // behind the last one is no comma
+	k, err := w.Write(b[:len(b)-1]) // behind the last one is no comma
+	return n + int64(k), err
 }
 
-// Objects returns the objects' JSON texts, unless the page is written already.
+// Objects returns the objects' JSON texts.
 func (p *Page) Objects() (list [][]byte, err error) {
 	text := make([]byte, 0, p.size+p.Count)
-	if p.text != nil {
-		text = append(text, *p.text...)
-	} else if p.ready > 0 {
-		return nil, errWritten
-	}
-	for i := range p.parts[p.ready:] {
-		x := &p.parts[p.ready+i]
+	for _, x := range p.parts {
 		if text, err = x.objects.appendTo(text, x.set); err != nil {
 			return nil, err
 		}

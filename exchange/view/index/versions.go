@@ -112,28 +112,6 @@ func (x *Index) FirstAdded(collection, text string) (at time.Time, found bool, e
 	return micros(first), err == nil, err
 }
 
-// Versions lists the versions of an object that a collection has, in every
-// version of STIX.
-func (x *Index) Versions(collection, text string) (list []record.Version, err error) {
-	id, ok := key.Exact(text)
-	c, known := x.Number(collection)
-	if !ok || !known {
-		return nil, nil
-	}
-	snapshot := x.db.NewSnapshot()
-	defer store.Close(&err, snapshot)
-	for _, id.Spec = range key.Specs {
-		entries, err := x.versions(snapshot, c, id, false)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			list = append(list, id.Record(e.version))
-		}
-	}
-	return list, nil
-}
-
 // Has tells whether a collection has a version of an object.
 func (x *Index) Has(collection string, want record.Version) (found bool, err error) {
 	id, ok := key.Of(want)
