@@ -35,6 +35,9 @@ const Admin = "admin"
 // Unclaimed is the collection of what nobody is responsible for.
 const Unclaimed = "unclaimed"
 
+// UnclaimedCeiling is its ceiling.
+const UnclaimedCeiling = tlp.AmberStrict
+
 // FeedbackCollection names the collection that a member writes to and the operator reads.
 func FeedbackCollection(member string) string { return "feedback-" + member }
 
@@ -236,7 +239,7 @@ func (r *Register) Feed(id string) *Feed {
 // Collections lists every collection, derived and declared, sorted by UUID.
 func (r *Register) Collections() []Collection {
 	list := []Collection{{
-		ID: Unclaimed, Title: "Unclaimed", Ceiling: tlp.AmberStrict,
+		ID: Unclaimed, Title: "Unclaimed", Ceiling: UnclaimedCeiling,
 		Description: "Infections that no member is responsible for.",
 	}, {
 		ID: Quarantine, Title: "Quarantine", Ceiling: tlp.Red, Persons: r.Quarantine, STIX: []string{"2.0", "2.1"},

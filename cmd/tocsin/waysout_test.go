@@ -62,3 +62,33 @@ func Fly(ctx context.Context, v *view.View) (*view.Page, error) {
 		}
 	}
 }
+
+// Ways out do not look at objects as those do who decide about what comes in: they compile without that.
+func TestWaysOutAreBuiltWithoutWhatHasNoRight(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at, err := filepath.Abs("../../exchange/view/index/object.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, overlay := filepath.Join(dir, "object.go"), filepath.Join(dir, "overlay.json")
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {at: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{file: "package index\n", overlay: string(text)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := func(packages ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-overlay", overlay}, packages...)...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := build(module+"exchange/misp", module+"exchange/webhook", module+"exchange/api"); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if out, err := build(module + "exchange/node"); err == nil || !strings.Contains(out, "missing method Made") {
+		t.Errorf("submission is built without them: %v\n%s", err, out)
+	}
+}

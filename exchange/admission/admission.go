@@ -7,7 +7,7 @@
 //	deliver.go    the record's objects go into the blocks of each collection
 //
 // A receipt is answered when all blocks are on disk. A crash in between is finished at the next
-// start: Recover delivers what intake has and the collections have not.
+// start: Recover opens each feed (open, in append.go), which delivers what intake has and the collections have not.
 //
 // On the way it asks constituency who is responsible and policy who may have it, and calls back three times: History
 // (the view) for what is known of hosts, Log (the journal) to write, and Packagers (packaging) for a record's objects;

@@ -137,7 +137,7 @@ func (f *feedWriter) checkpoint(ctx context.Context, by uint64) error {
 	return f.a.Log.SetDeliveredTo(ctx, f.feed, delivered)
 }
 
-// Recover delivers the intake of a feed as far as it goes, and waits for it.
+// Recover opens a feed, which delivers its intake as far as it goes (open), and waits for that.
 func (a *Admission) Recover(ctx context.Context, feed string) error {
 	f, err := a.feed(ctx, feed)
 	if err != nil {

@@ -148,7 +148,8 @@ func (e *Exchange) Publish(t testing.TB, feed, rows string) *exchange.Receipt {
 }
 
 // Pull reads a collection over TAXII from a cursor on, as the operator, and
-// returns its objects and the cursor behind them; what stands at several places is returned once, as tocsin pull prints it.
+// returns its objects and the cursor behind them. What stands at several places is returned once, as tocsin pull prints it,
+// but for what hosts are made into, which stands at one.
 func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor, filter taxii.Filter) ([]string, taxiiclient.Cursor) {
 	t.Helper()
 	c, err := taxiiclient.New(taxiiclient.Options{Server: e.HTTPURL(), User: exchange.Admin, Token: e.AdminToken()})
@@ -166,7 +167,7 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 			t.Fatal(err)
 		}
 		for _, o := range page.Objects {
-			if text := string(o); !seen[text] {
+			if text := string(o); !seen[text] || ofAHost(text) {
 				seen[text] = true
 				list = append(list, text)
 			}
@@ -174,6 +175,11 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 		from = page.After
 	}
 	return list, from
+}
+
+// ofAHost tells whether an object is what a host is made into, and not what that refers to.
+func ofAHost(o string) bool {
+	return strings.HasPrefix(o, `{"type":"observed-data"`) || strings.HasPrefix(o, `{"type":"indicator"`) || strings.HasPrefix(o, `{"type":"sighting"`)
 }
 
 // Do sends a request as a member with its token and returns status, headers

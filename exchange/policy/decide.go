@@ -1,9 +1,9 @@
 // Package policy decides who may have what. Its functions are pure: they depend on
 // their arguments alone.
 //
-//   - Decide: which teams' collections an event, or a host's whole day, enters: by label, ceiling and kind of member.
-//     (The feed's own takes what its ceiling lets in: packaging.)
-//   - Labels: which label each object of a POST has.
+//   - Decide, by Enter for each team: which teams' collections an event, or a host's whole day, enters: by label, ceiling
+//     and kind of member. (The feed's own takes what its ceiling lets in: packaging.) Effective: the label of an event.
+//   - Admit: what becomes of an object of a POST. Labels: which label each has.
 //   - MayRead, MayWrite and their kin: which collection a caller may use, by which channel.
 //   - Permits: which label leaves by which channel to whom. Every way out asks it.
 //   - Refused: which addresses are nobody's infection.
@@ -27,7 +27,7 @@ import (
 func Decide(r *exchange.Register, label tlp.Level, matches []exchange.Match) exchange.Decision {
 	v := exchange.Decision{Label: label}
 	if len(matches) == 0 {
-		v.Grants = []exchange.Grant{{Collection: exchange.Unclaimed, Verdict: Enter(label, tlp.AmberStrict, "", false)}}
+		v.Grants = []exchange.Grant{{Collection: exchange.Unclaimed, Verdict: Enter(label, exchange.UnclaimedCeiling, "", false)}}
 		return v
 	}
 	beside := slices.ContainsFunc(matches, func(m exchange.Match) bool { return r.Member(m.Member).Kind == exchange.CSIRT })

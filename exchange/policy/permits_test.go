@@ -54,7 +54,7 @@ func TestEveryWayOutForEveryLabel(t *testing.T) {
 }
 
 // Every channel that the source names has a row: a new way out fails here until somebody has thought about it. That
-// nothing is read without a right to it by a channel, the compiler sees to (exchange/policy.Read).
+// ways out read nothing without a right to it by a channel, the compiler sees to (cmd/tocsin/waysout_test.go).
 func TestNoWayOutIsForgotten(t *testing.T) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, "../channel.go", nil, 0)

@@ -3,8 +3,11 @@ package policy
 import "github.com/tocsin-exchange/tocsin/exchange"
 
 // Read is the right of somebody to be given what is in a collection, by one channel. Without one the view gives no
-// objects, and the journal makes no consumers. Only this package makes one, where the register allows it; nil is no
-// right.
+// pages and no removals, and the journal makes no consumers. Only this package makes one, where the register allows it; nil is
+// no right.
+//
+// Those who decide about what comes in look without one: submission at single objects (View.Object, View.Made), admission
+// at what is known of hosts. No way out is built on these: a test of cmd/tocsin builds each without them.
 //
 // It is the right of the moment at which it was made: who keeps on reading makes it anew.
 type Read interface {
