@@ -4,104 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view/key"
 	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 	"github.com/tocsin-exchange/tocsin/stix"
 )
-
-// Writer puts one block of a collection, or what one takes out, into a batch.
-type Writer struct {
-	x      *Index
-	b      *pebble.Batch
-	r      pebble.Reader   // the view, or, where the batch is indexed, the view as the batch changes it
-	before *store.Filtered // the view before the batch
-	name   string          // of the collection
-	c      uint32
-	epoch  uint16
-	head   head
-	// objects are those that the batch has looked at, byID where each is, others the other places that it has added.
-	objects []latest
-	byID    map[key.ID]int
-	others  map[versionKey][]place
-	marks   map[markKey]bits // that it has changed
-
-	// What is added.
-	first  int64 // date_added of the block
-	record block
-	added  []addition
-	types  []typed
-	naming naming
-
-	// What is taken out: when, from where, and the observables that it refers to.
-	withdrew int64
-	removed  map[int64]bits
-	loose    []key.ID
-}
-
-// versionKey names a version.
-type versionKey struct {
-	id  key.ID
-	ver key.Version
-}
-
-// typed are the objects of a block that are of one type.
-type typed struct {
-	typ string
-	bits
-}
-
-// addition is an object of the block that is being added.
-type addition struct {
-	id    key.ID
-	ver   key.Version
-	isNew bool // no other is in the collection, unless it is in the block
-	gone  bool // the journal has it no more
-}
-
-type markKey struct {
-	kind  byte
-	first int64
-}
-
-// Begin starts to write to a collection. The batch is indexed where something is to be taken out.
-func (x *Index) Begin(b *pebble.Batch, before *store.Filtered, collection string) *Writer {
-	w := &Writer{
-		x: x, b: b, r: x.db, before: before, name: collection, byID: make(map[key.ID]int), others: make(map[versionKey][]place),
-		marks: make(map[markKey]bits), removed: make(map[int64]bits),
-	}
-	if b.Indexed() {
-		w.r = b
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var ok bool
-	if w.c, ok = x.numbers[collection]; !ok {
-		// Taken at once: blocks and intake are applied side by side. It is
-		// written with the collection's first head.
-		w.c = x.highest + 1
-		x.enter(collection, w.c)
-	}
-	if h := x.heads[w.c]; h != nil {
-		w.head = *h
-	}
-	w.epoch = x.epochOf(w.head.objects)
-	x.epochs[w.c] = w.epoch // before anything is there
-	return w
-}
-
-// Collection is the number of the collection.
-func (w *Writer) Collection() uint32 { return w.c }
-
-// Continues asks check whether what comes next continues the collection's chain: it ends with a block of that number
-// and hash, whose last object was added then.
-func (w *Writer) Continues(check func(number uint64, hash string, added time.Time) error) error {
-	return check(w.head.number, w.head.hash, micros(w.head.added))
-}
 
 // minObject is less than what an object takes, in bytes.
 const minObject = len("a--00000000-0000-4000-8000-000000000000")
@@ -190,57 +98,6 @@ func (w *Writer) AddOwn(in *record.Intake, sequence uint64, shares []record.Shar
 	return true, nil
 }
 
-func (w *Writer) grow(last int64, objects int) {
-	w.head.added, w.head.objects = last, w.head.objects+int64(objects)
-}
-
-// End makes a block the last of the chain.
-func (w *Writer) End(b *record.Block) {
-	w.head.number, w.head.hash, w.head.label = b.Number, b.Hash(), max(w.head.label, b.Label)
-	w.grow(b.Added(b.Count-1).UnixMicro(), b.Count)
-}
-
-// Write puts into the batch what has changed, and the chain's end. Done is to be called once the batch is in.
-func (w *Writer) Write() {
-	var k []byte
-	for i := range inKeyOrder(len(w.objects), func(i int) key.ID { return w.objects[i].id }) {
-		switch o := &w.objects[i]; {
-		case !o.changed:
-		case o.there:
-			k = appendEntryKey(k[:0], w.c, w.epoch, o.id)
-			set(w.b, k, o.append(nil))
-		default:
-			for epoch := range w.epoch + 1 {
-				del(w.b, appendEntryKey(nil, w.c, epoch, o.id))
-			}
-		}
-	}
-	for m, marked := range w.marks {
-		if k := blockKey(m.kind, w.c, m.first); marked.empty() {
-			del(w.b, k)
-		} else {
-			set(w.b, k, marked)
-		}
-	}
-	set(w.b, numberKey(w.name), binary.BigEndian.AppendUint32(nil, w.c))
-	set(w.b, headKey(w.c), w.head.append(nil))
-	w.enliven()
-}
-
-// Done publishes what is in.
-func (w *Writer) Done() {
-	w.x.mu.Lock()
-	defer w.x.mu.Unlock()
-	w.bury()
-	w.x.heads[w.c] = &w.head
-	if w.withdrew > 0 {
-		w.x.withdrawn[w.c] = w.withdrew
-	}
-	if c := w.x.changed[w.name]; c != nil {
-		c.Wake()
-	}
-}
-
 // open starts the block whose objects are added next.
 func (w *Writer) open(first int64, record block) {
 	n := record.count
@@ -296,14 +153,6 @@ func (w *Writer) gone(i int) {
 // goneType stands for the type of an object that the journal has no more.
 const goneType = "x-gone"
 
-// latest is what the batch knows of an object: its latest version, as it will be.
-type latest struct {
-	id key.ID
-	entry
-	there   bool // there is one
-	changed bool // by the batch
-}
-
 // index adds the objects of a block once all have been taken.
 func (w *Writer) index() error {
 	look := make([]key.ID, 0, len(w.added))
@@ -319,57 +168,6 @@ func (w *Writer) index() error {
 		}
 	}
 	return err
-}
-
-// latest returns what the batch knows of an object; it is good until the next call.
-func (w *Writer) latest(id key.ID) (*latest, error) {
-	i, ok := w.byID[id]
-	if !ok {
-		if err := w.lookUp(id); err != nil {
-			return nil, err
-		}
-		i = w.byID[id]
-	}
-	return &w.objects[i], nil
-}
-
-// lookUp reads the latest versions of objects, in the order of their keys: a look that begins where the last one was is
-// faster.
-func (w *Writer) lookUp(ids ...key.ID) error {
-	rest := make([]int, 0, len(ids))
-	for i := range inKeyOrder(len(ids), func(i int) key.ID { return ids[i] }) {
-		if _, ok := w.byID[ids[i]]; !ok {
-			rest = append(rest, w.enter(ids[i]))
-		}
-	}
-	var k []byte
-	for epoch := int(w.epoch); epoch >= 0 && len(rest) > 0; epoch-- {
-		left := rest[:0]
-		for _, i := range rest {
-			o := &w.objects[i]
-			k = appendEntryKey(k[:0], w.c, uint16(epoch), o.id)
-			value, found, err := w.before.Get(k)
-			if found && err == nil {
-				o.there = true
-				o.entry, err = decodeEntry(value)
-			}
-			if err != nil {
-				return err
-			}
-			if !found {
-				left = append(left, i)
-			}
-		}
-		rest = left
-	}
-	return nil
-}
-
-// enter makes an object known to the batch.
-func (w *Writer) enter(id key.ID) int {
-	w.byID[id] = len(w.objects)
-	w.objects = append(w.objects, latest{id: id})
-	return len(w.objects) - 1
 }
 
 // add indexes an object at a place, which is behind all others.
@@ -418,23 +216,8 @@ func (w *Writer) other(id key.ID, ver key.Version, p place) {
 	w.others[of] = append(w.others[of], p)
 }
 
-// places lists where a version stands, oldest place first, but for the newest of the latest version.
-func (w *Writer) places(id key.ID, ver key.Version) (list []place, err error) {
-	err = eachOther(w.r, w.c, id, ver[:], func(_ key.Version, p place) { list = append(list, p) })
-	return append(list, w.others[versionKey{id, ver}]...), err
-}
-
 // again notes that what stands at a place stands at a later one too.
 func (w *Writer) again(p place) error { return w.include('r', p) }
-
-// include puts a place into a set.
-func (w *Writer) include(kind byte, p place) error {
-	set, err := w.mark(kind, p.first)
-	set = set.grown(p.i)
-	set.set(p.i)
-	w.marks[markKey{kind, p.first}] = set
-	return err
-}
 
 // onlyNewest sees to it that only the newest STIX version of an object counts as its
 // latest: id is now the latest of its own, at a place.
@@ -462,45 +245,4 @@ func (w *Writer) onlyNewest(id key.ID, at place) error {
 		}
 	}
 	return nil
-}
-
-// unmark takes a version, everywhere that it stands, out of what is there or out of the latest.
-func (w *Writer) unmark(kind byte, id key.ID, e entry) error {
-	return w.everywhere(id, e, func(p place) error {
-		set, err := w.mark(kind, p.first)
-		set.clear(p.i)
-		return err
-	})
-}
-
-// everywhere calls each with all places of a version.
-func (w *Writer) everywhere(id key.ID, e entry, each func(place) error) error {
-	list := []place{e.place}
-	if e.again { // most stand once
-		others, err := w.places(id, e.version)
-		if err != nil {
-			return err
-		}
-		list = append(list, others...)
-	}
-	for _, p := range list {
-		if err := each(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mark returns a block's set to change, nil where there is none.
-func (w *Writer) mark(kind byte, first int64) (bits, error) {
-	k := markKey{kind, first}
-	if set, ok := w.marks[k]; ok {
-		return set, nil
-	}
-	set, found, err := store.Get(w.x.db, blockKey(kind, w.c, first))
-	if err != nil || !found {
-		return nil, err
-	}
-	w.marks[k] = set
-	return set, nil
 }
