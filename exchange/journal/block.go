@@ -103,8 +103,10 @@ func (j *Journal) head(ctx context.Context, collection string) (head, error) {
 	return headOf(b), nil
 }
 
+// headOf is the end of a chain that a block is the last of. A control block, which has no objects, takes an instant too: no
+// two are at one.
 func headOf(b *record.Block) head {
-	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(b.Count - 1), delivered: b.Delivered}
+	return head{sequence: b.Sequence, number: b.Number, hash: b.Hash(), added: b.Added(max(b.Count-1, 0)), delivered: b.Delivered}
 }
 
 // Verify walks the chains of the collections, or of all where none is named,

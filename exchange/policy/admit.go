@@ -88,7 +88,9 @@ func Admit(e *Entry) (a Admission, label tlp.Level, why string) {
 	if !e.Reads && !e.Operator && label <= e.Ceiling && least > e.Ceiling {
 		return Drop, label, "" // that a version of its own was there, and left, it may not read there
 	}
-	label = max(label, least)
+	if e.Reads || e.Operator || label <= e.Ceiling { // else the refusal would tell what is remembered
+		label = max(label, least)
+	}
 	for i := range e.Standing {
 		switch s := &e.Standing[i]; {
 		case s.Remembered || !s.Version.Equal(e.Version) && e.Versioned:

@@ -56,6 +56,8 @@ func TestWhatBecomesOfWhatIsPosted(t *testing.T) {
 		{"there, in other words", []change{stand(mine(2, tlp.Green, ""))}, policy.Refuse, tlp.Green, "in other words"},
 		{"there, in other words, unread", []change{stand(mine(2, tlp.Green, "")), blind}, policy.Present, tlp.Green, ""},
 		{"others', unread", []change{blind, func(e *policy.Entry) { e.Others = true }}, policy.Drop, tlp.Green, ""},
+		{"above the ceiling, of what was so before", []change{stand(remembered(mine(3, tlp.Red, ""))), func(e *policy.Entry) { e.Label = tlp.AmberStrict }}, policy.Store, tlp.Red, ""},
+		{"above the ceiling, of what was so before, unread", []change{stand(remembered(mine(3, tlp.Red, ""))), blind, func(e *policy.Entry) { e.Label = tlp.AmberStrict }}, policy.Store, tlp.AmberStrict, ""},
 		{"an address", []change{observable, stand(policy.Standing{Version: time.Unix(0, 0), Label: tlp.Red})}, policy.Present, tlp.Green, ""},
 		{"a newer version", []change{stand(mine(1, tlp.Amber, ""))}, policy.Store, tlp.Green, ""},
 		{"an older one", []change{stand(mine(3, tlp.Amber, ""))}, policy.Store, tlp.Amber, ""},

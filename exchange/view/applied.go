@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 )
@@ -62,26 +60,27 @@ func (v *View) streams() map[string]*uint64 {
 
 func metaKey(name string) []byte { return append([]byte{'m'}, name...) }
 
-// Ends returns the last sequences of intake and blocks that the view in a directory has applied, 0
-// where there is no view of this format. It changes nothing; no View is open there.
+// Ends returns the last sequences of intake and blocks that the view in a directory has applied, of whatever format, 0
+// where there is none that can be read. It changes nothing; no View is open there.
 func Ends(dir string) (intake, blocks uint64, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, nil
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), format+".") {
+		if !e.IsDir() {
 			continue
 		}
-		db, err := store.Open(filepath.Join(dir, e.Name()), store.Options{Prefixes: prefixes, ReadOnly: true})
-		if err != nil {
-			return 0, 0, fmt.Errorf("open view: %w", err)
+		db, e := store.Open(filepath.Join(dir, e.Name()), store.Options{Prefixes: prefixes, ReadOnly: true})
+		if e != nil {
+			err = errors.Join(err, e)
+			continue
 		}
 		v := &View{db: db}
-		err = errors.Join(v.applied(), db.Close())
-		return v.intake, v.blocks, err
+		err = errors.Join(err, v.applied(), db.Close())
+		intake, blocks = max(intake, v.intake), max(blocks, v.blocks)
 	}
-	return 0, 0, err
+	return intake, blocks, err
 }
 
 // applied reads the sequences that are applied.

@@ -35,7 +35,9 @@ func (v *View) begin(indexed bool) (*batch, error) {
 		b.Batch = v.db.NewBatch()
 	}
 	var err error
-	b.before, err = store.NewFiltered(v.db)
+	if b.before, err = store.NewFiltered(v.db); err != nil {
+		_ = b.Close()
+	}
 	return b, err
 }
 
@@ -210,7 +212,8 @@ func (v *View) takeOut(b *batch, w *index.Writer, r *record.Block, text []byte) 
 			return err
 		}
 	}
-	if err := withdrawUnreferred(b, w); err != nil {
+	unreferred, err := withdrawUnreferred(b, w)
+	if err != nil {
 		return err
 	}
 	for i := range d.Remembered {
@@ -221,12 +224,12 @@ func (v *View) takeOut(b *batch, w *index.Writer, r *record.Block, text []byte) 
 	if len(d.Objects)+len(d.Versions)+len(d.Withdrawn)+len(d.Raised) == 0 {
 		return nil
 	}
-	return w.TookOut(d, r.AddedFirst)
+	return w.TookOut(r, d, unreferred)
 }
 
 // withdrawUnreferred takes out the observables that what was taken out refers to, and what they alone refer to: one that a
 // feed has made leaves a collection with the last object there that refers to it.
-func withdrawUnreferred(b *batch, w *index.Writer) error {
+func withdrawUnreferred(b *batch, w *index.Writer) (list []string, err error) {
 	for {
 		done := true
 		for _, id := range w.Loose() {
@@ -235,19 +238,19 @@ func withdrawUnreferred(b *batch, w *index.Writer) error {
 				stays, err = w.Referred(id)
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if stays {
 				continue
 			}
-			done = false
+			done, list = false, append(list, id.String())
 			w.Fasten(id)
 			if err := w.Withdraw(id); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if done {
-			return nil
+			return list, nil
 		}
 	}
 }

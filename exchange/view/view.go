@@ -6,21 +6,21 @@
 // one batch, so a crash loses whole records at the end, and following the journal brings them back. That is why it has
 // no write-ahead log.
 //
-// Four packages share the batches, each with its own keys, which its comment lists:
+// Three packages share the batches, each with its own keys, which its comment lists, and a fourth keeps Pebble:
 //
 //	index      the collections: blocks, pages, versions, removals
 //	hosts      intake records, and what was seen of an address when
 //	members    what members have posted, by id
 //	store      Pebble itself, and what others derive of all that (store.Derived)
 //
-// This package puts them together: a record's way into the batch (apply.go, remove.go), how far it is (applied.go), when it
+// This package puts them together: a record's way into the batch (apply.go), how far it is (applied.go), when it
 // is written out (flush.go). Of its own it has the keys
 //
 //	m name     the applied sequence of a stream
 //
-// A view that is found damaged when it is opened is deleted and made anew, unless it knows of more than the journal has. What is found later is told to
-// Options.Damaged, and noted in the directory, so that the next Open makes it anew; until then whoever asks for what cannot be
-// read gets an ErrDamaged.
+// A view that is found damaged when it is opened is deleted and made anew, unless it knows of more than the journal has. What is found later,
+// while records are applied or by a read whose error is given to Note, is told to Options.Damaged once, and noted in the directory,
+// so that the next Open makes it anew; until then whoever asks for what cannot be read gets an ErrDamaged.
 package view
 
 import (
@@ -79,7 +79,8 @@ type PackageFunc func(ctx context.Context, in *record.Intake, want func(collecti
 
 // Options configure a View.
 type Options struct {
-	// Dir holds the files. The caller has a lock on it.
+	// Dir holds the files, and nothing else: it is deleted with a view that is damaged or of another format. The caller has
+	// a lock on it.
 	Dir string
 	// CacheBytes and EpochObjects are those of index.Options, IndexBytes is store.Options.Memory.
 	CacheBytes, EpochObjects, IndexBytes int64
@@ -98,8 +99,9 @@ type Options struct {
 	Continues func(b *record.Block, number uint64, hash string, added time.Time) error
 	// Damaged is told once what is damaged, and whether it is made anew at once; nil for nobody.
 	Damaged func(err error, anew bool)
-	// MayDelete is asked before a damaged view is deleted that had intake and blocks up to there, 0 where that can't be read:
-	// it may be all that knows of what the journal has lost. Its error keeps it; nil lets it go.
+	// MayDelete is asked before a view is deleted, since it is damaged or of another format, that had intake and blocks up
+	// to there, 0 where that can't be read: it may be all that knows of what the journal has lost. Its error keeps it; nil
+	// lets it go.
 	MayDelete func(intake, blocks uint64) error
 }
 
@@ -123,34 +125,64 @@ type View struct {
 	moved  wait.Signal // when either changes
 }
 
-// Open opens the view, and makes it where there is none or it is damaged.
+// Open opens the view, and makes it where there is none of this format or it is damaged.
 func Open(opt Options) (*View, error) {
-	v, err := open(opt)
-	if err == nil && v.noted() {
-		err = errors.Join(errNoted, v.db.Close())
+	name := fmt.Sprintf("%s.%d", format, opt.EpochObjects)
+	old, err := other(opt.Dir, name)
+	if err != nil {
+		return nil, fmt.Errorf("open view: %w", err)
 	}
-	if !store.Damaged(err) {
-		return v, err
-	}
-	if opt.MayDelete != nil {
-		intake, blocks, _ := Ends(opt.Dir) // what can't be read says nothing
-		if e := opt.MayDelete(intake, blocks); e != nil {
-			return nil, fmt.Errorf("%w; and %w", err, e)
+	if !old {
+		v, err := open(opt, name)
+		if !store.Damaged(err) {
+			return v, err
 		}
-	}
-	if opt.Damaged != nil {
-		opt.Damaged(err, true)
+		if err := opt.mayDelete(err); err != nil {
+			return nil, err
+		}
+		if opt.Damaged != nil {
+			opt.Damaged(err, true)
+		}
+	} else if err := opt.mayDelete(errOther); err != nil {
+		return nil, err
 	}
 	if err := os.RemoveAll(opt.Dir); err != nil {
-		return nil, fmt.Errorf("delete the damaged view: %w", err)
+		return nil, fmt.Errorf("delete the old view: %w", err)
 	}
-	return open(opt)
+	return open(opt, name)
 }
 
-func open(opt Options) (v *View, err error) {
+// mayDelete asks whether a view may be deleted, and why it should be.
+func (o *Options) mayDelete(why error) error {
+	if o.MayDelete == nil {
+		return nil
+	}
+	intake, blocks, _ := Ends(o.Dir) // what can't be read says nothing
+	if err := o.MayDelete(intake, blocks); err != nil {
+		return fmt.Errorf("%w; and %w", why, err)
+	}
+	return nil
+}
+
+// other reports whether there is a view of another format in a directory.
+func other(dir, name string) (found bool, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		found = found || e.IsDir() && e.Name() != name
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return found, err
+}
+
+func open(opt Options, name string) (v *View, err error) {
 	v = &View{opt: opt}
-	dir, err := directory(opt.Dir, fmt.Sprintf("%s.%d", format, opt.EpochObjects))
-	if err != nil {
+	if _, err := os.Stat(filepath.Join(opt.Dir, damagedNote)); err == nil {
+		return nil, errNoted
+	}
+	dir := filepath.Join(opt.Dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
 	}
 	if v.db, err = store.Open(dir, store.Options{Memory: opt.IndexBytes, Prefixes: prefixes, Damaged: func(err error) { _ = v.Note(err) }}); err != nil {
@@ -187,35 +219,16 @@ func own(ctx context.Context, in *record.Intake, pack PackageFunc) ([]record.Sha
 }
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
-// is in. Those of other names are deleted: the journal makes this one.
-const format = "17"
+// is in.
+const format = "18"
 
 // damagedNote is the file that says that the view is to be made anew.
 const damagedNote = "damaged"
 
-var errNoted = fmt.Errorf("%w: that was noted when it was open", ErrDamaged)
-
-// directory makes room for a view of this format.
-func directory(dir, name string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	for _, e := range entries {
-		if e.Name() != name && e.Name() != damagedNote {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return "", err
-			}
-		}
-	}
-	dir = filepath.Join(dir, name)
-	return dir, os.MkdirAll(dir, 0o700)
-}
-
-func (v *View) noted() bool {
-	_, err := os.Stat(filepath.Join(v.opt.Dir, damagedNote))
-	return err == nil
-}
+var (
+	errNoted = fmt.Errorf("%w: that was noted when it was open", ErrDamaged)
+	errOther = errors.New("the view is of another version")
+)
 
 // Note sees to it, where an error of a read says that the view is damaged, that the next Open makes it anew. It returns the
 // error.

@@ -17,7 +17,7 @@ const minObject = len("a--00000000-0000-4000-8000-000000000000")
 // Add adds a block's objects, which are in its text, decompressed, and calls each with each of them. Its error is an
 // ErrContent where the block is at fault.
 func (w *Writer) Add(b *record.Block, text []byte, each func(i int, raw []byte, brief stix.Brief) error) error {
-	if len(b.Removed) == 0 && b.Count > len(text)/minObject {
+	if b.Count > 8*len(b.Removed)+len(text)/minObject {
 		return fmt.Errorf("%w: block %d does not have %d objects", ErrContent, b.Number, b.Count)
 	}
 	w.open(b.AddedFirst.UnixMicro(), block{feed: b.Feed, number: b.Number, count: b.Count, starts: b.Starts})

@@ -14,7 +14,8 @@
 //	b c s 0 ─┐       what is known of a block: where each object stands in the payload, and where groups start;
 //	         │       of a feed's own collection, the intake record that it is packaged from
 //	b c s 1  │       what tells its objects apart: identifiers and versions
-//	b c s 2 ─┘       the objects, those of a type together, in chunks that are compressed by themselves
+//	b c s 2 ─┘       the objects, in chunks that are compressed by themselves, those of types of which there is much
+//	                 apart; none of a feed's own collection
 //	q c number       where a block is: its sequence in the journal, and s
 //	v c s            which of its objects are there: bits, as are all sets
 //	l c s            which of those are the latest version
@@ -22,16 +23,17 @@
 //	y c type s       which of its objects are of a type
 //	i c epoch type uuid   the latest version of an object, and its newest place
 //	o c uuid type version place   each of its other places
-//	w c s            what a control block took out, and where that was
+//	w c s number     what a control block took out, and where that was
 //
 //	            date_added ─────────────────────────────────────────▶
 //	collection  [ block s1: 0 1 2 3 … ][ block s2: 0 1 2 … ][ block s3 …
 //	            b b b q v l r y y y     b b b q v l y y      …
 //
 // An append (append.go) reads a block's text once. Each object goes into the payload of its type and into the lists of
-// names and types; then its identifier is looked up, unless the block says that it is new: not known, it gets an i key; known in
-// this version, the place before gets an o key and a bit in its block's r; known in an older one, the bits of that leave
-// their blocks' l. All of it, the head of the chain, and the journal's sequence are one batch: a crash loses whole batches at the
+// names and types; then its identifier is looked up, unless the block says that it is new. Not known, it gets an i key. Known in
+// this version, the place before gets an o key and a bit in its block's r, and the i key has the new one. Known in an older
+// version, that gets an o key, and its bits leave their blocks' l. Known in a newer one, the new place gets the o key, and no bit
+// in l. All of it, the head of the chain, and the journal's sequence are one batch: a crash loses whole batches at the
 // end, and following the journal brings them back the same.
 //
 // A page (page.go, scan.go) is made of one snapshot. It goes along the blocks that have latest versions, which
@@ -90,6 +92,7 @@ type Index struct {
 	names     map[uint32]string // of the numbers
 	highest   uint32            // of the numbers
 	heads     map[uint32]*head
+	mixed     map[uint32]bool // those that have objects of another STIX than 2.1
 	broken    map[string]error
 	changed   map[string]*wait.Signal // by collection that somebody waits for
 	withdrawn map[uint32]int64        // the stamp of the last block that took objects out
@@ -107,7 +110,7 @@ func Open(db *pebble.DB, opt Options) (*Index, error) {
 	}
 	x := &Index{
 		db: db, opt: opt, cache: newBlockCache(opt.CacheBytes),
-		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), broken: make(map[string]error),
+		numbers: make(map[string]uint32), names: make(map[uint32]string), heads: make(map[uint32]*head), mixed: make(map[uint32]bool), broken: make(map[string]error),
 		changed: make(map[string]*wait.Signal), withdrawn: make(map[uint32]int64), live: make(map[uint32]live), epochs: make(map[uint32]uint16),
 	}
 	err := store.EachUnder(db, []byte{'z'}, func(name, why []byte) (bool, error) {
@@ -118,10 +121,10 @@ func Open(db *pebble.DB, opt Options) (*Index, error) {
 		return nil, err
 	}
 	err = store.EachUnder(db, []byte{'w'}, func(key, _ []byte) (bool, error) {
-		if len(key) != 12 {
+		if len(key) != 4+8+8 {
 			return false, store.ErrDamaged
 		}
-		x.withdrawn[binary.BigEndian.Uint32(key)] = firstOf(key) // the last of each stays
+		x.withdrawn[binary.BigEndian.Uint32(key)] = firstOf(key[:4+8]) // the last of each stays
 		return true, nil
 	})
 	if err != nil {
@@ -146,7 +149,7 @@ func (x *Index) load(name string, c uint32) error {
 	if x.heads[c], err = decodeHead(text); err != nil {
 		return err
 	}
-	x.epochs[c] = x.epochOf(x.heads[c].objects)
+	x.epochs[c], x.mixed[c] = x.epochOf(x.heads[c].objects), x.heads[c].mixed
 	x.live[c], err = x.loadLive(c)
 	return err
 }
@@ -238,7 +241,7 @@ func (x *Index) State(collection string) string {
 }
 
 // Changed returns a channel that is closed when anything is added to the
-// collection.
+// collection, or taken out.
 func (x *Index) Changed(collection string) <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()

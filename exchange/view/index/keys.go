@@ -39,6 +39,10 @@ const (
 
 func dataKey(c uint32, first int64, its byte) []byte { return append(blockKey('b', c, first), its) }
 
+func removalKey(c uint32, at int64, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(blockKey('w', c, at), number)
+}
+
 func sequenceKey(c uint32, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey('q', c), number)
 }

@@ -14,7 +14,8 @@ import (
 // some. Going through keys that are deleted takes longer the more versions there were.
 //
 // A reader takes the list first and its state of the files afterwards. What has left the list by then is not in that state
-// either. What came since is behind the list, or revived is another then, and the reader begins anew.
+// either. A block that was added since stands behind the list; where one came in before its end, revived has changed, and the
+// reader begins anew.
 
 // live are the blocks of a collection that have latest versions, as far as a reader has to know.
 type live struct {
@@ -31,10 +32,12 @@ func (x *Index) loadLive(c uint32) (l live, err error) {
 	return l, err
 }
 
-// enliven puts the blocks into the list in which the batch, which is not written yet, has latest versions.
+// enliven publishes what readers have to know of the batch before it is written: the blocks in which it has latest
+// versions, and whether there are several versions of STIX.
 func (w *Writer) enliven() {
 	w.x.mu.Lock()
 	defer w.x.mu.Unlock()
+	w.x.mixed[w.c] = w.head.mixed
 	l := w.x.live[w.c]
 	for k, set := range w.marks {
 		if i, in := slices.BinarySearch(l.list, k.first); k.kind == 'l' && !set.empty() && !in {

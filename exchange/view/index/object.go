@@ -5,6 +5,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view/key"
+	"github.com/tocsin-exchange/tocsin/exchange/view/store"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -52,7 +53,11 @@ func (x *Index) Made(ctx context.Context, collection, text string) (raw []byte, 
 
 // leastBeside is the lowest label of the observations that stand in a group of a block.
 func (x *Index) leastBeside(ctx context.Context, c uint32, p place, b *block) (least tlp.Level, err error) {
-	group := allBits(b.count)
+	text, _, err := store.Get(x.db, blockKey('v', c, p.first))
+	if err != nil {
+		return tlp.None, err
+	}
+	group := bits(text) // of what is there
 	for i := range b.count {
 		if b.starts.from(i) != b.starts.from(p.i) {
 			group.clear(i)

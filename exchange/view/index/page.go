@@ -210,12 +210,11 @@ func (r *reader) Close() (err error) {
 // onlyLast says that no version but the latest of an object is wanted.
 func (r *reader) onlyLast() bool { return r.last && !r.first && !r.all && len(r.exact) == 0 }
 
-// mixed reports whether a collection has objects of several versions of STIX.
-func (x *Index) mixed(c uint32) bool {
+// isMixed reports whether a collection may have objects of several versions of STIX.
+func (x *Index) isMixed(c uint32) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	h := x.heads[c]
-	return h != nil && h.mixed
+	return x.mixed[c]
 }
 
 // byID looks the wanted objects up.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/view/key"
@@ -19,9 +18,10 @@ import (
 // Locate notes where a control block is.
 func (w *Writer) Locate(b *record.Block) { w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro()) }
 
-// TookOut notes what a control block has taken out, and where that was.
-func (w *Writer) TookOut(r *record.Removal, at time.Time) error {
-	out := takenOut{Removal: *r}
+// TookOut notes what a control block has taken out, observables that nothing refers to any more among it, and where all that
+// was.
+func (w *Writer) TookOut(b *record.Block, r *record.Removal, unreferred []string) error {
+	out := takenOut{Removal: *r, Unreferred: unreferred}
 	var err error
 	if out.Holes, err = w.holes(); err != nil {
 		return err
@@ -30,15 +30,16 @@ func (w *Writer) TookOut(r *record.Removal, at time.Time) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrContent, err)
 	}
-	w.withdrew = at.UnixMicro()
-	set(w.b, blockKey('w', w.c, w.withdrew), text)
+	w.withdrew = b.AddedFirst.UnixMicro()
+	set(w.b, removalKey(w.c, w.withdrew, b.Number), text)
 	return nil
 }
 
 // takenOut is what a 'w' key has.
 type takenOut struct {
 	record.Removal
-	Holes []record.Holes `json:"holes,omitempty"`
+	Unreferred []string       `json:"unreferred,omitempty"`
+	Holes      []record.Holes `json:"holes,omitempty"`
 }
 
 // holes are where the objects were that the block has taken out.
@@ -67,7 +68,7 @@ func (w *Writer) Withdraw(id key.ID) error {
 		if err := eachOther(w.r, w.c, id, nil, func(ver key.Version, _ place) { list = append(list, ver) }); err != nil {
 			return err
 		}
-		for _, ver := range slices.Backward(slices.Compact(list)) { // the latest last
+		for _, ver := range slices.Compact(list) { // one that is gone already does no harm
 			if err := w.Remove(id, ver, false); err != nil {
 				return err
 			}
@@ -162,7 +163,7 @@ func (w *Writer) looseEnds(at place) error {
 	return nil
 }
 
-// Loose lists the observables that what was taken out refers to, and that are there.
+// Loose lists the observables that what was taken out refers to.
 func (w *Writer) Loose() []key.ID { return slices.Clone(w.loose) }
 
 // Fasten takes one of them off the list.

@@ -19,7 +19,7 @@ func (r *reader) scan() error {
 	}
 	if len(r.q.SpecVersions) > 0 {
 		named = true
-		if r.x.mixed(r.c) { // what is marked as latest is so of the newest STIX
+		if r.x.isMixed(r.c) { // what is marked as latest is so of the newest STIX
 			kind = 'v'
 		}
 	}

@@ -19,7 +19,7 @@ type standing struct {
 
 // wants decides about a version where not just the latest are wanted, as the view marks them.
 func (r *reader) wants(id key.ID, ver key.Version) (bool, error) {
-	if (r.all || r.exact[ver]) && (len(r.q.SpecVersions) > 0 || !r.x.mixed(r.c)) {
+	if (r.all || r.exact[ver]) && (len(r.q.SpecVersions) > 0 || !r.x.isMixed(r.c)) {
 		return true, nil // only another version of STIX can stand in its way
 	}
 	all := id
@@ -119,11 +119,13 @@ func (x *Index) Has(collection string, want record.Version) (found bool, err err
 	if !ok || !known {
 		return false, nil
 	}
+	snapshot := x.db.NewSnapshot()
+	defer store.Close(&err, snapshot)
 	ver := key.VersionOf(want.Version)
-	e, known, err := x.entry(x.db, c, id)
+	e, known, err := x.entry(snapshot, c, id)
 	if err != nil || !known || e.version == ver {
 		return known, err
 	}
-	err = eachOther(x.db, c, id, ver[:], func(key.Version, place) { found = true })
+	err = eachOther(snapshot, c, id, ver[:], func(key.Version, place) { found = true })
 	return found, err
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
-// Withdrawal is what left a collection at a time because its label was raised.
+// Withdrawal is what left a collection at a time.
 type Withdrawal struct {
 	At  time.Time `json:"at"`
 	IDs []string  `json:"ids"`
 }
 
-// Withdrawn lists what was withdrawn from a collection behind an instant, oldest first, at most
-// limit times.
+// Withdrawn lists what was withdrawn from a collection behind an instant because a label was raised, oldest first, of at
+// most limit control blocks.
 func (x *Index) Withdrawn(right policy.Read, after time.Time, limit int) ([]Withdrawal, error) {
 	return x.removals(right, after, limit, withdrawnIDs)
 }
 
 // withdrawnIDs are the objects that leave because of their label, but for observables: whose id can tell an address.
-func withdrawnIDs(r *record.Removal) (ids []string) {
+func withdrawnIDs(r *takenOut) (ids []string) {
 	for _, o := range r.Objects {
 		ids = append(ids, o.ID)
 	}
@@ -41,24 +41,24 @@ func withdrawnIDs(r *record.Removal) (ids []string) {
 
 // Removed is Withdrawn of all that was taken out, also where a version of it is left.
 func (x *Index) Removed(right policy.Read, after time.Time, limit int) ([]Withdrawal, error) {
-	return x.removals(right, after, limit, func(r *record.Removal) (ids []string) {
+	return x.removals(right, after, limit, func(r *takenOut) (ids []string) {
 		for _, o := range r.Objects {
 			ids = append(ids, o.ID)
 		}
 		for _, o := range slices.Concat(r.Versions, r.Withdrawn, r.Raised) {
 			ids = append(ids, o.ID)
 		}
-		return ids
+		return append(ids, r.Unreferred...)
 	})
 }
 
-func (x *Index) removals(right policy.Read, after time.Time, limit int, of func(*record.Removal) []string) (list []Withdrawal, err error) {
+func (x *Index) removals(right policy.Read, after time.Time, limit int, of func(*takenOut) []string) (list []Withdrawal, err error) {
 	collection, ok := policy.Readable(right)
 	if !ok {
 		return nil, errNoRight
 	}
 	err = x.eachRemoval(collection, after, func(at time.Time, out *takenOut) (bool, error) {
-		if ids := of(&out.Removal); len(ids) > 0 {
+		if ids := of(out); len(ids) > 0 {
 			list = append(list, Withdrawal{At: at, IDs: ids})
 		}
 		return len(list) < limit, nil
@@ -82,7 +82,7 @@ func (x *Index) eachRemoval(collection string, after time.Time, each func(at tim
 		if err := json.Unmarshal(value, &out); err != nil {
 			return false, fmt.Errorf("%w: %w", store.ErrDamaged, err)
 		}
-		return each(micros(firstOf(k)), &out)
+		return each(micros(firstOf(k[:len(k)-8])), &out)
 	})
 }
 
