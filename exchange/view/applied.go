@@ -49,13 +49,16 @@ func (v *View) Wait(ctx context.Context, intake, blocks uint64) error {
 func (v *View) advance(stream string, sequence uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	*v.streams()[stream] = sequence
+	*v.stream(stream) = sequence
 	v.moved.Wake()
 }
 
-// streams are how far each is.
-func (v *View) streams() map[string]*uint64 {
-	return map[string]*uint64{"blocks": &v.blocks, "intake": &v.intake}
+// stream is how far one is.
+func (v *View) stream(name string) *uint64 {
+	if name == "blocks" {
+		return &v.blocks
+	}
+	return &v.intake
 }
 
 func metaKey(name string) []byte { return append([]byte{'m'}, name...) }
@@ -85,13 +88,13 @@ func Ends(dir string) (intake, blocks uint64, err error) {
 
 // applied reads the sequences that are applied.
 func (v *View) applied() error {
-	for name, to := range v.streams() {
+	for _, name := range []string{"blocks", "intake"} {
 		value, found, err := store.Get(v.db, metaKey(name))
 		if err != nil {
 			return err
 		}
 		if found && len(value) == 8 {
-			*to = binary.BigEndian.Uint64(value)
+			*v.stream(name) = binary.BigEndian.Uint64(value)
 		}
 	}
 	return nil

@@ -47,14 +47,15 @@ func (p *snapshot) Host(of exchange.HostDay) (h record.HostSnapshot, err error) 
 		return h, store.Failed(p.Error())
 	}
 	h.Address = true
-	for n := 0; !bytes.HasPrefix(p.Key(), key); n++ {
-		// There are few days, in their order.
-		ok := n < 8 && p.Next() || n == 8 && p.SeekPrefixGE(key)
-		if !ok || bytes.Compare(p.Key(), key) > 0 && !bytes.HasPrefix(p.Key(), key) {
-			return h, store.Failed(p.Error())
+	ok := true
+	for n := 0; ok && bytes.Compare(p.Key(), key) < 0; n++ { // days are in their order, and usually few
+		if n < 8 {
+			ok = p.Next()
+		} else {
+			ok = p.SeekPrefixGE(key)
 		}
 	}
-	for ok := true; ok && bytes.HasPrefix(p.Key(), key); ok = p.Next() {
+	for ; ok && bytes.HasPrefix(p.Key(), key); ok = p.Next() {
 		r, err := hostUnder(p.Iterator)
 		if err != nil {
 			return h, err

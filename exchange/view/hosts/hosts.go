@@ -5,9 +5,9 @@
 //
 //	e sequence       an intake record, compressed
 //	j sequence       that one tells of hosts that are clean
-//	a f address day AS country
-//	                 what is known of a host's day at a location, with its first events; a f address 0xff where hosts
-//	                 called the address
+//	a f 0 length address day AS country
+//	                 what is known of a host's day at a location, with its first events; a f 0 length address 0xff
+//	                 where hosts called the address
 //	x f event        in which record an event is that is not there, and whether any collection took it
 //	c f address      what is known of an address whatever the day
 //	k f key          the record that an idempotency key made
@@ -153,7 +153,7 @@ func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 // lookups are enough for the usual host.
 const maxInline = 64
 
-// maxBackfills is how many back-fills of it there are besides at the least.
+// maxBackfills is how many back-fills are kept with it beyond that.
 const maxBackfills = 16
 
 // hostRecord is the value of an 'a' key.

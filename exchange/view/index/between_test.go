@@ -15,10 +15,14 @@ import (
 func TestAReaderBetweenABatchAndItsEnd(t *testing.T) {
 	x := openPlain(t)
 	const id = "sighting--00000000-0000-4000-8000-000000000001"
-	x.add(&record.Block{Collection: "a", Number: 1, Sequence: 1, Count: 1, AddedFirst: time.UnixMicro(100),
-		Payload: []byte(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"` + id + `","created":"2026-01-01T00:00:00Z","modified":"2026-01-01T00:00:00Z"}]}`)})
-	block := &record.Block{Collection: "a", Number: 2, Sequence: 2, Count: 2, AddedFirst: time.UnixMicro(200),
-		Payload: []byte(`{"objects":[{"type":"sighting","id":"` + id + `","created":"2026-01-01T00:00:00Z","modified":"2026-01-02T00:00:00Z"},{"type":"sighting","id":"sighting--00000000-0000-4000-8000-000000000002","created":"2026-01-01T00:00:00Z","modified":"2026-01-02T00:00:00Z"}]}`)}
+	x.add(&record.Block{
+		Collection: "a", Number: 1, Sequence: 1, Count: 1, AddedFirst: time.UnixMicro(100),
+		Payload: []byte(`{"objects":[{"type":"sighting","spec_version":"2.1","id":"` + id + `","created":"2026-01-01T00:00:00Z","modified":"2026-01-01T00:00:00Z"}]}`),
+	})
+	block := &record.Block{
+		Collection: "a", Number: 2, Sequence: 2, Count: 2, AddedFirst: time.UnixMicro(200),
+		Payload: []byte(`{"objects":[{"type":"sighting","id":"` + id + `","created":"2026-01-01T00:00:00Z","modified":"2026-01-02T00:00:00Z"},{"type":"sighting","id":"sighting--00000000-0000-4000-8000-000000000002","created":"2026-01-01T00:00:00Z","modified":"2026-01-02T00:00:00Z"}]}`),
+	}
 	b := x.db.NewBatch()
 	before, err := store.NewFiltered(x.db)
 	if err != nil {

@@ -77,8 +77,8 @@ type liveBlocks struct {
 	from int64 // where that begins
 }
 
-func newLiveBlocks(list []int64, all *sets) *liveBlocks {
-	l := &liveBlocks{list: list, tail: all}
+func newLiveBlocks(list []int64, tail *sets) *liveBlocks {
+	l := &liveBlocks{list: list, tail: tail}
 	if n := len(list); n > 0 {
 		l.from = list[n-1] + 1
 	}

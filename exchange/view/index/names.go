@@ -67,7 +67,7 @@ type name struct {
 	text, version []byte
 }
 
-// next returns the name of the next object, which is good as long as the value is; bad is set where there is none.
+// next returns the name of the next object, which is good as long as the value is; Bad is set where there is none.
 func (n *names) next() (x name) {
 	flags := n.Take(1)
 	if copy(x.id.UUID[:], n.Take(len(x.id.UUID))); n.Bad {

@@ -42,7 +42,7 @@ type Query struct {
 	// Limit is how many objects are wanted at most; at least 1.
 	Limit        int
 	IDs          []string
-	Types        []string
+	Types        []string // match[type] of TAXII
 	SpecVersions []string
 	Versions     []VersionMatch
 	Match        *stix.Match
@@ -65,7 +65,7 @@ type Page struct {
 	First, Last time.Time
 	// More is set where there may be more behind them.
 	More bool
-	// Reached is the date_added behind which the next page goes on.
+	// Reached is the date_added behind which the next page goes on; zero where the page is empty and nothing more is there.
 	Reached time.Time
 
 	parts []part
@@ -130,7 +130,7 @@ var errNoRight = errors.New("index: nothing is read without a right")
 // have an object of a rare type each are many. It is a variable for its test.
 var maxKept = 32 << 20
 
-// maxScanned is how many objects are looked at for a page that has something.
+// maxScanned is how many objects are looked at for a page that has something. One that has nothing goes on to the end.
 const maxScanned = 100_000
 
 // reader collects one page.
@@ -140,8 +140,8 @@ type reader struct {
 	c    uint32
 	q    *Query
 	db   *pebble.Snapshot // one state for the whole page
-	live []int64          // in that state, and maybe more
-	data along
+	live []int64          // the live blocks: those of that state, and maybe some that are not any more
+	data nearby
 	sets []*sets // to be closed
 
 	after int64 // in µs
@@ -166,7 +166,7 @@ func (x *Index) reader(ctx context.Context, c uint32, q *Query) (*reader, error)
 		x: x, ctx: ctx, c: c, q: q, after: -1, last: len(q.Versions) == 0, exact: make(map[key.Version]bool), chosen: make(map[key.ID][]standing),
 	}
 	r.db, r.live = x.state(c)
-	r.data = along{db: r.db, c: c}
+	r.data = nearby{db: r.db, c: c}
 	if !q.After.IsZero() {
 		r.after = max(q.After.UnixMicro(), -1)
 	}

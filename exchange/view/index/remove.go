@@ -77,7 +77,7 @@ func (w *Writer) Withdraw(id key.ID) error {
 	return nil
 }
 
-// Remove takes a version of an object out, everywhere that it stands. Where it was the latest, the one
+// Remove takes a version of an object out, everywhere that it stands; nothing was added in the same batch. Where it was the latest, the one
 // before takes its place. What it refers to stays where it comes again.
 func (w *Writer) Remove(id key.ID, ver key.Version, comesAgain bool) error {
 	o, err := w.latest(id)

@@ -27,9 +27,9 @@ func (r *reader) scan() error {
 	if err != nil {
 		return err
 	}
-	all := blocks(marked)
+	way := blocks(marked)
 	if kind == 'l' {
-		all = newLiveBlocks(r.live, marked)
+		way = newLiveBlocks(r.live, marked)
 	}
 	var types []*sets
 	for _, typ := range slices.Compact(slices.Sorted(slices.Values(r.q.Types))) {
@@ -45,11 +45,11 @@ func (r *reader) scan() error {
 			return err
 		}
 	}
-	first, ok, err := all.before(r.after) // which may have something behind it
+	first, ok, err := way.before(r.after) // which may have something behind it
 	if !ok && err == nil {
-		first, ok, err = all.next(r.after + 1)
+		first, ok, err = way.next(r.after + 1)
 	}
-	for ; ok && err == nil; first, ok, err = all.next(first + 1) {
+	for ; ok && err == nil; first, ok, err = way.next(first + 1) {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}

@@ -27,8 +27,8 @@ func (p *Page) Len() int { return p.size + max(p.Count-1, 0) }
 // texts are what pages are looked at and written through.
 var texts = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// maxWritten is how much is written at a time, in bytes, but for a block that is larger: a usual page,
-// since every write wakes up who reads it.
+// maxWritten is how many bytes are written at a time, but for a block that is larger: about one usual page, since each write
+// wakes up who reads.
 const maxWritten = 1 << 20
 
 // borrow lends an empty text.

@@ -25,7 +25,7 @@ type Writer struct {
 	objects []latest
 	byID    map[key.ID]int
 	others  map[versionKey][]place
-	marks   map[markKey]bits // that it has changed
+	marks   map[markKey]bits // sets of blocks that it has looked at, as they will be
 
 	// What is added.
 	first  int64 // date_added of the block
@@ -110,7 +110,8 @@ func (w *Writer) End(b *record.Block) {
 	w.grow(b.Added(b.Count-1).UnixMicro(), b.Count)
 }
 
-// Write puts into the batch what has changed, and the chain's end. Done is to be called once the batch is in.
+// Write puts into the batch what has changed, and the chain's end, and publishes what readers have to know before it is in.
+// Done is to be called once it is.
 func (w *Writer) Write() {
 	var k []byte
 	for i := range inKeyOrder(len(w.objects), func(i int) key.ID { return w.objects[i].id }) {

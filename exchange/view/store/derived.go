@@ -7,7 +7,8 @@ import (
 )
 
 // Derived keeps what others make of the view, beside it: it goes with the view, and after a crash it
-// holds nothing that was made of what the view has lost.
+// holds nothing that was made of what the view has lost. Nothing is deleted: who has no use for a key any more sets it to
+// nothing. A name has no 0 byte, and one writer.
 //
 //	M name 0 key        what is kept under a key
 type Derived struct {
@@ -42,20 +43,20 @@ func (s *Derived) Snapshot() *DerivedSnapshot { return &DerivedSnapshot{s, s.db.
 
 // DerivedSnapshot is one state of a store.
 type DerivedSnapshot struct {
-	*Derived
+	of       *Derived
 	snapshot *pebble.Snapshot
 }
 
 // Close lets the state go.
-func (l *DerivedSnapshot) Close() error { return l.snapshot.Close() }
+func (s *DerivedSnapshot) Close() error { return s.snapshot.Close() }
 
 // Get returns the value of a key.
-func (l *DerivedSnapshot) Get(key string) (value []byte, found bool, err error) {
-	return Get(l.snapshot, l.key(key))
+func (s *DerivedSnapshot) Get(key string) (value []byte, found bool, err error) {
+	return Get(s.snapshot, s.of.key(key))
 }
 
 // Each calls f with what is kept under the keys that start so, without that start, in their order, until f
 // returns an error. The value is good until f returns.
-func (l *DerivedSnapshot) Each(start string, f func(rest string, value []byte) error) error {
-	return EachUnder(l.snapshot, l.key(start), func(rest, value []byte) (bool, error) { return true, f(string(rest), value) })
+func (s *DerivedSnapshot) Each(start string, f func(rest string, value []byte) error) error {
+	return EachUnder(s.snapshot, s.of.key(start), func(rest, value []byte) (bool, error) { return true, f(string(rest), value) })
 }

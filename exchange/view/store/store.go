@@ -74,8 +74,8 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 		opt.Memory = 256 << 20
 	}
 	// Keys are random: each step down the levels writes everything there anew, so
-	// there are few of them, and they take much at a time. What lies between two of its keys is
-	// written anew with a file, wanted or not, so files are small.
+	// there are few of them, and they take much at a time. A compaction writes every file anew that overlaps, so files are
+	// small.
 	// Memtables count against the cache; what is left holds filters and index
 	// blocks, and a miss on those is the dearest thing there is.
 	blocks := pebble.NewCache(opt.Memory)
@@ -191,7 +191,7 @@ func Each(r pebble.Reader, lower, upper []byte, f func(key, value []byte) (bool,
 		return Failed(err)
 	}
 	defer Close(&err, it)
-	return along(it, it.First(), it.Next, f)
+	return walk(it, it.First(), f)
 }
 
 // EachUnder is Each of the keys under a prefix, which are given without that.
@@ -199,8 +199,8 @@ func EachUnder(r pebble.Reader, prefix []byte, f func(rest, value []byte) (bool,
 	return Each(r, prefix, After(prefix), func(key, value []byte) (bool, error) { return f(key[len(prefix):], value) })
 }
 
-func along(it *pebble.Iterator, ok bool, next func() bool, f func(key, value []byte) (bool, error)) error {
-	for ; ok; ok = next() {
+func walk(it *pebble.Iterator, ok bool, f func(key, value []byte) (bool, error)) error {
+	for ; ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return Failed(err)
@@ -231,16 +231,16 @@ func (f *Filtered) Get(key []byte) (value []byte, found bool, err error) {
 	return value, err == nil, Failed(err)
 }
 
-// Any tells whether a key starts so, of which the filter may be asked for more than that.
+// Any tells whether a key starts so; the prefix may be shorter than what a filter asks for.
 func (f *Filtered) Any(prefix []byte) (bool, error) {
 	found := f.SeekGE(prefix) && bytes.HasPrefix(f.Key(), prefix)
 	return found, Failed(f.Error())
 }
 
-// Each calls what with the keys under a prefix that a filter asks for, from a key on, and their values, until it returns
-// false.
+// Each calls what with the keys under a prefix that is at least as long as what a filter asks for, and their values, until it
+// returns false.
 func (f *Filtered) Each(prefix []byte, what func(key, value []byte) (bool, error)) error {
-	return along(f.Iterator, f.SeekPrefixGE(prefix), f.Next, func(key, value []byte) (bool, error) {
+	return walk(f.Iterator, f.SeekPrefixGE(prefix), func(key, value []byte) (bool, error) {
 		if !bytes.HasPrefix(key, prefix) {
 			return false, nil
 		}
