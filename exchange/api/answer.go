@@ -67,7 +67,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "2")
 		e = fail(http.StatusServiceUnavailable, "Unavailable", "Try again in a moment")
 	case errors.Is(a.View.Note(err), view.ErrDamaged): // which is in the log, once
-		e = fail(http.StatusInternalServerError, "The view is damaged", "This cannot be read until the exchange has been started anew")
+		e = fail(http.StatusInternalServerError, damagedTitle, damagedDetail)
 	default:
 		if full := a.full(err); full != nil {
 			a.Log.Error("request failed on a full disk", "method", r.Method, "route", r.Pattern, "error", err)
@@ -79,6 +79,12 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	writeJSON(w, e.status, e)
 }
+
+// What callers are told of a damaged view.
+const (
+	damagedTitle  = "The view is damaged"
+	damagedDetail = "This cannot be read until the operator has started the exchange anew"
+)
 
 // full returns the exchange.ErrFull that an error is or, since a full disk shows in many ways, is
 // taken to come from; nil where it is something else.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 
@@ -183,8 +184,11 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 		vq.Versions = append(vq.Versions, view.VersionMatch{Kind: versionKinds[v.Keyword], At: v.At})
 	}
 	got, err := s.a.View.Page(ctx, policy.ToRead(s.x.Register, s.reader(root), c, exchange.ChannelTAXII), vq)
+	if errors.Is(s.a.View.Note(err), view.ErrDamaged) { // which is in the log, once
+		return nil, taxii.NewError(http.StatusInternalServerError, damagedTitle, damagedDetail)
+	}
 	if err != nil {
-		return nil, s.a.View.Note(err)
+		return nil, err
 	}
 	// Behind the read, so that nothing goes out that came in after the right had
 	// ended.

@@ -288,3 +288,41 @@ func TestADamagedViewIsAWitness(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Nor is a view of another format, which makes room for one of this.
+func TestAViewOfAnotherFormatIsAWitness(t *testing.T) {
+	t.Parallel()
+	j := newSmallJournal()
+	dir := t.TempDir()
+	v, err := j.open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := j.answers(t, v)
+	if err := v.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, format+".0"), filepath.Join(dir, "1.0")); err != nil {
+		t.Fatal(err)
+	}
+	lost, n := errors.New("the journal has lost its end"), uint64(len(j.blocks))
+	opt := v.opt
+	opt.MayDelete = func(intake, blocks uint64) error {
+		if intake == n && blocks == n {
+			return lost
+		}
+		return nil
+	}
+	if _, err := Open(opt); !errors.Is(err, lost) {
+		t.Error(err)
+	}
+	if v, err = j.open(dir); err != nil || j.told > 0 {
+		t.Fatal(j.told, err)
+	}
+	if got, _ := j.answers(t, v); cmp.Diff(want, got) != "" {
+		t.Error("it is another")
+	}
+	if err := v.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
