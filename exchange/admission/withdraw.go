@@ -6,7 +6,6 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // withdraw takes a host's day out of the collections that were given it under the lower label
@@ -25,8 +24,8 @@ func (d *batch) withdraw(l *located, o *record.Observation, matches []exchange.M
 		if at >= 0 && now[at].Allow {
 			continue
 		}
-		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && o.Label <= min(m.Clearance, tlp.Amber) {
-			continue // it is responsible for the host no more, and keeps what it was given up to AMBER: above, need to know ends with that
+		if (at < 0 || now[at].Rule == exchange.RuleTakenByOwner) && policy.Keeps(o.Label, m.Clearance) {
+			continue
 		}
 		given := at >= 0 && before[at].Allow && d.feed.Repeat == 0 || d.onItsWay(m.ID, o.ObservationKey)
 		for _, id := range ids {

@@ -22,6 +22,10 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
+// Keeps tells whether a team that is responsible for a host no more keeps what it was given of it, once that is labelled
+// higher: up to AMBER and its clearance. Above AMBER, the need to know has ended.
+func Keeps(label, clearance tlp.Level) bool { return label <= min(clearance, tlp.Amber) }
+
 // Decide is the decision for a label and those who are responsible: who gets it, and under which rule
 // each does or does not.
 func Decide(r *exchange.Register, label tlp.Level, matches []exchange.Match) exchange.Decision {

@@ -63,3 +63,18 @@ func TestWhoGetsWhat(t *testing.T) {
 		}
 	}
 }
+
+// What a team keeps that is responsible no more.
+func TestWhatIsKeptWithoutResponsibility(t *testing.T) {
+	for _, c := range []struct {
+		label, clearance tlp.Level
+		want             bool
+	}{
+		{tlp.Green, tlp.Amber, true}, {tlp.Amber, tlp.Amber, true}, {tlp.Amber, tlp.Red, true}, {tlp.Amber, tlp.Green, false},
+		{tlp.AmberStrict, tlp.Red, false}, {tlp.Red, tlp.Red, false}, {tlp.Clear, tlp.Clear, true},
+	} {
+		if got := policy.Keeps(c.label, c.clearance); got != c.want {
+			t.Errorf("%s, cleared for %s: %t", c.label, c.clearance, got)
+		}
+	}
+}
