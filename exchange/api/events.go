@@ -49,17 +49,22 @@ func micro(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-func parseCursor(s string) (p cursor, err error) {
-	after, gone, both := strings.Cut(s, "-")
-	n, err := strconv.ParseUint(after, 10, 62)
-	var m uint64
-	if both && err == nil {
-		m, err = strconv.ParseUint(gone, 10, 62)
+// parseCursor reads an id. One of before began with where the stream had started: such a stream may repeat what came since.
+func parseCursor(s string) (cursor, error) {
+	part := strings.Split(s, "-")
+	bad, n := len(part) > 3, make([]uint64, 0, 3)
+	for _, text := range part[:min(len(part), 3)] {
+		micro, err := strconv.ParseUint(text, 10, 62)
+		bad, n = bad || err != nil, append(n, micro)
 	}
-	if err != nil || both && m <= n {
+	if len(n) == 3 {
+		n = n[1:]
+	}
+	n = append(n, n[0]) // nothing was told of behind it
+	if bad || n[1] < n[0] {
 		return cursor{}, fail(http.StatusBadRequest, "Bad Last-Event-ID", "%.60q is no id of an event of this stream; start without it", s)
 	}
-	return cursor{after: atMicro(n), gone: atMicro(m)}, nil
+	return cursor{after: atMicro(n[0]), gone: atMicro(n[1])}, nil
 }
 
 func atMicro(n uint64) time.Time {
