@@ -174,14 +174,14 @@ type objectWriter struct {
 	n      int
 	csv    *csv.Writer
 	closed bool
-	// printed are the objects so far, by hash: a collection has some at several places.
-	printed map[[sha256.Size]byte]bool
+	// printed are the objects so far, by hash, of the types of which a collection has some at several places.
+	printed map[[16]byte]struct{}
 	// addresses are those read so far, by id, for csv.
 	addresses map[string]string
 }
 
 func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
-	o := &objectWriter{w: bufio.NewWriterSize(w, 64<<10), form: form, printed: make(map[[sha256.Size]byte]bool)}
+	o := &objectWriter{w: bufio.NewWriterSize(w, 64<<10), form: form, printed: make(map[[16]byte]struct{})}
 	switch form {
 	case "jsonl", "bundle":
 	case "csv":
@@ -194,11 +194,17 @@ func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
 }
 
 func (o *objectWriter) object(raw []byte) error {
-	hash := sha256.Sum256(raw)
-	if o.printed[hash] {
-		return nil
+	brief, _ := stix.ScanBrief(raw)
+	switch string(brief.Type) {
+	case "observed-data", "indicator", "sighting": // which make up most of a collection
+	default:
+		sum := sha256.Sum256(raw)
+		hash := [16]byte(sum[:])
+		if _, again := o.printed[hash]; again {
+			return nil
+		}
+		o.printed[hash] = struct{}{}
 	}
-	o.printed[hash] = true
 	switch o.form {
 	case "csv":
 		return o.row(raw)

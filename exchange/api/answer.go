@@ -83,7 +83,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 // What callers are told of a damaged view.
 const (
 	damagedTitle  = "The view is damaged"
-	damagedDetail = "This cannot be read until the operator has started the exchange anew"
+	damagedDetail = "This cannot be read until the operator has started the exchange anew, or has run tocsin rebuild"
 )
 
 // full returns the exchange.ErrFull that an error is or, since a full disk shows in many ways, is

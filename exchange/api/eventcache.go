@@ -45,17 +45,18 @@ type cachedEvent struct {
 // get returns the event behind a place; read makes it of a page. The state is the
 // collection's from before.
 func (t *eventCache) get(ctx context.Context, key eventKey, read func() (*view.Page, []byte, error)) (*pageEvent, error) {
-	one, mine := t.entry(key)
-	if mine {
-		return one.Make(func() (e *pageEvent, err error) {
-			defer func() { t.keep(key, one, e) }()
-			return newPageEvent(read)
-		})
+	for {
+		one, mine := t.entry(key)
+		if mine {
+			return one.Make(func() (e *pageEvent, err error) {
+				defer func() { t.keep(key, one, e) }()
+				return newPageEvent(read)
+			})
+		}
+		if e, err := one.Wait(ctx); err == nil || ctx.Err() != nil { // else who made it is gone, and the next one tries
+			return e, ctx.Err()
+		}
 	}
-	if e, err := one.Wait(ctx); err == nil || ctx.Err() != nil {
-		return e, ctx.Err()
-	}
-	return newPageEvent(read)
 }
 
 // entry returns the entry of a key; mine says that the caller has to fill it.

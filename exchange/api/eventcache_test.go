@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange/view"
@@ -92,6 +93,41 @@ func BenchmarkTails(b *testing.B) {
 			if err != nil {
 				b.Error(err)
 			}
+		}
+	})
+}
+
+// One reader hangs up while it makes an event: of the others one makes it.
+func TestWhoIsLeftMakesTheEventOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache eventCache
+		var reads atomic.Int64
+		begun, hangUp := make(chan bool), make(chan bool)
+		go func() {
+			_, _ = cache.get(t.Context(), place(1), func() (*view.Page, []byte, error) {
+				close(begun)
+				<-hangUp
+				return nil, nil, errors.New("gone")
+			})
+		}()
+		<-begun
+		for range 200 {
+			go func() {
+				_, err := cache.get(t.Context(), place(1), func() (*view.Page, []byte, error) {
+					reads.Add(1)
+					<-time.After(time.Second)
+					return &view.Page{Count: 1}, []byte("x"), nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		close(hangUp)
+		<-time.After(time.Minute)
+		if n := reads.Load(); n != 1 {
+			t.Errorf("read %d times", n)
 		}
 	})
 }

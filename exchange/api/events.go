@@ -76,7 +76,7 @@ func atMicro(n uint64) time.Time {
 
 // events streams a collection as it grows: GET /v1/collections/{id}/events. An
 // event is a STIX bundle; Last-Event-ID resumes behind one without a gap or a
-// repeat; an object that is added again comes again; from is start, now, or a block's number. What can be read over TAXII
+// repeat, where this version has made it; an object that is added again comes again; from is start, now, or a block's number. What can be read over TAXII
 // can be read here, by the same callers, for as long as they may.
 func (a *API) events(w http.ResponseWriter, req *http.Request) {
 	if err := a.stream(w, req); err != nil {
@@ -153,7 +153,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 			})
 			if err != nil {
 				if req.Context().Err() == nil {
-					a.Log.Error("event stream failed", "collection", c.ID, "error", a.View.Note(err))
+					a.streamFailed(c.ID, err)
 					out.closeWithReason("the exchange cannot go on")
 				}
 				return
@@ -168,7 +168,7 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		}
 		gone, err := a.View.Withdrawn(right, behind, maxWithdrawn)
 		if err != nil {
-			a.Log.Error("event stream failed", "collection", c.ID, "error", a.View.Note(err))
+			a.streamFailed(c.ID, err)
 			out.closeWithReason("the exchange cannot go on")
 			return
 		}
@@ -212,6 +212,13 @@ func (a *API) follow(req *http.Request, began *exchange.Caller, out *eventWriter
 		case <-req.Context().Done():
 			return
 		}
+	}
+}
+
+// streamFailed says why a stream ends, but for a damaged view, which is in the log, once.
+func (a *API) streamFailed(collection string, err error) {
+	if !errors.Is(a.View.Note(err), view.ErrDamaged) {
+		a.Log.Error("event stream failed", "collection", collection, "error", err)
 	}
 }
 

@@ -18,8 +18,12 @@ func TestWhereAReaderStands(t *testing.T) {
 		id          string
 		after, gone int64
 	}{
-		{"0", 0, 0}, {"5", 5, 5}, {"5-7", 5, 7}, {"0-7", 0, 7},
-		{"5-5", 5, 5}, {"3-5-9", 5, 9}, // of before
+		{"0", 0, 0},
+		{"5", 5, 5},
+		{"5-7", 5, 7},
+		{"0-7", 0, 7},
+		{"5-5", 5, 5},
+		{"3-5-9", 5, 9}, // of before
 	} {
 		p, err := parseCursor(c.id)
 		if err != nil || !p.after.Equal(at(c.after)) || !p.gone.Equal(at(c.gone)) {

@@ -167,7 +167,7 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 			t.Fatal(err)
 		}
 		for _, o := range page.Objects {
-			if text := string(o); !seen[text] || ofAHost(text) {
+			if text := string(o); !seen[text] || OfAHost(text) {
 				seen[text] = true
 				list = append(list, text)
 			}
@@ -177,8 +177,8 @@ func (e *Exchange) Pull(t testing.TB, collection string, from taxiiclient.Cursor
 	return list, from
 }
 
-// ofAHost tells whether an object is what a host is made into, and not what that refers to.
-func ofAHost(o string) bool {
+// OfAHost tells whether an object is what a host is made into, and not what that refers to.
+func OfAHost(o string) bool {
 	return strings.HasPrefix(o, `{"type":"observed-data"`) || strings.HasPrefix(o, `{"type":"indicator"`) || strings.HasPrefix(o, `{"type":"sighting"`)
 }
 

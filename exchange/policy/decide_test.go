@@ -70,8 +70,13 @@ func TestWhatIsKeptWithoutResponsibility(t *testing.T) {
 		label, clearance tlp.Level
 		want             bool
 	}{
-		{tlp.Green, tlp.Amber, true}, {tlp.Amber, tlp.Amber, true}, {tlp.Amber, tlp.Red, true}, {tlp.Amber, tlp.Green, false},
-		{tlp.AmberStrict, tlp.Red, false}, {tlp.Red, tlp.Red, false}, {tlp.Clear, tlp.Clear, true},
+		{tlp.Green, tlp.Amber, true},
+		{tlp.Amber, tlp.Amber, true},
+		{tlp.Amber, tlp.Red, true},
+		{tlp.Amber, tlp.Green, false},
+		{tlp.AmberStrict, tlp.Red, false},
+		{tlp.Red, tlp.Red, false},
+		{tlp.Clear, tlp.Clear, true},
 	} {
 		if got := policy.Keeps(c.label, c.clearance); got != c.want {
 			t.Errorf("%s, cleared for %s: %t", c.label, c.clearance, got)

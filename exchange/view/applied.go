@@ -71,7 +71,7 @@ func Ends(dir string) (intake, blocks uint64, err error) {
 		return 0, 0, nil
 	}
 	for _, e := range entries {
-		if !e.IsDir() {
+		if !e.IsDir() || !formats.MatchString(e.Name()) {
 			continue
 		}
 		db, e := store.Open(filepath.Join(dir, e.Name()), store.Options{Prefixes: prefixes, ReadOnly: true})

@@ -57,7 +57,7 @@ func (b *batch) commit(stream string, sequence uint64, w *index.Writer) error {
 		b.v.opt.Tap(b.Repr())
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("write view: %w", err)
+		return fmt.Errorf("write view: %w", store.Failed(err))
 	}
 	b.v.unwritten.Add(int64(b.Len()))
 	if w != nil {

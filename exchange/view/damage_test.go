@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -148,27 +149,45 @@ func rightOrDamaged(t *testing.T, want, got []string) {
 	}
 }
 
-// flip turns one bit of a file around.
-func flip(t *testing.T, r *rand.Rand, path string) {
+// harms are what may become of a file.
+var harms = []string{"a bit turned around", "a bit of its end turned around", "half of it gone", "emptied", "removed"}
+
+// harm returns false where the file has gone by itself.
+func harm(t *testing.T, r *rand.Rand, path, how string) bool {
 	t.Helper()
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(b) == 0 {
-		return
+	switch how {
+	case harms[0]:
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	case harms[1]:
+		b[len(b)-1-r.IntN(min(40, len(b)))] ^= 1 << r.IntN(8)
+	case harms[2]:
+		err = os.Truncate(path, int64(len(b)/2))
+	case harms[3]:
+		err = os.Truncate(path, 0)
+	case harms[4]:
+		err = os.Remove(path)
 	}
-	b[r.IntN(len(b))] ^= 1 << r.IntN(8)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if how == harms[0] || how == harms[1] {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+			_, err = f.WriteAt(b, 0)
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(b, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	return true
 }
 
 // one picks a file of a view, of a kind that follows from n.
@@ -193,9 +212,9 @@ func one(t *testing.T, r *rand.Rand, dir string, n int, kinds map[string]int) st
 	return byKind[kind][r.IntN(len(byKind[kind]))]
 }
 
-// One bit that is turned around in any file of a view, while it is open or not: no answer is wrong, nothing panics, and the
-// next start has a view that is whole.
-func TestABitIsTurnedAround(t *testing.T) {
+// Whatever becomes of any one file of a view, while it is open or not: no answer is wrong, nothing panics, and the next start
+// has a view that is whole.
+func TestAFileIsHarmed(t *testing.T) {
 	t.Parallel()
 	j := newSmallJournal()
 	dir := t.TempDir()
@@ -221,9 +240,12 @@ func TestABitIsTurnedAround(t *testing.T) {
 				t.Fatal(n, err)
 			}
 		}
+		how := harms[n/10%len(harms)]
 		path := one(t, r, at, n/2, kinds)
-		what := fmt.Sprintf("case %d, running %t, %s", n, running, filepath.Base(path))
-		flip(t, r, path)
+		for !harm(t, r, path, how) {
+			path = one(t, r, at, n/2, kinds)
+		}
+		what := fmt.Sprintf("case %d, running %t, %s, %s", n, running, filepath.Base(path), how)
 		if !running {
 			if v, err = j.open(at); err != nil && !errors.Is(err, ErrDamaged) {
 				t.Fatal(what, err)

@@ -30,6 +30,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,8 +80,8 @@ type PackageFunc func(ctx context.Context, in *record.Intake, want func(collecti
 
 // Options configure a View.
 type Options struct {
-	// Dir holds the files, and nothing else: it is deleted with a view that is damaged or of another format. The caller has
-	// a lock on it.
+	// Dir holds the files, in a directory for each format: one of another format is deleted, and so is one that is damaged.
+	// The caller has a lock on it.
 	Dir string
 	// CacheBytes and EpochObjects are those of index.Options, IndexBytes is store.Options.Memory.
 	CacheBytes, EpochObjects, IndexBytes int64
@@ -117,7 +118,9 @@ type View struct {
 	// unwritten is about how many bytes were applied since FlushWhenQuiet wrote last, but for batches so large that Pebble
 	// writes them out by itself.
 	unwritten atomic.Int64
-	damaged   sync.Once
+
+	damage      sync.Mutex // guards what is below
+	noted, told bool
 
 	mu     sync.Mutex // guards what is below
 	intake uint64
@@ -128,28 +131,41 @@ type View struct {
 // Open opens the view, and makes it where there is none of this format or it is damaged.
 func Open(opt Options) (*View, error) {
 	name := fmt.Sprintf("%s.%d", format, opt.EpochObjects)
-	old, err := other(opt.Dir, name)
+	old, err := others(opt.Dir, name)
 	if err != nil {
 		return nil, fmt.Errorf("open view: %w", err)
 	}
-	if !old {
-		v, err := open(opt, name)
-		if !store.Damaged(err) {
-			return v, err
-		}
-		if err := opt.mayDelete(err); err != nil {
+	if len(old) > 0 {
+		if err := opt.mayDelete(errOther); err != nil {
 			return nil, err
 		}
-		if opt.Damaged != nil {
-			opt.Damaged(err, true)
+		if err := remove(opt.Dir, old...); err != nil {
+			return nil, err
 		}
-	} else if err := opt.mayDelete(errOther); err != nil {
+	}
+	v, err := open(opt, name)
+	if !errors.Is(err, ErrDamaged) {
+		return v, err
+	}
+	if err := opt.mayDelete(err); err != nil {
 		return nil, err
 	}
-	if err := os.RemoveAll(opt.Dir); err != nil {
-		return nil, fmt.Errorf("delete the old view: %w", err)
+	if opt.Damaged != nil {
+		opt.Damaged(err, true)
+	}
+	if err := remove(opt.Dir, name, damagedNote); err != nil { // the note last
+		return nil, err
 	}
 	return open(opt, name)
+}
+
+func remove(dir string, names ...string) error {
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("delete the old view: %w", err)
+		}
+	}
+	return nil
 }
 
 // mayDelete asks whether a view may be deleted, and why it should be.
@@ -164,17 +180,22 @@ func (o *Options) mayDelete(why error) error {
 	return nil
 }
 
-// other reports whether there is a view of another format in a directory.
-func other(dir, name string) (found bool, err error) {
+// others lists the views of other formats in a directory.
+func others(dir, name string) (list []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		found = found || e.IsDir() && e.Name() != name
+		if e.IsDir() && e.Name() != name && formats.MatchString(e.Name()) {
+			list = append(list, e.Name())
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return found, err
+	return list, err
 }
+
+// formats are the names of directories of views.
+var formats = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
 
 func open(opt Options, name string) (v *View, err error) {
 	v = &View{opt: opt}
@@ -233,17 +254,19 @@ var (
 // Note sees to it, where an error of a read says that the view is damaged, that the next Open makes it anew. It returns the
 // error.
 func (v *View) Note(err error) error {
-	if store.Damaged(err) {
-		v.damaged.Do(func() {
-			file := filepath.Join(v.opt.Dir, damagedNote)
-			if e := os.WriteFile(file, []byte(err.Error()+"\n"), 0o600); e != nil {
-				err = errors.Join(err, fmt.Errorf("note that: %w", e))
-			}
-			if v.opt.Damaged != nil {
-				v.opt.Damaged(err, false)
-			}
-		})
+	if !errors.Is(err, ErrDamaged) {
+		return err
 	}
+	v.damage.Lock()
+	defer v.damage.Unlock()
+	if !v.noted {
+		e := os.WriteFile(filepath.Join(v.opt.Dir, damagedNote), []byte(err.Error()+"\n"), 0o600)
+		v.noted = e == nil // else the next one who meets it tries again
+	}
+	if !v.told && v.opt.Damaged != nil {
+		v.opt.Damaged(err, false)
+	}
+	v.told = true
 	return err
 }
 

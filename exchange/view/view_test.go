@@ -87,6 +87,12 @@ func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 				}
 				sameInRuns(r, v, c, m, q, got)
 				for _, o := range m.all {
+					if has, err := v.Has(c, o.named()); !has || err != nil {
+						r.Fatalf("has no %s: %v", o.key(), err)
+					}
+					if at, found, err := v.FirstAdded(c, o.name()); !o.old && (!found || at.UnixMicro() > o.added) || err != nil {
+						r.Fatalf("%s was first added at %v, %t: %v", o.name(), at, found, err)
+					}
 					if raw, err := v.Object(t.Context(), c, o.named()); string(raw) != o.text() || err != nil {
 						r.Fatalf("has no %s: %v", o.key(), err)
 					}
@@ -198,6 +204,24 @@ func sameInRuns(t *rapid.T, v *view.View, c string, m *model, q view.Query, want
 	}
 	if d := gocmp.Diff(are, said); d != "" || facts.Count != len(are) || facts.More != more {
 		t.Fatalf("%+v, facts: %d, more %t\n%s", of, facts.Count, facts.More, d)
+	}
+	// And page by page to the end.
+	rest, all := of, of
+	rest.Limit, all.Limit, all.Bytes = max(of.Limit, 2), 1<<20, 0
+	wantFacts, _ = m.page(&all)
+	count := 0
+	for more := true; more && len(of.IDs) == 0; {
+		p, err := v.Page(context.Background(), rightTo(c), rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if more = p.More; more && !p.Reached.After(rest.After) {
+			t.Fatalf("%+v goes on behind %v", rest, p.Reached)
+		}
+		count, rest.After = count+p.Count, p.Reached
+	}
+	if len(of.IDs) == 0 && count != len(wantFacts) {
+		t.Fatalf("%+v: %d facts on all pages, want %d", of, count, len(wantFacts))
 	}
 	var text bytes.Buffer
 	n, err := got.WriteTo(&text)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
 
 // hook is a webhook that is sent. It ends when the register says another thing of it.
@@ -29,7 +30,9 @@ func (h *hook) run(ctx context.Context) {
 		r, replaced := h.force.Watch()
 		until, changed, err := h.step(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			h.Log.Error("a webhook is not sent", "webhook", h.ID, "error", h.View.Note(err))
+			if !errors.Is(h.View.Note(err), view.ErrDamaged) { // which is in the log, once
+				h.Log.Error("a webhook is not sent", "webhook", h.ID, "error", err)
+			}
 			until = time.Now().Add(time.Minute)
 		}
 		var due <-chan time.Time

@@ -196,10 +196,10 @@ func (w *Writer) add(a *addition, at place) error {
 		w.other(a.id, was.version, was.place)
 		o.entry = entry{version: a.ver, place: at, older: true}
 	default: // an older version comes late
-		o.older, o.changed = true, true
-		places, err := w.places(a.id, a.ver)
-		if err == nil && len(places) > 0 {
-			err = w.again(places[len(places)-1])
+		o.older, o.changed = true, o.changed || !o.older
+		last, found, err := w.lastPlace(a.id, a.ver)
+		if err == nil && found {
+			err = w.again(last)
 		}
 		w.other(a.id, a.ver, at)
 		w.marks[markKey{'l', at.first}].clear(at.i)

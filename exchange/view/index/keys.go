@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -74,14 +75,47 @@ func eachOther(r pebble.Reader, c uint32, id key.ID, start []byte, f func(key.Ve
 	prefix := otherPrefix(c, id)
 	from := append(prefix, start...)
 	return store.Each(r, from, store.After(from), func(k, _ []byte) (bool, error) {
-		of := store.Reads{B: k[len(prefix):]}
-		ver, first, i := of.Take(len(key.Version{})), of.Take(8), of.Take(4)
-		if of.Bad {
-			return false, store.ErrDamaged
+		ver, p, err := otherAt(k[len(prefix):])
+		if err == nil {
+			f(ver, p)
 		}
-		f(key.Version(ver), place{firstOf(first), int(binary.BigEndian.Uint32(i))})
-		return true, nil
+		return true, err
 	})
+}
+
+// lastOthers calls f with each other version of an object and the newest of its other places, in their order, until it returns
+// false.
+func lastOthers(r pebble.Reader, c uint32, id key.ID, start []byte, f func(key.Version, place) bool) (err error) {
+	prefix := otherPrefix(c, id)
+	it, err := store.Under(r, append(prefix, start...))
+	if err != nil {
+		return err
+	}
+	defer store.Close(&err, it)
+	for ok := it.First(); ok; {
+		of := append(slices.Clone(prefix), it.Key()[len(prefix):len(prefix)+len(key.Version{})]...)
+		next := store.After(of)
+		if !it.SeekLT(next) {
+			break
+		}
+		ver, p, err := otherAt(it.Key()[len(prefix):])
+		if err != nil || !f(ver, p) {
+			return err
+		}
+		ok = it.SeekGE(next)
+	}
+	return store.Failed(it.Error())
+}
+
+// otherAt reads the end of an 'o' key.
+func otherAt(b []byte) (ver key.Version, p place, err error) {
+	r := store.Reads{B: b}
+	copy(ver[:], r.Take(len(ver)))
+	first, i := r.Uint64(), r.Take(4)
+	if r.Bad || len(r.B) > 0 {
+		return ver, p, store.ErrDamaged
+	}
+	return ver, place{int64(first), int(binary.BigEndian.Uint32(i))}, nil
 }
 
 // place is where an object stands: its block's first date_added, its position.

@@ -2,7 +2,6 @@ package index
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,14 +51,13 @@ func (w *Writer) enliven() {
 
 // bury takes the blocks out of the list in which the batch, which is written, has left no latest versions. Who calls it has mu.
 func (w *Writer) bury() {
-	dead := func(first int64) bool {
-		set, ok := w.marks[markKey{'l', first}]
-		return ok && set.empty()
+	l := w.x.live[w.c]
+	for k, set := range w.marks {
+		if i, in := slices.BinarySearch(l.list, k.first); k.kind == 'l' && set.empty() && in {
+			l.list = slices.Concat(l.list[:i], l.list[i+1:]) // readers have the old one
+		}
 	}
-	if l := w.x.live[w.c]; slices.ContainsFunc(slices.Collect(maps.Keys(w.marks)), func(k markKey) bool { return dead(k.first) }) {
-		l.list = slices.DeleteFunc(slices.Clone(l.list), dead) // readers have the old one
-		w.x.live[w.c] = l
-	}
+	w.x.live[w.c] = l
 }
 
 // blocks finds blocks in the order of their date_added, going one way.

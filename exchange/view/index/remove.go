@@ -57,19 +57,15 @@ func (w *Writer) holes() (list []record.Holes, err error) {
 // Withdraw takes an object out in all its versions.
 func (w *Writer) Withdraw(id key.ID) error {
 	for _, id.Spec = range key.Specs {
-		o, err := w.latest(id)
-		if err != nil {
-			return err
-		}
-		if !o.there {
-			continue
-		}
-		list := []key.Version{o.version}
-		if err := eachOther(w.r, w.c, id, nil, func(ver key.Version, _ place) { list = append(list, ver) }); err != nil {
-			return err
-		}
-		for _, ver := range slices.Compact(list) { // one that is gone already does no harm
-			if err := w.Remove(id, ver, false); err != nil {
+		for {
+			o, err := w.latest(id)
+			if err != nil {
+				return err
+			}
+			if !o.there {
+				break
+			}
+			if err := w.Remove(id, o.version, false); err != nil {
 				return err
 			}
 		}

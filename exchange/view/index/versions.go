@@ -83,12 +83,11 @@ func (x *Index) versions(r pebble.Reader, c uint32, id key.ID, last bool) (list 
 		return nil, err
 	}
 	if e.older && !last {
-		err = eachOther(r, c, id, nil, func(ver key.Version, p place) {
-			if n := len(list); n > 0 && list[n-1].version == ver {
-				list[n-1].place = p
-			} else if ver != e.version {
+		err = lastOthers(r, c, id, nil, func(ver key.Version, p place) bool {
+			if ver != e.version {
 				list = append(list, entry{version: ver, place: p})
 			}
+			return true
 		})
 	}
 	return append(list, e), err
@@ -126,6 +125,9 @@ func (x *Index) Has(collection string, want record.Version) (found bool, err err
 	if err != nil || !known || e.version == ver {
 		return known, err
 	}
-	err = eachOther(snapshot, c, id, ver[:], func(key.Version, place) { found = true })
+	err = lastOthers(snapshot, c, id, ver[:], func(key.Version, place) bool {
+		found = true
+		return false
+	})
 	return found, err
 }

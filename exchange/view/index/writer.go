@@ -218,6 +218,18 @@ func (w *Writer) places(id key.ID, ver key.Version) (list []place, err error) {
 	return append(list, w.others[versionKey{id, ver}]...), err
 }
 
+// lastPlace is the newest of these.
+func (w *Writer) lastPlace(id key.ID, ver key.Version) (last place, found bool, err error) {
+	if list := w.others[versionKey{id, ver}]; len(list) > 0 {
+		return list[len(list)-1], true, nil
+	}
+	err = lastOthers(w.r, w.c, id, ver[:], func(_ key.Version, p place) bool {
+		last, found = p, true
+		return false
+	})
+	return last, found, err
+}
+
 // include puts a place into a set.
 func (w *Writer) include(kind byte, p place) error {
 	set, err := w.mark(kind, p.first)

@@ -18,12 +18,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // ErrDamaged means that the view does not hold what was written to it: it has
@@ -32,7 +36,8 @@ var ErrDamaged = errors.New("the view is damaged: start the exchange anew, or ru
 
 // Damaged reports whether an error of Pebble's, or of who reads keys, means that files do not hold what was written to them.
 func Damaged(err error) bool {
-	return errors.Is(err, ErrDamaged) || err != nil && pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist)
+	is := func(e error) bool { return errors.Is(err, e) }
+	return err != nil && (pebble.IsCorruptionError(err) || slices.ContainsFunc([]error{ErrDamaged, fs.ErrNotExist, io.EOF, io.ErrUnexpectedEOF}, is))
 }
 
 // Failed says that the view could not be read, and what to do.
@@ -83,17 +88,16 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 	o := &pebble.Options{
 		Cache: blocks, MemTableSize: uint64(min(opt.Memory/4, MaxMemTable)), DisableWAL: true, Logger: quiet{}, Comparer: comparer(opt.Prefixes),
 		FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 8, LBaseMaxBytes: 512 << 20, ReadOnly: opt.ReadOnly, ErrorIfNotExists: opt.ReadOnly,
-		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		FS: files{vfs.Default}, CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
+	opened := new(atomic.Bool) // before, the error is the answer
 	if opt.Damaged != nil {
-		o.EventListener = &pebble.EventListener{
-			BackgroundError: func(err error) {
-				if Damaged(err) {
-					opt.Damaged(err)
-				}
-			},
-			DataCorruption: func(i pebble.DataCorruptionInfo) { opt.Damaged(i.Details) },
+		tell := func(err error) {
+			if err = Failed(err); opened.Load() && errors.Is(err, ErrDamaged) {
+				opt.Damaged(err)
+			}
 		}
+		o.EventListener = &pebble.EventListener{BackgroundError: tell, DataCorruption: func(i pebble.DataCorruptionInfo) { tell(i.Details) }}
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -112,8 +116,20 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 			Enabled: true, MinimumSize: 80, MaxBlobReferenceDepth: 100, RewriteMinimumAge: 10 * time.Minute, TargetGarbageRatio: 0.5,
 		}
 	}
-	return pebble.Open(dir, o)
+	blobs, _ := filepath.Glob(filepath.Join(dir, "*.blob"))
+	db, err := pebble.Open(dir, o)
+	opened.Store(true)
+	if err == nil && uint64(len(blobs)) < db.Metrics().BlobFiles.LiveCount { // which Pebble does not look after, and panics later
+		err = errors.Join(errors.New("a blob file is missing"), db.Close())
+	}
+	if err != nil && !slices.ContainsFunc(notDamage, func(e error) bool { return errors.Is(err, e) }) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return db, err
 }
+
+// notDamage is why files cannot be opened that may well be whole.
+var notDamage = []error{fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO, syscall.EAGAIN, syscall.EACCES}
 
 // comparer makes the filters know the starts of keys.
 func comparer(prefixes map[byte]func(key []byte) int) *pebble.Comparer {
@@ -134,7 +150,7 @@ type quiet struct{}
 func (quiet) Infof(string, ...any)  {}
 func (quiet) Errorf(string, ...any) {}
 func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("pebble: "+format, args...)) // it could not write what its files are; what it reads is never the reason
+	panic(fmt.Sprintf("pebble: "+format, args...)) // it could not write which files it has
 }
 
 // Getter is what keys are looked up in: a pebble.Reader, or what is made for keys that are near each other.
