@@ -57,6 +57,7 @@ func (j *Journal) FollowBlocks(ctx context.Context, from uint64, each func(b *re
 		if err != nil {
 			return err
 		}
+		b.Packed = j.packed.take(b)
 		return each(b, pending)
 	})
 }

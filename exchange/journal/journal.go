@@ -71,6 +71,7 @@ type Journal struct {
 	making           sync.Mutex                   // held while a subscriber's consumer is made
 	handedOut        natsAudit
 	replaced         replacements
+	packed           packed
 
 	mu      sync.Mutex
 	packers map[string]*packer

@@ -319,6 +319,7 @@ func setBit(b []byte, i int) []byte {
 // publish appends the block after the one before it. A failure that leaves the
 // outcome open is settled by looking at the log; one append is tried three times.
 func (p *packer) publish(b *record.Block) error {
+	p.j.packed.note(b)
 	msg := &nats.Msg{Subject: blocksPrefix + p.collection, Header: b.Header(), Data: b.Payload}
 	var err error
 	for try := range 3 {

@@ -70,6 +70,9 @@ type Block struct {
 	// Sequence is the block's position in the journal; 0 before it is appended. Of a replacement it is that of
 	// the block. It is no part of the block.
 	Sequence uint64
+	// Packed says that this process has packed it, and that no byte is another since: it holds what it commits to. It is no
+	// part of the block.
+	Packed bool
 }
 
 // Has tells whether the object at a position is in the payload.

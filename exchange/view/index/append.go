@@ -34,7 +34,9 @@ func (w *Writer) Add(b *record.Block, text []byte, each func(i int, raw []byte, 
 	}
 	ok := stix.Scan(text, func(raw []byte, brief stix.Brief) {
 		pass()
-		leaves.Add(raw)
+		if !b.Packed {
+			leaves.Add(raw)
+		}
 		if err == nil && n < b.Count {
 			p.add(key.TypeName(brief.Type), raw)
 			if err = w.object(brief, n, bits(b.New).has(n)); err == nil {
@@ -47,7 +49,7 @@ func (w *Writer) Add(b *record.Block, text []byte, each func(i int, raw []byte, 
 	if err == nil && (!ok || n != b.Count) {
 		err = fmt.Errorf("%w: block %d has %d objects, not %d", ErrContent, b.Number, n, b.Count)
 	}
-	if err == nil {
+	if err == nil && !b.Packed {
 		err = Committed(b, leaves)
 	}
 	if err == nil {
