@@ -348,3 +348,41 @@ func TestAViewOfAnotherFormatIsAWitness(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What is not the view's neither has it made anew nor is deleted with it.
+func TestWhatIsNotTheViews(t *testing.T) {
+	t.Parallel()
+	j := newSmallJournal()
+	dir := t.TempDir()
+	v, err := j.open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Note(fmt.Errorf("a request: %w", fs.ErrNotExist)); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := v.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(dir, "lost+found")
+	if err := os.Mkdir(foreign, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range []bool{false, true} {
+		if v, err = Open(v.opt); err != nil {
+			t.Fatal(err)
+		}
+		if n := v.Applied(); n != uint64(len(j.intake)) && !damaged || damaged && n != 0 {
+			t.Errorf("damaged %t: it has intake up to %d", damaged, n)
+		}
+		if !damaged {
+			_ = v.Note(ErrDamaged)
+		}
+		if err := v.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(foreign); err != nil {
+			t.Error(err)
+		}
+	}
+}
