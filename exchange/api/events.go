@@ -76,7 +76,8 @@ func atMicro(n uint64) time.Time {
 
 // events streams a collection as it grows: GET /v1/collections/{id}/events. An
 // event is a STIX bundle; Last-Event-ID resumes behind one without a gap or a
-// repeat, where this version has made it; an object that is added again comes again; from is start, now, or a block's number. What can be read over TAXII
+// repeat, where this version has made the id; an object that is added again comes again; from is start, now, or a block's
+// number. What can be read over TAXII
 // can be read here, by the same callers, for as long as they may.
 func (a *API) events(w http.ResponseWriter, req *http.Request) {
 	if err := a.stream(w, req); err != nil {

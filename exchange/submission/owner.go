@@ -12,7 +12,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// owner tells whose object it is, as the poster may know it. What is derived is the exchange's, whatever its creator says.
+// owner tells whose object it is, as the poster may know it. What is derived is the exchange's, also where it names another creator.
 func (r *Request) owner(id, creator string) (o policy.Owner, derived bool) {
 	identity := strings.HasPrefix(id, "identity--")
 	if identity && r.Speaks(id) {
@@ -106,7 +106,7 @@ func (x *posting) admit(ctx context.Context, start, end int) error {
 func (x *posting) admit1(ctx context.Context, o *object, k *there) (why string, err error) {
 	o.owner, o.derived = x.owner(o.head.ID, o.head.CreatedByRef)
 	o.isNew = k.isNew
-	// An identity is its member's whatever its creator says.
+	// An identity is its member's, also where it names another creator.
 	speaks := o.owner == policy.Poster && (o.head.Type != "identity" || x.Speaks(o.head.CreatedByRef))
 	e := policy.Entry{
 		Owner: o.owner, Creator: o.head.CreatedByRef, Speaks: speaks, Versioned: o.head.Versioned(), Version: o.version.Version, Label: o.label,

@@ -63,8 +63,8 @@ func (v *View) stream(name string) *uint64 {
 
 func metaKey(name string) []byte { return append([]byte{'m'}, name...) }
 
-// Ends returns the last sequences of intake and blocks that the view in a directory has applied, of whatever format, 0
-// where there is none that can be read. It changes nothing; no View is open there.
+// Ends returns the last sequences of intake and blocks that the view in a directory has applied, of any format; 0
+// where none can be read. It changes nothing; no View is open there.
 func Ends(dir string) (intake, blocks uint64, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

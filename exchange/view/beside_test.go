@@ -15,7 +15,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
-// Whoever reads while objects get versions, and lose them again, has each object once, in order.
+// A reader beside a writer that gives objects versions, and takes them again, has each object once, in order.
 func TestPagesBesideAWriter(t *testing.T) {
 	const ids, blocks, readers = 60, 1500, 4
 	v := (&world{cache: 1 << 16, epoch: 200}).open(t, t.TempDir())

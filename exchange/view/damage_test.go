@@ -85,6 +85,17 @@ func (j *smallJournal) open(dir string) (*View, error) {
 	return v, nil
 }
 
+// newSmallView is a view of a small journal.
+func newSmallView(t *testing.T) (j *smallJournal, dir string, v *View) {
+	t.Helper()
+	j, dir = newSmallJournal(), t.TempDir()
+	v, err := j.open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j, dir, v
+}
+
 // answers are what a view says, and whether it says of something that it is damaged.
 func (j *smallJournal) answers(t *testing.T, v *View) (list []string, damaged bool) {
 	t.Helper()
@@ -212,18 +223,14 @@ func one(t *testing.T, r *rand.Rand, dir string, n int, kinds map[string]int) st
 	return byKind[kind][r.IntN(len(byKind[kind]))]
 }
 
-// Whatever becomes of any one file of a view, while it is open or not: no answer is wrong, nothing panics, and the next start
-// has a view that is whole.
+// One file of a view is changed, cut or removed, while the view is open or closed: no answer is wrong, nothing panics, and the
+// next start has a view that is whole.
 func TestAFileIsHarmed(t *testing.T) {
 	t.Parallel()
-	j := newSmallJournal()
-	dir := t.TempDir()
-	v, err := j.open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, dir, v := newSmallView(t)
 	want, damaged := j.answers(t, v)
-	if err := v.Close(context.Background()); err != nil || damaged || j.told > 0 {
+	err := v.Close(context.Background())
+	if err != nil || damaged || j.told > 0 {
 		t.Fatal(damaged, err)
 	}
 	kinds := make(map[string]int)
@@ -278,14 +285,10 @@ func TestAFileIsHarmed(t *testing.T) {
 // A damaged view that knows of more than the journal has is not deleted.
 func TestADamagedViewIsAWitness(t *testing.T) {
 	t.Parallel()
-	j := newSmallJournal()
-	dir := t.TempDir()
-	v, err := j.open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, _, v := newSmallView(t)
 	_ = v.Note(fmt.Errorf("somewhere: %w", ErrDamaged))
-	if err := v.Close(context.Background()); err != nil || j.told != 1 {
+	err := v.Close(context.Background())
+	if err != nil || j.told != 1 {
 		t.Fatal(j.told, err)
 	}
 	lost, asked := errors.New("the journal has lost its end"), 0
@@ -314,14 +317,10 @@ func TestADamagedViewIsAWitness(t *testing.T) {
 // Nor is a view of another format, which makes room for one of this.
 func TestAViewOfAnotherFormatIsAWitness(t *testing.T) {
 	t.Parallel()
-	j := newSmallJournal()
-	dir := t.TempDir()
-	v, err := j.open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, dir, v := newSmallView(t)
 	want, _ := j.answers(t, v)
-	if err := v.Close(context.Background()); err != nil {
+	err := v.Close(context.Background())
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(filepath.Join(dir, format+".0"), filepath.Join(dir, "1.0")); err != nil {
@@ -352,16 +351,12 @@ func TestAViewOfAnotherFormatIsAWitness(t *testing.T) {
 // What is not the view's neither has it made anew nor is deleted with it.
 func TestWhatIsNotTheViews(t *testing.T) {
 	t.Parallel()
-	j := newSmallJournal()
-	dir := t.TempDir()
-	v, err := j.open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j, dir, v := newSmallView(t)
 	if err := v.Note(fmt.Errorf("a request: %w", fs.ErrNotExist)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	if err := v.Close(context.Background()); err != nil {
+	err := v.Close(context.Background())
+	if err != nil {
 		t.Fatal(err)
 	}
 	foreign := filepath.Join(dir, "lost+found")

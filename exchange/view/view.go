@@ -18,9 +18,9 @@
 //
 //	m name     the applied sequence of a stream
 //
-// A view that is found damaged when it is opened is deleted and made anew, unless it knows of more than the journal has. What is found later,
-// while records are applied or by a read whose error is given to Note, is told to Options.Damaged once, and noted in the directory,
-// so that the next Open makes it anew; until then whoever asks for what cannot be read gets an ErrDamaged.
+// Open deletes a damaged view and makes it anew, unless the view knows of more than the journal has. Damage that is found
+// later, while a record is applied or by a read whose error is given to Note, is told to Options.Damaged once and noted in the
+// directory, so that the next Open makes the view anew. Until then a read of what is damaged returns an ErrDamaged.
 package view
 
 import (

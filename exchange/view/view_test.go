@@ -20,7 +20,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
-// A view answers every query as a plain list would, whatever was added again,
+// A view answers every query as a plain list would, also of what was added again,
 // came late, or stands twice in one block; and so it does after it was closed.
 func TestPagesEqualThoseOfAPlainList(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {

@@ -9,7 +9,7 @@
 //	                 what is known of a host's day at a location, with its first events; a f 0 length address 0xff
 //	                 where hosts called the address
 //	x f event        in which record an event is that is not there, and whether any collection took it
-//	c f address      what is known of an address whatever the day
+//	c f address      what is known of an address, of all days together
 //	k f key          the record that an idempotency key made
 //	t f collection topic   when it was introduced last
 package hosts
@@ -40,9 +40,9 @@ type Hosts struct {
 // Add puts an intake record, as it is compressed, into a batch, and what is looked up of it. before is the view before the
 // batch.
 func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, sequence uint64, compressed []byte) error {
-	set(b, intakeKey(sequence), compressed)
+	store.Set(b, intakeKey(sequence), compressed)
 	if len(in.Cleaned) > 0 {
-		set(b, cleanedKey(sequence), nil)
+		store.Set(b, cleanedKey(sequence), nil)
 	}
 	at := binary.BigEndian.AppendUint64(nil, sequence)
 	events, called := make([][]exchange.EventID, len(in.Observations)), make(map[netip.Addr]bool)
@@ -52,11 +52,11 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 			events[o] = append(events[o], id)
 			if a := in.Events[i].Dst; a.IsValid() && !called[a] {
 				called[a] = true
-				set(b, calledKey(in.Feed, a), nil)
+				store.Set(b, calledKey(in.Feed, a), nil)
 			}
 			continue
 		}
-		set(b, eventKey(in.Feed, id), append(at[:8:8], 0))
+		store.Set(b, eventKey(in.Feed, id), append(at[:8:8], 0))
 	}
 	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
@@ -76,22 +76,22 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 		}
 		for _, id := range events[i] {
 			if len(h.events) >= maxInline {
-				set(b, eventKey(in.Feed, id), append(at[:8:8], 1))
+				store.Set(b, eventKey(in.Feed, id), append(at[:8:8], 1))
 				continue
 			}
 			h.events = append(h.events, hostEvent{id, sequence})
 		}
 		h.observation = *o
-		set(b, key, h.append(nil))
+		store.Set(b, key, h.append(nil))
 	}
 	if err := s.addHistories(b, in); err != nil {
 		return err
 	}
 	if in.Key != "" {
-		set(b, keyKey(in.Feed, in.Key), at)
+		store.Set(b, keyKey(in.Feed, in.Key), at)
 	}
 	for _, x := range in.Introductions {
-		set(b, topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
+		store.Set(b, topicKey(in.Feed, x), binary.BigEndian.AppendUint64(nil, uint64(in.At.UnixMicro())))
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func inOrder(list []record.Observation) []int {
 	return order
 }
 
-// addHistories stores what the record adds to what is known of addresses whatever the day.
+// addHistories stores what the record adds to what is known of addresses, of all days together.
 func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 	changed := make(map[netip.Addr]*record.AddressHistory)
 	of := func(a netip.Addr) (*record.AddressHistory, error) {
@@ -144,7 +144,7 @@ func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 		}
 	}
 	for a, h := range changed {
-		set(b, historyKey(in.Feed, a), h.Append(nil))
+		store.Set(b, historyKey(in.Feed, a), h.Append(nil))
 	}
 	return nil
 }

@@ -6,16 +6,11 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
 func micros(n int64) time.Time { return time.UnixMicro(n).UTC() }
-
-// set fails only when the batch is misused.
-func set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
 
 func intakeKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'e'}, sequence) }
 

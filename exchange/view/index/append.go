@@ -59,7 +59,7 @@ func (w *Writer) Add(b *record.Block, text []byte, each func(i int, raw []byte, 
 		return err
 	}
 	p.pack(&w.record)
-	set(w.b, dataKey(w.c, w.first, itsPayload), p.out)
+	store.Set(w.b, dataKey(w.c, w.first, itsPayload), p.out)
 	w.store()
 	return nil
 }
@@ -111,16 +111,16 @@ func (w *Writer) open(first int64, record block) {
 
 // store writes what is known of the block whose objects have been added.
 func (w *Writer) store() {
-	set(w.b, dataKey(w.c, w.first, itsRecord), w.record.bytes())
-	set(w.b, dataKey(w.c, w.first, itsNames), w.naming.b)
+	store.Set(w.b, dataKey(w.c, w.first, itsRecord), w.record.bytes())
+	store.Set(w.b, dataKey(w.c, w.first, itsNames), w.naming.b)
 	for _, t := range w.types {
-		set(w.b, binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
+		store.Set(w.b, binary.BigEndian.AppendUint64(typeKey(w.c, t.typ), uint64(w.first)), t.bits)
 	}
 }
 
 // locate writes down where a block is.
 func (w *Writer) locate(number, sequence uint64, first int64) {
-	set(w.b, sequenceKey(w.c, number), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sequence), uint64(first)))
+	store.Set(w.b, sequenceKey(w.c, number), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sequence), uint64(first)))
 }
 
 // object takes the next object of the block that is being added, at position i.
@@ -192,7 +192,7 @@ func (w *Writer) add(a *addition, at place) error {
 		w.other(a.id, a.ver, was.place)
 		o.place, o.again = at, true
 	case a.ver.After(was.version):
-		if err := w.unmark('l', a.id, was); err != nil {
+		if err := w.unmark(a.id, was); err != nil {
 			return err
 		}
 		w.other(a.id, was.version, was.place)
@@ -213,7 +213,7 @@ func (w *Writer) add(a *addition, at place) error {
 
 // other notes a place that is not the newest of the latest version.
 func (w *Writer) other(id key.ID, ver key.Version, p place) {
-	set(w.b, otherKey(w.c, id, ver, p), nil)
+	store.Set(w.b, otherKey(w.c, id, ver, p), nil)
 	of := versionKey{id, ver}
 	w.others[of] = append(w.others[of], p)
 }
@@ -241,7 +241,7 @@ func (w *Writer) onlyNewest(id key.ID, at place) error {
 			w.marks[markKey{'l', at.first}].clear(at.i)
 			return nil
 		default:
-			if err := w.unmark('l', other, o.entry); err != nil {
+			if err := w.unmark(other, o.entry); err != nil {
 				return err
 			}
 		}

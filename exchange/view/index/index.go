@@ -202,7 +202,7 @@ func (x *Index) Break(b *pebble.Batch, collection string, why error) {
 	defer x.mu.Unlock()
 	if x.broken[collection] == nil {
 		x.broken[collection] = why
-		set(b, brokenKey(collection), []byte(why.Error()))
+		store.Set(b, brokenKey(collection), []byte(why.Error()))
 	}
 }
 

@@ -14,10 +14,6 @@ import (
 
 func micros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
-// set and del fail only when the batch is misused.
-func set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
-func del(b *pebble.Batch, key []byte)        { _ = b.Delete(key, nil) }
-
 func numberKey(name string) []byte { return append([]byte{'n'}, name...) }
 func brokenKey(name string) []byte { return append([]byte{'z'}, name...) }
 func headKey(c uint32) []byte      { return collectionKey('h', c) }

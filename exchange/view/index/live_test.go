@@ -13,7 +13,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// What has been replaced is passed over, also behind an object that nothing replaces, and in whatever order it was; and
+// What has been replaced is passed over, also behind an object that nothing replaces, and in any order; and
 // nothing else is, wherever a page starts.
 func TestPagesPassOverWhatHasBeenReplaced(t *testing.T) {
 	v := openPlain(t)
@@ -68,7 +68,7 @@ func TestPagesPassOverWhatHasBeenReplaced(t *testing.T) {
 	want(70, 80, 90, 100, 110, 120, 130)
 }
 
-// Blocks are found as in a plain list, whichever way they are kept and whatever was asked before.
+// Blocks are found as in a plain list, in memory and in the files, also after other questions.
 func TestBlocksAreFoundInOrder(t *testing.T) {
 	v := openPlain(t)
 	rapid.Check(t, func(t *rapid.T) {

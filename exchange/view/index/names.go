@@ -12,8 +12,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
-// What tells a block's objects apart, identifiers and versions, is kept beside the objects: whoever asks for
-// that alone, or for versions, need not have them decompressed.
+// What tells a block's objects apart, identifiers and versions, is kept beside the objects: a query for
+// that alone, or for versions, need not decompress them.
 
 // naming makes a block's names.
 type naming struct {

@@ -166,7 +166,7 @@ func BenchmarkUnpack(b *testing.B) {
 	}
 }
 
-// A damaged view is an error, whatever it says of itself.
+// Damaged facts of a block, and a damaged payload, are an error.
 func TestWhatIsDamagedIsAnError(t *testing.T) {
 	b, payload := packed([][]byte{[]byte(`{"id":1}`), []byte(`{"id":2}`)}, "a")
 	s, err := b.part(payload, allBits(2))

@@ -31,7 +31,7 @@ func (w *Writer) TookOut(b *record.Block, r *record.Removal, unreferred []string
 		return fmt.Errorf("%w: %w", ErrContent, err)
 	}
 	w.withdrew = b.AddedFirst.UnixMicro()
-	set(w.b, removalKey(w.c, w.withdrew, b.Number), text)
+	store.Set(w.b, removalKey(w.c, w.withdrew, b.Number), text)
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (w *Writer) Remove(id key.ID, ver key.Version, comesAgain bool) error {
 		return err
 	}
 	for _, p := range places {
-		del(w.b, otherKey(w.c, id, ver, p))
+		store.Delete(w.b, otherKey(w.c, id, ver, p))
 	}
 	if o.version == ver {
 		places = append(places, o.place)
@@ -121,7 +121,7 @@ func (w *Writer) Remove(id key.ID, ver key.Version, comesAgain bool) error {
 		return err
 	}
 	if o.there {
-		del(w.b, otherKey(w.c, id, o.version, o.place))
+		store.Delete(w.b, otherKey(w.c, id, o.version, o.place))
 	}
 	return w.promote(id)
 }

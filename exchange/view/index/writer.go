@@ -119,22 +119,22 @@ func (w *Writer) Write() {
 		case !o.changed:
 		case o.there:
 			k = appendEntryKey(k[:0], w.c, w.epoch, o.id)
-			set(w.b, k, o.append(nil))
+			store.Set(w.b, k, o.append(nil))
 		default:
 			for epoch := range w.epoch + 1 {
-				del(w.b, appendEntryKey(nil, w.c, epoch, o.id))
+				store.Delete(w.b, appendEntryKey(nil, w.c, epoch, o.id))
 			}
 		}
 	}
 	for m, marked := range w.marks {
 		if k := blockKey(m.kind, w.c, m.first); marked.empty() {
-			del(w.b, k)
+			store.Delete(w.b, k)
 		} else {
-			set(w.b, k, marked)
+			store.Set(w.b, k, marked)
 		}
 	}
-	set(w.b, numberKey(w.name), binary.BigEndian.AppendUint32(nil, w.c))
-	set(w.b, headKey(w.c), w.head.append(nil))
+	store.Set(w.b, numberKey(w.name), binary.BigEndian.AppendUint32(nil, w.c))
+	store.Set(w.b, headKey(w.c), w.head.append(nil))
 	w.enliven()
 }
 
@@ -239,10 +239,10 @@ func (w *Writer) include(kind byte, p place) error {
 	return err
 }
 
-// unmark takes a version, everywhere that it stands, out of what is there or out of the latest.
-func (w *Writer) unmark(kind byte, id key.ID, e entry) error {
+// unmark takes a version, everywhere that it stands, out of the latest.
+func (w *Writer) unmark(id key.ID, e entry) error {
 	return w.everywhere(id, e, func(p place) error {
-		set, err := w.mark(kind, p.first)
+		set, err := w.mark('l', p.first)
 		set.clear(p.i)
 		return err
 	})

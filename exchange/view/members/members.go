@@ -92,9 +92,6 @@ func (m *Members) decode(id key.ID, rest, value []byte) (p record.Posted, err er
 	return p, nil
 }
 
-// set fails only when the batch is misused.
-func set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
-
 // Add indexes an object that a member has posted to a collection.
 func Add(b *pebble.Batch, c uint32, brief stix.Brief, raw []byte, by string, labels byte) error {
 	id, _ := key.Scanned(brief) // both were read before
@@ -110,7 +107,7 @@ func Add(b *pebble.Batch, c uint32, brief stix.Brief, raw []byte, by string, lab
 			labels |= refersBit
 		}
 	}
-	set(b, postedKey(id, c, ver, stands), postedValue(labels, len(raw), by, creator))
+	store.Set(b, postedKey(id, c, ver, stands), postedValue(labels, len(raw), by, creator))
 	return nil
 }
 
@@ -138,7 +135,7 @@ func addReferences(b *pebble.Batch, c uint32, id key.ID, ver key.Version, h *sti
 	all, _ := h.Context()
 	for _, ref := range h.Refs {
 		if to, ok := key.ParseID([]byte(strings.ToLower(ref))); ok && (to.UUID != id.UUID || to.Type != id.Type) && (all || stix.Observable(to.Type)) {
-			set(b, referredKey(to, c, id, ver), nil)
+			store.Set(b, referredKey(to, c, id, ver), nil)
 			toObservables = toObservables || stix.Observable(to.Type)
 		}
 	}
@@ -151,13 +148,13 @@ func Remember(b *pebble.Batch, c uint32, r *record.Remembered, by string) error 
 	if !ok {
 		return fmt.Errorf("%w: what is remembered has no id", ErrContent)
 	}
-	set(b, postedKey(id, c, key.VersionOf(r.Version.Version), remembered), postedValue(record.PackLabels(r.Label, tlp.None), 0, by, ""))
+	store.Set(b, postedKey(id, c, key.VersionOf(r.Version.Version), remembered), postedValue(record.PackLabels(r.Label, tlp.None), 0, by, ""))
 	return nil
 }
 
 // Forget takes out that a version stands.
 func Forget(b *pebble.Batch, c uint32, id key.ID, ver key.Version) {
-	_ = b.Delete(postedKey(id, c, ver, stands), nil) // as set
+	store.Delete(b, postedKey(id, c, ver, stands))
 }
 
 // Holds tells whether a member has posted an observable that stands in a collection, or what refers to it there.

@@ -26,7 +26,7 @@ func (r rooms) Number(c string) (uint32, bool) {
 }
 func (r rooms) Name(c uint32) string { return r[c] }
 
-// What is known of members' objects is what a plain list says, whatever was added, remembered and forgotten before.
+// What is known of members' objects is what a plain list says, after versions were added, remembered and forgotten.
 func TestKnownIsWhatAPlainListSays(t *testing.T) {
 	dir := t.TempDir()
 	db, err := store.Open(dir, store.Options{Prefixes: map[byte]func([]byte) int{'g': Prefix, 'd': Prefix}})

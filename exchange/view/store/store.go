@@ -107,7 +107,7 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	o.TargetFileSizes[0] = 4 << 20
-	// Values stay where they were written, whatever becomes of the keys. Payloads and records are near each other then;
+	// Values stay where they were written, also when a compaction moves their keys. Payloads and records are near each other then;
 	// nothing is left to be gained from compressing them. What is known of hosts is replaced as they come again, under
 	// random keys: a file of these refers to as many others as have come since, and what was replaced is in the way
 	// until it is half of what there is.
@@ -119,7 +119,8 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 	blobs, _ := filepath.Glob(filepath.Join(dir, "*.blob"))
 	db, err := pebble.Open(dir, o)
 	opened.Store(true)
-	if err == nil && uint64(len(blobs)) < db.Metrics().BlobFiles.LiveCount { // which Pebble does not look after, and panics later
+	// Pebble does not look whether they are there, and panics later. How far the view is can be read without them.
+	if err == nil && !opt.ReadOnly && uint64(len(blobs)) < db.Metrics().BlobFiles.LiveCount {
 		err = errors.Join(errors.New("a blob file is missing"), db.Close())
 	}
 	if err != nil && !slices.ContainsFunc(notDamage, func(e error) bool { return errors.Is(err, e) }) {
@@ -157,6 +158,12 @@ func (quiet) Fatalf(format string, args ...any) {
 type Getter interface {
 	Get(key []byte) (value []byte, closer io.Closer, err error)
 }
+
+// Set and Delete change a key in a batch, which fails only when the batch is misused.
+func Set(b *pebble.Batch, key, value []byte) { _ = b.Set(key, value, nil) }
+
+// Delete deletes a key.
+func Delete(b *pebble.Batch, key []byte) { _ = b.Delete(key, nil) }
 
 // Get returns a copy of a value.
 func Get(r Getter, key []byte) (value []byte, found bool, err error) {

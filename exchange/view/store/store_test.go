@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Keys are found as in a plain map, whichever way they are looked up, before and after they are written out.
+// Keys are found as in a plain map, by each way to look them up, before and after they are written out.
 func TestKeysAreFoundAsInAPlainMap(t *testing.T) {
 	db, err := Open(t.TempDir(), Options{Prefixes: map[byte]func([]byte) int{'p': func([]byte) int { return 2 }}})
 	if err != nil {
