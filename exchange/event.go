@@ -32,6 +32,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,8 +53,9 @@ type Event struct {
 	// Port is the source port: behind carrier-grade NAT, address, port and time
 	// together find the customer.
 	Port uint16
-	// Observed is when it was seen: UTC, whole milliseconds.
-	Observed time.Time
+	// Observed is when it was seen, last where the row stands for several contacts, and First when it was seen first,
+	// zero where that is the same: UTC, whole milliseconds.
+	Observed, First time.Time
 	// Count is how many contacts the row stands for, at least 1.
 	Count int64
 	// ASN and Country (ISO 3166-1 alpha-2, upper case) place the address.
@@ -67,6 +69,9 @@ type Event struct {
 	// Dst and DstPort are where the host called: the sinkhole.
 	Dst     netip.Addr
 	DstPort uint16
+	// Exposed is what was found open or vulnerable at the address, such as open-rdp, where the event tells of that and not
+	// of an infection; "" for an infection.
+	Exposed string
 	// PublisherID is the publisher's own identifier for the event.
 	PublisherID string
 	// Extra is what else the row said, as the text of a JSON object of texts, where the feed keeps
@@ -103,6 +108,10 @@ func (e *Event) ID() EventID {
 	b = append(b, ' ')
 	for _, s := range [...]string{e.Country, e.Hostname, e.Malware, e.Protocol, e.Provider, e.PublisherID} {
 		text(s)
+	}
+	if e.Exposed != "" || !e.First.IsZero() {
+		text(e.Exposed)
+		number(e.First.UnixMilli())
 	}
 	sum := sha256.Sum256(b)
 	return EventID(sum[:16])
@@ -168,6 +177,8 @@ type Receipt struct {
 	Events     int64    `json:"events"`
 	Rejected   int64    `json:"rejected"`
 	Duplicates int64    `json:"duplicates"`
+	// Raised counts duplicates that came with a higher label than their host's day had: it has that label now.
+	Raised int64 `json:"raised,omitempty"`
 	// Unclaimed counts events that nobody is responsible for; Withheld those that
 	// somebody responsible did not get because of a label.
 	Unclaimed int64 `json:"unclaimed"`
@@ -183,6 +194,60 @@ type Receipt struct {
 	Collections   map[string]int64 `json:"collections"`
 	Problems      []Problem        `json:"problems,omitempty"`
 	ProblemsTotal int64            `json:"problems_total"`
+	// Notes are of rows that were taken: fields of theirs that could not be. One note is of all rows with the same fault.
+	Notes []Note `json:"notes,omitempty"`
+	// Unread are columns and keys that nothing was read from.
+	Unread []string `json:"unread,omitempty"`
+}
+
+// Note says what of rows that were taken was left out, or read otherwise than it stood there.
+type Note struct {
+	// Line is the first row's, Rows how many there are, and Example what stood in the first.
+	Line    int    `json:"line"`
+	Rows    int64  `json:"rows"`
+	Column  string `json:"column,omitempty"`
+	Reason  string `json:"reason"`
+	Example string `json:"example,omitempty"`
+}
+
+func (n Note) String() string {
+	p := Problem{Line: n.Line, Column: n.Column, Reason: n.Reason}
+	text := p.String()
+	if n.Example != "" {
+		text += fmt.Sprintf(" (%q)", n.Example)
+	}
+	if n.Rows > 1 {
+		text += fmt.Sprintf(", in %d rows", n.Rows)
+	}
+	return text
+}
+
+// AddNote lists a note, or adds it to the one that says the same of other rows.
+func (r *Receipt) AddNote(n Note) { r.Notes = AddNote(r.Notes, n) }
+
+// AddNote adds a note to a list that has one for each column and reason, at most MaxNotes.
+func AddNote(list []Note, n Note) []Note {
+	n.Rows = max(n.Rows, 1)
+	for i := range list {
+		if have := &list[i]; have.Column == n.Column && have.Reason == n.Reason {
+			have.Rows += n.Rows
+			return list
+		}
+	}
+	if len(list) < MaxNotes {
+		list = append(list, n)
+	}
+	return list
+}
+
+// MaxNotes is how many notes a receipt lists, and how many columns that nothing was read from.
+const MaxNotes = 100
+
+// AddUnread lists a column or key that nothing is read from, once.
+func (r *Receipt) AddUnread(name string) {
+	if !slices.Contains(r.Unread, name) && len(r.Unread) < MaxNotes {
+		r.Unread = append(r.Unread, name)
+	}
 }
 
 // AddProblem counts a rejected row and lists it while there is room. A key that every row
@@ -210,6 +275,7 @@ func (r *Receipt) Add(o *Receipt) {
 	r.Events += o.Events
 	r.Rejected += o.Rejected
 	r.Duplicates += o.Duplicates
+	r.Raised += o.Raised
 	r.Unclaimed += o.Unclaimed
 	r.Withheld += o.Withheld
 	r.Suppressed += o.Suppressed
@@ -224,6 +290,12 @@ func (r *Receipt) Add(o *Receipt) {
 	for _, p := range o.Problems {
 		r.list(p)
 	}
+	for _, n := range o.Notes {
+		r.AddNote(n)
+	}
+	for _, name := range o.Unread {
+		r.AddUnread(name)
+	}
 }
 
 // HostDay names a host on a UTC day, within a feed.
@@ -233,22 +305,26 @@ type HostDay struct {
 }
 
 // ObservationKey names one observation: a host on a UTC day at a location, within a feed. A host that is
-// seen at two locations on a day has two, each for the team that is responsible there.
+// seen at two locations on a day has two, each for the team that is responsible there. What is exposed
+// there is an observation of its own (Event.Exposed).
 type ObservationKey struct {
 	HostDay
 	ASN     uint32
 	Country string
+	Exposed string
 }
 
 // At is the host's day at a location.
-func (h HostDay) At(l Location) ObservationKey { return ObservationKey{h, l.ASN, l.Country} }
+func (h HostDay) At(l Location) ObservationKey {
+	return ObservationKey{HostDay: h, ASN: l.ASN, Country: l.Country}
+}
 
 // Located tells whether anything is known of where the host was.
 func (k ObservationKey) Located() bool { return k.ASN != 0 || k.Country != "" }
 
 // Compare orders observations by host, day and location.
 func (k ObservationKey) Compare(o ObservationKey) int {
-	return cmp.Or(k.HostDay.Compare(o.HostDay), cmp.Compare(k.ASN, o.ASN), cmp.Compare(k.Country, o.Country))
+	return cmp.Or(k.HostDay.Compare(o.HostDay), cmp.Compare(k.ASN, o.ASN), cmp.Compare(k.Country, o.Country), cmp.Compare(k.Exposed, o.Exposed))
 }
 
 // Compare orders hosts by address, and days of one.

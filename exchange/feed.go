@@ -85,17 +85,21 @@ func (f *Feed) By() string { return cmp.Or(f.As, f.Publisher) }
 // Recipe is what the identifiers of an observation's objects are made of, in a version of packaging: names and
 // values, as IDs.Of takes them. A relationship's kind follows.
 func (f *Feed) Recipe(of ObservationKey, packaging uint8) []string {
-	return append(make([]string, 0, 16), "publisher", f.By(), "operation", f.Operation, "address", of.Address.String(), "day", of.Day.String(),
+	recipe := append(make([]string, 0, 18), "publisher", f.By(), "operation", f.Operation, "address", of.Address.String(), "day", of.Day.String(),
 		"country", of.Country, "asn", strconv.FormatUint(uint64(of.ASN), 10), "packaging", strconv.Itoa(int(packaging)))
+	if of.Exposed != "" {
+		recipe = append(recipe, "exposed", of.Exposed)
+	}
+	return recipe
 }
 
 // HostEvidenceID names the property extension of observed-data that holds how a host was placed and
 // how it called.
 const HostEvidenceID = "extension-definition--c5d9f5a7-0f0c-5a6e-9d42-6f0b6d0f3c11"
 
-// HostObject is the type of an object that each host's day is packaged as.
-func (f *Feed) HostObject() string {
-	if f.Profile == ProfileIndicator {
+// HostObject is the type of an object that each host's day is packaged as, where it tells of an infection or of what is exposed.
+func (f *Feed) HostObject(exposed string) string {
+	if f.Profile == ProfileIndicator && exposed == "" {
 		return "indicator"
 	}
 	return "observed-data"

@@ -347,11 +347,6 @@ type Network struct {
 	NoASN bool
 }
 
-// ValidCountry reports whether s is two upper-case letters.
-func ValidCountry(s string) bool {
-	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
-}
-
 // ValidID reports an error unless s may name a member, feed or collection: 1
 // to 48 of a-z, 0-9 and hyphens, starting with a letter or digit. Such a name
 // is safe in a subject, a path, a file name and a consumer's name.

@@ -1,6 +1,7 @@
 package stix
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -37,6 +38,14 @@ func AppendTime(b []byte, t time.Time) []byte {
 	b = append(append2(b, sec), '.')
 	ms := t.Nanosecond() / 1e6
 	return append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+}
+
+// appendShortTime is AppendTime without zeros at the end of the fraction, as python-stix2 and others write times of
+// observables, whose identifiers are made of them.
+func appendShortTime(b []byte, t time.Time) []byte {
+	b = AppendTime(b, t)
+	b = bytes.TrimRight(b[:len(b)-1], "0")
+	return append(bytes.TrimSuffix(b, []byte{'.'}), 'Z')
 }
 
 func append2(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }

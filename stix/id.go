@@ -134,8 +134,7 @@ func (n *NetworkTraffic) networkTrafficID() string {
 	}
 	b = AppendString(append(b, `,"src_ref":`...), n.SrcRef)
 	if !n.Start.IsZero() {
-		b = append(b, `,"start":"`...)
-		b = append(AppendTime(b, n.Start), '"')
+		b = n.start(append(b, ','))
 	}
 	return string(appendID(make([]byte, 0, 53), scoNamespace, "network-traffic", append(b, '}')))
 }

@@ -92,6 +92,19 @@ type NetworkTraffic struct {
 	Protocols []string
 	Start     time.Time
 	Marking   string
+	// Short writes Start without zeros at its end.
+	Short bool
+}
+
+// start appends the time of the start.
+func (n *NetworkTraffic) start(b []byte) []byte {
+	b = append(b, `"start":"`...)
+	if n.Short {
+		b = appendShortTime(b, n.Start)
+	} else {
+		b = AppendTime(b, n.Start)
+	}
+	return append(b, '"')
 }
 
 // ID returns the deterministic identifier of the traffic.
@@ -103,7 +116,7 @@ func (n *NetworkTraffic) Append(b []byte, id string) []byte {
 	b = appendProperty(b, "id", id)
 	b = appendMarking(b, n.Marking)
 	if !n.Start.IsZero() {
-		b = appendTimeProperty(b, "start", n.Start)
+		b = n.start(append(b, ','))
 	}
 	b = appendProperty(b, "src_ref", n.SrcRef)
 	if n.DstRef != "" {
@@ -146,6 +159,7 @@ type HostEvidence struct {
 	Evidence string // where country and AS number come from
 	Malware  string // as the publisher's row named it, or ""
 	Provider string // who saw it, or ""
+	Exposed  string // what is open or vulnerable there, or "" for an infection
 	Contacts []Contact
 }
 
@@ -182,6 +196,9 @@ func (h *HostEvidence) append(b []byte) []byte {
 	if h.Provider != "" {
 		b = appendProperty(b, "provider", h.Provider)
 	}
+	if h.Exposed != "" {
+		b = appendProperty(b, "exposed", h.Exposed)
+	}
 	if h.Extra != "" {
 		b = append(append(b, `,"extra":`...), h.Extra...)
 	}
@@ -215,8 +232,8 @@ func (h *HostEvidence) append(b []byte) []byte {
 // (STIX 2.1 section 4.7). Its pattern matches the address.
 type Indicator struct {
 	Common
-	Name    string
-	Address netip.Addr
+	Name, Description string
+	Address           netip.Addr
 	// Email is the address of an account; "" for a host.
 	Email                 string
 	ValidFrom, ValidUntil time.Time
@@ -231,6 +248,9 @@ func (i *Indicator) Append(b []byte) []byte {
 	if i.Name != "" {
 		b = appendProperty(b, "name", i.Name)
 	}
+	if i.Description != "" {
+		b = appendProperty(b, "description", i.Description)
+	}
 	b = append(b, `,"indicator_types":["compromised"],"pattern":`...)
 	if i.Email != "" {
 		b = AppendString(b, "[email-addr:value = '"+patternEscapes.Replace(i.Email)+"']")
@@ -243,6 +263,21 @@ func (i *Indicator) Append(b []byte) []byte {
 	b = append(b, `,"pattern_type":"stix"`...)
 	b = appendTimeProperty(b, "valid_from", i.ValidFrom)
 	b = appendTimeProperty(b, "valid_until", i.ValidUntil)
+	return append(b, '}')
+}
+
+// Note says something of other objects (STIX 2.1 section 4.13).
+type Note struct {
+	Common
+	Content string
+	Refs    []string
+}
+
+// Append appends the object.
+func (n *Note) Append(b []byte) []byte {
+	b = n.append(b, "note")
+	b = appendProperty(b, "content", n.Content)
+	b = appendListProperty(b, "object_refs", n.Refs)
 	return append(b, '}')
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -113,9 +115,14 @@ func publishFile(c *cobra.Command, client *apiclient.Client, p apiclient.Publica
 			return nil, err
 		}
 		defer func() { _ = f.Close() }()
-		if s, err := f.Stat(); err == nil {
-			size = s.Size()
+		s, err := f.Stat()
+		if err != nil {
+			return nil, err
 		}
+		if s.IsDir() {
+			return nil, errors.New("is a folder: name the files in it")
+		}
+		size, p.Name = s.Size(), filepath.Base(name)
 		in = f
 	}
 	bar := newProgress(c.ErrOrStderr(), name, size, "bytes")
@@ -148,6 +155,9 @@ func showReceipt(c *cobra.Command, r *exchange.Receipt, asJSON bool) error {
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintf(w, "rows\t%d\t\nevents\t%d\t\nduplicates\t%d\t\nrejected\t%d\t\nunclaimed\t%d\t\nwithheld\t%d\t\n",
 		r.Rows, r.Events, r.Duplicates, r.Rejected, r.Unclaimed, r.Withheld)
+	if r.Raised > 0 {
+		_, _ = fmt.Fprintf(w, "raised\t%d\t\n", r.Raised)
+	}
 	if r.Suppressed > 0 {
 		_, _ = fmt.Fprintf(w, "suppressed\t%d\t\n", r.Suppressed)
 	}
@@ -156,6 +166,15 @@ func showReceipt(c *cobra.Command, r *exchange.Receipt, asJSON bool) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for i, n := range r.Notes {
+		if i == shownProblems {
+			break
+		}
+		say(c, "note: %v", n)
+	}
+	if len(r.Unread) > 0 {
+		say(c, "note: nothing is read from %s", strings.Join(r.Unread, ", "))
 	}
 	for i, p := range r.Problems {
 		if i == shownProblems {

@@ -245,7 +245,7 @@ func (a *Admission) Admit(ctx context.Context, s *Chunk) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(d.in.Events) == 0 || s.DryRun {
+	if len(d.in.Events)+len(d.in.Observations) == 0 || s.DryRun {
 		return answered(d.in.Receipt), nil
 	}
 	return f.append(ctx, d)

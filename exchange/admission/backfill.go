@@ -228,7 +228,7 @@ func (f *feedWriter) entitled(rules *Rules, job *Backfill, old *record.Intake) (
 		}
 		now.New, now.NewAddress = false, false
 		now.Decision = d.keep(v)
-		if d.feed.Repeat > 0 {
+		if d.feed.Repeat > 0 && o.Exposed == "" {
 			h, err := d.history(o.Address)
 			if err != nil {
 				return d, err

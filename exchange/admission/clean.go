@@ -79,6 +79,9 @@ func (d *batch) delivered(member string, c *record.Cleaned, h *record.AddressHis
 	}
 	for i := range list {
 		o := &list[i]
+		if o.Exposed != "" {
+			continue
+		}
 		mine := slices.ContainsFunc(policy.Decide(d.rules.Register, o.Label, responsible(d.route, o)).Grants, func(g exchange.Grant) bool {
 			return g.Collection == member && g.Allow
 		})

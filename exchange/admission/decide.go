@@ -114,8 +114,17 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	if err != nil {
 		return err
 	}
+	label := policy.Effective(e.Label, submission, d.feed.DefaultTLP)
+	if !delivered {
+		if delivered, err = d.knownOtherwise(*e, day); err != nil {
+			return err
+		}
+	}
 	if delivered {
 		r.Duplicates++
+		if d.raise(day, e, label) {
+			r.Raised++
+		}
 		return nil
 	}
 	location, differ := d.route.Locate(e)
@@ -123,7 +132,6 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 		r.Disagreements++
 	}
 	matches := d.route.Route(e.Address, location, e.Hostname)
-	label := policy.Effective(e.Label, submission, d.feed.DefaultTLP)
 	got := record.Accepted{Event: *e, Location: location, Decision: d.decision(label, matches), Observation: -1}
 	allowed := d.in.Decisions[got.Decision].Allowed()
 	if known && !allowed {
@@ -133,18 +141,8 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	r.Events++
 	d.seen[id] = allowed
 	if allowed {
-		l := d.observed(day, location, d.in.Decisions[got.Decision])
-		if l.observation < 0 {
-			l.observation = len(d.in.Observations)
-			d.order = append(d.order, l)
-			d.in.Observations = append(d.in.Observations, record.Observation{})
-			o := &d.in.Observations[l.observation]
-			if l.past != nil {
-				*o = *l.past
-			}
-			o.ObservationKey, o.NewAddress = l.ObservationKey, !day.address && !d.addresses[e.Address]
-			d.addresses[e.Address] = true
-		}
+		l := d.observed(day, location, e.Exposed, d.in.Decisions[got.Decision])
+		d.change(day, l)
 		if e.Dst.IsValid() {
 			d.called[e.Dst] = true
 		}
@@ -153,6 +151,61 @@ func (d *batch) event(e *exchange.Event, submission tlp.Level) error {
 	}
 	d.in.Events = append(d.in.Events, got)
 	return nil
+}
+
+// change puts an observation into the record, which changes it.
+func (d *batch) change(day *hostDay, l *located) *record.Observation {
+	if l.observation < 0 {
+		l.observation = len(d.in.Observations)
+		d.order = append(d.order, l)
+		d.in.Observations = append(d.in.Observations, record.Observation{})
+		o := &d.in.Observations[l.observation]
+		if l.past != nil {
+			*o = *l.past
+		}
+		o.ObservationKey, o.NewAddress = l.ObservationKey, !day.address && !d.addresses[l.Address]
+		d.addresses[l.Address] = true
+	}
+	return &d.in.Observations[l.observation]
+}
+
+// raise gives the observation that an event is part of the label with which the event came again, where that is higher
+// than it has: the version with the lower label leaves those who may not have this one.
+func (d *batch) raise(day *hostDay, e *exchange.Event, label tlp.Level) bool {
+	location, _ := d.route.Locate(e)
+	of := day.of.At(location)
+	of.Exposed = e.Exposed
+	there := day.find(of) // nil where the networks table has changed since, or nobody knows where it was
+	raised := false
+	for _, l := range day.at {
+		if l.Exposed != e.Exposed || there != nil && l != there {
+			continue
+		}
+		o := l.past
+		if l.observation >= 0 {
+			o = &d.in.Observations[l.observation]
+		}
+		if o == nil || o.Label >= label || e.Observed.Before(o.First) || e.Observed.After(o.Last) {
+			continue
+		}
+		d.change(day, l).Label = label
+		raised = true
+	}
+	return raised
+}
+
+// knownOtherwise reports whether the event was delivered under another label of its own.
+func (d *batch) knownOtherwise(e exchange.Event, day *hostDay) (delivered bool, err error) {
+	own := e.Label
+	if own == tlp.None || len(day.at) == 0 {
+		return false, nil
+	}
+	for e.Label = tlp.None; e.Label <= tlp.Red && !delivered && err == nil; e.Label++ {
+		if e.Label != own {
+			_, delivered, err = d.known(e.ID(), day)
+		}
+	}
+	return delivered, err
 }
 
 // known reports whether the event is in this record or an earlier one already,

@@ -100,8 +100,9 @@ func (d *batch) recent(day *hostDay) {
 
 // observed returns the observation that an event belongs to: that of its host's day at its location. Where nobody knows
 // where the host was, it is the day's latest that is given to the same members as the event, else one without a location.
-func (d *batch) observed(day *hostDay, location exchange.Location, to exchange.Decision) *located {
+func (d *batch) observed(day *hostDay, location exchange.Location, exposed string, to exchange.Decision) *located {
 	of := day.of.At(location)
+	of.Exposed = exposed
 	if !of.Located() {
 		var latest *located
 		var last time.Time
@@ -110,7 +111,7 @@ func (d *batch) observed(day *hostDay, location exchange.Location, to exchange.D
 			if l.observation >= 0 {
 				o = &d.in.Observations[l.observation]
 			}
-			if o == nil {
+			if o == nil || l.Exposed != exposed {
 				continue
 			}
 			if (latest == nil || o.Last.After(last)) && sameMembers(policy.Decide(d.rules.Register, o.Label, responsible(d.route, o)), to) {
@@ -152,7 +153,7 @@ func responsible(r exchange.Router, o *record.Observation) (matches []exchange.M
 
 // objectID is the identifier of the object that each observation of the feed is packaged as.
 func objectID(r *exchange.Register, f *exchange.Feed, o *record.Observation) string {
-	return r.IDs.Of(f.HostObject(), f.Recipe(o.ObservationKey, o.Packaging)...)
+	return r.IDs.Of(f.HostObject(o.Exposed), f.Recipe(o.ObservationKey, o.Packaging)...)
 }
 
 // objectIDs are those of whichever object an observation was packaged as, in any version of packaging and profile.

@@ -51,7 +51,7 @@ func (d *batch) history(a netip.Addr) (*record.AddressHistory, error) {
 // suppress takes an observation back from those who were given the host within the feed's window, and marks a
 // relapse, which is told to everybody.
 func (d *batch) suppress(l *located, o *record.Observation) error {
-	if d.histories == nil {
+	if d.histories == nil || o.Exposed != "" { // which is no infection, and no relapse
 		return nil
 	}
 	h, err := d.history(o.Address)

@@ -157,6 +157,7 @@ type ingest struct {
 	visible bool
 
 	receipt           exchange.Receipt
+	rest              exchange.Receipt // what is to be said after the last row; parse writes it
 	pending           []*admission.Pending
 	counted           int64  // bytes of the body
 	settled, replayed int    // chunks
@@ -173,6 +174,7 @@ func newIngest(a *API, r *request, feed *exchange.Feed) (*ingest, error) {
 	if len(in.key) > 200 || strings.ContainsFunc(in.key, func(c rune) bool { return c < 0x21 || c > 0x7e }) {
 		return nil, fail(http.StatusBadRequest, "Bad header", "Idempotency-Key: at most 200 printable ASCII characters without spaces")
 	}
+	in.opt.Name = q.Get("name")
 	in.opt.Format, in.opt.Keep = q.Get("format"), feed.Evidence == exchange.EvidenceAll
 	if in.opt.Format == "" {
 		// Other types leave it to the content: every JSON format comes as lines.
@@ -243,6 +245,7 @@ func (in *ingest) run(ctx context.Context) error {
 		}
 	}
 	parseErr := <-parsed
+	in.receipt.Add(&in.rest)
 	for err == nil && len(in.pending) > 0 {
 		err = in.settle(ctx)
 	}
@@ -334,7 +337,9 @@ func (in *ingest) parse(ctx context.Context, out chan<- *admission.Chunk) error 
 			// What was read of this chunk is not what its key is for.
 			return in.body.err
 		}
-		if s.Receipt.Rows > 0 {
+		if s.Receipt.Rows == 0 {
+			in.rest = s.Receipt
+		} else {
 			select {
 			case out <- s:
 			case <-ctx.Done():
@@ -357,7 +362,10 @@ func (in *ingest) chunk(rd *report.Reader, number int) (*admission.Chunk, error)
 		s.Key = in.key + "/" + strconv.Itoa(number)
 	}
 	sum := sha256.New()
-	defer func() { sum.Sum(s.Hash[:0]) }()
+	defer func() {
+		sum.Sum(s.Hash[:0])
+		s.Receipt.Notes, s.Receipt.Unread = rd.Noted()
+	}()
 	text := 0
 	var row *report.RowError
 	for len(s.Events) < admission.MaxEvents && text < admission.MaxText && len(s.Receipt.Problems) < exchange.MaxProblems {

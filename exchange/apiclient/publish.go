@@ -27,6 +27,7 @@ type Publication struct {
 	Format string // "" for auto
 	TLP    string // "" for the feed's default
 	Map    map[string]string
+	Name   string // what the source is called: a file's name without its folder
 	DryRun bool
 	// Progress, where set, is told of the receipt so far after each piece.
 	Progress func(*exchange.Receipt)
@@ -41,7 +42,7 @@ type Publication struct {
 // read is no error: its receipt says so.
 func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (*exchange.Receipt, error) {
 	total := &exchange.Receipt{Feed: p.Feed, Collections: map[string]int64{}}
-	cut, err := report.NewCutter(source, report.Options{Format: p.Format, Map: p.Map}, pieceSize)
+	cut, err := report.NewCutter(source, report.Options{Format: p.Format, Map: p.Map, Name: p.Name}, pieceSize)
 	if err != nil {
 		return unreadable(total, err)
 	}
@@ -68,12 +69,18 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 			total.Rejected++
 			total.AddProblem(problem)
 		}
+		for _, n := range piece.Notes {
+			total.AddNote(n)
+		}
 		if p.Progress != nil {
 			p.Progress(total)
 		}
 		piece, err = next, nextErr
 	}
 	if errors.Is(err, io.EOF) {
+		if total.Rows == 0 && total.ProblemsTotal == 0 {
+			total.AddNote(exchange.Note{Line: 1, Reason: "there are no rows"})
+		}
 		return total, nil
 	}
 	return unreadable(total, err)
@@ -96,6 +103,9 @@ func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, 
 	}
 	for _, from := range slices.Sorted(maps.Keys(p.Map)) {
 		query.Add("map", from+"="+p.Map[from])
+	}
+	if p.Name != "" && format == report.Shadowserver {
+		query.Set("name", p.Name)
 	}
 	if p.DryRun {
 		query.Set("dry_run", "true")

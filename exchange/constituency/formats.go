@@ -120,11 +120,11 @@ func rirLine(line string) ([]exchange.Network, error) {
 		return nil, fmt.Errorf("%.80q has %d fields, of registry|cc|type|start|value|date|status", line, len(part))
 	}
 	cc, typ, start, value, status := strings.ToUpper(part[1]), part[2], part[3], part[4], part[6]
-	if typ == "asn" || status != "allocated" && status != "assigned" || cc == "" || cc == "ZZ" {
-		return nil, nil
-	}
-	if !exchange.ValidCountry(cc) {
+	if cc != "" && len(cc) != 2 {
 		return nil, fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", cc)
+	}
+	if cc = exchange.Country(cc); typ == "asn" || status != "allocated" && status != "assigned" || cc == "" {
+		return nil, nil
 	}
 	from, err := netip.ParseAddr(start)
 	if err != nil {
@@ -159,19 +159,13 @@ func pfx2asLine(line string) ([]exchange.Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%.60q is not a prefix", part[0]+"/"+part[1])
 	}
-	if strings.ContainsAny(part[2], "_,{}") {
+	origins := strings.FieldsFunc(part[2], func(r rune) bool { return strings.ContainsRune("_,{}", r) })
+	slices.Sort(origins)
+	if origins = slices.Compact(origins); len(origins) != 1 {
 		return []exchange.Network{{Prefix: p.Masked(), NoASN: true}}, nil
 	}
-	asn, err := parseASN(part[2])
+	asn, err := exchange.ParseASN(origins[0])
 	return []exchange.Network{{Prefix: p.Masked(), ASN: asn, NoASN: asn == 0}}, err
-}
-
-func parseASN(s string) (uint32, error) {
-	v, err := strconv.ParseUint(strings.TrimPrefix(strings.ToUpper(s), "AS"), 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%.20q is not an AS number", s)
-	}
-	return uint32(v), nil
 }
 
 // between is what a range of addresses says, as prefixes.
@@ -243,16 +237,16 @@ func rangeOf(rec, head []string) ([]exchange.Network, error) {
 		if len(head) > i+2 {
 			name = head[i+2]
 		}
-		cc := strings.ToUpper(value)
+		letters := len(value) == 2 && value[0] > '9'
 		switch {
-		case value == "" || value == "-" || cc == "NONE" || cc == "ZZ":
-		case slices.Contains([]string{"cc", "country", "country_code", "iso_code"}, name), head == nil && len(value) == 2 && say.Country == "" && exchange.ValidCountry(cc):
-			if !exchange.ValidCountry(cc) {
+		case value == "" || value == "-" || strings.EqualFold(value, "none"):
+		case slices.Contains([]string{"cc", "country", "country_code", "iso_code"}, name), head == nil && letters && say.Country == "":
+			if len(value) != 2 {
 				return nil, fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", value)
 			}
-			say.Country = cc
+			say.Country = exchange.Country(value)
 		case slices.Contains([]string{"asn", "as", "as_number", "autonomous_system_number"}, name), head == nil && i == 0:
-			asn, err := parseASN(value)
+			asn, err := exchange.ParseASN(value)
 			if err != nil {
 				return nil, err
 			}
@@ -295,13 +289,11 @@ func parseMMDB(text []byte) (rows []exchange.Network, err error) {
 		}
 		switch a := rec.ASN.(type) {
 		case string:
-			n.ASN, _ = parseASN(a)
+			n.ASN, _ = exchange.ParseASN(a)
 		case uint64:
 			n.ASN = uint32(a)
 		}
-		if n.Country = strings.ToUpper(n.Country); !exchange.ValidCountry(n.Country) {
-			n.Country = ""
-		}
+		n.Country = exchange.Country(n.Country)
 		if n.ASN != 0 || n.Country != "" {
 			rows = append(rows, n)
 		}

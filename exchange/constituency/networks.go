@@ -86,20 +86,19 @@ func network1(rec []string, prefix, asn, cc int) (n exchange.Network, err error)
 	n.Prefix = p.Masked()
 	if asn >= 0 {
 		if s := strings.TrimSpace(rec[asn]); s != "" {
-			v, err := strconv.ParseUint(strings.TrimPrefix(strings.ToUpper(s), "AS"), 10, 32)
+			v, err := exchange.ParseASN(s)
 			if err != nil {
-				return n, fmt.Errorf("%.20q is not an AS number", s)
+				return n, err
 			}
-			n.ASN, n.NoASN = uint32(v), v == 0
+			n.ASN, n.NoASN = v, v == 0
 		}
 	}
 	if cc >= 0 {
-		if s := strings.ToUpper(strings.TrimSpace(rec[cc])); s != "" {
-			if !exchange.ValidCountry(s) {
-				return n, fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", s)
-			}
-			n.Country = s
+		s := strings.TrimSpace(rec[cc])
+		if len(s) != 0 && len(s) != 2 {
+			return n, fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", s)
 		}
+		n.Country = exchange.Country(s)
 	}
 	return n, nil
 }

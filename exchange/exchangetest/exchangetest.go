@@ -139,8 +139,14 @@ func (e *Exchange) Token(t testing.TB, member string) string {
 // Publish publishes rows on a feed as the operator and returns the receipt.
 func (e *Exchange) Publish(t testing.TB, feed, rows string) *exchange.Receipt {
 	t.Helper()
+	return e.PublishAs(t, rows, apiclient.Publication{Feed: feed})
+}
+
+// PublishAs is Publish with all that can be said of rows.
+func (e *Exchange) PublishAs(t testing.TB, rows string, p apiclient.Publication) *exchange.Receipt {
+	t.Helper()
 	c := &apiclient.Client{Server: e.HTTPURL(), User: exchange.Admin, Token: e.AdminToken(), HTTP: taxiiclient.NewHTTP()}
-	r, err := c.Publish(t.Context(), strings.NewReader(rows), apiclient.Publication{Feed: feed})
+	r, err := c.Publish(t.Context(), strings.NewReader(rows), p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 	"github.com/tocsin-exchange/tocsin/taxii"
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
 // labelled is the register of these tests: collections of each ceiling that members write to.
@@ -242,6 +243,94 @@ func TestRaisingAnEventsLabelWithdrawsItsHost(t *testing.T) {
 		t.Error(text)
 	}
 	whole(t, e, "isp-one")
+}
+
+// The same file again with a higher label is no second sighting: the host is labelled so now, and leaves those who may not
+// have it.
+func TestTheSameFileWithAHigherLabelRaisesIt(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	isp, at := as(t, e, "isp-one"), as(t, e, "cert-at")
+	for n, rows := range []string{
+		"ip,timestamp,cc,asn\n240.1.0.1,2026-03-19T09:00:00Z,AT,64511\n240.1.0.1,2026-03-19T10:00:00Z,AT,64511\n",
+		"ip,timestamp,cc,asn,tlp\n240.1.0.2,2026-03-19T09:00:00Z,AT,64511,LABEL\n", // of the rows' own
+	} {
+		host := fmt.Sprintf("240.1.0.%d", n+1)
+		publish := func(label string) *exchange.Receipt {
+			p := apiclient.Publication{Feed: "rustock"}
+			if n == 0 {
+				p.TLP = label
+			}
+			return e.PublishAs(t, strings.ReplaceAll(rows, "LABEL", label), p)
+		}
+		count := func(m member) string {
+			_, _, text := e.Do(t, "GET", "/exchange/collections/"+m.id+"/objects/?match[type]=observed-data,indicator", m.id, m.token, "", "Accept", taxii.MediaType)
+			if !strings.Contains(text, "'"+host+"'") {
+				return "none"
+			}
+			_, text, _ = strings.Cut(text[strings.LastIndex(text, `"number_observed":`):], ":")
+			text, _, _ = strings.Cut(text, ",")
+			return text
+		}
+		first := publish("amber")
+		seen := count(at)
+		if first.Events != int64(2-n) || count(isp) != seen || seen != fmt.Sprint(2-n) {
+			t.Fatalf("%+v %s", first, seen)
+		}
+		if r := publish("amber"); r.Duplicates != first.Events || r.Raised != 0 {
+			t.Errorf("%+v", r)
+		}
+		if r := publish("amber+strict"); r.Duplicates != first.Events || r.Raised != 1 || r.Events != 0 {
+			t.Errorf("%+v", r)
+		}
+		if count(isp) != "none" || count(at) != seen {
+			t.Errorf("isp-one has %s, cert-at %s, want none and %s", count(isp), count(at), seen)
+		}
+		if r := publish("green"); r.Raised != 0 || r.Duplicates != first.Events || count(isp) != "none" {
+			t.Errorf("lowered: %+v", r)
+		}
+	}
+	whole(t, e, "isp-one")
+}
+
+// What is exposed and not infected is told as that: with a note, and without anything that says it is compromised.
+func TestWhatIsExposedIsNotCompromised(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	r := e.PublishAs(t, "timestamp,severity,ip,port,protocol,asn,geo\n2026-03-19 00:04:07,high,240.1.0.1,3389,tcp,64511,AT\n",
+		apiclient.Publication{Feed: "rustock", Name: "2026-03-19-scan_rdp-example.csv"})
+	e.Publish(t, "rustock", "timestamp,ip,asn,cc\n2026-03-19 00:04:07,240.1.0.2,64511,AT\n")
+	e.Publish(t, "rustock", "timestamp,ip,asn,cc\n2026-03-19 00:05:07,240.1.0.1,64511,AT\n") // and infected as well
+	e.Publish(t, "rustock", "timestamp,ip\n2026-03-19 00:06:07,240.1.0.1\n")
+	if r.Events != 1 || r.Collections["cert-at"] != 1 || r.Collections["isp-one"] != 1 {
+		t.Fatalf("%+v", r)
+	}
+	objects, _ := e.Pull(t, "cert-at", taxiiclient.Cursor{}, taxii.Filter{})
+	var indicators, notes, infected, exposed int
+	for _, o := range objects {
+		switch {
+		case strings.Contains(o, `"type":"indicator"`):
+			indicators++
+		case strings.Contains(o, `"type":"note"`):
+			if notes++; !strings.Contains(o, "scan_rdp") {
+				t.Error(o)
+			}
+		case strings.Contains(o, `"type":"observed-data"`) && strings.Contains(o, `"exposed":"scan_rdp"`):
+			if exposed++; !strings.Contains(o, `"number_observed":1`) {
+				t.Error(o)
+			}
+		case strings.Contains(o, `"type":"observed-data"`):
+			infected++
+		}
+	}
+	if indicators != 2 || notes != 1 || exposed != 1 || infected != 2 {
+		t.Errorf("%d indicators, %d notes, %d exposed, %d infected", indicators, notes, exposed, infected)
+	}
+	if r := e.PublishAs(t, "timestamp,severity,ip,port,protocol,asn,geo\n2026-03-19 00:04:07,high,240.1.0.1,3389,tcp,64511,AT\n",
+		apiclient.Publication{Feed: "rustock", Name: "2026-03-19-scan_rdp-again.csv"}); r.Duplicates != 1 {
+		t.Errorf("again: %+v", r)
+	}
+	whole(t, e, "cert-at")
 }
 
 // Who is responsible for a host no more keeps what it was given up to AMBER, and loses it above that.

@@ -94,7 +94,7 @@ func TestFormatsAgreeOnTheHost(t *testing.T) {
 func TestPublishingAgainAddsNothing(t *testing.T) {
 	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
-	source := rows(3000, "2026-03-19", "AT", "PL", "XX")
+	source := rows(3000, "2026-03-19", "AT", "PL", "SI")
 	first := e.Publish(t, "rustock", source)
 	if first.Events != 3000 || first.Unclaimed != 1000 || first.Collections["cert-at"] != 1000 {
 		t.Fatalf("%+v", first)
@@ -219,7 +219,7 @@ func TestLabelsDecideWhoGetsAHost(t *testing.T) {
 func TestAMemberSeesNothingOfItsNeighbour(t *testing.T) {
 	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
-	e.Publish(t, "rustock", rows(30, "2026-03-19", "AT", "PL", "XX"))
+	e.Publish(t, "rustock", rows(30, "2026-03-19", "AT", "PL", "SI"))
 	at, pl := e.Token(t, "cert-at"), e.Token(t, "cert-pl")
 	collections := map[string]string{}
 	for _, c := range e.Register.Current().Collections() {
@@ -382,9 +382,9 @@ func TestRebuildGivesTheSameAnswers(t *testing.T) {
 	t.Parallel()
 	e := exchangetest.Start(t, exchangetest.Register)
 	for i := range 5 {
-		e.Publish(t, "rustock", rows(700, fmt.Sprintf("2026-03-%02d", 1+i/2), "AT", "PL", "XX"))
+		e.Publish(t, "rustock", rows(700, fmt.Sprintf("2026-03-%02d", 1+i/2), "AT", "PL", "SI"))
 		if i == 2 { // a change of the register in between
-			e.Apply(t, "members:\n  - {id: cert-xx, kind: csirt, constituency: {countries: [XX]}, created: 2011-03-16T00:00:00Z}\n")
+			e.Apply(t, "members:\n  - {id: cert-xx, kind: csirt, constituency: {countries: [SI]}, created: 2011-03-16T00:00:00Z}\n")
 		}
 	}
 	ask := func() map[string]string {

@@ -168,7 +168,7 @@ func (m *maker) hostOn(o *object) (feed string) {
 		if f == nil { // it is no more; most had observations
 			f = new(exchange.Feed)
 		}
-		if f.HostObject() != o.Type { // there is an observation as well, and its indicator says nothing more
+		if f.HostObject("") != o.Type { // there is an observation as well, and its indicator says nothing more
 			return ""
 		}
 	}

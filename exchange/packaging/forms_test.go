@@ -70,7 +70,7 @@ func TestANewFormChangesNothingThatIsThere(t *testing.T) {
 		t.Error(d)
 	}
 
-	forms[2] = form{
+	forms[3] = form{
 		host: func(h *hostDay) {
 			h.feed = &exchange.Feed{ID: "f", Publisher: "dcu", Operation: "f", Malware: exchange.Malware{Name: "New name"}}
 			h.indicator()
@@ -79,14 +79,14 @@ func TestANewFormChangesNothingThatIsThere(t *testing.T) {
 			return []record.Object{{ID: "identity--1", Raw: []byte(`{"type":"identity","id":"identity--1","name":"New name"}`)}}, nil
 		},
 	}
-	defer delete(forms, 2)
+	defer delete(forms, 3)
 	again, _, _ := texts(t, in)
 	if d := cmp.Diff(before, again); d != "" {
 		t.Error("what was packaged in the first form is packaged otherwise:", d)
 	}
 	// As the record would be after the change: the second host is seen for the first time, the others again.
-	in.Packaging = 2
-	in.Observations = []record.Observation{observed("240.0.0.1", 2, 1), observed("240.0.0.4", 2, 2)}
+	in.Packaging = 3
+	in.Observations = []record.Observation{observed("240.0.0.1", 3, 1), observed("240.0.0.4", 3, 3)}
 	in.Withdrawals = []record.Withdrawal{{Collection: "cert-at", Observation: 0}}
 	after, indexes, withdrawn := texts(t, in)
 	if d := cmp.Diff([]int{0, 1, 2, 3}, indexes); d != "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/stix"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // bufferSize is how much is made room for at a time; a host of the largest
@@ -48,13 +49,34 @@ func (h *hostDay) form1() {
 	}
 }
 
+// form2 differs from form 1: what is exposed has a note and no indicator, an indicator says what to do, times of traffic
+// are as others write them, and the definition of AMBER+STRICT stands where it is referred to.
+func (h *hostDay) form2() {
+	h.form = 2
+	if h.o.Label == tlp.AmberStrict {
+		h.need(record.Object{ID: tlp.AmberStrict.MarkingID(), Raw: tlp.AmberStrict.Definition(), Shared: true})
+	}
+	if h.o.Exposed == "" {
+		h.form1()
+		return
+	}
+	host := h.need(h.host())
+	h.observed(append([]string{host}, h.traffic(host)...))
+	id := h.id("note")
+	n := stix.Note{
+		Common: h.common(id), Refs: []string{h.observedID},
+		Content: "Exposed: " + h.o.Exposed + ". It is open to everybody or vulnerable. Nothing says that it is infected.",
+	}
+	h.add(id, n.Modified, n.Append)
+}
+
 // hostObjects lists the objects that a host's day is packaged as, in any profile and version,
 // but for observables: what the withdrawn observations alone refer to of those goes with them.
 func (b *builder) hostObjects(o *record.Observation) (ids []string) {
 	h := b.hostDay(o)
 	for version := int(o.FirstPackaging); version <= int(o.Packaging); version++ {
 		h.recipe = b.feed.Recipe(o.ObservationKey, uint8(version))
-		ids = append(ids, h.id("observed-data"), h.id("indicator"), h.id("sighting"),
+		ids = append(ids, h.id("observed-data"), h.id("indicator"), h.id("sighting"), h.id("note"),
 			h.id("relationship", "relationship", "indicates"), h.id("relationship", "relationship", "based-on"))
 	}
 	return ids
@@ -68,6 +90,7 @@ type hostDay struct {
 	*builder
 	o                       *record.Observation
 	g                       *record.Group
+	form                    uint8
 	recipe                  []string // of its objects' identifiers
 	observedID, indicatorID string
 }
@@ -136,7 +159,7 @@ func (h *hostDay) traffic(host string) []string {
 func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, called record.Object) {
 	n = stix.NetworkTraffic{
 		SrcRef: host, SrcPort: c.SrcPort, DstPort: c.DstPort, Start: c.Time,
-		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(),
+		Protocols: strings.Fields(h.o.Protocol), Marking: h.o.Label.MarkingID(), Short: h.form >= 2,
 	}
 	if len(n.Protocols) == 0 {
 		n.Protocols = []string{"tcp"}
@@ -155,7 +178,7 @@ func (h *hostDay) observed(refs []string) {
 		ObjectRefs: refs, ExtensionID: exchange.HostEvidenceID,
 		Host: stix.HostEvidence{
 			Country: h.o.Country, ASN: h.o.ASN, Evidence: h.o.Evidence,
-			Malware: h.o.Malware, Provider: h.o.Provider, Extra: h.o.Extra, Contacts: h.o.Contacts,
+			Malware: h.o.Malware, Provider: h.o.Provider, Exposed: h.o.Exposed, Extra: h.o.Extra, Contacts: h.o.Contacts,
 		},
 	}
 	h.add(h.observedID, od.Modified, od.Append)
@@ -170,6 +193,9 @@ func (h *hostDay) indicator() {
 	in := stix.Indicator{
 		Common: h.common(h.indicatorID), Name: h.feed.Malware.Name + " infection", Address: h.o.Address, Email: h.o.Account,
 		ValidFrom: h.o.First, ValidUntil: h.o.Last.Add(Validity),
+	}
+	if h.form >= 2 {
+		in.Description = h.advice
 	}
 	h.add(h.indicatorID, in.Modified, in.Append)
 	h.relate("indicates", h.indicatorID, h.malware)

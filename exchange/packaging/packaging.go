@@ -28,7 +28,7 @@ import (
 // released, nor what it calls, of hosts (host.go) and of reference objects (reference.go). A change is a new form
 // beside it, and Version is its number: it is in every intake record, observation and block, and in the identifiers of
 // a host's objects. Where a reference object changes, its new form has a later modified.
-const Version = 1
+const Version = 2
 
 // form is how a version packages: an observation, which names its version, and what is introduced, by the record's.
 type form struct {
@@ -36,7 +36,7 @@ type form struct {
 	topic func(*Packager, record.Introduction) ([]record.Object, error)
 }
 
-var forms = map[uint8]form{1: {(*hostDay).form1, (*Packager).topic1}}
+var forms = map[uint8]form{1: {(*hostDay).form1, (*Packager).topic1}, 2: {(*hostDay).form2, (*Packager).topic2}}
 
 // formOf returns the form of a version.
 func formOf(version uint8) (form, error) {
@@ -58,6 +58,7 @@ type Packager struct {
 	ids       *exchange.IDs
 	publisher string // identity id
 	malware   string // id
+	advice    string // what an indicator says to do
 	reference []record.Object
 	register  *exchange.Register
 	owners    map[string]string // collection to the member it is derived from

@@ -55,11 +55,11 @@ func observation(addr string, events ...exchange.Event) record.Observation {
 	return o
 }
 
-func sampleIntake() *record.Intake {
+func sampleIntake(form uint8) *record.Intake {
 	at := time.Date(2026, 3, 19, 0, 4, 7, 0, time.UTC)
 	dst := netip.MustParseAddr("198.51.100.7")
 	in := &record.Intake{
-		Feed: "rustock", Register: 3, Packaging: 1,
+		Feed: "rustock", Register: 3, Packaging: form,
 		Decisions: []exchange.Decision{
 			{Label: tlp.Amber, Grants: []exchange.Grant{
 				{Collection: "cert-at", Verdict: exchange.Verdict{Allow: true}},
@@ -82,6 +82,14 @@ func sampleIntake() *record.Intake {
 	in.Observations[1].Decision = 1
 	in.Observations[1].Label = tlp.AmberStrict
 	in.Observations[2].Relapse = true
+	if form >= 2 {
+		exposed := observation("203.0.113.45", exchange.Event{Observed: at.Add(800 * time.Millisecond), Port: 3389, Count: 1, Protocol: "tcp", Exposed: "scan_rdp"})
+		exposed.Exposed = "scan_rdp"
+		in.Observations = append(in.Observations, exposed)
+	}
+	for i := range in.Observations {
+		in.Observations[i].Packaging, in.Observations[i].FirstPackaging = form, form
+	}
 	return in
 }
 
@@ -103,12 +111,23 @@ func lines(s record.Share) []byte {
 
 func TestSharesAreGolden(t *testing.T) {
 	valid := stixtest.New(t)
-	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
+	for _, c := range []struct {
+		profile exchange.Profile
+		form    uint8
+	}{
+		{exchange.ProfileInfection, 1},
+		{exchange.ProfileObservation, 1},
+		{exchange.ProfileIndicator, 1},
+		{exchange.ProfileInfection, 2},
+		{exchange.ProfileObservation, 2},
+		{exchange.ProfileIndicator, 2},
+	} {
+		profile := c.profile
 		p, err := packaging.New(register(profile), "rustock")
 		if err != nil {
 			t.Fatal(err)
 		}
-		shares, err := p.Shares(sampleIntake())
+		shares, err := p.Shares(sampleIntake(c.form))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +144,7 @@ func TestSharesAreGolden(t *testing.T) {
 				}
 			}
 		}
-		golden := filepath.Join("testdata", string(profile)+"-1.golden") // of form 1, for ever
+		golden := filepath.Join("testdata", fmt.Sprintf("%s-%d.golden", profile, c.form)) // of a form, for ever
 		if *update {
 			if err := os.WriteFile(golden, all, 0o644); err != nil {
 				t.Fatal(err)
@@ -138,7 +157,7 @@ func TestSharesAreGolden(t *testing.T) {
 		if d := cmp.Diff(string(want), string(all)); d != "" {
 			t.Errorf("%s: %s", profile, d)
 		}
-		again, err := p.Shares(sampleIntake())
+		again, err := p.Shares(sampleIntake(c.form))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +191,7 @@ func TestOutlinesTellWhatSharesDo(t *testing.T) {
 		}
 		return told, size
 	}
-	in := sampleIntake()
+	in := sampleIntake(packaging.Version)
 	in.Observations[0].New, in.Observations[0].NewAddress = true, true
 	in.Withdrawals = []record.Withdrawal{{Collection: "isp-one", Observation: 1}}
 	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
@@ -190,7 +209,7 @@ func TestOutlinesTellWhatSharesDo(t *testing.T) {
 
 func TestEveryReferenceIsInTheShare(t *testing.T) {
 	for _, profile := range []exchange.Profile{exchange.ProfileInfection, exchange.ProfileObservation, exchange.ProfileIndicator} {
-		in := sampleIntake()
+		in := sampleIntake(packaging.Version)
 		for _, c := range []string{"cert-at", "isp-one", "feed-rustock"} {
 			in.Introductions = append(in.Introductions, record.Introduction{Collection: c}, record.Introduction{Collection: c, Topic: "AT"})
 		}
@@ -230,7 +249,7 @@ func TestOnlyAllowedCollectionsGetAHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares, err := p.Shares(sampleIntake())
+	shares, err := p.Shares(sampleIntake(packaging.Version))
 	at := slices.IndexFunc(shares, func(s record.Share) bool { return s.Collection == "isp-one" })
 	if err != nil || at < 0 {
 		t.Fatal(shares, err)
@@ -250,7 +269,7 @@ func TestExtensionFitsItsSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares, err := p.Shares(sampleIntake())
+	shares, err := p.Shares(sampleIntake(packaging.Version))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +298,7 @@ func TestExtensionFitsItsSchema(t *testing.T) {
 }
 
 func BenchmarkShares(b *testing.B) {
-	in := sampleIntake()
+	in := sampleIntake(packaging.Version)
 	one := in.Observations[0]
 	in.Observations = in.Observations[:0]
 	for i := range 2000 {

@@ -3,6 +3,7 @@ package packaging
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,7 @@ func (p *Packager) buildReference(publisher *exchange.Member) error {
 		publisher = &hidden
 	}
 	p.publisher = p.register.IdentityID(publisher.ID)
+	p.advice = strings.TrimSpace("Infected host: clean it up, do not block it. " + f.Guidance)
 	p.reference = append(p.reference, projectObjects...)
 	who, err := Identity(p.register, publisher, tlp.Clear)
 	if err != nil {
@@ -150,6 +152,23 @@ func (p *Packager) topic1(x record.Introduction) ([]record.Object, error) {
 	}
 	return list, nil
 }
+
+// topic2 is topic1 with the extension's newer definition. The marking comes with what refers to it.
+func (p *Packager) topic2(x record.Introduction) ([]record.Object, error) {
+	list, err := p.topic1(x)
+	list = slices.DeleteFunc(slices.Clone(list), func(o record.Object) bool { return o.ID == tlp.AmberStrict.MarkingID() })
+	for i := range list {
+		if list[i].ID == exchange.HostEvidenceID {
+			list[i].Raw = evidence2
+		}
+	}
+	return list, err
+}
+
+// evidence2 defines the extension in form 2, which adds exposed.
+var evidence2 = []byte(strings.NewReplacer(
+	"2026-11-23T", "2026-11-30T", `"1.1.0"`, `"1.2.0"`, "how an infected host was placed", "how a host was placed", "(malware, provider)", "(malware, provider), what is exposed there where it is not infected (exposed)",
+).Replace(string(projectObjects[1].Raw)))
 
 func (p *Packager) location(country string) (record.Object, error) {
 	l, err := stix2.NewLocation("", country, 0, 0, append(common(p.publisher, p.feed.Created, p.feed.Created, tlp.Clear),

@@ -129,7 +129,8 @@ func (r *request) outdated(k int) bool {
 }
 
 // LabelOf is the label of an object as a collection has it. What members have posted carries it, CLEAR where it carries
-// none; what feeds have made may carry none. It is Unknown where the object can't be read.
+// none; what feeds have made may carry none. The definition of a marking is as high as what it marks: where none of this may
+// leave, it is of no use. It is Unknown where the object can't be read.
 func LabelOf(c *exchange.Collection, raw []byte) tlp.Level {
 	h, err := stix.ParseHead(raw)
 	if err != nil {
@@ -139,5 +140,6 @@ func LabelOf(c *exchange.Collection, raw []byte) tlp.Level {
 		return max(h.KnownLabel(), tlp.Clear)
 	}
 	label, _ := h.Label()
-	return label
+	defined, _ := tlp.FromMarking(h.ID)
+	return max(label, defined)
 }

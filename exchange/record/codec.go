@@ -15,7 +15,7 @@ import (
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read. Those before it are of data directories of format 1, which are refused.
 const (
-	recordVersion = 6
+	recordVersion = 7
 	oldestVersion = 6
 )
 
@@ -248,6 +248,7 @@ func (e *encoder) observation(o *Observation) {
 		e.uint(uint64(c.DstPort))
 	}
 	e.text(o.Account)
+	e.text(o.Exposed)
 	e.int(int64(o.Decision))
 }
 
@@ -274,6 +275,9 @@ func (d *decoder) observation() (o Observation) {
 		o.Contacts[i] = stix.Contact{Time: d.millis(), SrcPort: uint16(d.uint()), Dst: d.address(), DstPort: uint16(d.uint())}
 	}
 	o.Account = d.text()
+	if d.version >= 7 {
+		o.Exposed = d.text()
+	}
 	o.Decision = int(d.int())
 	if label&isEarlier == 0 {
 		o.MalwareAt = o.saidMalware()

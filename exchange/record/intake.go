@@ -78,11 +78,15 @@ func (o *Observation) Location() exchange.Location {
 // takes nothing away. A contact's port and destination are its own.
 func (o *Observation) Merge(e *exchange.Event, label tlp.Level, evidence string) {
 	o.Account = e.Account
-	if o.Count == 0 {
-		o.First, o.Last = e.Observed, e.Observed
+	first := e.First
+	if first.IsZero() {
+		first = e.Observed
 	}
-	if e.Observed.Before(o.First) {
-		o.First = e.Observed
+	if o.Count == 0 {
+		o.First, o.Last = first, e.Observed
+	}
+	if first.Before(o.First) {
+		o.First = first
 	}
 	if !e.Observed.Before(o.Last) {
 		o.Last = e.Observed

@@ -155,6 +155,19 @@ func (e *encoder) receipt(r *exchange.Receipt) {
 		e.text(p.Reason)
 		e.uint(uint64(p.Rows))
 	}
+	e.uint(uint64(len(r.Notes)))
+	for _, n := range r.Notes {
+		e.int(int64(n.Line))
+		e.int(n.Rows)
+		e.text(n.Column)
+		e.text(n.Reason)
+		e.text(n.Example)
+	}
+	e.uint(uint64(len(r.Unread)))
+	for _, name := range r.Unread {
+		e.text(name)
+	}
+	e.int(r.Raised)
 }
 
 func (d *decoder) receipt() (r exchange.Receipt) {
@@ -173,6 +186,22 @@ func (d *decoder) receipt() (r exchange.Receipt) {
 	for i := range r.Problems {
 		r.Problems[i] = exchange.Problem{Line: int(d.int()), Column: d.text(), Reason: d.text(), Rows: int(d.uint())}
 	}
+	if d.version < 7 {
+		return r
+	}
+	if n := d.count(); n > 0 {
+		r.Notes = make([]exchange.Note, n)
+	}
+	for i := range r.Notes {
+		r.Notes[i] = exchange.Note{Line: int(d.int()), Rows: d.int(), Column: d.text(), Reason: d.text(), Example: d.text()}
+	}
+	if n := d.count(); n > 0 {
+		r.Unread = make([]string, n)
+	}
+	for i := range r.Unread {
+		r.Unread[i] = d.text()
+	}
+	r.Raised = d.int()
 	return r
 }
 
@@ -203,6 +232,10 @@ func (e *encoder) event(a *Accepted) {
 	e.address(a.Address)
 	e.uint(uint64(a.Port))
 	e.int(a.Observed.UnixMilli())
+	e.bool(!a.First.IsZero())
+	if !a.First.IsZero() {
+		e.int(a.First.UnixMilli())
+	}
 	e.int(a.Count)
 	e.uint(uint64(a.ASN))
 	e.text(a.Country)
@@ -215,6 +248,7 @@ func (e *encoder) event(a *Accepted) {
 	e.text(a.PublisherID)
 	e.text(a.Extra)
 	e.text(a.Account)
+	e.text(a.Exposed)
 	e.b = append(e.b, byte(a.Label))
 	e.location(a.Location)
 	e.int(int64(a.Decision))
@@ -225,6 +259,9 @@ func (d *decoder) event() (a Accepted) {
 	a.Address = d.address()
 	a.Port = uint16(d.uint())
 	a.Observed = d.millis()
+	if d.version >= 7 && d.byte() != 0 {
+		a.First = d.millis()
+	}
 	a.Count = d.int()
 	a.ASN = uint32(d.uint())
 	a.Country, a.Hostname, a.Malware = d.text(), d.text(), d.text()
@@ -232,6 +269,9 @@ func (d *decoder) event() (a Accepted) {
 	a.Dst, a.DstPort = d.address(), uint16(d.uint())
 	a.PublisherID = d.text()
 	a.Extra, a.Account = d.text(), d.text()
+	if d.version >= 7 {
+		a.Exposed = d.text()
+	}
 	a.Label = d.level()
 	a.Location = d.location()
 	a.Decision, a.Observation = int(d.int()), int(d.int())

@@ -222,7 +222,11 @@ func (c *checker) member(m *exchange.Member) {
 	}
 	for _, x := range m.Constituency.Countries {
 		if !exchange.ValidCountry(x) {
-			c.add("member %s: country %.20q is not two letters (ISO 3166-1)", m.ID, x)
+			hint := ""
+			if is := exchange.Country(x); is != "" {
+				hint = ": write " + is
+			}
+			c.add("member %s: country %.20q is not the code of one (two letters, ISO 3166-1)%s", m.ID, x, hint)
 		}
 	}
 	for _, p := range m.Constituency.Prefixes {

@@ -1,16 +1,10 @@
 package report
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
-	"unicode/utf8"
-
-	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
 // maxJoined is how many lines a quoted field may add to its row. A row with a longer field is
@@ -54,7 +48,7 @@ func (r *records) next() (*record, error) {
 			return r.join(&quote)
 		}
 		body := trimEnd(ln.raw)
-		if len(bytes.TrimSpace(body)) == 0 {
+		if len(bytes.TrimSpace(body)) == 0 || r.width == 0 && bytes.HasPrefix(body, separatorLine) {
 			continue
 		}
 		r.scratch = append(r.scratch[:0], body...)
@@ -110,9 +104,10 @@ func (r *records) join(quote *quoting) (*record, error) {
 }
 
 func (r *records) checked(rec *record) *record {
+	if n := len(rec.fields); r.width != 0 && n == r.width+1 && len(rec.fields[n-1]) == 0 {
+		rec.fields = rec.fields[:n-1] // a comma at the line's end
+	}
 	switch {
-	case bytes.IndexByte(rec.raw, 0) >= 0:
-		rec.problem = "holds a NUL byte"
 	case r.width != 0 && len(rec.fields) != r.width:
 		rec.problem = "has " + plural(len(rec.fields), "field") + ", the header has " + plural(r.width, "field")
 	}
@@ -189,119 +184,4 @@ func split(b []byte, comma byte, fields [][]byte) ([][]byte, bool) {
 			fields, b = append(fields, append(field, rest[:j]...)), rest[j+1:]
 		}
 	}
-}
-
-// csvSource is a CSV with a header line.
-type csvSource struct {
-	records records
-	columns []*field // by position; nil for a column we do not read
-	extra   extra
-	names   []string
-	last    []text // by column, of fields that are the same row after row
-	// email is the column of an account, -1 for none; ips are all that can name a host
-	// where there is one.
-	email int
-	ips   []int
-}
-
-// text is what a column of the row before said, and what was made of it.
-type text struct {
-	raw  []byte
-	made string
-}
-
-func newCSVSource(in *bufio.Reader, opt Options) (*csvSource, error) {
-	s := &csvSource{records: records{lines: lines{in: in}, comma: ','}, extra: extra{keep: opt.Keep}}
-	s.records.comma = delimiter(in)
-	head, err := s.records.next()
-	if errors.Is(err, io.EOF) {
-		return nil, fileError(1, "the source is empty: a header line was expected")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if head.problem != "" {
-		return nil, fileError(head.line, "the header line %s", head.problem)
-	}
-	for _, f := range head.fields {
-		if !utf8.Valid(f) {
-			return nil, fileError(head.line, "the header line is not UTF-8")
-		}
-		s.names = append(s.names, strings.ToLower(strings.TrimSpace(string(f))))
-	}
-	if s.columns, err = assign(s.names, opt.Map); err != nil {
-		return nil, fileError(head.line, "%v", err)
-	}
-	s.email = slices.Index(s.columns, fieldByName[emailField])
-	if s.email >= 0 {
-		s.ips = columnsOf(s.names, opt.Map, fieldByName["ip"])
-	}
-	s.records.width = len(s.names)
-	s.last = make([]text, len(s.names))
-	if opt.FirstLine > 0 {
-		s.records.lines.number = opt.FirstLine - 1
-	}
-	return s, nil
-}
-
-// delimiter is the first of comma, semicolon and tab that the first line has.
-func delimiter(in *bufio.Reader) byte {
-	head, _ := in.Peek(4096)
-	first, _, _ := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte{'\n'})
-	for _, c := range []byte(",;\t") {
-		if bytes.IndexByte(first, c) >= 0 {
-			return c
-		}
-	}
-	return ','
-}
-
-func (s *csvSource) flavour() string {
-	for _, n := range s.names {
-		if n == "src_ip" || n == "severity" {
-			return Shadowserver
-		}
-	}
-	return CSV
-}
-
-func (s *csvSource) next(ev *exchange.Event) error {
-	rec, err := s.records.next()
-	if err != nil {
-		return err
-	}
-	ev.Line = rec.line
-	if rec.problem != "" {
-		return rowError(rec.line, "", "%s", rec.problem)
-	}
-	s.extra.text = s.extra.text[:0]
-	host := s.email >= 0 && slices.ContainsFunc(s.ips, func(i int) bool { return len(bytes.TrimSpace(rec.fields[i])) > 0 })
-	for i, value := range rec.fields {
-		f := s.columns[i]
-		if host && i == s.email { // who reads mail there is not what was seen
-			f = nil
-		}
-		if f == nil {
-			if s.extra.keep {
-				s.extra.add(s.names[i], bytes.TrimSpace(value))
-			}
-			continue
-		}
-		if value = bytes.TrimSpace(value); len(value) == 0 {
-			continue
-		}
-		last := &s.last[i]
-		if f.text != nil && bytes.Equal(last.raw, value) {
-			*f.text(ev) = last.made
-			continue
-		}
-		if err := f.set(ev, value); err != nil {
-			return rowError(rec.line, s.names[i], "%v", err)
-		}
-		if f.text != nil {
-			last.raw, last.made = append(last.raw[:0], value...), *f.text(ev)
-		}
-	}
-	ev.Extra = s.extra.String()
-	return complete(ev)
 }

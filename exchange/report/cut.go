@@ -20,6 +20,8 @@ type Piece struct {
 	Data      []byte
 	// Rejected are rows that are too long to be sent.
 	Rejected []exchange.Problem
+	// Notes are of rows that are sent, where the source was read whole.
+	Notes []exchange.Note
 }
 
 // Cutter cuts a source into pieces, so that it can be sent in parts that are
@@ -46,7 +48,7 @@ func NewCutter(r io.Reader, opt Options, size int) (*Cutter, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := bufio.NewReaderSize(plain, MaxRow)
+	in := withLines(plain)
 	head, _ := in.Peek(MaxRow)
 	if k, err := detect(bufio.NewReaderSize(bytes.NewReader(head), MaxRow), opt.Format, false); err == nil && k.whole() {
 		opt.Keep = true // the server knows whether the feed does
@@ -90,7 +92,11 @@ func (c *Cutter) Next() (*Piece, error) {
 		return nil, io.EOF
 	}
 	if c.whole != nil {
-		return c.events()
+		p, err := c.events()
+		if p != nil {
+			p.Notes, _ = c.whole.Noted()
+		}
+		return p, err
 	}
 	p := &Piece{Offset: c.offset, Data: append(make([]byte, 0, c.size+len(c.header)), c.header...)}
 	for len(p.Data)-len(c.header) < c.size {

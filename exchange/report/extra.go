@@ -43,30 +43,6 @@ func (x *extra) add(name string, value []byte) {
 	}
 }
 
-// addText keeps the scalars of an object's first level that are not among the names known
-// here.
-func (x *extra) addText(raw []byte, known string) {
-	if !x.keep {
-		return
-	}
-	d := jsontext.NewDecoder(bytes.NewReader(raw))
-	_, _ = d.ReadToken()
-	for d.PeekKind() == '"' {
-		t, err := d.ReadToken()
-		if err != nil {
-			return
-		}
-		name := t.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return
-		}
-		if !strings.Contains(known, " "+name+" ") {
-			x.add(name, scalarText(value))
-		}
-	}
-}
-
 // scalarText is a text, number or truth value as its text; nil for others.
 func scalarText(v jsontext.Value) []byte {
 	switch v.Kind() {

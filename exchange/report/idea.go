@@ -1,122 +1,193 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // idea is IDEA0, the format of Warden and Mentat. Each address of each source is
-// a host of its own.
-type idea struct{ keep bool }
+// a host of its own. Keys of a source stand behind "source.", those of the first target and node behind "target." and
+// "node."; what a source says besides its addresses is the host's only where it is alone there.
+type idea struct{ row *row }
 
-// ideaKnown are the keys that are read.
-const ideaKnown = " Format ID DetectTime EventTime ConnCount TLP "
-
-type ideaEvent struct {
-	Format     scalar  `json:"Format"`
-	ID         scalar  `json:"ID"`
-	DetectTime scalar  `json:"DetectTime"`
-	EventTime  scalar  `json:"EventTime"`
-	ConnCount  scalar  `json:"ConnCount"`
-	TLP        marking `json:"TLP"`
-	Category   scalars `json:"Category"`
-	Ref        scalars `json:"Ref"`
-	Source     []ideaEnd
-	Target     []ideaEnd
-	extra      string
-	Node       []struct {
-		Name scalar `json:"Name"`
-	} `json:"Node"`
+var ideaTable = table{
+	known: []string{"format"},
+	names: []names{
+		{"ip", []string{ideaHost}},
+		{"timestamp", []string{"eventtime", "detecttime"}},
+		{"port", []string{"source.port"}},
+		{"asn", []string{"source.asn"}},
+		{"hostname", []string{"source.hostname"}},
+		{"malware", []string{"ref: malid:"}},
+		{"protocol", []string{"source.proto"}},
+		{"application", []string{"source.proto[1]"}},
+		{"provider", []string{"node.name"}},
+		{"dst_ip", []string{"target.ip4", "target.ip6"}},
+		{"dst_port", []string{"target.port"}},
+		{"id", []string{"id"}},
+		{"count", []string{"conncount"}},
+		{labelField, []string{labelField}},
+	},
+	rules: []rule{
+		{"category", "test", nothing, "is marked as a test: it is no sighting", ""},
+		{"source.spoofed", "true", nothing, "says that the address is forged", ""},
+		{"source.anonymised", "true", nothing, "says that the address is not the host's own", ""},
+		{"source.imprecise", "true", nothing, "says that the address is not exactly known", ""},
+		{"source.type", "originspoofed", nothing, "says that the address is forged", ""},
+		{"source.type", "backscatter", nothing, "is a victim of an attack that answers", ""},
+		{"source.type", "cc", nothing, "controls a botnet, and is not one of its hosts", ""},
+		{"category", "vulnerable.*", exposed, "", ""},
+		{"category", "fraud.copyright", nothing, "is of no infection", ""},
+	},
 }
 
-type ideaEnd struct {
-	IP4      scalars `json:"IP4"`
-	IP6      scalars `json:"IP6"`
-	Hostname scalars `json:"Hostname"`
-	Port     scalars `json:"Port"`
-	Proto    scalars `json:"Proto"`
-	ASN      scalars `json:"ASN"`
-}
+const ideaHost = "source.ip4 or source.ip6"
 
 func (idea) end(*found) {}
 
 func (f idea) value(line int, raw []byte, to *found) {
-	var e ideaEvent
-	err := decode(line, raw, &e, json.MatchCaseInsensitiveNames(true))
-	for _, c := range e.Category {
-		if err == nil && c == "Test" {
-			err = rowError(line, "Category", "is marked as a test: it is no sighting")
+	w := f.row
+	w.clear()
+	var sources jsontext.Value
+	err := walkOnce(raw, func(name string, value jsontext.Value) error {
+		switch strings.ToLower(name) {
+		case "source":
+			sources = value.Clone()
+			return nil
+		case "target", "node":
+			return each(value, func(i int, first jsontext.Value) error {
+				if i > 0 || first.Kind() != '{' {
+					return nil
+				}
+				return w.firsts(first, strings.ToLower(name)+".")
+			})
+		case "category":
+			return each(value, func(_ int, c jsontext.Value) error { return w.value(name, c) })
+		case "ref":
+			return each(value, func(_ int, ref jsontext.Value) error {
+				if family, ok := cutPrefixFold(string(scalarOf(ref)), "malid:"); ok {
+					w.add("ref: malid:", []byte(family))
+				}
+				return nil
+			})
 		}
-	}
-	if err != nil {
-		to.problem(err)
-		return
-	}
-	more := extra{keep: f.keep}
-	more.addText(raw, ideaKnown)
-	e.extra = more.String()
+		return w.value(name, value)
+	})
 	hosts := 0
-	for i, s := range e.Source {
-		for _, list := range []struct {
-			name string
-			of   scalars
-		}{{"IP4", s.IP4}, {"IP6", s.IP6}} {
-			for j, text := range list.of {
-				hosts++
-				e.host(line, fmt.Sprintf("Source[%d].%s[%d]", i, list.name, j), string(text), &s, len(s.IP4)+len(s.IP6) == 1).end(to)
-			}
-		}
+	if err == nil && sources != nil {
+		err = each(sources, func(i int, source jsontext.Value) error {
+			n, err := w.source(line, fmt.Sprintf("Source[%d]", i), source, to)
+			hosts += n
+			return err
+		})
 	}
-	if hosts == 0 {
+	switch {
+	case err != nil:
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+	case hosts == 0:
 		to.problem(rowError(line, "Source", "no address"))
 	}
 }
 
-// host is one address of a source. What a source says besides is the host's only
-// where it is alone there.
-func (e *ideaEvent) host(line int, at, text string, s *ideaEnd, alone bool) *draft {
-	d := newDraft(line)
-	d.Extra = e.extra
-	address, err := single(text)
+// source adds the hosts of a source.
+func (w *row) source(line int, at string, source jsontext.Value, to *found) (hosts int, err error) {
+	if source.Kind() != '{' {
+		return 0, nil
+	}
+	s := w.clone()
+	type place struct{ name, address string }
+	var addresses []place
+	alone := make(map[string][]jsontext.Value)
+	err = walkOnce(source, func(name string, value jsontext.Value) error {
+		switch lower := strings.ToLower(name); lower {
+		case "ip4", "ip6":
+			return each(value, func(i int, a jsontext.Value) error {
+				addresses = append(addresses, place{fmt.Sprintf("%s.%s[%d]", at, name, i), string(scalarOf(a))})
+				return nil
+			})
+		case "hostname", "port":
+			return each(value, func(_ int, v jsontext.Value) error {
+				alone[lower] = append(alone[lower], v.Clone())
+				return nil
+			})
+		case "type":
+			return each(value, func(_ int, v jsontext.Value) error { return s.value("source.type", v) })
+		case "asn":
+			return s.only("source.asn", value)
+		case "proto":
+			return each(value, func(i int, v jsontext.Value) error {
+				return s.value([]string{"source.proto", "source.proto[1]", "-"}[min(i, 2)], v)
+			})
+		}
+		return s.value("source."+name, value)
+	})
 	if err != nil {
-		d.err = rowError(line, at, "%v", err)
-		return d
+		return 0, err
 	}
-	d.set("ip", at, scalar(address))
-	d.set("timestamp", "EventTime", cmp.Or(e.EventTime, e.DetectTime))
-	if alone && len(s.Port) == 1 {
-		d.set("port", "Source.Port", s.Port[0])
-	}
-	if alone {
-		d.set("hostname", "Source.Hostname", s.Hostname.first())
-	}
-	if len(s.ASN) == 1 {
-		d.set("asn", "Source.ASN", s.ASN[0])
-	}
-	for i, p := range s.Proto[:min(len(s.Proto), 2)] {
-		d.set([]string{"protocol", "application"}[i], "Source.Proto", p)
-	}
-	if len(e.Target) > 0 {
-		t := e.Target[0]
-		dst, err := single(string(append(t.IP4, t.IP6...).first()))
-		if err == nil {
-			d.set("dst_ip", "Target[0]", scalar(dst))
+	if len(addresses) == 1 {
+		if list := alone["hostname"]; len(list) > 0 {
+			err = s.value("source.hostname", list[0])
 		}
-		d.set("dst_port", "Target[0].Port", t.Port.first())
-	}
-	if len(e.Node) > 0 {
-		d.set("provider", "Node[0].Name", e.Node[0].Name)
-	}
-	for _, r := range e.Ref {
-		if name, ok := strings.CutPrefix(string(r), "malid:"); ok && d.Malware == "" {
-			d.set("malware", "Ref", scalar(name))
+		if list := alone["port"]; err == nil && len(list) == 1 {
+			err = s.value("source.port", list[0])
 		}
 	}
-	d.set("id", "ID", e.ID)
-	d.set("count", "ConnCount", e.ConnCount)
-	d.set("tlp", "TLP", scalar(e.TLP))
-	return d
+	for _, a := range addresses {
+		h := s
+		if len(addresses) > 1 {
+			h = s.clone()
+		}
+		address, problem := single(a.address)
+		if problem != nil {
+			h.fail(a.name, "%v", problem)
+		}
+		h.place = [2]string{a.name, ideaHost}
+		h.add(ideaHost, []byte(address))
+		h.event(line, to)
+	}
+	return len(addresses), err
+}
+
+// walkOnce is walk for objects whose keys are unique in any case.
+func walkOnce(raw []byte, take func(name string, value jsontext.Value) error) error {
+	seen := make(map[string]bool)
+	return walk(raw, func(name string, value jsontext.Value) error {
+		lower := strings.ToLower(name)
+		if seen[lower] {
+			return fmt.Errorf("the key %.60q stands twice", name)
+		}
+		seen[lower] = true
+		return take(name, value)
+	})
+}
+
+// only takes a value, or the member of a list that has no other.
+func (w *row) only(name string, value jsontext.Value) error {
+	var one jsontext.Value
+	n := 0
+	if err := each(value, func(_ int, v jsontext.Value) error { n, one = n+1, v.Clone(); return nil }); err != nil || n != 1 {
+		return err
+	}
+	return w.value(name, one)
+}
+
+// firsts takes an object's values, and the first members of lists. An address that is a range is none.
+func (w *row) firsts(raw jsontext.Value, prefix string) error {
+	return walk(raw, func(name string, value jsontext.Value) error {
+		return each(value, func(i int, v jsontext.Value) error {
+			if i > 0 {
+				return nil
+			}
+			if strings.EqualFold(name, "ip4") || strings.EqualFold(name, "ip6") {
+				address, err := single(string(scalarOf(v)))
+				if err == nil {
+					w.add(prefix+name, []byte(address))
+				}
+				return nil
+			}
+			return w.value(prefix+name, v)
+		})
+	})
 }

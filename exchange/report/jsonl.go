@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,8 +23,19 @@ type shape interface {
 	end(to *found)
 }
 
-// found are rows, read and not yet returned.
-type found struct{ rows []foundRow }
+// found are rows, read and not yet returned, and what is to be said of those that were taken.
+type found struct {
+	rows   []foundRow
+	notes  []exchange.Note
+	unread []string
+}
+
+// skip notes that nothing is read from a key.
+func (f *found) skip(name string) {
+	if len(f.unread) < exchange.MaxNotes && !slices.Contains(f.unread, name) {
+		f.unread = append(f.unread, name)
+	}
+}
 
 type foundRow struct {
 	ev  exchange.Event
@@ -81,151 +93,124 @@ func (s *jsonSource) next(ev *exchange.Event) error {
 // keyed reads objects whose keys are named as columns are: plain JSON lines, and
 // IntelMQ's.
 type keyed struct {
-	names map[string]named
-	// restricting are the names of fields that restrict, in lower case; marks is what a row has of them.
-	restricting map[string]*field
-	in          bytes.Reader
-	dec         *jsontext.Decoder
-	picks       picks
-	marks       []mark
-	// resolver is set when the row is one of a sinkhole DNS report.
-	resolver bool
-	extra    extra
-}
-
-func newKeyed(opt Options) *keyed {
-	k := &keyed{names: mapped(opt.Map), restricting: make(map[string]*field), picks: make(picks), extra: extra{keep: opt.Keep}}
-	for name, n := range k.names {
-		if n.restricts() {
-			k.restricting[strings.ToLower(name)] = n.field
-		}
-	}
-	k.dec = jsontext.NewDecoder(&k.in)
-	return k
+	row *row
 }
 
 func (*keyed) end(*found) {}
 
 func (k *keyed) value(line int, raw []byte, to *found) {
-	k.in.Reset(raw)
-	k.dec.Reset(&k.in)
-	clear(k.picks)
-	k.marks = k.marks[:0]
-	k.resolver = false
-	k.extra.text = k.extra.text[:0]
-	if err := k.object(""); err != nil {
+	w := k.row
+	w.clear()
+	resolver := false
+	err := walk(raw, func(name string, value jsontext.Value) error {
+		resolver = resolver || strings.EqualFold(name, "query_type")
+		return w.value(name, value)
+	})
+	if err != nil {
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
 	}
-	if _, err := k.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		to.problem(rowError(line, "", "something follows the JSON object"))
-		return
+	if ip := w.picks[ipIndex]; ip.name == "src_ip" && resolver {
+		w.fail(ip.name, "%s", resolverReason)
 	}
-	if p := k.picks[fieldByName["ip"]]; p.name == "src_ip" && k.resolver {
-		to.problem(rowError(line, "src_ip", "%s", resolverReason))
-		return
-	}
-	if email := fieldByName[emailField]; len(k.picks[fieldByName["ip"]].value) > 0 {
-		k.extra.add(emailField, k.picks[email].value)
-		delete(k.picks, email)
-	}
-	ev := exchange.Event{Line: line, Count: 1}
-	for _, f := range fields {
-		p, ok := k.picks[f]
-		if !ok {
-			continue
-		}
-		if err := f.set(&ev, p.value); err != nil {
-			to.problem(rowError(line, p.name, "%v", err))
-			return
-		}
-	}
-	for _, m := range k.marks {
-		if err := m.set(&ev, m.value); err != nil {
-			to.problem(rowError(line, m.name, "%v", err))
-			return
-		}
-	}
-	ev.Extra = k.extra.String()
-	to.event(&ev)
+	w.event(line, to)
 }
 
-// picks holds, for each field, the value under the name that ranks first.
-type picks map[*field]pick
-
-type pick struct {
-	name  string
-	rank  int
-	value []byte
+// value takes a JSON value under a name: a text or a number. Others say nothing that is read, and a label that is one of
+// them could mean any.
+func (w *row) value(name string, value jsontext.Value) error {
+	lower := strings.ToLower(name)
+	if w.byName[lower].restricts() && value.Kind() != jsontext.KindString && value.Kind() != jsontext.KindNull {
+		return errNoLabel
+	}
+	switch value.Kind() { //nolint:exhaustive // others say nothing
+	case jsontext.KindString:
+		text, err := jsontext.AppendUnquote(nil, value)
+		if err != nil {
+			return err
+		}
+		w.add(name, text)
+	case jsontext.KindNumber:
+		w.add(name, bytes.Clone(value))
+	case jsontext.KindTrue, jsontext.KindFalse:
+		if w.ruled[lower] || w.byName[lower].field == nil {
+			w.add(name, bytes.Clone(value))
+		}
+	}
+	return nil
 }
 
-// mark is a value of a field that restricts.
-type mark struct {
-	*field
-	name  string
-	value []byte
-}
-
-// object reads an object whose '{' is next.
-func (k *keyed) object(prefix string) error {
-	if _, err := k.dec.ReadToken(); err != nil {
+// walk calls take for each key of a JSON object. Keys of objects within it follow that one's and a dot, down
+// to maxNested; a list is one value.
+func walk(raw []byte, take func(name string, value jsontext.Value) error) error {
+	d := jsontext.NewDecoder(bytes.NewReader(raw))
+	if err := walkObject(d, "", take); err != nil {
 		return err
 	}
-	for k.dec.PeekKind() != '}' {
-		t, err := k.dec.ReadToken()
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
+}
+
+func walkObject(d *jsontext.Decoder, prefix string, take func(name string, value jsontext.Value) error) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != '}' {
+		t, err := d.ReadToken()
 		if err != nil {
 			return err
 		}
-		name := prefix + t.String()
-		n := k.names[name]
-		if n.field == nil {
-			n.field = k.restricting[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "extra.")))]
-		}
-		if n.restricts() {
-			if kind := k.dec.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNull && kind != jsontext.KindInvalid {
-				return errNoLabel
-			}
-		}
-		if k.dec.PeekKind() == '{' && k.dec.StackDepth() < maxNested {
-			if err := k.object(name + "."); err != nil {
+		name := prefix + strings.TrimSpace(t.String())
+		if d.PeekKind() == '{' && d.StackDepth() < maxNested && !isLabel(name) {
+			if err := walkObject(d, name+".", take); err != nil {
 				return err
 			}
 			continue
 		}
-		value, err := k.dec.ReadValue()
+		value, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		k.resolver = k.resolver || name == "query_type"
-		if n.field == nil {
-			if k.extra.keep {
-				k.extra.add(name, scalarText(value))
-			}
-			continue
-		}
-		var text []byte
-		switch value.Kind() {
-		case '"':
-			if text, err = jsontext.AppendUnquote(nil, value); err != nil {
-				return err
-			}
-		case '0':
-			text = bytes.Clone(value)
-		default:
-			continue // null, true, false, lists and deep objects say nothing we read
-		}
-		if n.restricts() {
-			if len(bytes.TrimSpace(text)) > 0 {
-				k.marks = append(k.marks, mark{n.field, name, text})
-			}
-			continue
-		}
-		if have, ok := k.picks[n.field]; len(text) > 0 && (!ok || n.rank < have.rank) {
-			k.picks[n.field] = pick{name: name, rank: n.rank, value: text}
+		if err := take(name, value); err != nil {
+			return err
 		}
 	}
-	_, err := k.dec.ReadToken()
+	_, err := d.ReadToken()
 	return err
+}
+
+// isLabel tells whether a key is one of a label, which is a text.
+func isLabel(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.EqualFold(last, labelField) || strings.EqualFold(last, floorField)
+}
+
+// each calls take for each member of a list, or for the value itself where it is none.
+func each(value jsontext.Value, take func(i int, value jsontext.Value) error) error {
+	if value.Kind() != '[' {
+		return take(0, value)
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(value))
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for i := 0; d.PeekKind() != ']'; i++ {
+		v, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		if err := take(i, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *jsonSource) noted() (notes []exchange.Note, unread []string) {
+	notes, s.found.notes = s.found.notes, nil
+	return notes, s.found.unread
 }
 
 func bound(s string) string {

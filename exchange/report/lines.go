@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -11,6 +12,30 @@ import (
 type line struct {
 	number int
 	raw    []byte
+}
+
+// withLines returns what reads lines of a source. One that ends its lines with CR alone, as old Macs did, is read as if
+// they ended with LF.
+func withLines(r io.Reader) *bufio.Reader {
+	in := bufio.NewReaderSize(r, MaxRow)
+	head, _ := in.Peek(4096)
+	if bytes.IndexByte(head, '\n') < 0 && bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\r') < len(head)-1 {
+		return bufio.NewReaderSize(carriage{in}, MaxRow)
+	}
+	return in
+}
+
+// carriage reads CR as LF.
+type carriage struct{ r io.Reader }
+
+func (c carriage) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
 }
 
 // lines reads lines, each at most MaxRow bytes long.

@@ -1,11 +1,13 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
@@ -16,7 +18,31 @@ import (
 type misp struct {
 	document bool
 	count    int
+	row      *row
 }
+
+// mispTable has the names of an attribute, of its object (behind "object."), of its event (behind "event."), and the
+// relations of what stands with it in its object (behind "with.").
+var mispTable = table{names: []names{
+	{"ip", []string{"ip-src"}},
+	{"timestamp", []string{"last_seen", "object.last_seen", "with.last-packet-seen", "first_seen", "object.first_seen", "with.first-packet-seen", "timestamp", "event.timestamp"}},
+	{"first_seen", []string{"since", "object.since"}},
+	{"port", []string{"with.src-port", "ip-src|port"}},
+	{"asn", []string{"with.asn"}},
+	{"cc", []string{"with.country-code"}},
+	{"hostname", []string{"with.hostname-src"}},
+	{"malware", []string{"tag: galaxy"}},
+	{"protocol", []string{"with.layer4-protocol"}},
+	{"application", []string{"with.layer7-protocol"}},
+	{"provider", []string{"orgc.name"}},
+	{"dst_ip", []string{"with.ip-dst"}},
+	{"dst_port", []string{"with.dst-port"}},
+	{"exposed", []string{mispExposed}},
+	{"id", []string{"uuid"}},
+}}
+
+// mispExposed is the tag of what is exposed, and no infection.
+const mispExposed = "tocsin:exposed"
 
 type mispEvent struct {
 	Info      scalar          `json:"info"`
@@ -26,20 +52,22 @@ type mispEvent struct {
 	Share     scalar          `json:"distribution"`
 	Tags      []mispTag       `json:"Tag"`
 	Attribute []mispAttribute `json:"Attribute"`
-	Object    []struct {
-		UUID      scalar          `json:"uuid"`
-		Name      scalar          `json:"name"`
-		Timestamp scalar          `json:"timestamp"`
-		FirstSeen scalar          `json:"first_seen"`
-		LastSeen  scalar          `json:"last_seen"`
-		Deleted   flag            `json:"deleted"`
-		Share     scalar          `json:"distribution"`
-		Attribute []mispAttribute `json:"Attribute"`
-	} `json:"Object"`
-	Orgc struct {
+	Object    []mispObject    `json:"Object"`
+	Orgc      struct {
 		UUID scalar `json:"uuid"`
 		Name scalar `json:"name"`
 	} `json:"Orgc"`
+}
+
+type mispObject struct {
+	UUID      scalar          `json:"uuid"`
+	Name      scalar          `json:"name"`
+	Timestamp scalar          `json:"timestamp"`
+	FirstSeen scalar          `json:"first_seen"`
+	LastSeen  scalar          `json:"last_seen"`
+	Deleted   flag            `json:"deleted"`
+	Share     scalar          `json:"distribution"`
+	Attribute []mispAttribute `json:"Attribute"`
 }
 
 type mispAttribute struct {
@@ -82,7 +110,7 @@ func (m *misp) value(line int, raw []byte, to *found) {
 	}
 	before := len(to.rows)
 	for i := range e.Attribute {
-		e.host(m.line(line), &e.Attribute[i], nil, "", "", to)
+		m.host(&e, m.line(line), &e.Attribute[i], new(mispObject), to)
 	}
 	for i := range e.Object {
 		o := &e.Object[i]
@@ -90,7 +118,7 @@ func (m *misp) value(line int, raw []byte, to *found) {
 			continue
 		}
 		for j := range o.Attribute {
-			e.host(m.line(line), &o.Attribute[j], o.Attribute, o.FirstSeen, o.Share, to)
+			m.host(&e, m.line(line), &o.Attribute[j], o, to)
 		}
 	}
 	if len(to.rows) == before {
@@ -106,8 +134,8 @@ func (m *misp) line(line int) int {
 	return line
 }
 
-// host adds an attribute, if it is a host; beside are those of its object, seen and share what that says.
-func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, seen, share scalar, to *found) {
+// host adds an attribute, if it is a host. Others of its object say what was seen of it.
+func (m *misp) host(e *mispEvent, line int, a *mispAttribute, in *mispObject, to *found) {
 	address, port := string(a.Value), ""
 	switch {
 	case bool(a.Deleted):
@@ -115,55 +143,57 @@ func (e *mispEvent) host(line int, a *mispAttribute, beside []mispAttribute, see
 	case a.Type == "ip-src|port":
 		address, port, _ = strings.Cut(address, "|")
 	case a.Type != "ip-src":
+		if !mispRead(string(a.Relation), in) {
+			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: line, Column: short(string(a.Type)), Reason: "attributes of this type are not read"})
+		}
 		return
 	}
-	d := newDraft(line)
+	w := m.row.clone()
 	address, err := single(address)
 	if err != nil {
-		to.problem(rowError(line, "ip-src", "%v", err))
-		return
+		w.fail("ip-src", "%v", err)
 	}
-	d.set("ip", "ip-src", scalar(address))
-	d.set("port", "ip-src|port", scalar(port))
-	for _, t := range []struct{ name, at scalar }{
-		{"last_seen", a.LastSeen}, {"first_seen", a.FirstSeen}, {"first_seen", seen}, {"timestamp", unixTime(a.Timestamp)}, {"timestamp", unixTime(e.Timestamp)},
-	} {
-		if d.Observed.IsZero() {
-			d.set("timestamp", string(t.name), t.at)
+	w.add("ip-src", []byte(address))
+	w.add("ip-src|port", []byte(port))
+	w.add("last_seen", []byte(a.LastSeen))
+	w.add("first_seen", []byte(a.FirstSeen))
+	w.add("object.last_seen", []byte(in.LastSeen))
+	w.add("object.first_seen", []byte(in.FirstSeen))
+	w.add("since", []byte(a.FirstSeen)) // where it is not the time itself
+	w.add("object.since", []byte(in.FirstSeen))
+	w.add("timestamp", []byte(unixTime(a.Timestamp)))
+	w.add("event.timestamp", []byte(unixTime(e.Timestamp)))
+	for i := range in.Attribute {
+		b := &in.Attribute[i]
+		if mispRead(string(b.Relation), in) && !bool(b.Deleted) {
+			w.add("with."+string(b.Relation), []byte(b.Value))
+			w.labels(b.Tags)
+			w.shared(b.Share, in.Share, e.Share)
 		}
 	}
-	for i := range beside {
-		b := &beside[i]
-		if field := mispRelations[string(b.Relation)]; field != "" && !bool(b.Deleted) {
-			d.set(field, string(b.Relation), b.Value)
-			d.labels(b.Tags)
-			d.shared(b.Share, share, e.Share)
-		}
-	}
-	d.shared(a.Share, share, e.Share)
-	d.set("provider", "Orgc.name", e.Orgc.Name)
-	d.set("id", "uuid", a.UUID)
+	w.shared(a.Share, in.Share, e.Share)
+	w.add("orgc.name", []byte(e.Orgc.Name))
+	w.add("uuid", []byte(a.UUID))
 	for _, tags := range [][]mispTag{a.Tags, e.Tags} {
-		d.labels(tags)
-		d.family(tags)
+		w.labels(tags)
+		w.family(tags)
 	}
-	d.end(to)
+	w.event(line, to)
 }
 
-// mispRelations are the attributes of an object beside its ip-src, by relation.
-var mispRelations = map[string]string{
-	"src-port": "port", "ip-dst": "dst_ip", "dst-port": "dst_port", "layer4-protocol": "protocol", "layer7-protocol": "application",
-	"hostname-src": "hostname", "asn": "asn", "country-code": "cc", "first-packet-seen": "timestamp",
+// mispRead tells whether an attribute of an object says something of the host that it stands with.
+func mispRead(relation string, in *mispObject) bool {
+	return in.Attribute != nil && slices.ContainsFunc(mispTable.names, func(n names) bool { return slices.Contains(n.from, "with."+relation) })
 }
 
 // labels raises the label to the highest of the tags: what a value was taken from restricts it.
-func (d *draft) labels(tags []mispTag) {
+func (w *row) labels(tags []mispTag) {
 	for _, t := range tags {
 		l, ok := stix.LabelIn(string(t.Name))
-		if !ok && d.err == nil {
-			d.err = rowError(d.Line, "Tag", "%.60q looks like a TLP label and is none that is known here", string(t.Name))
+		if !ok {
+			w.fail("Tag", "%.60q looks like a TLP label and is none that is known here", string(t.Name))
 		}
-		d.Label = max(d.Label, l)
+		w.label = max(w.label, l)
 	}
 }
 
@@ -171,7 +201,7 @@ func (d *draft) labels(tags []mispTag) {
 //
 // Source: MISP's distribution levels. 0 (one organisation) and 4 (a sharing group) are TLP:AMBER+STRICT at least, 1 (a
 // community) and 2 (those connected to it) TLP:GREEN, 3 (all communities) as marked, 5 is that of what is around it.
-func (d *draft) shared(list ...scalar) {
+func (w *row) shared(list ...scalar) {
 	for _, s := range list {
 		floor, inherits := tlp.None, false
 		switch s {
@@ -185,7 +215,7 @@ func (d *draft) shared(list ...scalar) {
 		default:
 			floor = tlp.Red // of a level that is not known here
 		}
-		d.Floor = max(d.Floor, floor)
+		w.floor = max(w.floor, floor)
 		if !inherits {
 			return
 		}
@@ -193,11 +223,14 @@ func (d *draft) shared(list ...scalar) {
 }
 
 // family reads the malware from the tags of galaxies, the first that names one.
-func (d *draft) family(tags []mispTag) {
+func (w *row) family(tags []mispTag) {
 	for _, t := range tags {
 		galaxy, family, ok := strings.Cut(strings.TrimSuffix(string(t.Name), `"`), `="`)
-		if ok && d.Malware == "" && strings.HasPrefix(galaxy, "misp-galaxy:") && mispFamilies[strings.TrimPrefix(galaxy, "misp-galaxy:")] {
-			d.set("malware", "Tag", scalar(family))
+		switch {
+		case ok && galaxy == mispExposed:
+			w.add(mispExposed, []byte(family))
+		case ok && strings.HasPrefix(galaxy, "misp-galaxy:") && mispFamilies[strings.TrimPrefix(galaxy, "misp-galaxy:")]:
+			w.add("tag: galaxy", []byte(family))
 		}
 	}
 }

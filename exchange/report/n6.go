@@ -2,98 +2,122 @@ package report
 
 import (
 	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // n6 is what CERT Polska's n6 gives by REST or in its stream. Each address of an
-// event is a host of its own.
-type n6 struct{ keep bool }
+// event is a host of its own: its keys stand behind "address.".
+type n6 struct{ row *row }
 
-// n6Known are the keys that are read.
-const n6Known = " id source restriction category time type name proto sport dip dport count address tlp "
+var n6Table = table{
+	names: []names{
+		{"ip", []string{"address.ip"}},
+		{"timestamp", []string{"time"}},
+		{"port", []string{"sport"}},
+		{"asn", []string{"address.asn"}},
+		{"cc", []string{"address.cc"}},
+		{"hostname", []string{n6Name}},
+		{"malware", []string{"name"}},
+		{"protocol", []string{"proto"}},
+		{"provider", []string{"source"}},
+		{"dst_ip", []string{"dip"}},
+		{"dst_port", []string{"dport"}},
+		{"id", []string{"id"}},
+		{"count", []string{"count"}},
+		{labelField, []string{labelField, "address." + labelField}},
+	},
+	rules: []rule{
+		{"type", "bl-delist", nothing, n6Off, ""},
+		{"type", "bl-expire", nothing, n6Off, ""},
+		{"status", "delisted", nothing, n6Off, ""},
+		{"status", "expired", nothing, n6Off, ""},
+		{"status", "replaced", nothing, n6Off, ""},
+		{"category", "amplifier", exposed, "", "name"},
+		{"category", "vulnerable", exposed, "", "name"},
+		{"category", "dos-victim", nothing, "is of a victim of an attack", ""},
+		{"category", "flow*", nothing, "is of traffic, and of no host that is infected", ""},
+		{"category", "dns-query", nothing, "is of a resolver or what it was asked, and of no host that is infected", ""},
+		{"category", "leak", nothing, "is of what was lost, and of no host that is infected", ""},
+		{"category", "malware-action", nothing, "is of what malware does, and of no host that is infected", ""},
+		{"category", "sandbox-url", nothing, "is of what malware called in a sandbox", ""},
+		{"category", "webinject", nothing, "is of a page that malware aims at", ""},
+		{"category", "tor", nothing, "is of no infection", ""},
+	},
+}
+
+const (
+	n6Off = "takes an entry off a list: it is no sighting"
+	// n6Name is fqdn where it is the address's own name.
+	n6Name = "fqdn (of the address)"
+)
 
 // n6Named are the categories whose fqdn is the address's own name. In all others, such as bots and
 // scanning, it can be that of the destination.
 var n6Named = map[string]bool{"phish": true, "malurl": true, "cnc": true, "deface": true, "backdoor": true, "spam-url": true}
 
-type n6Event struct {
-	ID          scalar  `json:"id"`
-	Source      scalar  `json:"source"`
-	Restriction scalar  `json:"restriction"`
-	Category    scalar  `json:"category"`
-	Time        scalar  `json:"time"`
-	Type        scalar  `json:"type"`
-	Name        scalar  `json:"name"`
-	Proto       scalar  `json:"proto"`
-	SrcPort     scalar  `json:"sport"`
-	Dst         scalar  `json:"dip"`
-	DstPort     scalar  `json:"dport"`
-	FQDN        scalar  `json:"fqdn"`
-	Count       scalar  `json:"count"`
-	TLP         marking `json:"tlp,case:ignore"`
-	Address     []struct {
-		IP      scalar  `json:"ip"`
-		Country scalar  `json:"cc"`
-		ASN     scalar  `json:"asn"`
-		TLP     marking `json:"tlp,case:ignore"`
-	} `json:"address"`
+// n6Restrictions say who may be shown an event: under which label, or at least under which.
+var n6Restrictions = map[string]struct{ label, floor tlp.Level }{
+	"public": {label: tlp.Clear}, "need-to-know": {floor: tlp.Green}, "internal": {floor: tlp.AmberStrict},
 }
 
 func (n6) end(*found) {}
 
 func (n n6) value(line int, raw []byte, to *found) {
-	var e n6Event
-	if err := decode(line, raw, &e); err != nil {
-		to.problem(err)
+	w := n.row
+	w.clear()
+	var addresses jsontext.Value
+	var restriction, category, fqdn scalar
+	err := walk(raw, func(name string, value jsontext.Value) error {
+		switch strings.ToLower(name) {
+		case "address":
+			addresses = value.Clone()
+			return nil
+		case "restriction":
+			restriction = scalarOf(value)
+			return nil
+		case "fqdn":
+			fqdn = scalarOf(value)
+			return nil
+		case "category":
+			category = scalarOf(value)
+		}
+		return w.value(name, value)
+	})
+	if err != nil {
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
 	}
-	label, floor := tlp.None, tlp.None
-	var err error
-	switch e.Restriction {
-	case "public":
-		label = tlp.Clear
-	case "need-to-know":
-		floor = tlp.Green
-	case "internal":
-		floor = tlp.AmberStrict
-	default:
-		err = rowError(line, "restriction", "%.40q is none of public, need-to-know, internal, so nobody may be shown it", string(e.Restriction))
+	if n6Named[string(category)] {
+		w.add(n6Name, []byte(fqdn))
+	} else {
+		w.extra.add("fqdn", []byte(fqdn))
+	}
+	shown, known := n6Restrictions[string(restriction)]
+	if !known {
+		w.fail("restriction", "%.40q is none of public, need-to-know, internal, so nobody may be shown it", string(restriction))
+	}
+	w.label, w.floor = shown.label, shown.floor
+	hosts := 0
+	if addresses != nil {
+		err = each(addresses, func(i int, value jsontext.Value) error {
+			hosts++
+			h := w.clone()
+			h.place = [2]string{fmt.Sprintf("address[%d].", i), "address."}
+			if err := h.object(value, "address."); err != nil {
+				return fmt.Errorf("address[%d]: %w", i, err)
+			}
+			h.event(line, to)
+			return nil
+		})
 	}
 	switch {
 	case err != nil:
-	case e.Type == "bl-delist", e.Type == "bl-expire":
-		err = rowError(line, "type", "%s takes an entry off a list: it is no sighting", e.Type)
-	case len(e.Address) == 0:
-		err = rowError(line, "address", "no address")
-	}
-	if err != nil {
-		to.problem(err)
-		return
-	}
-	more := extra{keep: n.keep}
-	more.addText(raw, n6Known)
-	for i, a := range e.Address {
-		d := newDraft(line)
-		d.Label, d.Floor, d.Extra = label, floor, more.String()
-		at := fmt.Sprintf("address[%d].", i)
-		d.set("ip", at+"ip", a.IP)
-		d.set("cc", at+"cc", a.Country)
-		d.set("asn", at+"asn", a.ASN)
-		d.set("timestamp", "time", e.Time)
-		d.set("port", "sport", e.SrcPort)
-		d.set("malware", "name", e.Name)
-		d.set("protocol", "proto", e.Proto)
-		d.set("provider", "source", e.Source)
-		d.set("dst_ip", "dip", e.Dst)
-		d.set("dst_port", "dport", e.DstPort)
-		d.set("id", "id", e.ID)
-		d.set("count", "count", e.Count)
-		if n6Named[string(e.Category)] {
-			d.set("hostname", "fqdn", e.FQDN)
-		}
-		d.set(labelField, labelField, scalar(e.TLP))
-		d.set(labelField, at+labelField, scalar(a.TLP))
-		d.end(to)
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+	case hosts == 0:
+		to.problem(rowError(line, "address", "no address"))
 	}
 }

@@ -9,7 +9,6 @@
 package report
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +59,8 @@ type Options struct {
 	Map map[string]string
 	// Keep keeps what else rows say in their events' Extra, at most MaxExtra bytes of each.
 	Keep bool
+	// Name is what the source is called, which for some formats says what its rows are: a file's name without its folder.
+	Name string
 	// FirstLine is the number of the first row after a header (for JSON lines
 	// the first row), where the source is a cut of a longer one, which is not compressed; 0 where not.
 	FirstLine int
@@ -99,6 +100,9 @@ type Reader struct {
 // rowSource fills in one event from the next row.
 type rowSource interface {
 	next(ev *exchange.Event) error
+	// noted returns what is to be said of rows that were taken, since it was asked last, and all names so far that nothing
+	// is read from.
+	noted() (notes []exchange.Note, unread []string)
 }
 
 // NewReader starts reading a source, plain or compressed with gzip or zstd: it
@@ -117,7 +121,7 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 			return nil, err
 		}
 	}
-	in := bufio.NewReaderSize(r, MaxRow)
+	in := withLines(r)
 	k, err := detect(in, opt.Format, opt.FirstLine > 0)
 	if err != nil {
 		return nil, err
@@ -134,7 +138,8 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 		rd.source = src
 		return rd, nil
 	}
-	src := &jsonSource{shape: newShape(k, opt)}
+	src := new(jsonSource)
+	src.shape = newShape(k, opt, &src.found)
 	if k.document {
 		if src.values, err = readDocument(in, k.format); err != nil {
 			return nil, err
@@ -150,20 +155,20 @@ func NewReader(r io.Reader, opt Options) (*Reader, error) {
 	return rd, nil
 }
 
-func newShape(k kind, opt Options) shape {
+func newShape(k kind, opt Options, to *found) shape {
 	switch k.format {
 	case N6:
-		return n6{keep: opt.Keep}
+		return n6{n6Table.with(opt).row(to.skip)}
 	case IDEA:
-		return idea{keep: opt.Keep}
+		return idea{ideaTable.with(opt).row(to.skip)}
 	case XARF:
-		return xarf{keep: opt.Keep}
+		return xarf{xarfTable.with(opt).row(to.skip)}
 	case STIX:
-		return newSTIX()
+		return newSTIX(stixTable.with(opt).row(nil))
 	case MISP:
-		return &misp{document: k.document}
+		return &misp{document: k.document, row: mispTable.with(opt).row(nil)}
 	}
-	return newKeyed(opt)
+	return &keyed{plain.with(opt).row(to.skip)}
 }
 
 // Next fills in the next event. It returns io.EOF at the end, a *RowError for a
@@ -183,6 +188,10 @@ func (r *Reader) Next(ev *exchange.Event) error {
 	return err
 }
 
+// Noted returns what is to be said of the rows since it was called last: what of them was left out. unread are the columns
+// and keys that nothing is read from.
+func (r *Reader) Noted() (notes []exchange.Note, unread []string) { return r.source.noted() }
+
 // Rows returns how many rows were read, rejected ones included.
 func (r *Reader) Rows() int64 { return r.rows }
 
@@ -192,6 +201,15 @@ func fileError(line int, format string, args ...any) error {
 
 func rowError(line int, column, format string, args ...any) error {
 	return &RowError{exchange.Problem{Line: line, Column: column[:min(len(column), 64)], Reason: fmt.Sprintf(format, args...)}}
+}
+
+// atLine says on which line a row stands that is rejected.
+func atLine(err error, line int) error {
+	var row *RowError
+	if errors.As(err, &row) {
+		row.Line = line
+	}
+	return err
 }
 
 var bom = []byte("\xef\xbb\xbf")

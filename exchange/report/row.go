@@ -38,6 +38,9 @@ func appendRow(b []byte, ev *exchange.Event) []byte {
 		b = append(append(append(b, `{"ip":"`...), ev.Address.String()...), '"')
 	}
 	text("timestamp", ev.Observed.Format(stix.TimeLayout))
+	if !ev.First.IsZero() {
+		text("first_seen", ev.First.Format(stix.TimeLayout))
+	}
 	number("port", int64(ev.Port))
 	number("asn", int64(ev.ASN))
 	text("cc", ev.Country)
@@ -51,6 +54,7 @@ func appendRow(b []byte, ev *exchange.Event) []byte {
 		text("dst_ip", ev.Dst.String())
 	}
 	number("dst_port", int64(ev.DstPort))
+	text("exposed", ev.Exposed)
 	text("id", ev.PublisherID)
 	label("tlp", ev.Label)
 	label("tlp_floor", ev.Floor)

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,6 +29,22 @@ func (s *scalar) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
+// scalarOf is a JSON text or number as its text, trimmed; anything else is "".
+func scalarOf(v jsontext.Value) scalar {
+	if v.Kind() != jsontext.KindString && v.Kind() != jsontext.KindNumber {
+		return ""
+	}
+	return scalar(bytes.TrimSpace(scalarText(v)))
+}
+
+// cutPrefixFold cuts a prefix off that stands there in any case.
+func cutPrefixFold(s, prefix string) (rest string, ok bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
 // scalars are a list of them; one that stands alone counts as a list.
 type scalars []scalar
 
@@ -43,13 +61,6 @@ func (s *scalars) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return err
 }
 
-func (s scalars) first() scalar {
-	if len(s) == 0 {
-		return ""
-	}
-	return s[0]
-}
-
 // flag is a JSON truth value, which some write as 0 and 1, or as text.
 type flag bool
 
@@ -58,17 +69,6 @@ func (f *flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	v, err := d.ReadValue()
 	*f = flag(err == nil && (v.Kind() == jsontext.KindTrue || string(scalarText(v)) == "1" || string(scalarText(v)) == "true"))
 	return err
-}
-
-// marking is a label as text. What is no text could mean any: it is an error.
-type marking string
-
-// UnmarshalJSONFrom reads any value.
-func (m *marking) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if k := d.PeekKind(); k != jsontext.KindString && k != jsontext.KindNull {
-		return errNoLabel
-	}
-	return (*scalar)(m).UnmarshalJSONFrom(d)
 }
 
 var errNoLabel = errors.New("the label is no text, so nobody may be shown it")

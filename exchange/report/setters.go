@@ -2,8 +2,8 @@ package report
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -34,16 +34,33 @@ func parseIPv4(v []byte) (a netip.Addr, ok bool) {
 	return netip.AddrFrom4(octets), at == 3 && digits > 0
 }
 
+// fault is what is wrong with a value. Of many rows with the same fault one is shown.
+type fault struct {
+	what, value string
+	read        bool // all the same, and otherwise than it stands there
+}
+
+func (f *fault) Error() string {
+	if f.value == "" {
+		return f.what
+	}
+	return fmt.Sprintf("%q %s", f.value, f.what)
+}
+
+func wrong(value []byte, format string, args ...any) error {
+	return &fault{what: fmt.Sprintf(format, args...), value: string(value[:min(len(value), 64)])}
+}
+
 func parseAddress(v []byte) (netip.Addr, error) {
 	if a, ok := parseIPv4(v); ok {
 		return a, nil
 	}
 	if len(v) > 64 {
-		return netip.Addr{}, errors.New("is not an IP address")
+		return netip.Addr{}, wrong(nil, "is not an IP address")
 	}
 	a, err := netip.ParseAddr(string(v))
 	if err != nil || a.Zone() != "" {
-		return netip.Addr{}, fmt.Errorf("%q is not an IP address", v)
+		return netip.Addr{}, wrong(v, "is not an IP address")
 	}
 	return a.Unmap(), nil
 }
@@ -66,27 +83,28 @@ var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var began = time.Now()
 
-var (
-	spacedLayouts = []string{time.DateTime, "2006-01-02 15:04:05Z07:00"}
-	isoLayouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05"}
-)
+func setTime(ev *exchange.Event, v []byte) error { return setInstant(&ev.Observed, v) }
 
-func setTime(ev *exchange.Event, v []byte) error {
+func setFirst(ev *exchange.Event, v []byte) error { return setInstant(&ev.First, v) }
+
+func setInstant(to *time.Time, v []byte) error {
 	if len(v) > 64 {
-		return errors.New("is not a time")
+		return wrong(nil, "is not a time")
 	}
 	at, err := parseTime(v)
 	if err != nil {
-		return fmt.Errorf("%q is not a time: use 2026-03-19T00:04:07Z, or 2026-03-19 00:04:07 in UTC", v)
+		return wrong(v, "is not a time: use 2026-03-19T00:04:07Z, or 2026-03-19 00:04:07 in UTC")
 	}
 	// What is before the process began needs no look at the clock.
 	if at.Before(earliest) || at.After(began) && at.After(time.Now().Add(24*time.Hour)) {
-		return fmt.Errorf("%q is before 2000 or more than a day ahead", v)
+		return wrong(v, "is before 2000 or more than a day ahead")
 	}
-	ev.Observed = at.UTC().Truncate(time.Millisecond)
+	*to = at.UTC().Truncate(time.Millisecond)
 	return nil
 }
 
+// parseTime reads a time as sources write it: ISO 8601 with T or a space, in UTC where no zone is named; or the seconds,
+// or milliseconds, since 1970.
 func parseTime(v []byte) (at time.Time, err error) {
 	const usual = len(time.DateTime)
 	if len(v) == usual && v[10] == ' ' { // in the other form it is read several times as fast
@@ -97,48 +115,71 @@ func parseTime(v []byte) (at time.Time, err error) {
 			return at, nil
 		}
 	}
-	s, layouts := string(v), spacedLayouts
-	if len(s) > 10 && s[10] != ' ' {
-		layouts = isoLayouts
+	if at.UnmarshalText(v) == nil {
+		return at, nil
 	}
-	for _, layout := range layouts {
+	s := strings.ToUpper(string(v))
+	if n, err := strconv.ParseFloat(s, 64); err == nil && isEpoch(s) {
+		if n >= 1e11 {
+			return time.UnixMilli(int64(n)), nil
+		}
+		return time.UnixMicro(int64(math.Round(n * 1e6))), nil
+	}
+	for _, zone := range []string{" UTC", " GMT", "UTC"} {
+		s = strings.TrimSuffix(s, zone)
+	}
+	s, leap := leapSecond(s)
+	if len(s) > 10 && s[10] == ' ' {
+		s = s[:10] + "T" + s[11:]
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07", "2006-01-02T15:04:05 Z07:00", "2006-01-02T15:04:05 Z0700"} {
 		if at, err = time.Parse(layout, s); err == nil {
-			break
+			return at.Add(leap), nil
 		}
 	}
 	return at, err
 }
 
+// isEpoch tells whether a number is one of seconds or milliseconds since 1970.
+func isEpoch(s string) bool {
+	whole, _, _ := strings.Cut(s, ".")
+	return strings.Trim(whole, "0123456789") == "" && (len(whole) >= 9 && len(whole) <= 10 || len(whole) >= 12 && len(whole) <= 13)
+}
+
+// leapSecond makes a 60th second the 59th, and says how much is to be added then.
+func leapSecond(s string) (string, time.Duration) {
+	if len(s) >= len(time.DateTime) && s[16:19] == ":60" {
+		return s[:17] + "59" + s[19:], time.Second
+	}
+	return s, 0
+}
+
 func setPort(to *uint16, v []byte) error {
 	n, err := strconv.ParseUint(string(v), 10, 16)
 	if err != nil {
-		return fmt.Errorf("%.20q is not a port (0 to 65535)", v)
+		return wrong(v, "is not a port (0 to 65535)")
 	}
 	*to = uint16(n)
 	return nil
 }
 
-func setASN(ev *exchange.Event, v []byte) error {
-	s := string(v)
-	if len(s) > 2 && strings.EqualFold(s[:2], "AS") {
-		s = s[2:]
+func setASN(ev *exchange.Event, v []byte) (err error) {
+	if ev.ASN, err = exchange.ParseASN(string(v)); err != nil {
+		return wrong(v, "is not an AS number")
 	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return fmt.Errorf("%.20q is not an AS number", v)
-	}
-	ev.ASN = uint32(n)
 	return nil
 }
 
-// setCountry takes two letters; other two-character codes, which look-up tables
+// setCountry takes two letters; codes of no country, which look-up tables
 // use for proxies and the unknown, say nothing.
 func setCountry(ev *exchange.Event, v []byte) error {
 	if len(v) > 2 {
-		return fmt.Errorf("%.20q is not a country (two letters, ISO 3166-1)", v)
+		return wrong(v, "is not a country (two letters, ISO 3166-1)")
 	}
-	if cc := strings.ToUpper(string(v)); exchange.ValidCountry(cc) {
-		ev.Country = cc
+	cc := exchange.Country(string(v))
+	ev.Country = cc
+	if cc != "" && !strings.EqualFold(cc, string(v)) {
+		return &fault{what: "is read as " + cc + ", which is the country's code", value: string(v), read: true}
 	}
 	return nil
 }
@@ -146,12 +187,12 @@ func setCountry(ev *exchange.Event, v []byte) error {
 func setText(to *string, v []byte) error {
 	switch {
 	case len(v) > maxText:
-		return fmt.Errorf("is %d bytes long, %d is the limit", len(v), maxText)
+		return wrong(nil, "is longer than %d bytes", maxText)
 	case printable(v):
 	case !utf8.Valid(v):
-		return errors.New("is not UTF-8")
+		return wrong(nil, "is not UTF-8")
 	case bytes.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }):
-		return errors.New("holds a control character")
+		return wrong(nil, "holds a control character")
 	}
 	*to = string(v)
 	return nil
@@ -167,13 +208,53 @@ func printable(v []byte) bool {
 	return true
 }
 
+// setHostname takes a name as the DNS has it; one of other letters is read as the DNS writes it.
 func setHostname(ev *exchange.Event, v []byte) error {
-	if err := setText(&ev.Hostname, v); err != nil {
+	var name string
+	if err := setText(&name, v); err != nil {
 		return err
 	}
-	ev.Hostname = strings.ToLower(strings.TrimSuffix(ev.Hostname, "."))
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if !printable([]byte(name)) {
+		ascii, err := exchange.DomainName(name)
+		if err != nil {
+			return wrong(v, "is not a host's name")
+		}
+		name = ascii
+	}
+	if !isHostname(name) {
+		return wrong(v, "is not a host's name")
+	}
+	ev.Hostname = name
 	return nil
 }
+
+// isHostname tells whether the DNS can have a name, and it is no address: letters, digits, hyphens and underscores
+// between dots (RFC 1035 section 2.3.1; underscores as they are used).
+func isHostname(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) < 1 || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Trim(last, "0123456789") != "" // as an address's
+}
+
+// setExposed takes what is open or vulnerable as one word, such as scan_rdp or open-rdp.
+func setExposed(ev *exchange.Event, v []byte) error {
+	word := strings.ToLower(string(v))
+	if len(word) > maxExposed || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789-_./:+") != "" {
+		return wrong(v, "is not what is exposed (at most %d letters, digits and -_./:+)", maxExposed)
+	}
+	ev.Exposed = word
+	return nil
+}
+
+const maxExposed = 64
 
 // setProtocol and setApplication fill one field: the transport comes first,
 // whichever column does.
@@ -204,7 +285,7 @@ func both(transport, application string) string {
 
 func protocolName(v []byte) (name string, err error) {
 	if len(v) > maxProtocol {
-		return "", fmt.Errorf("is %d bytes long, %d is the limit", len(v), maxProtocol)
+		return "", wrong(v, "is longer than %d bytes", maxProtocol)
 	}
 	err = setText(&name, v)
 	return strings.ToLower(name), err
@@ -232,10 +313,12 @@ func setMalware(ev *exchange.Event, v []byte) error {
 
 func unix(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
+// setCount takes a whole number, which some write as 20.0.
 func setCount(ev *exchange.Event, v []byte) error {
-	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil || n < 1 || n > 1e12 {
-		return fmt.Errorf("%.30q is not a count (1 to 1000000000000)", v)
+	digits, zeros, _ := strings.Cut(string(v), ".")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 1 || n > 1e12 || strings.Trim(zeros, "0") != "" {
+		return wrong(v, "is not a count (1 to 1000000000000)")
 	}
 	ev.Count = n
 	return nil

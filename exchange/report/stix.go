@@ -1,13 +1,17 @@
 package report
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/lint"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
@@ -18,11 +22,12 @@ import (
 // ends, when it is known what refers to what.
 const maxRemembered = 200_000
 
-// stixObjects reads STIX 2.1 objects. A host is an address that observed-data
-// refers to and that nothing called; or that an indicator of compromise names, where no
+// stixObjects reads STIX 2.1 objects, and observed-data of STIX 2.0. A host is an address that observed-data
+// refers to and that no other host of it called; or that an indicator of compromise names, where no
 // observed-data of the source is about the address. Of several versions the newest counts, under
 // the highest label of all.
 type stixObjects struct {
+	row    *row
 	byID   map[string]*stixObject
 	order  []*stixObject // each once, as they came
 	heads  []*stix.Head
@@ -34,8 +39,39 @@ type stixObjects struct {
 
 	// context is what reports say of what they list, and what a host's malware was taken from, of the host.
 	context map[string]tlp.Level
-	calls   map[string]*stixObject // network-traffic, by who called
-	called  map[string]bool        // who was called, and calls nobody
+	traffic map[string][]*stixObject // network-traffic, by who called
+	claimed map[string]bool          // network-traffic that observed-data refers to
+}
+
+// stixTable has the names that sighting and indicator give to what they find.
+var stixTable = table{names: []names{
+	{"ip", []string{"value", "pattern"}},
+	{emailField, []string{"email-addr"}},
+	{"timestamp", []string{"contact.time", "last_observed", "valid_from"}},
+	{"first_seen", []string{"first_observed"}},
+	{"port", []string{"contact.src_port", "src_port"}},
+	{"asn", []string{"extension.asn"}},
+	{"cc", []string{"extension.country"}},
+	{"malware", []string{"extension.malware", "malware.name"}},
+	{"protocol", []string{"protocols"}},
+	{"application", []string{"protocols[1]"}},
+	{"provider", []string{"extension.provider"}},
+	{"dst_ip", []string{"contact.dst_ip", "dst_ref"}},
+	{"dst_port", []string{"contact.dst_port", "dst_port"}},
+	{"exposed", []string{"extension.exposed"}},
+	{"id", []string{"id"}},
+	{"count", []string{"number_observed"}},
+}, rules: []rule{
+	{"revoked", "true", nothing, "takes it back: it is no sighting", ""},
+	{"indicator_types", "compromised", infected, "", ""},
+	{"indicator_types", "*", nothing, "tells of no infected host: compromised is not among them", ""},
+}}
+
+// stixRead are the types that something is read of.
+var stixRead = map[string]bool{
+	"observed-data": true, "indicator": true, "ipv4-addr": true, "ipv6-addr": true, "email-addr": true, "network-traffic": true, "malware": true,
+	"relationship": true, "sighting": true, "marking-definition": true, "report": true, "grouping": true, "note": true, "opinion": true,
+	"identity": true, "location": true, "extension-definition": true, "language-content": true,
 }
 
 // stixObject is what is read of an object.
@@ -43,40 +79,59 @@ type stixObject struct {
 	line    int
 	refused bool // a version of it is marked with what is not known here
 
-	ID         string  `json:"id"`
-	Type       string  `json:"type"`
-	Value      string  `json:"value"`
-	Name       string  `json:"name"`
-	Refs       scalars `json:"object_refs"`
-	First      scalar  `json:"first_observed"`
-	Last       scalar  `json:"last_observed"`
-	Number     scalar  `json:"number_observed"`
-	Src        string  `json:"src_ref"`
-	Dst        string  `json:"dst_ref"`
-	SrcPort    scalar  `json:"src_port"`
-	DstPort    scalar  `json:"dst_port"`
-	Protocols  scalars `json:"protocols"`
-	Pattern    string  `json:"pattern"`
-	ValidFrom  scalar  `json:"valid_from"`
-	Kind       string  `json:"relationship_type"`
-	Source     string  `json:"source_ref"`
-	Modified   string  `json:"modified"`
-	Revoked    bool    `json:"revoked"`
-	Kinds      scalars `json:"indicator_types"`
-	Target     string  `json:"target_ref"`
-	SightingOf string  `json:"sighting_of_ref"`
-	Observed   scalars `json:"observed_data_refs"`
-	Extensions map[string]struct {
-		Country scalar `json:"country"`
-		ASN     scalar `json:"asn"`
-		Malware scalar `json:"malware"`
-	} `json:"extensions"`
+	ID         string                   `json:"id"`
+	Type       string                   `json:"type"`
+	Value      string                   `json:"value"`
+	Name       string                   `json:"name"`
+	Refs       scalars                  `json:"object_refs"`
+	Objects    map[string]*stixObject   `json:"objects"` // of STIX 2.0
+	First      scalar                   `json:"first_observed"`
+	Last       scalar                   `json:"last_observed"`
+	Number     scalar                   `json:"number_observed"`
+	Src        string                   `json:"src_ref"`
+	Dst        string                   `json:"dst_ref"`
+	SrcPort    scalar                   `json:"src_port"`
+	DstPort    scalar                   `json:"dst_port"`
+	Start      string                   `json:"start"`
+	Protocols  scalars                  `json:"protocols"`
+	Pattern    string                   `json:"pattern"`
+	ValidFrom  scalar                   `json:"valid_from"`
+	Kind       string                   `json:"relationship_type"`
+	Source     string                   `json:"source_ref"`
+	Modified   string                   `json:"modified"`
+	Revoked    bool                     `json:"revoked"`
+	Kinds      scalars                  `json:"indicator_types"`
+	Target     string                   `json:"target_ref"`
+	SightingOf string                   `json:"sighting_of_ref"`
+	Observed   scalars                  `json:"observed_data_refs"`
+	Extensions map[string]stixExtension `json:"extensions"`
 
 	malware string // its name
 }
 
-func newSTIX() *stixObjects {
-	return &stixObjects{statements: make(map[string]bool), byID: make(map[string]*stixObject), labels: make(map[string]tlp.Level), seen: make(map[netip.Addr]bool)}
+// stixExtension is what extensions of observed-data say, ours first.
+type stixExtension struct {
+	Country  scalar         `json:"country"`
+	ASN      scalar         `json:"asn"`
+	Malware  scalar         `json:"malware"`
+	Provider scalar         `json:"provider"`
+	Exposed  scalar         `json:"exposed"`
+	Extra    jsontext.Value `json:"extra"`
+	Contacts []stixContact  `json:"contacts"`
+}
+
+type stixContact struct {
+	Time    scalar `json:"time"`
+	SrcPort scalar `json:"src_port"`
+	Dst     scalar `json:"dst_ip"`
+	DstPort scalar `json:"dst_port"`
+}
+
+func newSTIX(w *row) *stixObjects {
+	return &stixObjects{
+		row: w, statements: make(map[string]bool), byID: make(map[string]*stixObject), labels: make(map[string]tlp.Level), seen: make(map[netip.Addr]bool),
+		context: make(map[string]tlp.Level), traffic: make(map[string][]*stixObject), claimed: make(map[string]bool),
+	}
 }
 
 func (s *stixObjects) value(line int, raw []byte, to *found) {
@@ -111,12 +166,11 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		s.statements[id] = statement && (was || !again)
 	}
 	have := s.byID[o.ID]
-	if have == nil {
+	switch {
+	case have == nil:
 		s.byID[o.ID] = o
 		s.order = append(s.order, o)
-		return
-	}
-	if have.version().Before(o.version()) {
+	case have.version().Before(o.version()):
 		*have = *o
 	}
 }
@@ -143,11 +197,14 @@ func (o *stixObject) version() time.Time {
 }
 
 func (s *stixObjects) end(to *found) {
+	if len(s.heads) == 0 {
+		return
+	}
+	before := len(to.rows)
 	s.label(to)
-	s.traffic()
+	s.join()
 	// What a report says holds for what it lists, and for nothing that this refers to: what many refer to, as to a malware,
 	// carries no label from one to the other.
-	s.context = make(map[string]tlp.Level)
 	for _, h := range s.heads {
 		if all, _ := h.Context(); all {
 			for _, ref := range h.Refs {
@@ -173,41 +230,94 @@ func (s *stixObjects) end(to *found) {
 		read func(*stixObject, *found)
 	}{{"observed-data", s.sighting}, {"indicator", s.indicator}} {
 		for _, o := range s.order {
-			switch {
-			case o.Type != of.typ || o.refused:
-			case o.Revoked:
-				to.problem(rowError(o.line, "revoked", "is revoked: it is no sighting"))
-			default:
+			if o.Type == of.typ && !o.refused {
 				of.read(o, to)
 			}
+		}
+	}
+	for _, o := range s.order {
+		if !stixRead[o.Type] {
+			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: o.line, Column: short(o.Type), Reason: "objects of this type are not read"})
+		}
+	}
+	if len(to.rows) == before {
+		to.problem(rowError(1, "", "nothing is read from these STIX objects: hosts are in observed-data, or in indicators of compromise, and there are none"))
+	}
+}
+
+// join finds what observed-data refers to: in STIX 2.0 it holds its objects, under names of its own.
+func (s *stixObjects) join() {
+	for _, o := range slices.Clone(s.order) {
+		if o.Type != "observed-data" {
+			continue
+		}
+		own := func(key string) string { return o.ID + " " + key }
+		for key, x := range o.Objects {
+			if x == nil {
+				continue
+			}
+			x.line, x.ID = o.line, own(key)
+			if x.Src != "" {
+				x.Src = own(x.Src)
+			}
+			if x.Dst != "" {
+				x.Dst = own(x.Dst)
+			}
+			s.byID[x.ID] = x
+			o.Refs = append(o.Refs, scalar(x.ID))
+		}
+		slices.Sort(o.Refs[len(o.Refs)-len(o.Objects):])
+	}
+	for _, o := range s.order {
+		if o.Type == "observed-data" {
+			for _, ref := range o.Refs {
+				s.claimed[string(ref)] = true
+				if x := s.byID[string(ref)]; x != nil && o.Objects != nil && x.Type == "network-traffic" {
+					s.traffic[x.Src] = append(s.traffic[x.Src], x)
+				}
+			}
+		}
+		if o.Type == "network-traffic" && !o.refused {
+			s.traffic[o.Src] = append(s.traffic[o.Src], o)
 		}
 	}
 }
 
 // indicator adds the hosts that a pattern names, and no observed-data is about.
 func (s *stixObjects) indicator(o *stixObject, to *found) {
-	if len(o.Kinds) > 0 && !slices.Contains(o.Kinds, "compromised") {
-		to.problem(rowError(o.line, "indicator_types", "tells of no infected host: compromised is not among them"))
-		return
-	}
 	p, err := pattern.Parse(o.Pattern)
 	if err != nil {
 		to.problem(rowError(o.line, "pattern", "%v", err))
 		return
 	}
-	for _, address := range p.Addresses() {
-		address, err := single(address)
+	addresses, emails := p.Addresses(), p.Emails()
+	if len(addresses)+len(emails) == 0 {
+		to.notes = exchange.AddNote(to.notes, exchange.Note{Line: o.line, Column: "pattern", Reason: "names no host's address: nothing is read from it"})
+		return
+	}
+	host := func(name, value string, err error) {
+		w := s.begin(o)
+		w.add(name, []byte(value))
 		if err != nil {
-			to.problem(rowError(o.line, "pattern", "%v", err))
-			continue
+			w.fail("pattern", "%v", err)
 		}
+		w.add("valid_from", []byte(o.ValidFrom))
+		for _, kind := range o.Kinds {
+			w.add("indicator_types", []byte(kind))
+		}
+		s.finish(w, o, to)
+	}
+	for _, text := range addresses {
+		address, err := single(text)
 		if a, err := netip.ParseAddr(address); err == nil && s.seen[a.Unmap()] {
 			continue
 		}
-		d := newDraft(o.line)
-		d.set("ip", "pattern", scalar(address))
-		d.set("timestamp", "valid_from", o.ValidFrom)
-		s.finish(d, o, to)
+		host("pattern", address, err)
+	}
+	for _, email := range emails {
+		if account, _, err := exchange.ParseAccount(email); err != nil || !s.seen[exchange.AccountKey(account)] {
+			host("email-addr", email, nil)
+		}
 	}
 }
 
@@ -220,94 +330,208 @@ func (s *stixObjects) infected(id string, family, by *stixObject) {
 	}
 }
 
-// about notes an address that observed-data is about, as host or as what was called.
-func (s *stixObjects) about(value string) {
-	if a, err := netip.ParseAddr(value); err == nil {
+// about notes an address or account that observed-data is about, as host or as what was called.
+func (s *stixObjects) about(o *stixObject) {
+	if a, err := netip.ParseAddr(o.Value); err == nil {
 		s.seen[a.Unmap()] = true
+	} else if account, _, err := exchange.ParseAccount(o.Value); err == nil {
+		s.seen[exchange.AccountKey(account)] = true
 	}
 }
 
-// traffic notes who called whom.
-func (s *stixObjects) traffic() {
-	s.calls, s.called = make(map[string]*stixObject), make(map[string]bool)
-	for _, o := range s.order {
-		if o.Type == "network-traffic" && !o.refused {
-			s.called[o.Dst] = true
-			if s.calls[o.Src] == nil {
-				s.calls[o.Src] = o
+// calls lists the traffic of a host in observed-data: what this refers to, else what no observed-data refers to and began
+// in its time.
+func (s *stixObjects) calls(o *stixObject, host string) (list []*stixObject) {
+	for _, t := range s.traffic[host] {
+		if slices.Contains(o.Refs, scalar(t.ID)) {
+			list = append(list, t)
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	for _, t := range s.traffic[host] {
+		if !s.claimed[t.ID] && (t.Start == "" || o.within(t.Start)) {
+			return []*stixObject{t}
+		}
+	}
+	return nil
+}
+
+// within tells whether observed-data is of a time.
+func (o *stixObject) within(text string) bool {
+	at, err := parseTime([]byte(text))
+	first, err1 := parseTime([]byte(o.First))
+	last, err2 := parseTime([]byte(o.Last))
+	return err == nil && err1 == nil && err2 == nil && !at.Before(first) && !at.After(last)
+}
+
+// hosts lists what observed-data says was seen: its addresses but for those that another of them called; its accounts, where it has
+// no address.
+func (s *stixObjects) hosts(o *stixObject) (list []*stixObject) {
+	called := make(map[string]bool)
+	for _, ref := range o.Refs {
+		for _, t := range s.traffic[string(ref)] {
+			if t.Dst != t.Src {
+				called[t.Dst] = true
 			}
 		}
 	}
-	for id := range s.calls {
-		delete(s.called, id)
+	for _, typ := range []string{"ipv4-addr", "ipv6-addr", "email-addr"} {
+		for _, ref := range o.Refs {
+			x := s.byID[string(ref)]
+			switch {
+			case x == nil || x.Type != typ || typ == "email-addr" && len(list) > 0:
+			case called[x.ID]:
+				s.about(x)
+			default:
+				list = append(list, x)
+			}
+		}
 	}
+	return list
 }
 
 // sighting adds the hosts of observed-data.
 func (s *stixObjects) sighting(o *stixObject, to *found) {
-	hosts := 0
-	for _, ref := range o.Refs {
-		host := s.byID[string(ref)]
-		if host == nil || host.Type != "ipv4-addr" && host.Type != "ipv6-addr" {
-			continue
-		}
+	hosts := s.hosts(o)
+	for _, host := range hosts {
 		if host.refused {
-			hosts++ // that is named already
-			continue
+			continue // that is named already
 		}
-		if s.called[host.ID] {
-			s.about(host.Value)
-			continue
-		}
-		hosts++
-		d := newDraft(o.line)
-		address, err := single(host.Value)
-		if err != nil {
-			to.problem(rowError(o.line, "object_refs", "%v", err))
-			continue
-		}
-		s.about(address)
-		d.Label = s.said(host.ID)
-		d.set("ip", "object_refs", scalar(address))
-		d.set("timestamp", "last_observed", o.Last)
-		d.set("count", "number_observed", o.Number)
-		for _, x := range o.Extensions {
-			d.set("cc", "extensions", x.Country)
-			d.set("asn", "extensions", x.ASN)
-			d.set("malware", "extensions", x.Malware)
-		}
-		if traffic := s.calls[host.ID]; traffic != nil {
-			d.Label = max(d.Label, s.said(traffic.ID))
-			d.set("port", "src_port", traffic.SrcPort)
-			d.set("dst_port", "dst_port", traffic.DstPort)
-			for i, p := range traffic.Protocols[:min(len(traffic.Protocols), 2)] {
-				d.set([]string{"protocol", "application"}[i], "protocols", p)
+		w := s.begin(o)
+		s.about(host)
+		w.label = s.said(host.ID)
+		if host.Type == "email-addr" {
+			w.add("email-addr", []byte(host.Value))
+		} else {
+			address, err := single(host.Value)
+			if err != nil {
+				w.fail("object_refs", "%v", err)
 			}
-			if dst := s.byID[traffic.Dst]; dst != nil {
-				d.Label = max(d.Label, s.said(dst.ID))
-				s.about(dst.Value)
-				d.set("dst_ip", "dst_ref", scalar(dst.Value))
+			w.add("value", []byte(address))
+		}
+		w.add("first_observed", []byte(o.First))
+		w.add("last_observed", []byte(o.Last))
+		w.add("number_observed", []byte(o.Number))
+		contacts := s.evidence(w, o)
+		calls := s.calls(o, host.ID)
+		for _, t := range calls {
+			w.label = max(w.label, s.said(t.ID))
+			if dst := s.byID[t.Dst]; dst != nil {
+				w.label = max(w.label, s.said(dst.ID))
+				s.about(dst)
 			}
 		}
-		s.finish(d, o, to)
+		if contacts == nil && len(calls) > 1 {
+			for _, t := range calls {
+				c := stixContact{SrcPort: t.SrcPort, DstPort: t.DstPort}
+				if c.Time = o.Last; t.Start != "" {
+					c.Time = scalar(t.Start)
+				}
+				if dst := s.byID[t.Dst]; dst != nil {
+					c.Dst = scalar(dst.Value)
+				}
+				contacts = append(contacts, c)
+			}
+		}
+		if len(calls) > 0 {
+			w.called(calls[0], s.byID[calls[0].Dst], contacts == nil)
+		}
+		s.contacts(w, o, contacts, to)
 	}
-	if hosts == 0 && len(o.Refs) > 0 {
+	if len(hosts) == 0 {
 		to.problem(rowError(o.line, "object_refs", "no address among what it refers to"))
+	}
+}
+
+// called adds what a host's traffic says: its protocols, and where it stands for all contacts its ports and destination.
+func (w *row) called(t, dst *stixObject, alone bool) {
+	for i, p := range t.Protocols[:min(len(t.Protocols), 2)] {
+		w.add([]string{"protocols", "protocols[1]"}[i], []byte(p))
+	}
+	if !alone {
+		return
+	}
+	w.add("src_port", []byte(t.SrcPort))
+	w.add("dst_port", []byte(t.DstPort))
+	if dst != nil {
+		w.add("dst_ref", []byte(dst.Value))
+	}
+}
+
+// evidence adds what extensions say. It returns the contacts that they list.
+func (s *stixObjects) evidence(w *row, o *stixObject) (contacts []stixContact) {
+	x, ours := o.Extensions[exchange.HostEvidenceID]
+	if !ours {
+		w.add("malware.name", []byte(o.malware))
+		for _, x = range o.Extensions {
+			if x.Country+x.ASN+x.Malware != "" {
+				break
+			}
+		}
+	}
+	w.add("extension.country", []byte(x.Country))
+	w.add("extension.asn", []byte(x.ASN))
+	w.add("extension.malware", []byte(x.Malware))
+	w.add("extension.provider", []byte(x.Provider))
+	w.add("extension.exposed", []byte(x.Exposed))
+	if x.Extra.Kind() == '{' {
+		_ = walk(x.Extra, func(name string, v jsontext.Value) error { w.extra.add(name, scalarText(v)); return nil })
+	}
+	if !ours {
+		return nil
+	}
+	return x.Contacts
+}
+
+// contacts adds a row for each contact of a host, or one where none is known. All together have the count of the
+// observation.
+func (s *stixObjects) contacts(w *row, o *stixObject, list []stixContact, to *found) {
+	if len(list) == 0 {
+		s.finish(w, o, to)
+		return
+	}
+	total, _ := strconv.ParseInt(string(o.Number), 10, 64) // 0 where it is none: lint has refused that
+	slices.SortStableFunc(list, func(a, b stixContact) int { return cmp.Compare(b.Time, a.Time) })
+	for i, c := range list {
+		x := w.clone()
+		x.add("contact.time", []byte(c.Time))
+		x.add("contact.src_port", []byte(c.SrcPort))
+		x.add("contact.dst_ip", []byte(c.Dst))
+		x.add("contact.dst_port", []byte(c.DstPort))
+		number := &x.picks[fieldByName["count"].index]
+		if number.value = []byte("1"); i == 0 {
+			number.value = strconv.AppendInt(nil, max(1, total-int64(len(list)-1)), 10)
+		}
+		if i < len(list)-1 { // the oldest contact is the one since when the host is known
+			x.picks[fieldByName["first_seen"].index].field = nil
+		}
+		s.finish(x, o, to)
 	}
 }
 
 // said is the highest label that an object carries, or a report gives it.
 func (s *stixObjects) said(id string) tlp.Level { return max(s.labels[id], s.context[id]) }
 
-// finish adds what all events of an object have in common.
-func (s *stixObjects) finish(d *draft, o *stixObject, to *found) {
-	if d.Label = max(d.Label, s.said(o.ID)); d.Label > tlp.Red {
+// begin makes a row of an object.
+func (s *stixObjects) begin(o *stixObject) *row {
+	w := s.row.clone()
+	if o.Revoked {
+		w.add("revoked", []byte("true"))
+	}
+	if o.Type == "indicator" {
+		w.add("malware.name", []byte(o.malware))
+	}
+	w.add("id", []byte(o.ID))
+	return w
+}
+
+// finish adds the event of a row that was made of an object.
+func (s *stixObjects) finish(w *row, o *stixObject, to *found) {
+	if w.label = max(w.label, s.said(o.ID)); w.label > tlp.Red {
 		to.problem(rowError(o.line, "object_marking_refs", "it stands in a context that is marked with what is no TLP marking known here"))
 		return
 	}
-	if d.Malware == "" {
-		d.set("malware", "name", scalar(o.malware))
-	}
-	d.set("id", "id", scalar(o.ID))
-	d.end(to)
+	w.event(o.line, to)
 }

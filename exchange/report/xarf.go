@@ -1,73 +1,89 @@
 package report
 
 import (
-	"cmp"
 	"net/netip"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// xarf is XARF v4: one report of one host each. Two of its types tell of
-// infections.
-type xarf struct{ keep bool }
+// xarf is XARF v4: one report of one host each. Its category and type, joined by a slash, stand under xarfKind, and the
+// family that its tags name under xarfTag.
+type xarf struct{ row *row }
 
-// xarfKnown are the keys that are read.
-const xarfKnown = " xarf_version report_id timestamp category type source_identifier source_port protocol destination_ip destination_port malware_family tlp "
-
-type xarfReport struct {
-	Version  scalar `json:"xarf_version"`
-	ID       scalar `json:"report_id"`
-	Time     scalar `json:"timestamp"`
-	Category scalar `json:"category"`
-	Type     scalar `json:"type"`
-	Source   scalar `json:"source_identifier"`
-	Port     scalar `json:"source_port"`
-	Reporter struct {
-		Org scalar `json:"org"`
-	} `json:"reporter"`
-	Protocol scalar  `json:"protocol"`
-	Dst      scalar  `json:"destination_ip"`
-	DstPort  scalar  `json:"destination_port"`
-	Malware  scalar  `json:"malware_family"`
-	C2       scalar  `json:"c2_server"`
-	Tags     scalars `json:"tags"`
-	TLP      marking `json:"tlp,case:ignore"` // XARF has none; some senders add it
+var xarfTable = table{
+	known: []string{"category", "type"},
+	names: []names{
+		{"ip", []string{"source_identifier"}},
+		{"timestamp", []string{"timestamp"}},
+		{"port", []string{"source_port"}},
+		{"malware", []string{"malware_family", xarfTag}},
+		{"protocol", []string{"protocol"}},
+		{"provider", []string{"reporter.org"}},
+		{"dst_ip", []string{"destination_ip", xarfC2}},
+		{"dst_port", []string{"destination_port"}},
+		{"id", []string{"report_id"}},
+		{labelField, []string{labelField}}, // XARF has none; some senders add it
+	},
+	rules: []rule{
+		{"bot_type", "search_engine", nothing, "is a crawler, and not infected", ""},
+		{xarfKind, "connection/infected_host", infected, "", ""},
+		{xarfKind, "infrastructure/botnet", infected, "", ""},
+		{xarfKind, "infrastructure/compromised_server", infected, "", ""},
+		{xarfKind, "content/remote_compromise", infected, "", ""},
+		{xarfKind, "vulnerability/*", exposed, "", "type"},
+		{xarfKind, "*/*", nothing, "tells of no infection: connection/infected_host, infrastructure/botnet, infrastructure/compromised_server and content/remote_compromise do", ""},
+	},
 }
+
+const (
+	xarfKind = "category/type"
+	xarfTag  = "tags: malware:"
+	xarfC2   = "c2_server (an address)"
+)
 
 func (xarf) end(*found) {}
 
 func (x xarf) value(line int, raw []byte, to *found) {
-	var r xarfReport
-	if err := decode(line, raw, &r); err != nil {
-		to.problem(err)
-		return
-	}
-	kind := string(r.Category + "/" + r.Type)
-	if kind != "connection/infected_host" && kind != "infrastructure/botnet" {
-		to.problem(rowError(line, "type", "%.60q tells of no infection: connection/infected_host and infrastructure/botnet do", kind))
-		return
-	}
-	d := newDraft(line)
-	more := extra{keep: x.keep}
-	more.addText(raw, xarfKnown)
-	d.Extra = more.String()
-	d.set("ip", "source_identifier", r.Source)
-	d.set("timestamp", "timestamp", r.Time)
-	d.set("port", "source_port", r.Port)
-	malware := r.Malware
-	for _, t := range r.Tags {
-		if name, ok := strings.CutPrefix(string(t), "malware:"); ok {
-			malware = cmp.Or(malware, scalar(name))
+	w := x.row
+	w.clear()
+	var version, category, typ scalar
+	err := walk(raw, func(name string, value jsontext.Value) error {
+		switch text := scalarOf(value); strings.ToLower(name) {
+		case "xarf_version":
+			version = text
+			return nil
+		case "category":
+			category = text
+		case "type":
+			typ = text
+		case "c2_server":
+			if _, err := netip.ParseAddr(string(text)); err == nil {
+				name = xarfC2
+			}
+		case "tags":
+			return each(value, func(_ int, tag jsontext.Value) error {
+				if family, ok := strings.CutPrefix(string(scalarOf(tag)), "malware:"); ok {
+					w.add(xarfTag, []byte(family))
+				}
+				return nil
+			})
+		case "version":
+			if version == "" {
+				version = text
+			}
 		}
+		return w.value(name, value)
+	})
+	switch {
+	case err != nil:
+		to.problem(rowError(line, "", "%s", bound(err.Error())))
+		return
+	case version == "":
+		w.fail("xarf_version", "is missing: XARF version 4 is read")
+	case !strings.HasPrefix(string(version), "4"):
+		w.fail("xarf_version", "%.20q is not read: version 4 is", string(version))
 	}
-	d.set("malware", "malware_family", malware)
-	d.set("protocol", "protocol", r.Protocol)
-	d.set("provider", "reporter.org", r.Reporter.Org)
-	d.set("dst_ip", "destination_ip", r.Dst)
-	if _, err := netip.ParseAddr(string(r.C2)); err == nil && !d.Dst.IsValid() {
-		d.set("dst_ip", "c2_server", r.C2)
-	}
-	d.set("dst_port", "destination_port", r.DstPort)
-	d.set("id", "report_id", r.ID)
-	d.set(labelField, labelField, scalar(r.TLP))
-	d.end(to)
+	w.add(xarfKind, []byte(category+"/"+typ))
+	w.event(line, to)
 }

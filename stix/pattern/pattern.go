@@ -7,7 +7,6 @@ package pattern
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -72,16 +71,22 @@ type Literal struct{ Kind, Value string }
 // Each calls f with every comparison of a property in the pattern, in order.
 func (p *Pattern) Each(f func(*Comparison)) { p.Root.each(f) }
 
-// Addresses lists the addresses that a pattern says are there: by equality, in a list, or as a
-// subset, as they are written.
-func (p *Pattern) Addresses() (list []string) { return p.values("ipv4-addr", "ipv6-addr") }
+// Addresses lists the addresses that a pattern says are there, themselves or as the source of traffic: by equality, in a
+// list, or as a subset, as they are written.
+func (p *Pattern) Addresses() (list []string) {
+	return p.values(func(c *Path) bool {
+		return c.Type == "ipv4-addr" || c.Type == "ipv6-addr" || c.Type == "network-traffic" && len(c.Steps) == 2 && c.Steps[0].Name == "src_ref"
+	})
+}
 
 // Emails lists the e-mail addresses that a pattern says are there, in the same way.
-func (p *Pattern) Emails() []string { return p.values("email-addr") }
+func (p *Pattern) Emails() []string {
+	return p.values(func(c *Path) bool { return c.Type == "email-addr" })
+}
 
-func (p *Pattern) values(types ...string) (list []string) {
+func (p *Pattern) values(of func(*Path) bool) (list []string) {
 	p.Each(func(c *Comparison) {
-		if !slices.Contains(types, c.Path.Type) || len(c.Path.Steps) != 1 || c.Path.Steps[0].Name != "value" || c.Not {
+		if last := len(c.Path.Steps) - 1; !of(&c.Path) || last < 0 || c.Path.Steps[last].Name != "value" || last > 1 || last == 1 && c.Path.Type != "network-traffic" || c.Not {
 			return
 		}
 		if c.Operator == "=" || c.Operator == "IN" || c.Operator == "ISSUBSET" {

@@ -131,7 +131,7 @@ func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		relapse := o.Relapse && !in.Backfill // which tells those who know nothing new
-		if !in.Repeats && !relapse {
+		if !in.Repeats && !relapse || o.Exposed != "" {
 			continue
 		}
 		h, err := of(o.Address)
@@ -195,7 +195,7 @@ func decodeHost(b []byte) (h hostRecord, err error) {
 func (s *Hosts) HostDays(feed string, a netip.Addr) (list []exchange.Day, err error) {
 	lower := addressKey(feed, a)
 	err = store.Each(s.DB, lower, calledKey(feed, a), func(key, _ []byte) (bool, error) {
-		if len(key) == len(lower)+hostSuffix {
+		if len(key) >= len(lower)+hostSuffix {
 			list = append(list, exchange.Day(binary.BigEndian.Uint32(key[len(lower):])))
 		}
 		return true, nil

@@ -28,14 +28,15 @@ func dayKey(feed string, of exchange.HostDay) []byte {
 	return binary.BigEndian.AppendUint32(addressKey(feed, of.Address), uint32(of.Day))
 }
 
-// hostKey is of an observation. A country that is not two bytes, of which there is none but "", is cut or filled.
+// hostKey is of an observation. A country that is not two bytes, of which there is none but "", is cut or filled. What is
+// exposed stands last.
 func hostKey(feed string, of exchange.ObservationKey) []byte {
 	var country [2]byte
 	copy(country[:], of.Country)
-	return append(binary.BigEndian.AppendUint32(dayKey(feed, of.HostDay), of.ASN), country[:]...)
+	return append(append(binary.BigEndian.AppendUint32(dayKey(feed, of.HostDay), of.ASN), country[:]...), of.Exposed...)
 }
 
-// hostSuffix is how long what follows an address in a hostKey is.
+// hostSuffix is how long what follows an address in a hostKey is at least.
 const hostSuffix = 4 + 4 + 2
 
 // addressKey starts the keys of an address; calledKey is one without a day.
