@@ -229,7 +229,7 @@ func TestStatementMarkingsDoNotReject(t *testing.T) {
 		"not there":           {bundle(host, marked), "rejected"},
 		"no statement":        {bundle(host, marked, acs), "rejected"},
 		"one of each":         {bundle(definition, host, marked, acs), "rejected"},
-		"of a TLP label":      {bundle(strings.Replace(definition, copyright, "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed", 1), host, observed(2, `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`, stixID("ipv4-addr", 1))), "red, and rejected"},
+		"of a TLP label":      {bundle(strings.Replace(definition, copyright, "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed", 1), host, observed(2, `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`, stixID("ipv4-addr", 1))), "red"},
 		"one of each, turned": {bundle(acs, host, marked, definition), "rejected"},
 	} {
 		events, rejected, err := read(t, strings.NewReader(c.source), report.Options{})

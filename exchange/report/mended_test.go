@@ -65,11 +65,11 @@ func TestWhatASTIXSourceMeans(t *testing.T) {
 		"a newer version with a higher label": {bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), "19T00:00:00.000Z\",\"first", "20T00:00:00.000Z\",\"first", 1)), []string{"240.0.0.1  red"}},
 		"a version with an error, beside one without": {
 			bundle(host, observed(2, green, id1), strings.Replace(observed(2, green, id1), `"number_observed":1`, `"number_observed":0`, 1)),
-			[]string{"240.0.0.1  green", "line 3"},
+			[]string{"240.0.0.1  green"},
 		},
 		"a red version with an error": {
 			bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), `"number_observed":1`, `"number_observed":0`, 1)),
-			[]string{"240.0.0.1  red", "line 3"},
+			[]string{"240.0.0.1  red"},
 		},
 		"an older version with a higher label": {bundle(host, observed(2, green, id1), strings.Replace(observed(2, red, id1), "19T00:00:00.000Z\",\"first", "18T00:00:00.000Z\",\"first", 1)), []string{"240.0.0.1  red"}},
 		"a version with a marking that is not known": {

@@ -155,9 +155,8 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 	}
 	s.heads, s.lines = append(s.heads, &head), append(s.lines, line)
 	if head.Spec() == "2.1" {
-		if err := lint.Refusal(raw); err != nil {
-			to.problem(rowError(line, "", "%v", err))
-			return
+		for _, p := range lint.Errors(raw) { // which keep nothing of what is needed from being read
+			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: line, Column: head.Type, Reason: "is not as the standard has it: " + strings.TrimPrefix(p.String(), "$")})
 		}
 	}
 	if head.Type == "marking-definition" {

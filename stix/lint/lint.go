@@ -8,19 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // Severity is how bad a problem is.
@@ -106,7 +103,9 @@ func Object(raw []byte, at string) []Problem {
 const maxErrors = 100
 
 // Errors reports the first errors of one object that stix.ParseHead reads, with paths from
-// the object; it does not look for what is only a warning.
+// the object; it does not look for what is only a warning. Two things are taken there that many programs
+// write and nobody can misread: times of created and modified without three digits of a second (section 3.2), and
+// definitions of TLP that are not word for word the standard's (7.2.1.4).
 func Errors(raw []byte) []Problem {
 	c := checker{at: "$", errorsOnly: true}
 	c.text(raw)
@@ -142,7 +141,7 @@ func (c *checker) text(raw []byte) {
 	}
 	c.object(o)
 	if id, _ := o["id"].(string); o["type"] == "marking-definition" {
-		c.definition(id, raw)
+		c.definition(id, o, raw)
 	}
 	slices.SortStableFunc(c.list, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
 }
@@ -150,6 +149,7 @@ func (c *checker) text(raw []byte) {
 // checker collects problems.
 type checker struct {
 	at         string
+	typ        string // of the object
 	errorsOnly bool
 	list       []Problem
 }
@@ -167,209 +167,219 @@ func (c *checker) add(path string, s Severity, section, format string, args ...a
 // full reports that enough is known.
 func (c *checker) full() bool { return c.errorsOnly && len(c.list) >= maxErrors }
 
+// object checks an object by the table.
 func (c *checker) object(o map[string]any) {
 	typ, _ := o["type"].(string)
-	t, known := types[typ]
-	if !known {
-		t = object{section: "7.3"}
+	t := theStandard().types[typ]
+	if t == nil {
 		if _, extended := o["extensions"]; !extended {
 			c.add("type", Warning, "7.3", "%.60q is no type of STIX 2.1, and no extension defines it", typ)
 		}
-		_, versioned := o["created"]
-		t.sco = !versioned
+		class := "(sco)"
+		if _, versioned := o["created"]; versioned {
+			class = "(sdo)"
+		}
+		t = theStandard().structs[class]
 	}
-	want := slices.Clone(t.required)
-	switch {
-	case typ == "marking-definition":
-		want = append(want, "spec_version", "created")
-	case !t.sco:
-		want = append(want, "spec_version", "created", "modified")
-	}
+	c.typ = typ
 	if v, ok := o["spec_version"]; ok && v != "2.1" {
 		c.add("spec_version", Error, "3.2", "is %.20v; 2.1 is meant here", v)
 	}
-	for _, name := range want {
-		if _, ok := o[name]; !ok {
-			section := t.section
-			if name == "spec_version" || name == "created" || name == "modified" {
-				section = "3.2"
-			}
-			c.add("", Error, section, "%s has no %s", typ, name)
+	if id, ok := o["id"].(string); ok && len(id) > 36 && !isUUID(id) {
+		c.add("id", Error, "2.9", "its UUID is not one of RFC 4122, versions 1 to 5")
+	}
+	c.properties("", t, o)
+	c.markings(o)
+	if kind, _ := o["pattern_type"].(string); typ == "indicator" && kind == "stix" {
+		text, _ := o["pattern"].(string)
+		if _, err := pattern.Parse(text); err != nil {
+			c.add("pattern", Error, "9", "%v", err)
 		}
 	}
-	if len(t.anyOf) > 0 && !slices.ContainsFunc(t.anyOf, func(name string) bool { _, ok := o[name]; return ok }) {
-		c.add("", Error, t.section, "%s has none of %s", typ, strings.Join(t.anyOf, ", "))
+	for _, name := range reserved {
+		if _, there := o[name]; there {
+			c.add(name, Error, "", "the name is reserved for later versions of the standard")
+		}
 	}
-	for name, v := range o {
-		c.property(name, v)
-		c.word(typ, name, v)
+	if t.class == "sco" && !c.errorsOnly {
+		c.derived(t, o)
 	}
-	c.markings(o)
-	if t.sco && !c.errorsOnly {
-		c.derived(typ, o)
-	}
-	for _, pair := range append(t.orders, [2]string{"created", "modified"}) {
-		c.order(o, pair[0], pair[1], t.section)
-	}
-	c.values(typ, o, t.section)
 }
 
-// property checks what holds for a property wherever it is.
-func (c *checker) property(name string, v any) {
-	if len(name) > 250 || strings.ContainsFunc(name, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_') }) {
-		c.add(strconv.Quote(name), Error, "3.1", "a property's name is of a-z, 0-9 and _, 250 at most")
+// reserved are names of properties that no object may have yet.
+var reserved = []string{"severity", "action", "username", "phone_numbers"}
+
+// properties checks what stands in an object, or in a part of it at a path.
+func (c *checker) properties(at string, t *object, o map[string]any) {
+	c.names(at, o)
+	for _, p := range t.properties {
+		v, there := o[p.name]
+		switch {
+		case there:
+			c.value(join(at, p.name), p.is, v, p.section)
+		case p.required:
+			c.add(at, Error, p.section, "%s has no %s", cmp.Or(c.what(at, t), "it"), p.name)
+		}
 	}
+	for name, v := range o {
+		if t.byName[name] == nil {
+			if t.only {
+				c.add(join(at, name), Error, t.section, "is no property of %s", t.name)
+			}
+			c.custom(at, name, v)
+		}
+	}
+	for i := range t.rules {
+		c.rule(at, t, &t.rules[i], o)
+	}
+	if t.name == "external-reference" {
+		c.external(at, o)
+	}
+}
+
+// what is how an object is called in a message.
+func (c *checker) what(at string, t *object) string {
+	if at == "" {
+		return c.typ
+	}
+	return t.name
+}
+
+// names checks the names of properties, and that none is empty.
+func (c *checker) names(at string, o map[string]any) {
+	for name, v := range o {
+		begins, whole := formOf(name)
+		switch {
+		case name == "id":
+		case !begins || len(name) > 250:
+			c.add(join(at, strconv.Quote(name)), Error, "3.1", "a property's name begins with three of a-z, 0-9 and _, a letter first, and has 250 at most")
+		case !whole:
+			c.add(join(at, strconv.Quote(name)), Warning, "3.1", "a property's name is of a-z, 0-9 and _")
+		}
+		c.plain(at, name, v)
+	}
+}
+
+// formOf tells whether a property's name begins as it has to, and whether it is of a-z, 0-9 and _ to its end.
+func formOf(name string) (begins, whole bool) {
+	n := 0
+	for n < len(name) && (name[n] >= 'a' && name[n] <= 'z' || n > 0 && (name[n] >= '0' && name[n] <= '9' || name[n] == '_')) {
+		n++
+	}
+	return n >= 3, n == len(name)
+}
+
+// plain checks what holds for any value: it is there.
+func (c *checker) plain(at, name string, v any) {
 	switch x := v.(type) {
 	case nil:
-		c.add(name, Error, "3.1", "is null; leave it out")
+		c.add(join(at, name), Error, "3.1", "is null; leave it out")
 	case []any:
 		if len(x) == 0 {
-			c.add(name, Error, "2.12", "is an empty list; leave it out")
-		}
-		if strings.HasSuffix(name, "_refs") {
-			for i, ref := range x {
-				if c.full() {
-					break
-				}
-				c.reference(fmt.Sprintf("%s[%d]", name, i), name, ref)
-			}
+			c.add(join(at, name), Error, "2.12", "is an empty list; leave it out")
 		}
 	case map[string]any:
 		if len(x) == 0 {
-			c.add(name, Error, "2.3", "is an empty dictionary; leave it out")
-		}
-	case string:
-		if times[name] {
-			if _, ok := timestamp(x); !ok {
-				c.add(name, Error, "2.16", "%.60q is no timestamp such as 2026-03-19T00:04:07.000Z", x)
-			}
-		}
-		if strings.HasSuffix(name, "_ref") {
-			c.reference(name, name, x)
-		}
-	default:
-		if times[name] {
-			c.add(name, Error, "2.16", "is no timestamp")
+			c.add(join(at, name), Error, "2.3", "is an empty dictionary; leave it out")
 		}
 	}
 }
 
-func timestamp(s string) (time.Time, bool) {
-	at, err := time.Parse(time.RFC3339Nano, s)
-	return at, err == nil && strings.HasSuffix(s, "Z")
+// custom checks a property that the standard does not have.
+func (c *checker) custom(at, name string, v any) {
+	s, text := v.(string)
+	switch {
+	case strings.HasSuffix(name, "_bin"):
+		c.value(join(at, name), &valueType{kind: "binary"}, v, "2.1")
+	case strings.HasSuffix(name, "_hex"):
+		c.value(join(at, name), &valueType{kind: "hex"}, v, "2.8")
+	case strings.HasSuffix(name, "_ref") && text:
+		if _, err := stix.ParseID(s); err != nil {
+			c.add(join(at, name), Warning, "2.9", "%.80q is no identifier", s)
+		}
+	}
 }
 
-func (c *checker) reference(at, name string, v any) {
-	id, _ := v.(string)
-	typ, err := stix.ParseID(id)
-	if err != nil {
-		c.add(at, Error, "2.9", "%.80q is no identifier", fmt.Sprint(v))
-		return
+// rule checks what holds between properties.
+func (c *checker) rule(at string, t *object, r *rule, o map[string]any) {
+	there := func(name string) bool { _, ok := o[name]; return ok }
+	n := 0
+	for _, name := range r.names {
+		if there(name) {
+			n++
+		}
 	}
-	if may := targets[name]; may != nil && !slices.Contains(may, typ) {
-		c.add(at, Error, "3.2", "refers to %s, and may to %s", typ, strings.Join(may, " or "))
-	}
-	if name == "object_marking_refs" {
-		if _, ok := tlp.FromMarking(id); !ok {
-			c.add(at, Warning, "7.2", "%s is no TLP marking that is known here: nobody may be shown the object", id)
+	applies := there(r.names[0]) && (r.value == "" || fmt.Sprint(o[r.names[0]]) == r.value)
+	what, last := c.what(at, t), r.names[len(r.names)-1]
+	switch r.kind {
+	case "<=", "<":
+		c.order(at, o, r, t.section)
+	case "any":
+		if n == 0 {
+			c.add(at, Error, t.section, "%s has none of %s", what, strings.Join(r.names, ", "))
+		}
+	case "one":
+		if n != 1 {
+			c.add(at, Error, t.section, "%s has to have exactly one of %s", what, strings.Join(r.names, ", "))
+		}
+	case "needs":
+		if applies && (!there(last) || o[last] == "") {
+			c.add(at, Error, t.section, "%s with %s has no %s", what, strings.TrimSuffix(r.names[0]+"="+r.value, "="), last)
+		}
+	case "excludes":
+		if applies && there(last) {
+			c.add(join(at, last), Error, t.section, "may not stand beside %s=%s", r.names[0], r.value)
+		}
+	case "always":
+		if n == 0 {
+			c.add(at, Error, t.section, "%s has no %s", what, last)
+		}
+	case "should":
+		if n == 0 || o[last] == "" {
+			c.add(at, Warning, t.section, "%s has no %s", what, last)
 		}
 	}
 }
 
 // order checks that the second time is not before the first.
-func (c *checker) order(o map[string]any, first, second, section string) {
-	a, _ := o[first].(string)
-	b, _ := o[second].(string)
+func (c *checker) order(at string, o map[string]any, r *rule, section string) {
+	a, _ := o[r.names[0]].(string)
+	b, _ := o[r.names[1]].(string)
 	from, ok1 := timestamp(a)
 	to, ok2 := timestamp(b)
 	if !ok1 || !ok2 {
 		return
 	}
-	if to.Before(from) || second == "valid_until" && !to.After(from) {
-		c.add(second, Error, section, "%s is before %s %s", b, first, a)
+	switch {
+	case to.Before(from):
+		c.add(join(at, r.names[1]), Error, section, "%s is before %s %s", b, r.names[0], a)
+	case r.kind == "<" && to.Equal(from):
+		c.add(join(at, r.names[1]), Error, section, "%s is not after %s", b, r.names[0])
 	}
 }
 
-// values checks properties of which the standard bounds the value.
-func (c *checker) values(typ string, o map[string]any, section string) {
-	if labels, ok := o["labels"].([]any); ok {
-		for i, v := range labels {
-			if _, ok := v.(string); !ok && !c.full() {
-				c.add(fmt.Sprintf("labels[%d]", i), Error, "3.2", "is no text")
-			}
-		}
-	}
-	if refs, ok := o["external_references"].([]any); ok {
-		for i, v := range refs {
-			r, _ := v.(map[string]any)
-			if name, ok := r["source_name"].(string); (!ok || name == "") && !c.full() {
-				c.add(fmt.Sprintf("external_references[%d]", i), Error, "2.5", "has no source_name")
-			}
-		}
-	}
-	texts := []string{"lang"}
-	if _, known := types[typ]; known {
-		texts = append(texts, "name", "description", "pattern", "pattern_type", "relationship_type", "identity_class", "context")
-	}
-	for _, name := range texts {
-		if v, ok := o[name]; ok && v != nil {
-			if _, ok := v.(string); !ok {
-				c.add(name, Error, "2.15", "is no text")
-			}
-		}
-	}
-	between := func(name, section string, low, high float64) {
-		v, ok := o[name]
-		if !ok {
-			return
-		}
-		f, ok := v.(float64)
-		if !ok || f != math.Trunc(f) || f < low || f > high {
-			c.add(name, Error, section, "is %.40v, not a whole number from %.0f to %.0f", v, low, high)
-		}
-	}
-	between("confidence", "3.2", 0, 100)
-	text := func(name string) string { s, _ := o[name].(string); return s }
-	switch typ {
-	case "indicator":
-		if kind := text("pattern_type"); kind == "stix" {
-			if _, err := pattern.Parse(text("pattern")); err != nil {
-				c.add("pattern", Error, "9", "%v", err)
-			}
-		}
-	case "observed-data":
-		between("number_observed", section, 1, 999_999_999)
-	case "sighting":
-		between("count", section, 0, 999_999_999)
-	case "network-traffic":
-		between("src_port", section, 0, 65_535)
-		between("dst_port", section, 0, 65_535)
-	case "autonomous-system":
-		between("number", section, 0, 1<<32-1)
-	case "malware":
-		if o["is_family"] == true && text("name") == "" {
-			c.add("", Error, section, "a malware family has no name")
-		}
-	case "ipv4-addr", "ipv6-addr":
-		c.address(text("value"), typ == "ipv4-addr", section)
-	case "identity":
-		if text("identity_class") == "" {
-			c.add("", Warning, section, "identity has no identity_class")
+var (
+	cve   = regexp.MustCompile(`^CVE-\d{4}-(0\d{3}|[1-9]\d{3,})$`)
+	capec = regexp.MustCompile(`^CAPEC-\d+$`)
+)
+
+// external checks that a reference to CVE or CAPEC has an id of theirs, and that others have none (section 2.5.2).
+func (c *checker) external(at string, o map[string]any) {
+	source, _ := o["source_name"].(string)
+	id, _ := o["external_id"].(string)
+	for name, form := range map[string]*regexp.Regexp{"cve": cve, "capec": capec} {
+		switch is := form.MatchString(id); {
+		case source == name && !is:
+			c.add(join(at, "external_id"), Error, "2.5", "%.40q is no id of %s", id, strings.ToUpper(name))
+		case source != name && is:
+			c.add(join(at, "source_name"), Error, "2.5", "is not %s, which external_id is of", name)
 		}
 	}
 }
 
-func (c *checker) address(value string, four bool, section string) {
-	p, err := netip.ParsePrefix(value)
-	if err != nil {
-		a, bad := netip.ParseAddr(value)
-		if bad != nil || a.Zone() != "" {
-			c.add("value", Error, section, "%.60q is neither an address nor in CIDR notation", value)
-			return
-		}
-		p = netip.PrefixFrom(a, a.BitLen())
+func join(at, name string) string {
+	if at == "" {
+		return name
 	}
-	if p.Addr().Is4() != four {
-		c.add("value", Error, section, "%.60q is of the other IP version", value)
-	}
+	return at + "." + name
 }

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ func (c *checker) markings(o map[string]any) {
 			c.add(at, Error, "7.2.3", "has to have either marking_ref or lang")
 		}
 		if marked {
-			c.reference(at+".marking_ref", "marking_ref", ref)
+			c.reference(at+".marking_ref", []string{"marking-definition"}, ref)
 		}
 		selectors, _ := m["selectors"].([]any)
 		if len(selectors) == 0 {
@@ -71,8 +72,32 @@ func selects(o map[string]any, selector string) bool {
 	return true
 }
 
-// definition checks that a marking definition with the id of a label says that label.
-func (c *checker) definition(id string, raw []byte) {
+// tlp1 are the definitions of labels that the standard makes (section 7.2.1.4).
+var tlp1 = map[string]string{
+	"marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": "white", "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": "green",
+	"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82": "amber", "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed": "red",
+}
+
+// definition checks that a marking definition with the id of a label says that label, that one of TLP is one of the four of the
+// standard, and that a statement is one.
+func (c *checker) definition(id string, o map[string]any, raw []byte) {
+	kind, _ := o["definition_type"].(string)
+	what, _ := o["definition"].(map[string]any)
+	switch _, text := what["statement"].(string); {
+	case kind == "statement" && !text:
+		c.add("definition.statement", Error, "7.2.1.3", "is no text")
+	case kind == "tlp" && !c.errorsOnly: // what it says is looked at below
+		label := tlp1[id]
+		whole := map[string]any{
+			"type": "marking-definition", "spec_version": "2.1", "id": id, "created": "2017-01-20T00:00:00.000Z",
+			"definition_type": "tlp", "name": "TLP:" + strings.ToUpper(label), "definition": map[string]any{"tlp": label},
+		}
+		if label == "" || !reflect.DeepEqual(whole, o) {
+			c.add("", Error, "7.2.1.4", "a definition of TLP is one of the four of the standard, word for word")
+		}
+	case kind != "statement" && (strings.HasPrefix(kind, "statement") || strings.HasSuffix(kind, "tlp")):
+		c.add("definition_type", Error, "7.2.1", "%.40q is neither statement nor tlp", kind)
+	}
 	if level, ok := tlp.FromMarking(id); ok && tlp.Defined(raw) != level {
 		c.add("", Error, "7.2.1.4", "its id is that of TLP:%s, which it does not define", strings.ToUpper(level.String()))
 	}

@@ -6,23 +6,11 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix"
 )
 
-// contributing are the properties that the id of an observable object is made of
-// (STIX 2.1 sections 2.9 and 6).
-var contributing = map[string][]string{
-	"artifact": {"hashes", "payload_bin"}, "autonomous-system": {"number"}, "directory": {"path"}, "domain-name": {"value"},
-	"email-addr": {"value"}, "email-message": {"from_ref", "subject", "body"}, "file": {"hashes", "name", "extensions", "parent_directory_ref"},
-	"ipv4-addr": {"value"}, "ipv6-addr": {"value"}, "mac-addr": {"value"}, "mutex": {"name"},
-	"network-traffic": {"start", "end", "src_ref", "dst_ref", "src_port", "dst_port", "protocols", "extensions"},
-	"software":        {"name", "cpe", "swid", "vendor", "version"}, "url": {"value"},
-	"user-account": {"account_type", "user_id", "account_login"}, "windows-registry-key": {"key", "values"},
-	"x509-certificate": {"hashes", "serial_number"},
-}
-
 // derived checks that an observable object has the id that everybody gives it.
-func (c *checker) derived(typ string, o map[string]any) {
+func (c *checker) derived(t *object, o map[string]any) {
 	id, _ := o["id"].(string)
 	made := make(map[string]any)
-	for _, name := range contributing[typ] {
+	for _, name := range t.made {
 		v, ok := o[name]
 		if !ok {
 			continue
@@ -41,7 +29,7 @@ func (c *checker) derived(typ string, o map[string]any) {
 	if err != nil {
 		return
 	}
-	want, err := stix.SCOID(typ, text)
+	want, err := stix.SCOID(c.typ, text)
 	if err == nil && want != id {
 		c.add("id", Warning, "2.9", "another id than others give this object: %s", want)
 	}

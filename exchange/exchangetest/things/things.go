@@ -87,7 +87,9 @@ func (m *Maker) Thing() *Thing {
 			x.Refs = append(x.Refs, some())
 		}
 	case "relationship":
-		x.Refs = []string{some(), some()}
+		for range 2 { // a relationship joins no relationships
+			x.Refs = append(x.Refs, strings.Replace(some(), "relationship--", "report--", 1))
+		}
 	case "observed-data":
 		x.Refs = []string{stix.AddressID(netip.MustParseAddr(address(m.R.IntN(5))))}
 	case "ipv4-addr":
