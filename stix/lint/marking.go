@@ -86,7 +86,7 @@ func (c *checker) definition(id string, o map[string]any, raw []byte) {
 	switch _, text := what["statement"].(string); {
 	case kind == "statement" && !text:
 		c.add("definition.statement", Error, "7.2.1.3", "is no text")
-	case kind == "tlp" && !c.errorsOnly: // what it says is looked at below
+	case kind == "tlp" && !c.errorsOnly:
 		label := tlp1[id]
 		whole := map[string]any{
 			"type": "marking-definition", "spec_version": "2.1", "id": id, "created": "2017-01-20T00:00:00.000Z",
@@ -95,7 +95,7 @@ func (c *checker) definition(id string, o map[string]any, raw []byte) {
 		if label == "" || !reflect.DeepEqual(whole, o) {
 			c.add("", Error, "7.2.1.4", "a definition of TLP is one of the four of the standard, word for word")
 		}
-	case kind != "statement" && (strings.HasPrefix(kind, "statement") || strings.HasSuffix(kind, "tlp")):
+	case kind != "statement" && kind != "tlp" && (strings.HasPrefix(kind, "statement") || strings.HasSuffix(kind, "tlp")):
 		c.add("definition_type", Error, "7.2.1", "%.40q is neither statement nor tlp", kind)
 	}
 	if level, ok := tlp.FromMarking(id); ok && tlp.Defined(raw) != level {
