@@ -136,7 +136,7 @@ func samples() (list []map[string]any) {
 		o := theStandard().types[name]
 		whole := sampleOf(o)
 		least := maps.Clone(whole)
-		for name := range whole {
+		for _, name := range sortedKeys(whole) {
 			v := least[name]
 			delete(least, name)
 			if len(errorsOf(least)) > 0 {
