@@ -55,7 +55,7 @@ func ParseFilter(query url.Values) (Filter, error) {
 		if len(values) == 0 {
 			return ""
 		}
-		if values[0] == "" && err == nil {
+		if values[0] == "" && err == nil && name != "next" { // which some clients send where they have none
 			err = badParameter(name, "is empty")
 		}
 		return values[0]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"strings"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/access"
@@ -114,7 +115,8 @@ func (s *session) reader(root string) exchange.Caller {
 // resource describes a collection as the caller may use it under a root; ok is
 // false where the caller may not know of it.
 func (s *session) resource(root string, c *exchange.Collection) (_ taxii.Collection, ok bool) {
-	r := taxii.Collection{ID: c.UUID, Title: c.Title, Description: c.Description, Alias: c.ID}
+	// A dot divides root and title where clients name a collection (OpenCTI's connector).
+	r := taxii.Collection{ID: c.UUID, Title: strings.ReplaceAll(c.Title, ".", " "), Description: c.Description, Alias: c.ID}
 	r.CanRead = policy.MayRead(s.x.Register, s.reader(root), c, exchange.ChannelTAXII)
 	r.CanWrite = root != PublicRoot && policy.MayWrite(s.x.Register, s.who, c)
 	for _, v := range c.STIX {
@@ -141,7 +143,7 @@ func (s *session) find(root, id string) (*exchange.Collection, taxii.Collection,
 	if err := s.enter(root); err != nil {
 		return nil, taxii.Collection{}, err
 	}
-	if c := s.x.Collection(id); c != nil {
+	if c := s.x.Collection(strings.ToLower(id)); c != nil { // a UUID may be in either case
 		if r, ok := s.resource(root, c); ok {
 			return c, r, nil
 		}

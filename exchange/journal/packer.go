@@ -270,6 +270,10 @@ func (p *packer) close(b *record.Block, added time.Time) error {
 	if next := p.head.added.Add(time.Microsecond); b.AddedFirst.Before(next) {
 		b.AddedFirst = next
 	}
+	// The last object's is a whole millisecond: clients that cut added_after to milliseconds read nothing again.
+	if beyond := b.Added(b.Count-1).Nanosecond() % 1e6; added.IsZero() && b.Count > 0 && beyond != 0 {
+		b.AddedFirst = b.AddedFirst.Add(time.Millisecond - time.Duration(beyond))
+	}
 	b.Intake = p.j.ends.intake.get()
 	p.j.seal.Close(b)
 	if err := p.publish(b); err != nil {
