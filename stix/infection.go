@@ -153,14 +153,17 @@ type ObservedData struct {
 // HostEvidence says how a host was placed and how it called. It is what our
 // property extension of observed-data holds.
 type HostEvidence struct {
-	Country  string // ISO 3166-1 alpha-2, or ""
-	ASN      uint32 // 0 where unknown
-	Extra    string // what else the row said: the text of a JSON object of texts, or ""
-	Evidence string // where country and AS number come from
-	Malware  string // as the publisher's row named it, or ""
-	Provider string // who saw it, or ""
-	Exposed  string // what is open or vulnerable there, or "" for an infection
-	Contacts []Contact
+	Country   string // ISO 3166-1 alpha-2, or ""
+	ASN       uint32 // 0 where unknown
+	Extra     string // what else the row said: the text of a JSON object of texts, or ""
+	Evidence  string // where country and AS number come from
+	Malware   string // as the publisher's row named it, or ""
+	Provider  string // who saw it, or ""
+	Exposed   string // what is open or vulnerable there, or "" for an infection
+	Hostname  string // its reverse name, or ""
+	Protocol  string // transport and application, separated by a space, or ""
+	Operation string // what it is part of, or ""
+	Contacts  []Contact
 }
 
 // Append appends the object.
@@ -198,6 +201,11 @@ func (h *HostEvidence) append(b []byte) []byte {
 	}
 	if h.Exposed != "" {
 		b = appendProperty(b, "exposed", h.Exposed)
+	}
+	for _, p := range [...]struct{ name, value string }{{"hostname", h.Hostname}, {"protocol", h.Protocol}, {"operation", h.Operation}} {
+		if p.value != "" {
+			b = appendProperty(b, p.name, p.value)
+		}
 	}
 	if h.Extra != "" {
 		b = append(append(b, `,"extra":`...), h.Extra...)

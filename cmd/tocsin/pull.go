@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,13 @@ func pullCommand() *cobra.Command {
 		Long: `Read a collection over TAXII 2.1 and print its objects. COLLECTION is an id, an
 alias or a title; --server may be any TAXII 2.1 server, its discovery URL or an
 API root. With --cursor the next pull goes on where this one ended. An object
-that a collection has at several places is printed once.`,
+that a collection has at several places is printed once.
+
+With --output csv each row is one sighting of one host: ip or email, timestamp,
+first_seen, port, asn, cc, hostname, malware, protocol, application, provider,
+dst_ip, dst_port, exposed (what is open there, where it is no infection), count,
+tlp, id (of the object), operation, relapse, extra (what else the publisher's
+row said, as JSON). tocsin publish --format csv reads it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			filter := taxii.Filter{Limit: limit}
 			for _, m := range matches {
@@ -69,14 +74,18 @@ that a collection has at several places is printed once.`,
 					return err
 				}
 			}
-			return out.close()
+			err = out.close()
+			if out.csv != nil {
+				out.csv.left(c)
+			}
+			return err
 		},
 	}
 	a.flags(c)
 	f := c.Flags()
 	f.StringVar(&cursorFile, "cursor", "", "file that keeps how far this collection was read")
 	f.StringArrayVar(&matches, "match", nil, "type=…, id=…, version=…, spec_version=…, or another field that the server knows: only those (repeat; commas list values)")
-	f.StringVar(&output, "output", "jsonl", "jsonl, bundle, or csv (addresses and what was seen of them)")
+	f.StringVar(&output, "output", "jsonl", "jsonl, bundle, or csv (a row for each sighting of a host)")
 	f.IntVar(&limit, "limit", 0, "objects a page (default: the server's)")
 	return c
 }
@@ -172,12 +181,10 @@ type objectWriter struct {
 	w      *bufio.Writer
 	form   string
 	n      int
-	csv    *csv.Writer
+	csv    *sightingWriter // nil for other forms
 	closed bool
 	// printed are the objects so far, by hash, of the types of which a collection has some at several places.
 	printed map[[16]byte]struct{}
-	// addresses are those read so far, by id, for csv.
-	addresses map[string]string
 }
 
 func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
@@ -185,8 +192,7 @@ func newObjectWriter(w io.Writer, form string) (*objectWriter, error) {
 	switch form {
 	case "jsonl", "bundle":
 	case "csv":
-		o.csv = csv.NewWriter(o.w)
-		_ = o.csv.Write([]string{"address", "first_observed", "last_observed", "number_observed", "country", "asn", "malware", "src_port", "dst_ip", "dst_port", "labels"})
+		o.csv = newSightingWriter(o.w)
 	default:
 		return nil, usagef("--output %s: want jsonl, bundle or csv", form)
 	}
@@ -207,7 +213,8 @@ func (o *objectWriter) object(raw []byte) error {
 	}
 	switch o.form {
 	case "csv":
-		return o.row(raw)
+		o.csv.sightings.Add(raw)
+		return nil
 	case "bundle":
 		if o.n == 0 {
 			_, _ = o.w.Write(stix.AppendBundleOpen(nil, "bundle--"+uuid.NewString()))
@@ -232,7 +239,9 @@ func (o *objectWriter) object(raw []byte) error {
 
 func (o *objectWriter) flush() error {
 	if o.csv != nil {
-		o.csv.Flush()
+		if err := o.csv.page(); err != nil {
+			return err
+		}
 	}
 	return o.w.Flush()
 }

@@ -1,70 +1,44 @@
 package main
 
 import (
-	"encoding/json"
-	"strconv"
+	"encoding/csv"
+	"io"
 
-	"github.com/tocsin-exchange/tocsin/exchange"
-	"github.com/tocsin-exchange/tocsin/stix/tlp"
+	"github.com/spf13/cobra"
+
+	"github.com/tocsin-exchange/tocsin/exchange/report"
 )
 
-// row prints an observation of ours as a line of CSV, with its newest contact.
-// The address is in a network-traffic or address object, whose id only its text
-// gives away, so it is taken from the indicator's pattern or the address object
-// that was read before; other objects print nothing.
-func (o *objectWriter) row(raw []byte) error {
-	var x struct {
-		Type, ID, Value string
-		First           string   `json:"first_observed"`
-		Last            string   `json:"last_observed"`
-		Number          int64    `json:"number_observed"`
-		Refs            []string `json:"object_refs"`
-		Markings        []string `json:"object_marking_refs"`
-		Extensions      map[string]struct {
-			Country, Malware string
-			ASN              uint32
-			Contacts         []struct {
-				SrcPort uint16 `json:"src_port"`
-				DstIP   string `json:"dst_ip"`
-				DstPort uint16 `json:"dst_port"`
-			}
-		}
-	}
-	if err := json.Unmarshal(raw, &x); err != nil {
-		return err
-	}
-	switch x.Type {
-	case "ipv4-addr", "ipv6-addr", "email-addr":
-		if o.addresses == nil {
-			o.addresses = make(map[string]string)
-		}
-		o.addresses[x.ID] = x.Value
-	case "observed-data":
-		address := ""
-		for _, ref := range x.Refs {
-			if address = o.addresses[ref]; address != "" {
-				break
-			}
-		}
-		e := x.Extensions[exchange.HostEvidenceID]
-		line := []string{address, x.First, x.Last, strconv.FormatInt(x.Number, 10), e.Country, number(e.ASN), e.Malware, "", "", "", ""}
-		if len(e.Contacts) > 0 {
-			c := e.Contacts[0]
-			line[7], line[8], line[9] = number(uint32(c.SrcPort)), c.DstIP, number(uint32(c.DstPort))
-		}
-		for _, m := range x.Markings {
-			if l, ok := tlp.FromMarking(m); ok {
-				line[10] = "tlp:" + l.String()
-			}
-		}
-		return o.csv.Write(line)
-	}
-	return nil
+// sightingWriter prints what objects tell of as rows of a CSV, which tocsin publish reads again.
+type sightingWriter struct {
+	csv       *csv.Writer
+	sightings *report.Sightings
 }
 
-func number(n uint32) string {
-	if n == 0 {
-		return ""
+func newSightingWriter(w io.Writer) *sightingWriter {
+	s := &sightingWriter{csv: csv.NewWriter(w), sightings: report.NewSightings()}
+	_ = s.csv.Write(report.SightingColumns()) // flush tells whether it could not
+	return s
+}
+
+// page prints the objects that were added since it was called last.
+func (s *sightingWriter) page() error {
+	if err := s.sightings.Page(func(x *report.Sighting) error { return s.csv.Write(x.Row()) }); err != nil {
+		return err
 	}
-	return strconv.FormatUint(uint64(n), 10)
+	s.csv.Flush()
+	return s.csv.Error()
+}
+
+// left tells of what could not be a row.
+func (s *sightingWriter) left(c *cobra.Command) {
+	n, why := s.sightings.Left()
+	if n == 0 {
+		return
+	}
+	say(c, "%d sightings are no rows:", n)
+	for _, note := range why {
+		say(c, "  %d: %s", note.Rows, note.Reason)
+	}
+	say(c, "an observation comes with its address where --match leaves that in")
 }

@@ -181,6 +181,9 @@ func (h *hostDay) observed(refs []string) {
 			Malware: h.o.Malware, Provider: h.o.Provider, Exposed: h.o.Exposed, Extra: h.o.Extra, Contacts: h.o.Contacts,
 		},
 	}
+	if h.form >= 2 {
+		od.Host.Hostname, od.Host.Protocol, od.Host.Operation = h.o.Hostname(), h.o.Protocol, h.feed.Operation
+	}
 	h.add(h.observedID, od.Modified, od.Append)
 }
 

@@ -167,7 +167,7 @@ func (p *Packager) topic2(x record.Introduction) ([]record.Object, error) {
 
 // evidence2 defines the extension in form 2, which adds exposed.
 var evidence2 = []byte(strings.NewReplacer(
-	"2026-11-23T", "2026-11-30T", `"1.1.0"`, `"1.2.0"`, "how an infected host was placed", "how a host was placed", "(malware, provider)", "(malware, provider), what is exposed there where it is not infected (exposed)",
+	"2026-11-23T", "2026-11-30T", `"1.1.0"`, `"1.2.0"`, "how an infected host was placed", "how a host was placed", "(malware, provider)", "(malware, provider, hostname, protocol), what is exposed there where it is not infected (exposed), the operation it is part of (operation)",
 ).Replace(string(projectObjects[1].Raw)))
 
 func (p *Packager) location(country string) (record.Object, error) {

@@ -74,6 +74,16 @@ func (o *Observation) Location() exchange.Location {
 	return exchange.Location{ASN: o.ASN, Country: o.Country, Evidence: o.Evidence}
 }
 
+// Hostname is the last name that an event gave the host, "" where none did.
+func (o *Observation) Hostname() string {
+	for _, name := range o.Hostnames {
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // Merge adds an event to the observation. Malware is of the latest event that says it: an event that says less
 // takes nothing away. A contact's port and destination are its own.
 func (o *Observation) Merge(e *exchange.Event, label tlp.Level, evidence string) {
@@ -107,6 +117,11 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, evidence string)
 	}
 	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
 	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
+	for i := at; i < len(o.Contacts) && o.Contacts[i].Time.Equal(c.Time); i++ {
+		if have := o.Contacts[i]; have.SrcPort == c.SrcPort && have.Dst == c.Dst && have.DstPort == c.DstPort {
+			return // somebody else saw the same
+		}
+	}
 	if at == MaxContacts {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
@@ -252,7 +253,7 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		return atLine(w.err, rec.line)
 	}
 	for _, at := range s.more {
-		w.extra.add(s.names[at], bytes.TrimSpace(rec.fields[at]))
+		s.keep(s.names[at], bytes.TrimSpace(rec.fields[at]))
 	}
 	ev.Extra = w.extra.String()
 	if bytes.IndexByte(rec.raw, 0) >= 0 {
@@ -268,6 +269,19 @@ func (s *csvSource) next(ev *exchange.Event) error {
 func (s *csvSource) noted() (notes []exchange.Note, unread []string) {
 	notes, s.notes = s.notes, nil
 	return notes, s.unread
+}
+
+// keep keeps a column as extra. One that holds what columns were, as tocsin pull writes it, is these again.
+func (s *csvSource) keep(name string, value []byte) {
+	if name == extraColumn && len(value) > 0 && value[0] == '{' {
+		list := func(name string, v jsontext.Value) error { s.row.extra.add(name, scalarText(v)); return nil }
+		if walk(value, list) == nil {
+			return
+		}
+	}
+	if !slices.Contains(aboutSightings, name) {
+		s.row.extra.add(name, value)
+	}
 }
 
 // set sets a field from a column. What the row before said there is not read again.

@@ -50,7 +50,7 @@ var fields = []*field{
 // plain is how the formats are read that have a row's values under names of their own choice: CSV and JSON lines,
 // IntelMQ's and Shadowserver's names among them. Of names of one kind a source's own (src_) stands above the one that
 // this format documents, and that above aliases.
-var plain = table{flat: true, rules: intelmqRules, names: []names{
+var plain = table{flat: true, known: aboutSightings, rules: intelmqRules, names: []names{
 	{"ip", []string{"http_referer_ip", "src_ip", "ip", "source.ip", "source_ip", "source_identifier", "address"}},
 	{emailField, []string{"email"}},
 	{"timestamp", []string{"timestamp", "time.source", "time", "observed_at", observationTime}},
@@ -71,6 +71,11 @@ var plain = table{flat: true, rules: intelmqRules, names: []names{
 	{floorField, []string{floorField, "extra." + floorField}},
 	{"count", []string{"count"}},
 }}
+
+// aboutSightings are columns that tocsin pull writes for people. extra is what an event's other columns were.
+var aboutSightings = []string{"operation", "relapse", extraColumn}
+
+const extraColumn = "extra"
 
 // observationTime is when a collector noticed, which counts where a row has no other time.
 const observationTime = "time.observation"

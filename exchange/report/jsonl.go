@@ -40,6 +40,7 @@ func (f *found) skip(name string) {
 type foundRow struct {
 	ev  exchange.Event
 	err error
+	of  *stixObject // where it was made of one
 }
 
 func (f *found) event(ev *exchange.Event) {

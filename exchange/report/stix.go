@@ -41,6 +41,9 @@ type stixObjects struct {
 	context map[string]tlp.Level
 	traffic map[string][]*stixObject // network-traffic, by who called
 	claimed map[string]bool          // network-traffic that observed-data refers to
+
+	unchecked bool       // objects are not held against the standard
+	known     *Sightings // what came before, nil for nothing
 }
 
 // stixTable has the names that sighting and indicator give to what they find.
@@ -52,9 +55,10 @@ var stixTable = table{names: []names{
 	{"port", []string{"contact.src_port", "src_port"}},
 	{"asn", []string{"extension.asn"}},
 	{"cc", []string{"extension.country"}},
+	{"hostname", []string{"extension.hostname"}},
 	{"malware", []string{"extension.malware", "malware.name"}},
-	{"protocol", []string{"protocols"}},
-	{"application", []string{"protocols[1]"}},
+	{"protocol", []string{"extension.protocol", "protocols"}},
+	{"application", []string{"extension.protocol[1]", "protocols[1]"}},
 	{"provider", []string{"extension.provider"}},
 	{"dst_ip", []string{"contact.dst_ip", "dst_ref"}},
 	{"dst_port", []string{"contact.dst_port", "dst_port"}},
@@ -104,6 +108,7 @@ type stixObject struct {
 	Target     string                   `json:"target_ref"`
 	SightingOf string                   `json:"sighting_of_ref"`
 	Observed   scalars                  `json:"observed_data_refs"`
+	Labels     scalars                  `json:"labels"`
 	Extensions map[string]stixExtension `json:"extensions"`
 
 	malware string // its name
@@ -111,13 +116,16 @@ type stixObject struct {
 
 // stixExtension is what extensions of observed-data say, ours first.
 type stixExtension struct {
-	Country  scalar         `json:"country"`
-	ASN      scalar         `json:"asn"`
-	Malware  scalar         `json:"malware"`
-	Provider scalar         `json:"provider"`
-	Exposed  scalar         `json:"exposed"`
-	Extra    jsontext.Value `json:"extra"`
-	Contacts []stixContact  `json:"contacts"`
+	Country   scalar         `json:"country"`
+	ASN       scalar         `json:"asn"`
+	Malware   scalar         `json:"malware"`
+	Provider  scalar         `json:"provider"`
+	Exposed   scalar         `json:"exposed"`
+	Hostname  scalar         `json:"hostname"`
+	Protocol  scalar         `json:"protocol"`
+	Operation scalar         `json:"operation"`
+	Extra     jsontext.Value `json:"extra"`
+	Contacts  []stixContact  `json:"contacts"`
 }
 
 type stixContact struct {
@@ -154,7 +162,7 @@ func (s *stixObjects) value(line int, raw []byte, to *found) {
 		return
 	}
 	s.heads, s.lines = append(s.heads, &head), append(s.lines, line)
-	if head.Spec() == "2.1" {
+	if head.Spec() == "2.1" && !s.unchecked {
 		for _, p := range lint.Errors(raw) { // which keep nothing of what is needed from being read
 			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: line, Column: head.Type, Reason: "is not as the standard has it: " + strings.TrimPrefix(p.String(), "$")})
 		}
@@ -200,6 +208,32 @@ func (s *stixObjects) end(to *found) {
 		return
 	}
 	before := len(to.rows)
+	s.read(to)
+	for _, o := range s.order {
+		if !stixRead[o.Type] {
+			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: o.line, Column: short(o.Type), Reason: "objects of this type are not read"})
+		}
+	}
+	if len(to.rows) == before {
+		to.problem(rowError(1, "", "nothing is read from these STIX objects: hosts are in observed-data, or in indicators of compromise, and there are none"))
+	}
+}
+
+// get returns the object of an id, nil where it is not known.
+func (s *stixObjects) get(id string) *stixObject {
+	if o := s.byID[id]; o != nil || s.known == nil {
+		return o
+	}
+	return s.known.get(id)
+}
+
+// isHost tells whether an object is what can be infected: an address or an account.
+func (o *stixObject) isHost() bool {
+	return o.Type == "ipv4-addr" || o.Type == "ipv6-addr" || o.Type == "email-addr"
+}
+
+// read adds what the objects tell of.
+func (s *stixObjects) read(to *found) {
 	s.label(to)
 	s.join()
 	// What a report says holds for what it lists, and for nothing that this refers to: what many refer to, as to a malware,
@@ -233,14 +267,6 @@ func (s *stixObjects) end(to *found) {
 				of.read(o, to)
 			}
 		}
-	}
-	for _, o := range s.order {
-		if !stixRead[o.Type] {
-			to.notes = exchange.AddNote(to.notes, exchange.Note{Line: o.line, Column: short(o.Type), Reason: "objects of this type are not read"})
-		}
-	}
-	if len(to.rows) == before {
-		to.problem(rowError(1, "", "nothing is read from these STIX objects: hosts are in observed-data, or in indicators of compromise, and there are none"))
 	}
 }
 
@@ -378,7 +404,7 @@ func (s *stixObjects) hosts(o *stixObject) (list []*stixObject) {
 	}
 	for _, typ := range []string{"ipv4-addr", "ipv6-addr", "email-addr"} {
 		for _, ref := range o.Refs {
-			x := s.byID[string(ref)]
+			x := s.get(string(ref))
 			switch {
 			case x == nil || x.Type != typ || typ == "email-addr" && len(list) > 0:
 			case called[x.ID]:
@@ -417,7 +443,7 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 		calls := s.calls(o, host.ID)
 		for _, t := range calls {
 			w.label = max(w.label, s.said(t.ID))
-			if dst := s.byID[t.Dst]; dst != nil {
+			if dst := s.get(t.Dst); dst != nil {
 				w.label = max(w.label, s.said(dst.ID))
 				s.about(dst)
 			}
@@ -428,14 +454,15 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 				if c.Time = o.Last; t.Start != "" {
 					c.Time = scalar(t.Start)
 				}
-				if dst := s.byID[t.Dst]; dst != nil {
+				if dst := s.get(t.Dst); dst != nil {
 					c.Dst = scalar(dst.Value)
 				}
 				contacts = append(contacts, c)
 			}
 		}
-		if len(calls) > 0 {
-			w.called(calls[0], s.byID[calls[0].Dst], contacts == nil)
+		// A traffic has to name a protocol; our extension says what is known of it.
+		if len(calls) > 0 && o.Extensions[exchange.HostEvidenceID].Operation == "" {
+			w.called(calls[0], s.get(calls[0].Dst), contacts == nil)
 		}
 		s.contacts(w, o, contacts, to)
 	}
@@ -469,12 +496,17 @@ func (s *stixObjects) evidence(w *row, o *stixObject) (contacts []stixContact) {
 				break
 			}
 		}
+		x.Hostname, x.Protocol = "", "" // those of others may mean anything
 	}
 	w.add("extension.country", []byte(x.Country))
 	w.add("extension.asn", []byte(x.ASN))
 	w.add("extension.malware", []byte(x.Malware))
 	w.add("extension.provider", []byte(x.Provider))
 	w.add("extension.exposed", []byte(x.Exposed))
+	w.add("extension.hostname", []byte(x.Hostname))
+	transport, application, _ := strings.Cut(string(x.Protocol), " ")
+	w.add("extension.protocol", []byte(transport))
+	w.add("extension.protocol[1]", []byte(application))
 	if x.Extra.Kind() == '{' {
 		_ = walk(x.Extra, func(name string, v jsontext.Value) error { w.extra.add(name, scalarText(v)); return nil })
 	}
@@ -511,7 +543,13 @@ func (s *stixObjects) contacts(w *row, o *stixObject, list []stixContact, to *fo
 }
 
 // said is the highest label that an object carries, or a report gives it.
-func (s *stixObjects) said(id string) tlp.Level { return max(s.labels[id], s.context[id]) }
+func (s *stixObjects) said(id string) tlp.Level {
+	said := max(s.labels[id], s.context[id])
+	if s.known != nil {
+		said = max(said, s.known.labels[id])
+	}
+	return said
+}
 
 // begin makes a row of an object.
 func (s *stixObjects) begin(o *stixObject) *row {
@@ -533,4 +571,5 @@ func (s *stixObjects) finish(w *row, o *stixObject, to *found) {
 		return
 	}
 	w.event(o.line, to)
+	to.rows[len(to.rows)-1].of = o
 }
