@@ -67,7 +67,7 @@ row said, as JSON). tocsin publish --format csv reads it.`,
 				}
 				// First the objects, then the cursor: what was printed may come
 				// again after a crash in between, and nothing is left out.
-				if err := out.flush(); err != nil {
+				if err := out.flush(cursorFile != ""); err != nil {
 					return err
 				}
 				if err := writeCursor(cursorFile, col.URL, page.After); err != nil {
@@ -237,9 +237,10 @@ func (o *objectWriter) object(raw []byte) error {
 	return o.w.WriteByte('\n')
 }
 
-func (o *objectWriter) flush() error {
+// flush prints all that was added. Where whole is not set some of it may wait for what is added next.
+func (o *objectWriter) flush(whole bool) error {
 	if o.csv != nil {
-		if err := o.csv.page(); err != nil {
+		if err := o.csv.page(whole); err != nil {
 			return err
 		}
 	}
@@ -259,5 +260,5 @@ func (o *objectWriter) close() error {
 		}
 		_ = o.w.WriteByte('\n')
 	}
-	return o.flush()
+	return o.flush(true)
 }

@@ -21,9 +21,9 @@ func newSightingWriter(w io.Writer) *sightingWriter {
 	return s
 }
 
-// page prints the objects that were added since it was called last.
-func (s *sightingWriter) page() error {
-	if err := s.sightings.Page(func(x *report.Sighting) error { return s.csv.Write(x.Row()) }); err != nil {
+// page prints what the objects tell of that were added since it was called last.
+func (s *sightingWriter) page(last bool) error {
+	if err := s.sightings.Page(last, func(x *report.Sighting) error { return s.csv.Write(x.Row()) }); err != nil {
 		return err
 	}
 	s.csv.Flush()

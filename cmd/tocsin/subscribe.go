@@ -40,7 +40,7 @@ events and goes on where the last run stopped.`,
 				if err := stix.Objects(bundle, out.object); err != nil {
 					return err
 				}
-				return out.flush()
+				return out.flush(true)
 			}
 			client := newClient(r)
 			err = errNotOverNATS

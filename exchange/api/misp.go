@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
@@ -30,12 +32,13 @@ func (a *API) misp(r *request) (any, error) {
 	switch file := r.PathValue("file"); {
 	case file == "manifest.json":
 		text, err := a.mispFeeds.Manifest(r.Context(), r.x.Register, right)
-		if err != nil || r.unchanged(misp.Tag(text)) {
+		if err != nil || r.unchanged(misp.Tag(text)+r.encoding()) {
 			return nil, err
 		}
-		h.Set("Content-Type", "application/json")
-		_, err = r.w.Write(text)
-		return nil, a.cut(r, err)
+		return nil, a.cut(r, r.compressed("application/json", func(w io.Writer) error {
+			_, err := w.Write(text)
+			return err
+		}))
 	case file == "hashes.csv":
 		hashes, err := a.mispFeeds.Hashes(r.Context(), r.x.Register, right)
 		if err != nil {
@@ -67,13 +70,38 @@ func (a *API) mispFile(r *request, file interface {
 }, tag, typ string, e exchange.AuditEntry,
 ) error {
 	defer func() { _ = file.Close() }() // it was read
-	if r.unchanged(tag) {
+	if r.unchanged(tag + r.encoding()) {
 		return nil
 	}
 	e.Action, e.Channel = exchange.AuditRead, exchange.ChannelMISP
 	a.tell(r.Request, &r.caller, e)
+	return a.cut(r, r.compressed(typ, file.Write))
+}
+
+// encoding is what follows the tag of an answer: it is another one where it is compressed.
+func (r *request) encoding() string {
+	r.w.Header().Set("Vary", "Accept-Encoding")
+	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, q, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";")
+		if strings.EqualFold(name, "gzip") && strings.Trim(q, "q=0.") != "" || strings.EqualFold(name, "gzip") && q == "" {
+			return "-gzip"
+		}
+	}
+	return ""
+}
+
+// compressed answers with what write writes, with gzip where the caller reads that. Where write fails the answer has no end.
+func (r *request) compressed(typ string, write func(io.Writer) error) error {
 	r.w.Header().Set("Content-Type", typ)
-	return a.cut(r, file.Write(r.w))
+	if r.encoding() == "" {
+		return write(r.w)
+	}
+	r.w.Header().Set("Content-Encoding", "gzip")
+	z := gzip.NewWriter(r.w)
+	if err := write(z); err != nil {
+		return err
+	}
+	return z.Close()
 }
 
 // unchanged answers 304 where the caller has what the tag names.

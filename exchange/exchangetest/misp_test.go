@@ -1,12 +1,14 @@
 package exchangetest_test
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -31,8 +33,13 @@ type mispEvent struct {
 	Threat                                              string `json:"threat_level_id"`
 	Published                                           bool
 	Orgc                                                struct{ Name, UUID string }
-	Tag                                                 []struct{ Name string }
+	Tag                                                 []mispTag
 	Attribute                                           []mispAttribute
+}
+
+type mispTag struct {
+	Name    string
+	Deleted bool
 }
 
 type mispAttribute struct {
@@ -40,7 +47,8 @@ type mispAttribute struct {
 	ToIDs                                                         *bool  `json:"to_ids"`
 	First                                                         string `json:"first_seen"`
 	Last                                                          string `json:"last_seen"`
-	Tag                                                           []struct{ Name string }
+	Deleted                                                       bool
+	Tag                                                           []mispTag
 	Sighting                                                      []struct {
 		UUID, Type   string
 		DateSighting string `json:"date_sighting"`
@@ -51,7 +59,7 @@ type mispAttribute struct {
 var mispCategories = map[string][]string{
 	"ip-src": {"Network activity"}, "ip-src|port": {"Network activity"}, "ip-dst": {"Network activity"}, "email": {"Network activity"},
 	"domain": {"Network activity"}, "url": {"Network activity"}, "md5": {"Payload delivery"}, "sha256": {"Payload delivery"},
-	"malware-type": {"Payload delivery", "Payload installation"}, "filename": {"Payload delivery"},
+	"malware-type": {"Payload delivery", "Payload installation"}, "filename": {"Payload delivery"}, "comment": {"Other"}, "hostname": {"Network activity"},
 }
 
 // misp reads a member's feed as MISP does.
@@ -106,6 +114,9 @@ func (m *misp) event(id string) *mispEvent {
 	e := &got.Event
 	seen := make(map[string]bool)
 	for _, a := range e.Attribute {
+		if a.Deleted && a.Type == "comment" && a.Value == "withdrawn" {
+			a.Value += a.UUID
+		}
 		if uuid.Validate(a.UUID) != nil || seen[a.UUID] || seen[a.Type+a.Value] || a.Value == "" || a.ToIDs == nil || !slices.Contains(mispCategories[a.Type], a.Category) || !digits(a.Timestamp) || a.Distribution != "5" {
 			m.t.Errorf("%+v is no attribute, or is there twice", a)
 		}
@@ -135,7 +146,7 @@ func (m *misp) values() map[string]string {
 	out := make(map[string]string)
 	for id := range m.manifest() {
 		for _, a := range m.event(id).Attribute {
-			if a.Type != "malware-type" {
+			if a.Type != "malware-type" && a.Type != "comment" {
 				out[a.Value] = a.Tag[0].Name
 			}
 		}
@@ -301,6 +312,34 @@ func TestMISPIsToldWhatIsClean(t *testing.T) {
 	same()
 }
 
+// A feed is compressed for who reads that, and each form is a file of its own.
+func TestMISPFeedsAreCompressed(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	e.Publish(t, "rustock", "ip,timestamp,cc,asn\n240.1.0.1,2026-03-19T09:00:00Z,AT,64511\n")
+	at := as(t, e, "cert-at")
+	m := &misp{member: at, collection: "cert-at"}
+	files := []string{"manifest.json", "hashes.csv"}
+	for id := range m.manifest() {
+		files = append(files, id+".json")
+	}
+	for _, file := range files {
+		path := "/misp/cert-at/" + file
+		_, plain, want := e.Do(t, "GET", path, at.id, at.token, "", "Accept-Encoding", "identity, gzip;q=0")
+		_, h, text := e.Do(t, "GET", path, at.id, at.token, "", "Accept-Encoding", "deflate, gzip;q=1.0")
+		z, err := gzip.NewReader(strings.NewReader(text))
+		if err != nil || h.Get("Content-Encoding") != "gzip" || plain.Get("Content-Encoding") != "" || h.Get("ETag") == plain.Get("ETag") {
+			t.Fatal(file, err, h, plain)
+		}
+		if got, err := io.ReadAll(z); err != nil || string(got) != want {
+			t.Error(file, err, string(got))
+		}
+		if code, _, _ := e.Do(t, "GET", path, at.id, at.token, "", "Accept-Encoding", "gzip", "If-None-Match", h.Get("ETag")); code != http.StatusNotModified {
+			t.Error(file, code)
+		}
+	}
+}
+
 // What may go out to MISP does, label by label, and nothing else: neither AMBER+STRICT nor RED.
 func TestMISPGetsWhatItsLabelAllows(t *testing.T) {
 	t.Parallel()
@@ -337,8 +376,40 @@ func TestMISPGetsWhatItsLabelAllows(t *testing.T) {
 	// Raised, it leaves the feed, and the event says so by a newer timestamp.
 	m := &misp{member: at, collection: "cert-at"}
 	before := m.manifest()
+	var was mispAttribute
+	for id := range before {
+		for _, a := range m.event(id).Attribute {
+			if a.Value == "240.1.0.2" {
+				was = a
+			}
+		}
+	}
 	e.Publish(t, "rustock", "ip,timestamp,cc,asn,tlp\n240.1.0.2,2026-03-12T10:00:00Z,AT,64511,amber+strict\n")
 	after := m.manifest()
+	// What was there is told of by its UUID, and how many are withheld.
+	gone, told := 0, 0
+	for id := range after {
+		ev := m.event(id)
+		for _, a := range ev.Attribute {
+			switch {
+			case a.UUID == was.UUID:
+				if gone++; !a.Deleted || a.Value != "withdrawn" || a.Comment != "" || a.Type != "comment" {
+					t.Errorf("%+v", a)
+				}
+			case a.Type == "comment":
+				if told++; a.Deleted || !strings.HasPrefix(a.Value, "1 withheld here") || ev.Distribution != "0" {
+					t.Errorf("%+v %+v", a, ev.Tag)
+				}
+			}
+		}
+		_, text := m.get(id + ".json")
+		if strings.Contains(text, "240.1.0.2") || strings.Contains(text, "240.1.0.3") {
+			t.Error(text)
+		}
+	}
+	if gone != 1 || told != 2 {
+		t.Errorf("%d are told to be gone, %d events tell of what is withheld", gone, told)
+	}
 	delete(want, "240.1.0.2")
 	if d := cmp.Diff(want, m.values()); d != "" {
 		t.Error(d)
@@ -351,6 +422,21 @@ func TestMISPGetsWhatItsLabelAllows(t *testing.T) {
 	}
 	if changed != 1 {
 		t.Error(before, after)
+	}
+	// A label that is raised takes the tag of the old one off.
+	e.Publish(t, "rustock", "ip,timestamp,cc,asn,tlp\n240.1.0.0,2026-03-10T10:00:00Z,AT,64511,green\n")
+	tags := 0
+	for id := range m.manifest() {
+		m.tags = nil
+		ev := m.event(id)
+		for _, list := range append([][]mispTag{ev.Tag}, ev.Attribute[len(ev.Attribute)-1].Tag) {
+			if len(list) > 1 && slices.Contains(list, mispTag{"tlp:clear", true}) && slices.Contains(list, mispTag{"tlp:green", false}) {
+				tags++
+			}
+		}
+	}
+	if want["240.1.0.0"] = "tlp:green"; tags != 2 || cmp.Diff(want, m.values()) != "" {
+		t.Error(tags, m.values())
 	}
 	// So it is where it was withdrawn.
 	if d := cmp.Diff(want, (&misp{member: isp, collection: "isp-one"}).values()); d != "" {
@@ -381,6 +467,9 @@ func TestMISPGetsIndicatorsOfMembers(t *testing.T) {
 		clear(got)
 		for id := range m.manifest() {
 			for _, a := range m.event(id).Attribute {
+				if a.Deleted {
+					continue
+				}
 				got[a.Value] = fmt.Sprint(a.Type, " ", *a.ToIDs, " ", a.Tag[0].Name)
 			}
 		}
@@ -403,7 +492,18 @@ func TestMISPGetsIndicatorsOfMembers(t *testing.T) {
 	if code, _, text := e.Do(t, "DELETE", "/exchange/collections/mid/objects/"+sampleID(2)+"/", at.id, at.token, ""); code != http.StatusOK {
 		t.Fatal(code, text)
 	}
+	// What misp-stix makes of an attribute says what it was, and labels become tags.
+	add(7, version1, "[network-traffic:src_ref.value = '198.51.100.70']", `,"labels":["misp:type=\"ip-src\"","misp:to_ids=\"False\"","PAP:AMBER","campaign:x"]`)
+	add(8, version1, "[domain-name:value = 'mail.example']", `,"labels":["misp:type=\"hostname\"","misp:category=\"Network activity\""]`)
 	clear(want)
+	want["198.51.100.70"], want["mail.example"] = "ip-src false tlp:clear", "hostname true tlp:clear"
+	for id := range m.manifest() {
+		for _, a := range m.event(id).Attribute {
+			if a.Value == "198.51.100.70" && !(slices.Contains(a.Tag, mispTag{"PAP:AMBER", false}) && slices.Contains(a.Tag, mispTag{"campaign:x", false}) && len(a.Tag) == 3) {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
 	want["evil.example"] = "domain true tlp:green" // of the other
 	want["worse.example"] = "domain false tlp:green"
 	if d := cmp.Diff(want, look()); d != "" {

@@ -151,13 +151,16 @@ func asCSV(t *testing.T, objects []string) string {
 	if err := w.Write(report.SightingColumns()); err != nil {
 		t.Fatal(err)
 	}
-	for page := range slices.Chunk(objects, 1000) {
+	for page := range slices.Chunk(objects, 37) {
 		for _, o := range page {
 			s.Add([]byte(o))
 		}
-		if err := s.Page(func(x *report.Sighting) error { return w.Write(x.Row()) }); err != nil {
+		if err := s.Page(false, func(x *report.Sighting) error { return w.Write(x.Row()) }); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := s.Page(true, func(x *report.Sighting) error { return w.Write(x.Row()) }); err != nil {
+		t.Fatal(err)
 	}
 	if n, why := s.Left(); n != 0 {
 		t.Fatal(n, why)

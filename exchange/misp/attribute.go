@@ -70,6 +70,7 @@ type evidence struct {
 	ASN      uint32 `json:"asn"`
 	Malware  string `json:"malware"`
 	Provider string `json:"provider"`
+	Exposed  string `json:"exposed"`
 	Contacts []struct {
 		Time    string     `json:"time"`
 		SrcPort uint16     `json:"src_port"`
@@ -95,6 +96,8 @@ type attribute struct {
 type tag struct {
 	Name   string `json:"name"`
 	Colour string `json:"colour,omitempty"`
+	// Deleted takes a tag off that was there before.
+	Deleted bool `json:"deleted,omitempty"`
 }
 
 // sighting says when something was seen, type 0, or was there no longer, type 2.
@@ -123,12 +126,16 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 	if x.collection.OfMembers() {
 		list = x.indicator(o)
 	} else if feed = x.hostOn(o); feed != "" {
-		a := x.host(o)
-		since, err := x.View.CleanSince(feed, o.address)
-		if err != nil {
-			return nil, "", "", err
+		a, exposed := x.host(o)
+		if exposed {
+			feed += exposedSuffix
+		} else {
+			since, err := x.View.CleanSince(feed, o.address)
+			if err != nil {
+				return nil, "", "", err
+			}
+			x.markClean(&a, o, since)
 		}
-		x.markClean(&a, o, since)
 		list = []attribute{a}
 	}
 	if len(list) == 0 {
@@ -136,7 +143,7 @@ func (x *run) attributes(o *object) (s *slot, feed, day string, err error) {
 	}
 	label := policy.LabelOf(x.collection, o.raw)
 	if !policy.Permits(label, exchange.ChannelMISP, policy.Recipient{Clearance: x.collection.Ceiling}) {
-		return nil, feed, day, nil
+		return &slot{Withheld: true}, feed, day, nil
 	}
 	s = &slot{Label: uint8(label)}
 	for i := range list {
@@ -183,9 +190,12 @@ func (m *maker) hostOn(o *object) (feed string) {
 	return o.feed
 }
 
-// host makes the attribute of a host: a victim, which nobody is to block.
-func (m *maker) host(o *object) attribute {
-	a := attribute{
+// exposedSuffix follows a feed's name in events of what is exposed and not infected, which stand beside those of infections.
+const exposedSuffix = "+exposed"
+
+// host makes the attribute of a host: a victim, which nobody is to block. exposed says that it is not known to be infected.
+func (m *maker) host(o *object) (a attribute, exposed bool) {
+	a = attribute{
 		UUID: m.derived("misp-attribute", o.ID), Type: "ip-src", Category: "Network activity", Value: o.Value,
 		First: instant(cmp.Or(o.First, o.From)), Last: instant(o.Last),
 	}
@@ -195,6 +205,10 @@ func (m *maker) host(o *object) attribute {
 	var e evidence
 	_ = jsonv2.Unmarshal(o.Extensions[exchange.HostEvidenceID], &e) // ours; without it there is less to say
 	var said []string
+	if e.Exposed != "" {
+		said = append(said, "exposed: "+e.Exposed+" (not known to be infected)")
+		a.Tags = append(a.Tags, tag{Name: `tocsin:exposed="` + e.Exposed + `"`})
+	}
 	if e.ASN != 0 {
 		said = append(said, "AS"+strconv.FormatUint(uint64(e.ASN), 10))
 	}
@@ -225,7 +239,7 @@ func (m *maker) host(o *object) attribute {
 	if at, err := time.Parse(time.RFC3339Nano, cmp.Or(o.Last, o.From)); err == nil {
 		a.Sightings = []sighting{{UUID: m.derived("misp-sighting", o.ID), Type: "0", Date: strconv.FormatInt(at.Unix(), 10), Source: e.Provider}}
 	}
-	return a
+	return a, e.Exposed != ""
 }
 
 // derived is a UUID that is the same whenever the same is made.

@@ -87,7 +87,8 @@ func TestTheAttributeOfAHost(t *testing.T) {
 			"ip-src", "240.0.0.1", "", "2026-03-20T00:00:00.000000+00:00", nil,
 		},
 	} {
-		a := m.host(c.o)
+		a, _ := m.host(c.o)
+		again, _ := m.host(c.o)
 		var tags []string
 		for _, x := range a.Tags {
 			tags = append(tags, x.Name)
@@ -95,7 +96,7 @@ func TestTheAttributeOfAHost(t *testing.T) {
 		if a.Type != c.typ || a.Value != c.value || a.Comment != c.comment || a.First != c.first || a.ToIDs || a.Category != "Network activity" || cmp.Diff(c.tags, tags) != "" {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if len(a.Sightings) != 1 || a.Sightings[0].Type != "0" || a.UUID != m.host(c.o).UUID {
+		if len(a.Sightings) != 1 || a.Sightings[0].Type != "0" || a.UUID != again.UUID {
 			t.Errorf("%s: sightings %+v", name, a.Sightings)
 		}
 	}

@@ -83,6 +83,7 @@ func (x *run) page(ctx context.Context, first bool) (more bool, err error) {
 		return false, err
 	}
 	for key, e := range x.events {
+		e.Had |= 1 << e.label()
 		if err := x.set(key, e); err != nil {
 			return false, err
 		}
@@ -197,7 +198,7 @@ func (x *run) gone(ctx context.Context, w *view.Withdrawal) error {
 		}
 		left, err := x.again(ctx, id)
 		if err == nil && !left {
-			err = x.fill(key, new(slot), w.At)
+			err = x.fill(key, new(slot), w.At, true)
 		}
 		if err != nil {
 			return err
@@ -240,13 +241,13 @@ func (x *run) put(o *object) error {
 			return err
 		}
 		if s == nil || !fits {
-			err = x.fill(key, new(slot), o.added)
+			err = x.fill(key, new(slot), o.added, fits)
 		}
 		if s == nil || err != nil {
 			return err
 		}
 		if fits {
-			return x.fill(key, s, o.added)
+			return x.fill(key, s, o.added, true)
 		}
 	}
 	if s == nil {
@@ -271,7 +272,7 @@ func (x *run) put(o *object) error {
 		x.hosts[host] = append(x.hosts[host], o.ID)
 	}
 	x.changes[uuidKey(x.collection, e.UUID)] = []byte(part)
-	return x.fill(key, s, o.added)
+	return x.fill(key, s, o.added, true)
 }
 
 // fits tells whether an event still has no more than it may have with what a slot is to be.
@@ -330,8 +331,8 @@ func (x *run) event(key string) (*event, error) {
 	return e, nil
 }
 
-// fill writes a slot and what changes in its event.
-func (x *run) fill(key string, s *slot, at time.Time) error {
+// fill writes a slot and what changes in its event. What it loses is told of, but where it moves to another event.
+func (x *run) fill(key string, s *slot, at time.Time, tell bool) error {
 	part := partOf(key)
 	e, err := x.event(part)
 	if err != nil {
@@ -346,6 +347,15 @@ func (x *run) fill(key string, s *slot, at time.Time) error {
 	}
 	if s.equal(&was) {
 		return nil
+	}
+	if tell {
+		if err := s.follows(&was); err != nil {
+			return err
+		}
+	}
+	if s.Withheld != was.Withheld {
+		e.Withheld += map[bool]int{true: 1, false: -1}[s.Withheld]
+		e.Told = true
 	}
 	x.events[part] = e
 	if x.least[part] == 0 {

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/stix/pattern"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 // kind is how MISP has the values that a property of a pattern is compared with.
@@ -21,7 +23,43 @@ var kinds = map[string]kind{
 	"file:hashes.sha-1": {"sha1", "Payload delivery"}, "file:hashes.sha-256": {"sha256", "Payload delivery"},
 	"file:hashes.sha-512": {"sha512", "Payload delivery"}, "file:hashes.sha1": {"sha1", "Payload delivery"},
 	"file:hashes.sha256": {"sha256", "Payload delivery"}, "file:hashes.sha512": {"sha512", "Payload delivery"},
-	"network-traffic:dst_ref.value": {"ip-dst", "Network activity"},
+	"network-traffic:dst_ref.value": {"ip-dst", "Network activity"}, "network-traffic:src_ref.value": {"ip-src", "Network activity"},
+}
+
+// alike are the types that MISP has for a value beside the one of kinds: a label that misp-stix writes says which is meant.
+var alike = map[string][]string{"ip-dst": {"ip-src"}, "ip-src": {"ip-dst"}, "domain": {"hostname"}, "email-src": {"email-dst", "email"}, "url": {"uri", "link"}}
+
+// fromMISP reads what misp-stix writes into labels of an indicator: misp:type, misp:category and misp:to_ids. It makes
+// indicators of attributes that are to be looked for, so without the last that is what they are.
+func fromMISP(labels []string) (said map[string]string) {
+	for _, label := range labels {
+		name, value, ok := strings.Cut(label, "=")
+		if name, is := strings.CutPrefix(name, "misp:"); ok && is {
+			if said == nil {
+				said = map[string]string{"to_ids": "True"}
+			}
+			said[name] = strings.Trim(value, `"`)
+		}
+	}
+	return said
+}
+
+// What bounds the tags that an indicator's labels become.
+const (
+	maxTags = 20
+	maxTag  = 250
+)
+
+// tagsOf makes tags of labels, but for those of TLP, which the label has, and misp-stix's own.
+func tagsOf(labels []string) (tags []tag) {
+	for _, label := range labels {
+		level, known := stix.LabelIn(label)
+		if level != tlp.None || !known || strings.HasPrefix(label, "misp:") || label == "" || len(label) > maxTag || strings.ContainsFunc(label, unicode.IsControl) || len(tags) == maxTags {
+			continue
+		}
+		tags = append(tags, tag{Name: label})
+	}
+	return tags
 }
 
 // victim is the indicator type of a machine that is to be cleaned, not to be blocked.
@@ -46,6 +84,7 @@ func (m *maker) indicator(o *object) (list []attribute) {
 	if err != nil {
 		return nil
 	}
+	misp := fromMISP(o.Labels)
 	p.Each(func(c *pattern.Comparison) {
 		k, known := kinds[strings.ToLower(c.Path.Type+":"+path(c.Path.Steps))]
 		if !known || c.Not || c.Operator != "=" && c.Operator != "IN" {
@@ -59,7 +98,14 @@ func (m *maker) indicator(o *object) (list []attribute) {
 				UUID: m.derived("misp-attribute", fmt.Sprint(o.ID, " ", len(list))), Type: k.typ, Category: k.category, Value: v.Value,
 				Comment: o.Name[:min(len(o.Name), maxComment)], First: instant(o.From), Last: instant(o.Until),
 				// What is harmful only beside something else is not to be looked for by itself.
+				Tags:  tagsOf(o.Labels),
 				ToIDs: !strings.Contains(o.Pattern, " AND ") && !strings.Contains(o.Pattern, "/0'") && slices.ContainsFunc(o.Types, func(t string) bool { return slices.Contains(harmful, t) }),
+			}
+			if misp != nil && !strings.Contains(o.Pattern, " AND ") {
+				a.ToIDs = strings.EqualFold(misp["to_ids"], "true")
+			}
+			if t := misp["type"]; slices.Contains(alike[a.Type], t) {
+				a.Type = t
 			}
 			if slices.Contains(o.Types, victim) {
 				a.ToIDs = false

@@ -65,8 +65,12 @@ type event struct {
 	// Slots counts the objects that ever were in it, Attributes what is in it.
 	Slots      int `json:"slots"`
 	Attributes int `json:"attributes"`
-	// Labels counts attributes by label.
-	Labels [8]int `json:"labels"`
+	// Labels counts attributes by label, Withheld objects that are labelled above what MISP may have.
+	Labels   [8]int `json:"labels"`
+	Withheld int    `json:"withheld,omitempty"`
+	// Had are the labels that the event has had, a bit each; Told says that it has told of what is withheld.
+	Had  uint8 `json:"had,omitempty"`
+	Told bool  `json:"told,omitempty"`
 	// First and Last bound the date_added of its objects, µs.
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
@@ -78,11 +82,49 @@ type slot struct {
 	Timestamp  int64             `json:"timestamp"`        // of the attributes, which lack it
 	Values     []string          `json:"values,omitempty"` // those that hashes.csv is of
 	Attributes []json.RawMessage `json:"attributes,omitempty"`
+	// Withheld says that the object is labelled above what MISP may have.
+	Withheld bool `json:"withheld,omitempty"`
+	// Tags are those that attributes had before, and Lost the UUIDs of attributes that were there: MISP is told that they are
+	// deleted.
+	Tags []string `json:"tags,omitempty"`
+	Lost []string `json:"lost,omitempty"`
+}
+
+// follows notes what a slot has lost against the state before.
+func (s *slot) follows(was *slot) error {
+	tags, ids, err := was.named()
+	if err != nil {
+		return err
+	}
+	now, stays, err := s.named()
+	if err != nil {
+		return err
+	}
+	s.Tags, s.Lost = append(tags, was.Tags...), append(ids, was.Lost...)
+	slices.Sort(s.Tags)
+	s.Tags = slices.DeleteFunc(slices.Compact(s.Tags), func(name string) bool { return slices.Contains(now, name) })
+	s.Lost = slices.DeleteFunc(s.Lost, func(id string) bool { return slices.Contains(stays, id) })
+	return nil
+}
+
+// named lists the names of the tags of a slot's attributes, and their UUIDs.
+func (s *slot) named() (tags, ids []string, err error) {
+	for _, text := range s.Attributes {
+		var a attribute
+		if err := json.Unmarshal(text, &a); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", view.ErrDamaged, err)
+		}
+		ids = append(ids, a.UUID)
+		for _, t := range a.Tags {
+			tags = append(tags, t.Name)
+		}
+	}
+	return tags, ids, nil
 }
 
 // equal tells whether MISP would see no difference.
 func (s *slot) equal(o *slot) bool {
-	return s.Label == o.Label && slices.EqualFunc(s.Attributes, o.Attributes, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
+	return s.Label == o.Label && s.Withheld == o.Withheld && slices.EqualFunc(s.Attributes, o.Attributes, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 }
 
 // The keys of a collection start with its UUID.

@@ -20,8 +20,8 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// fixed is how many attributes an event has besides those of objects: the malware.
-const fixed = 1
+// fixed is how many attributes an event has besides those of objects: the malware, and what tells of what is withheld.
+const fixed = 2
 
 // organisation is who an event is of.
 type organisation struct {
@@ -52,7 +52,7 @@ type header struct {
 // tlpTag is the tag that MISP has for a label, with the colour of FIRST's TLP 2.0.
 func tlpTag(l tlp.Level) tag {
 	colours := map[tlp.Level]string{tlp.Clear: "#ffffff", tlp.Green: "#33ff00", tlp.Amber: "#ffc000"}
-	return tag{"tlp:" + l.String(), colours[l]}
+	return tag{Name: "tlp:" + l.String(), Colour: colours[l]}
 }
 
 // distributions are how far MISP may pass on what has a label: AMBER stays in the organisation, GREEN
@@ -62,9 +62,12 @@ var distributions = map[tlp.Level]string{tlp.Clear: "3", tlp.Green: "1", tlp.Amb
 // galaxies are MISP's of malware, by the type that a family has (STIX 2.1 section 10.13).
 var galaxies = map[string]string{"bot": "botnet", "ransomware": "ransomware", "remote-access-trojan": "rat", "backdoor": "backdoor"}
 
-// label is the highest of an event's attributes.
+// label is the highest of an event's attributes. That something is withheld is for no others than those who may ask for it.
 func (e *event) label() tlp.Level {
 	highest := tlp.Clear
+	if e.Withheld > 0 {
+		highest = tlp.Amber
+	}
 	for l, n := range e.Labels {
 		if n > 0 {
 			highest = max(highest, tlp.Level(l))
@@ -82,9 +85,15 @@ func (e *event) head(r *exchange.Register, c *exchange.Collection) *header {
 	}
 	h.Orgc = organisation{"Tocsin", strings.TrimPrefix(stix.DerivedID("identity", "project", "tocsin"), "identity--")}
 	h.Info = "Indicators in " + c.Title
-	if f := r.Feed(e.Feed); f != nil {
-		h.Info = f.Malware.Name + " infections in " + c.Title
-		h.Tags = append(h.Tags, tag{Name: fmt.Sprintf("misp-galaxy:%s=%q", galaxy(f), f.Malware.Name)})
+	if f, exposed := e.feed(r); f != nil {
+		h.Info = "Exposed hosts in " + c.Title
+		if !exposed {
+			h.Info = f.Malware.Name + " infections in " + c.Title
+			h.Tags = append(h.Tags, tag{Name: fmt.Sprintf("misp-galaxy:%s=%q", galaxy(f), f.Malware.Name)})
+		}
+		if f.As == "" { // the name of a hidden publisher's feed may tell whose it is
+			h.Info += ", feed " + f.ID
+		}
 		h.Orgc = organisation{"A publisher who is not named", strings.TrimPrefix(r.IdentityID(f.By()), "identity--")}
 		if m := r.Member(f.Publisher); m != nil && f.As == "" {
 			h.Orgc.Name = m.Name
@@ -97,6 +106,22 @@ func (e *event) head(r *exchange.Register, c *exchange.Collection) *header {
 		h.Info += fmt.Sprintf(" (%d)", e.Part+1)
 	}
 	return h
+}
+
+// feed is the event's, nil where it has none or it is no more. exposed says that the event is of what is exposed.
+func (e *event) feed(r *exchange.Register) (f *exchange.Feed, exposed bool) {
+	id, exposed := strings.CutSuffix(e.Feed, exposedSuffix)
+	return r.Feed(id), exposed
+}
+
+// had are the tags of labels that the event had before.
+func (e *event) had() (tags []tag) {
+	for l := tlp.Clear; l <= tlp.Amber; l++ {
+		if e.Had&(1<<l) != 0 && l != e.label() {
+			tags = append(tags, tag{Name: tlpTag(l).Name, Deleted: true})
+		}
+	}
+	return tags
 }
 
 func galaxy(f *exchange.Feed) string {
@@ -160,7 +185,8 @@ type File struct {
 	look *view.DerivedSnapshot
 	part string
 	head *header
-	feed *exchange.Feed
+	event
+	feed *exchange.Feed // of the malware
 	c    *exchange.Collection
 }
 
@@ -184,7 +210,11 @@ func (f *Feeds) Event(ctx context.Context, r *exchange.Register, right policy.Re
 	if found, err = get(l, string(part), &e); err != nil || !found {
 		return nil, err
 	}
-	file = &File{look: l, part: string(part), head: e.head(r, c), feed: r.Feed(e.Feed), c: c, First: e.First, Last: e.Last, Count: e.Attributes}
+	file = &File{look: l, part: string(part), head: e.head(r, c), event: e, c: c, First: e.First, Last: e.Last, Count: e.Attributes}
+	file.head.Tags = append(file.head.Tags, e.had()...)
+	if feed, exposed := e.feed(r); !exposed {
+		file.feed = feed
+	}
 	text, err := json.Marshal(file.head)
 	if err != nil {
 		return nil, err
@@ -217,13 +247,27 @@ func (f *File) Write(w io.Writer) error {
 	b := append([]byte(`{"Event":`), head[:len(head)-1]...)
 	b = append(b, `,"Attribute":[`...)
 	first := true
-	add := func(text []byte, timestamp int64) {
+	write := func(text []byte, timestamp int64, deleted bool) {
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
 		b = append(append(b, text[:len(text)-1]...), `,"timestamp":"`...)
-		b = append(strconv.AppendInt(b, timestamp, 10), `","distribution":"5","deleted":false,"disable_correlation":false}`...)
+		b = append(strconv.AppendInt(b, timestamp, 10), `","distribution":"5","deleted":`...)
+		b = append(strconv.AppendBool(b, deleted), `,"disable_correlation":false}`...)
+	}
+	add := func(text []byte, timestamp int64) { write(text, timestamp, false) }
+	say := func(uuid, what string, timestamp int64, deleted bool) error {
+		text, err := json.Marshal(&attribute{UUID: uuid, Type: "comment", Category: "Other", Value: what})
+		write(text, timestamp, deleted)
+		return err
+	}
+	if f.Told {
+		m := maker{collection: f.c}
+		what := fmt.Sprintf("%d withheld here: they are labelled TLP:AMBER+STRICT or TLP:RED, which MISP feeds do not carry. They are in the collection over TAXII.", f.Withheld)
+		if err := say(m.derived("misp-withheld", f.head.UUID), what, f.Timestamp, f.Withheld == 0); err != nil {
+			return err
+		}
 	}
 	if f.feed != nil {
 		m := maker{collection: f.c}
@@ -251,7 +295,15 @@ func (f *File) Write(w io.Writer) error {
 				continue
 			}
 			seen[a.Type+" "+a.Value] = true
+			if text, err = s.withTags(text); err != nil {
+				return err
+			}
 			add(text, s.Timestamp)
+		}
+		for _, id := range s.Lost {
+			if err := say(id, gone, s.Timestamp, true); err != nil {
+				return err
+			}
 		}
 		if len(b) < 32<<10 {
 			return nil
@@ -265,6 +317,24 @@ func (f *File) Write(w io.Writer) error {
 	}
 	_, err = w.Write(append(b, `]}}`...))
 	return err
+}
+
+// gone is what an attribute says that was withdrawn: never what it said.
+const gone = "withdrawn"
+
+// withTags adds the tags to an attribute that it has no more.
+func (s *slot) withTags(text []byte) ([]byte, error) {
+	if len(s.Tags) == 0 {
+		return text, nil
+	}
+	var a attribute
+	if err := json.Unmarshal(text, &a); err != nil {
+		return nil, fmt.Errorf("%w: %w", view.ErrDamaged, err)
+	}
+	for _, name := range s.Tags {
+		a.Tags = append(a.Tags, tag{Name: name, Deleted: true})
+	}
+	return json.Marshal(&a)
 }
 
 // Hashes is one state of hashes.csv: the MD5 of each value, and the event that it is in. Its owner closes it.

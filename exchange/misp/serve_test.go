@@ -27,8 +27,8 @@ func TestTheHeaderOfAnEvent(t *testing.T) {
 		e                                     event
 		info, org, orgUUID, tag, distribution string
 	}{
-		"a feed's day":     {event{Feed: "f", Day: "2026-03-19", Labels: [8]int{tlp.Green: 1}}, "Rustock infections in CERT.at, 2026-03-19", "Digital Crimes Unit", uuid("dcu"), "tlp:green", distributions[tlp.Green]},
-		"its second part":  {event{Feed: "f", Day: "2026-03-19", Part: 1, Labels: [8]int{tlp.Amber: 1}}, "Rustock infections in CERT.at, 2026-03-19 (2)", "Digital Crimes Unit", uuid("dcu"), "tlp:amber", "0"},
+		"a feed's day":     {event{Feed: "f", Day: "2026-03-19", Labels: [8]int{tlp.Green: 1}}, "Rustock infections in CERT.at, feed f, 2026-03-19", "Digital Crimes Unit", uuid("dcu"), "tlp:green", distributions[tlp.Green]},
+		"its second part":  {event{Feed: "f", Day: "2026-03-19", Part: 1, Labels: [8]int{tlp.Amber: 1}}, "Rustock infections in CERT.at, feed f, 2026-03-19 (2)", "Digital Crimes Unit", uuid("dcu"), "tlp:amber", "0"},
 		"a hidden one's":   {event{Feed: "g", Day: "2026-03-19"}, "Zeus infections in CERT.at, 2026-03-19", "A publisher who is not named", uuid("pseudonym"), "tlp:clear", distributions[tlp.Clear]},
 		"no feed any more": {event{Feed: "gone", Day: "2026-03-19"}, "Infections in CERT.at, 2026-03-19", "Tocsin", "", "tlp:clear", distributions[tlp.Clear]},
 		"indicators":       {event{Day: "2026-03-19", Labels: [8]int{tlp.Clear: 2, tlp.Green: 1}}, "Indicators in CERT.at, 2026-03-19", "Tocsin", "", "tlp:green", distributions[tlp.Green]},

@@ -10,12 +10,13 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
-// Sightings turns STIX objects into the events that reading a source of them gives, page after page. It remembers the
-// addresses that it has read, which later pages refer to, and forgets all else with its page. It is for one goroutine.
+// Sightings turns STIX objects into the events that reading a source of them gives, page after page. What objects refer to can
+// be on the page before: it remembers addresses and malware, and the traffic of one page. It is for one goroutine.
 type Sightings struct {
 	s         *stixObjects
 	found     found
 	addresses map[string]string // by id
+	malware   map[string]*stixObject
 	labels    map[string]tlp.Level
 	left      int
 	reasons   []exchange.Note
@@ -30,7 +31,7 @@ type Sighting struct {
 
 // NewSightings begins with nothing.
 func NewSightings() *Sightings {
-	x := &Sightings{addresses: make(map[string]string), labels: make(map[string]tlp.Level)}
+	x := &Sightings{addresses: make(map[string]string), malware: make(map[string]*stixObject), labels: make(map[string]tlp.Level)}
 	x.begin(nil)
 	return x
 }
@@ -39,30 +40,48 @@ func NewSightings() *Sightings {
 func (x *Sightings) begin(before *stixObjects) {
 	x.s = newSTIX(stixTable.with(Options{Keep: true}).row(nil))
 	x.s.unchecked, x.s.known = true, x
-	if before != nil {
-		x.s.seen, x.s.statements = before.seen, before.statements
+	if before == nil {
+		return
+	}
+	x.s.seen, x.s.statements = before.seen, before.statements
+	for _, o := range before.order {
+		if !o.carried && !o.refused && (o.Type == "network-traffic" || o.Type == "indicator" && o.waits) {
+			o.carried, o.waits = true, false
+			x.s.byID[o.ID] = o
+			x.s.order = append(x.s.order, o)
+		}
 	}
 }
 
 // Add takes an object of the page.
 func (x *Sightings) Add(raw []byte) { x.s.value(1, raw, &x.found) }
 
-// Page ends a page, and gives what its objects tell of.
-func (x *Sightings) Page(each func(*Sighting) error) error {
+// Page ends a page, and gives what its objects tell of. Where it is not the last, indicators wait for the next one, which can
+// say what they are of.
+func (x *Sightings) Page(last bool, each func(*Sighting) error) error {
+	for _, o := range x.s.order {
+		o.waits = !last && o.Type == "indicator" && !o.carried
+	}
 	x.s.read(&x.found)
 	for id, o := range x.s.byID {
-		if o.isHost() && !o.refused {
+		switch {
+		case o.refused:
+			continue
+		case o.isHost():
 			x.addresses[id] = o.Value
-			if l := x.s.labels[id]; l > tlp.None {
-				x.labels[id] = l
-			}
+		case o.Type == "malware":
+			x.malware[id] = o
+		}
+		if l := x.s.said(id); l > tlp.None {
+			x.labels[id] = l
 		}
 	}
 	for i := range x.found.rows {
 		r := &x.found.rows[i]
 		if r.err != nil {
 			x.left++
-			x.reasons = exchange.AddNote(x.reasons, exchange.Note{Reason: r.err.Error()[strings.IndexByte(r.err.Error(), ':')+2:]})
+			_, reason, _ := strings.Cut(r.err.Error(), ": ")
+			x.reasons = exchange.AddNote(x.reasons, exchange.Note{Reason: reason})
 			continue
 		}
 		s := Sighting{Event: r.ev}
@@ -81,8 +100,11 @@ func (x *Sightings) Page(each func(*Sighting) error) error {
 // Left returns how many objects tell of a host that could not be made an event, and why.
 func (x *Sightings) Left() (n int, why []exchange.Note) { return x.left, x.reasons }
 
-// get returns what is known under an id: an object of the page, or an address of one before.
+// get returns what is known under an id from pages before.
 func (x *Sightings) get(id string) *stixObject {
+	if m := x.malware[id]; m != nil {
+		return m
+	}
 	value, known := x.addresses[id]
 	if !known {
 		return nil

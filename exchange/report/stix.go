@@ -82,6 +82,8 @@ var stixRead = map[string]bool{
 type stixObject struct {
 	line    int
 	refused bool // a version of it is marked with what is not known here
+	carried bool // it is of the page before (Sightings)
+	waits   bool // for the next page
 
 	ID         string                   `json:"id"`
 	Type       string                   `json:"type"`
@@ -246,12 +248,12 @@ func (s *stixObjects) read(to *found) {
 		}
 	}
 	for _, o := range s.order {
-		target := s.byID[o.Target]
+		target := s.get(o.Target)
 		switch {
 		case o.Type == "relationship" && o.Kind == "indicates" && target != nil && target.Type == "malware":
 			s.infected(o.Source, target, o)
 		case o.Type == "sighting":
-			if m := s.byID[o.SightingOf]; m != nil && m.Type == "malware" {
+			if m := s.get(o.SightingOf); m != nil && m.Type == "malware" {
 				for _, id := range o.Observed {
 					s.infected(string(id), m, o)
 				}
@@ -263,7 +265,7 @@ func (s *stixObjects) read(to *found) {
 		read func(*stixObject, *found)
 	}{{"observed-data", s.sighting}, {"indicator", s.indicator}} {
 		for _, o := range s.order {
-			if o.Type == of.typ && !o.refused {
+			if o.Type == of.typ && !o.refused && !o.waits {
 				of.read(o, to)
 			}
 		}
@@ -417,9 +419,20 @@ func (s *stixObjects) hosts(o *stixObject) (list []*stixObject) {
 	return list
 }
 
+// lacksTraffic tells whether observed-data refers to traffic that is not known.
+func (s *stixObjects) lacksTraffic(o *stixObject) bool {
+	return slices.ContainsFunc(o.Refs, func(ref scalar) bool {
+		return strings.HasPrefix(string(ref), "network-traffic--") && s.byID[string(ref)] == nil
+	})
+}
+
 // sighting adds the hosts of observed-data.
 func (s *stixObjects) sighting(o *stixObject, to *found) {
 	hosts := s.hosts(o)
+	if len(hosts) > 1 && s.lacksTraffic(o) {
+		to.problem(rowError(o.line, "object_refs", "the network-traffic that it refers to is not there, so nobody can tell which address called which"))
+		return
+	}
 	for _, host := range hosts {
 		if host.refused {
 			continue // that is named already
