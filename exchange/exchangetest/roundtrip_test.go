@@ -142,6 +142,59 @@ func TestWhatWasPulledIsTheSameOnAnotherExchange(t *testing.T) {
 	}
 }
 
+// What one exchange gives to MISP, published on another: address, times, what is exposed, and the newest source port are
+// the same, and no label is lower. MISP has no place for the rest (report/misp.go has the table), and none for what is AMBER+STRICT.
+func TestWhatMISPGotIsTheSameOnAnotherExchange(t *testing.T) {
+	t.Parallel()
+	here, there := exchangetest.Start(t, onward), exchangetest.Start(t, onward)
+	here.Publish(t, "observation", manyRows(rand.New(rand.NewPCG(7, 8)), 200))
+	m := &misp{member: as(t, here, "dcu"), collection: "feed-observation"}
+	for id := range m.manifest() {
+		m.tags = nil
+		_, text := m.get(id + ".json")
+		if r := there.PublishAs(t, text, apiclient.Publication{Feed: "observation", Format: report.MISP}); r.Rejected != 0 || r.Events == 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	hosts := func(e *exchangetest.Exchange) map[string]string {
+		objects, _ := e.Pull(t, "feed-observation", taxiiclient.Cursor{}, taxii.Filter{})
+		rows, err := csv.NewReader(strings.NewReader(asCSV(t, objects))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		column := func(name string) int { return slices.Index(report.SightingColumns(), name) }
+		type host struct{ first, last, port, label string }
+		list := make(map[string]host)
+		for _, row := range rows[1:] {
+			at, since := row[column("timestamp")], row[column("first_seen")]
+			key := row[column("ip")] + " " + row[column("exposed")]
+			h, known := list[key]
+			if since == "" {
+				since = at
+			}
+			if !known || since < h.first {
+				h.first = since
+			}
+			if at >= h.last {
+				h.last, h.port = at, row[column("port")]
+			}
+			h.label = row[column("tlp")]
+			list[key] = h
+		}
+		out := make(map[string]string)
+		for key, h := range list {
+			if e == there || h.label != "tlp:amber+strict" { // which MISP does not get
+				h.label = "tlp:amber+strict" // the event has something AMBER, so MISP's distribution is one organisation
+				out[key] = fmt.Sprint(h)
+			}
+		}
+		return out
+	}
+	if d := cmp.Diff(hosts(here), hosts(there)); d != "" || len(hosts(there)) < 100 {
+		t.Errorf("%d hosts, %.3000s", len(hosts(there)), d)
+	}
+}
+
 // asCSV is what tocsin pull --output csv prints.
 func asCSV(t *testing.T, objects []string) string {
 	t.Helper()

@@ -12,6 +12,17 @@ import (
 	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
+// What a MISP feed of Tocsin says of a host, and what MISP's core format has no place for:
+//
+//	address, newest source port   ip-src, ip-src|port
+//	first and last sighting       first_seen, last_seen
+//	label                         tag tlp:…; but an event with something AMBER is for one organisation, so all of it is AMBER+STRICT here
+//	what is exposed               tag tocsin:exposed="…"
+//	malware                       the event's galaxy: that of the feed, not the row's own word
+//	publisher                     Orgc of the event
+//	country, AS number, the row's malware, how often, destination   in the comment, for people: not read
+//	other contacts, hostname, protocol, extra                       nowhere
+//
 // misp is a MISP event. A host is an ip-src, alone or in an object that says how
 // it called; an ip-dst is where hosts called. In a document, where all of an event
 // is one member, attributes are counted instead.
@@ -201,13 +212,12 @@ func (w *row) labels(tags []mispTag) {
 //
 // Source: MISP's distribution levels. 0 (one organisation) and 4 (a sharing group) are TLP:AMBER+STRICT at least, 1 (a
 // community) and 2 (those connected to it) TLP:GREEN, 3 (all communities) as marked, 5 is that of what is around it.
+// An attribute goes no further than its object and its event, so all three count.
 func (w *row) shared(list ...scalar) {
 	for _, s := range list {
-		floor, inherits := tlp.None, false
+		floor := tlp.None
 		switch s {
-		case "", "5":
-			inherits = true
-		case "3":
+		case "", "5", "3":
 		case "0", "4":
 			floor = tlp.AmberStrict
 		case "1", "2":
@@ -216,9 +226,6 @@ func (w *row) shared(list ...scalar) {
 			floor = tlp.Red // of a level that is not known here
 		}
 		w.floor = max(w.floor, floor)
-		if !inherits {
-			return
-		}
 	}
 }
 
