@@ -57,6 +57,9 @@ func ParseAccount(text string) (account, domain string, err error) {
 		return "", "", fmt.Errorf("%.80q is not an e-mail address", text)
 	}
 	at := strings.LastIndexByte(text, '@')
+	if strings.ContainsFunc(text[:at], func(r rune) bool { return r > 0x7e }) {
+		return "", "", fmt.Errorf("%.80q has other letters than ASCII before the @, which an e-mail address of RFC 5322 has not", text)
+	}
 	if domain, err = DomainName(text[at+1:]); err != nil {
 		return "", "", fmt.Errorf("%.80q: its domain is no domain", text)
 	}

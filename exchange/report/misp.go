@@ -82,19 +82,27 @@ type mispObject struct {
 }
 
 type mispAttribute struct {
-	UUID      scalar    `json:"uuid"`
-	Type      scalar    `json:"type"`
-	Relation  scalar    `json:"object_relation"`
-	Value     scalar    `json:"value"`
-	Timestamp scalar    `json:"timestamp"`
-	FirstSeen scalar    `json:"first_seen"`
-	LastSeen  scalar    `json:"last_seen"`
-	Category  scalar    `json:"category"`
-	Comment   scalar    `json:"comment"`
-	ToIDs     flag      `json:"to_ids"`
-	Deleted   flag      `json:"deleted"`
-	Share     scalar    `json:"distribution"`
-	Tags      []mispTag `json:"Tag"`
+	UUID      scalar         `json:"uuid"`
+	Type      scalar         `json:"type"`
+	Relation  scalar         `json:"object_relation"`
+	Value     scalar         `json:"value"`
+	Timestamp scalar         `json:"timestamp"`
+	FirstSeen scalar         `json:"first_seen"`
+	LastSeen  scalar         `json:"last_seen"`
+	Category  scalar         `json:"category"`
+	Comment   scalar         `json:"comment"`
+	ToIDs     flag           `json:"to_ids"`
+	Deleted   flag           `json:"deleted"`
+	Share     scalar         `json:"distribution"`
+	Tags      []mispTag      `json:"Tag"`
+	Sightings []mispSighting `json:"Sighting"`
+}
+
+// mispSighting says that something was seen, type 0, that it is a false positive, 1, or when it ends, 2.
+type mispSighting struct {
+	UUID scalar `json:"uuid"`
+	Type scalar `json:"type"`
+	Date scalar `json:"date_sighting"`
 }
 
 type mispTag struct {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,10 +159,26 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 	var tags []mispTag
 	var tests []string
 	var scos []map[string]any
+	add := func(test string, sco map[string]any) {
+		if test != "" {
+			tests = append(tests, test)
+		}
+		if sco != nil && !slices.ContainsFunc(scos, func(o map[string]any) bool { return o["id"] == sco["id"] }) {
+			scos = append(scos, sco)
+		}
+	}
 	ids := false
+	var flow mispFlow
 	for _, a := range list {
 		tags = append(tags, a.Tags...)
 		ids = ids || bool(a.ToIDs)
+		if flow.take(a) {
+			continue
+		}
+		if key, value, two := strings.Cut(string(a.Value), "|"); a.Type == "regkey|value" && two {
+			add(mispRegistry(key, value))
+			continue
+		}
 		values := []string{string(a.Value)}
 		types := []string{string(a.Type)}
 		if before, behind, two := strings.Cut(string(a.Type), "|"); two {
@@ -174,21 +190,27 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 				break
 			}
 			if test, sco := mispValue(types[i], values[i]); test != "" {
-				tests = append(tests, test)
-				if sco != nil && !slices.ContainsFunc(scos, func(o map[string]any) bool { return o["id"] == sco["id"] }) {
-					scos = append(scos, sco)
-				}
+				add(test, sco)
+			} else {
+				b.skip(a.UUID, fmt.Sprintf("%.80q has no form in STIX here", types[i]))
 			}
 		}
 	}
-	switch {
-	case len(tests) == 0:
-		types := make([]string, 0, len(list))
-		for _, a := range list {
-			types = append(types, string(a.Type))
+	flow.end(add)
+	switch rule := mispRules[string(list0(list).Type)]; {
+	case rule != "" && len(list) == 1:
+		o := b.common("indicator", id, timestamp, tags)
+		b.indicator(o, nil, first, last, about, list)
+		b.pattern(o, rule, string(list[0].Value))
+	case list0(list).Type == "vulnerability" && len(list) == 1:
+		o := b.common("vulnerability", id, timestamp, tags)
+		o["name"] = string(list[0].Value)
+		if mispCVE.MatchString(string(list[0].Value)) {
+			o["external_references"] = []map[string]string{{"source_name": "cve", "external_id": string(list[0].Value)}}
 		}
-		b.skip(id, fmt.Sprintf("%.80q has no form in STIX here", strings.Join(types, ", ")))
-		return
+		b.add(o)
+	case len(tests) == 0:
+		return // why is said
 	case ids:
 		b.indicator(b.common("indicator", id, timestamp, tags), tests, first, last, about, list)
 	case len(scos) == 0:
@@ -200,7 +222,23 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 	if o := len(b.objects) - 1; deleted {
 		b.objects[o] = append(b.objects[o][:len(b.objects[o])-1], `,"revoked":true}`...)
 	}
+	of := b.refs[len(b.refs)-1]
+	for _, a := range list {
+		b.sightings(of, a.Sightings)
+	}
 }
+
+func list0(list []*mispAttribute) *mispAttribute {
+	if len(list) == 0 {
+		return new(mispAttribute)
+	}
+	return list[0]
+}
+
+// mispRules are the types of attributes that are rules of their own, and the pattern type of each (STIX 2.1 section 10.17).
+var mispRules = map[string]string{"yara": "yara", "snort": "snort", "sigma": "sigma", "suricata": "suricata"}
+
+var mispCVE = regexp.MustCompile(`^CVE-\d{4}-(0\d{3}|[1-9]\d{3,})$`)
 
 func (b *mispBundle) indicator(o map[string]any, tests []string, first, last, about scalar, list []*mispAttribute) {
 	o["pattern"], o["pattern_type"] = "["+strings.Join(slices.Compact(tests), " AND ")+"]", "stix"
@@ -243,62 +281,42 @@ func (b *mispBundle) observed(o map[string]any, scos []map[string]any, first, la
 	b.add(o)
 }
 
+// pattern makes the last object an indicator of a rule that is no STIX pattern.
+func (b *mispBundle) pattern(o map[string]any, typ, rule string) {
+	o["pattern"], o["pattern_type"] = rule, typ
+	b.objects[len(b.objects)-1] = b.text(o)
+}
+
 func (b *mispBundle) add(o map[string]any) {
 	b.refs = append(b.refs, o["id"].(string))
 	b.objects = append(b.objects, b.text(o))
+}
+
+// sightings adds what others say of an object: that they saw it, or that it is none.
+func (b *mispBundle) sightings(of string, list []mispSighting) {
+	for i := range list {
+		s := &list[i]
+		if uuid.Validate(string(s.UUID)) != nil || unixTime(s.Date) == "" {
+			b.skip(s.UUID, "a sighting without uuid or date")
+			continue
+		}
+		switch s.Type {
+		case "", "0":
+			o := b.common("sighting", s.UUID, s.Date, nil)
+			o["sighting_of_ref"], o["first_seen"], o["last_seen"], o["count"] = of, o["created"], o["created"], 1
+			b.add(o)
+		case "1":
+			o := b.common("opinion", s.UUID, s.Date, nil)
+			o["opinion"], o["explanation"], o["object_refs"] = "strongly-disagree", "false positive", []string{of}
+			b.add(o)
+		default:
+			b.skip(s.UUID, fmt.Sprintf("a sighting of type %.10q has no form in STIX here", string(s.Type)))
+		}
+	}
 }
 
 // mispTime reads first_seen and last_seen.
 func mispTime(s scalar) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, string(s))
 	return t.UTC(), err == nil
-}
-
-// mispHashes are the names of hashes in STIX (2.1 section 10.7).
-var mispHashes = map[string]string{"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
-
-// mispValue is a value of a type as a test in a pattern and as an object that can be observed, nil
-// where only the test can be made.
-func mispValue(typ, value string) (test string, sco map[string]any) {
-	quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
-	simple := func(of string) (string, map[string]any) {
-		return of + ":value = " + quoted, mispObserved(of, map[string]any{"value": value})
-	}
-	switch typ {
-	case "ip-src", "ip-dst":
-		a, err := netip.ParseAddr(value)
-		if err != nil {
-			return "", nil
-		}
-		of := stix.AddressType(a)
-		return of + ":value = '" + a.Unmap().String() + "'", map[string]any{"type": of, "spec_version": "2.1", "id": stix.AddressID(a), "value": a.Unmap().String()}
-	case "domain", "hostname":
-		return simple("domain-name")
-	case "url", "uri":
-		return simple("url")
-	case "email", "email-src", "email-dst":
-		return simple("email-addr")
-	case "filename":
-		return "file:name = " + quoted, mispObserved("file", map[string]any{"name": value})
-	case "mutex":
-		return "mutex:name = " + quoted, mispObserved("mutex", map[string]any{"name": value})
-	}
-	if name := mispHashes[typ]; name != "" {
-		return "file:hashes.'" + name + "' = " + quoted, mispObserved("file", map[string]any{"hashes": map[string]string{name: value}})
-	}
-	return "", nil
-}
-
-// mispObserved makes an object of the properties that its id is made of (STIX 2.1 section 2.9).
-func mispObserved(typ string, properties map[string]any) map[string]any {
-	text, err := json.Marshal(properties)
-	if err != nil {
-		return nil
-	}
-	id, err := stix.SCOID(typ, text)
-	if err != nil {
-		return nil
-	}
-	properties["type"], properties["spec_version"], properties["id"] = typ, "2.1", id
-	return properties
 }

@@ -57,10 +57,12 @@ func TestAMISPEventAsObjects(t *testing.T) {
 		`report--5b8f2c52-6ce5-4b43-8a0d-9f6a6f5c1c12 2026-03-19T00:05:00.000Z ["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"] Rustock`,
 		`indicator--00000000-0000-4000-8000-000000000001 2026-03-19T00:05:01.000Z [domain-name:value = 'it\\'s.example'] ["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`,
 		"ipv4-addr--5d52ac26-47a8-5ffe-90a7-cc1c7b9a4d73 203.0.113.45",
+		"network-traffic--b702a685-ab93-5476-8991-613632237415",
 		"observed-data--00000000-0000-4000-8000-000000000002 2026-03-19T00:05:02.000Z 2026-03-19T00:04:07.000Z 2026-03-19T00:05:07.000Z",
 		"indicator--00000000-0000-4000-8000-000000000003 2026-03-19T00:05:03.000Z [file:name = 'a.exe' AND file:hashes.'SHA-256' = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'] true dropper",
 		"ipv6-addr--? 2001:db8::1",
 		"ipv4-addr--? 198.51.100.7",
+		"network-traffic--ee60ebbe-29a0-5002-86db-a077f4581b5c",
 		"observed-data--00000000-0000-4000-8000-000000000006 2026-03-19T00:05:04.000Z 2026-03-19T00:04:07.000Z 2026-03-19T00:04:07.000Z",
 	}
 	for i := range got {
@@ -81,6 +83,62 @@ func TestAMISPEventAsObjects(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"00000000-0000-4000-8000-000000000004", "", "00000000-0000-4000-8000-000000000005"}, why); d != "" {
 		t.Error(d)
+	}
+}
+
+// Attributes of all kinds that misp-stix's documentation maps have a form here, or are said.
+func TestMISPAttributesHaveTheirForm(t *testing.T) {
+	const id = "00000000-0000-4000-8000-000000000001"
+	for _, c := range []struct{ typ, value, want string }{
+		{"AS", "AS64496", "[autonomous-system:number = 64496]"},
+		{"regkey", `HKLM\\Software\\x`, `[windows-registry-key:key = 'HKEY_LOCAL_MACHINE\\\\Software\\\\x']`},
+		{"regkey|value", `HKCU\\a|b`, `[windows-registry-key:key = 'HKEY_CURRENT_USER\\\\a' AND windows-registry-key:values[*].data = 'b']`},
+		{"mac-address", "00-00-5E-00-53-01", "[mac-addr:value = '00:00:5e:00:53:01']"},
+		{"x509-fingerprint-sha1", strings.Repeat("AB:", 19) + "AB", "[x509-certificate:hashes.'SHA-1' = '" + strings.Repeat("ab", 20) + "']"},
+		{"user-agent", "Mozilla/4.0", "[network-traffic:extensions.'http-request-ext'.request_header.'User-Agent' = 'Mozilla/4.0']"},
+		{"ip-dst|port", "198.51.100.7|443", "[network-traffic:dst_ref.type = 'ipv4-addr' AND network-traffic:dst_ref.value = '198.51.100.7' AND network-traffic:dst_port = 443]"},
+		{"hostname|port", "c2.example|443", "[network-traffic:dst_ref.type = 'domain-name' AND network-traffic:dst_ref.value = 'c2.example' AND network-traffic:dst_port = 443]"},
+		{"yara", "rule x { condition: true }", "rule x { condition: true }"},
+		{"snort", "alert tcp any any -> any any", "alert tcp any any -> any any"},
+		{"vulnerability", "CVE-2021-44228", "vulnerability CVE-2021-44228"},
+		{"email-src", "o'brien@example.org", `[email-addr:value = 'o\\'brien@example.org']`},
+		{"email-src", "jös@example.org", "skipped"},
+		{"AS", "x", "skipped"},
+		{"btc", "1xyz", "skipped"},
+	} {
+		event := `{"uuid":"5b8f2c52-6ce5-4b43-8a0d-9f6a6f5c1c12","info":"x","timestamp":"1773878700","Attribute":[{"uuid":"` + id + `","type":"` + c.typ + `","value":"` + c.value + `","to_ids":true,"timestamp":"1773878701",` +
+			`"Sighting":[{"uuid":"00000000-0000-4000-8000-0000000000b1","type":"0","date_sighting":"1773878701"},{"uuid":"00000000-0000-4000-8000-0000000000b2","type":"1","date_sighting":"1773878701"}]}]}`
+		objects, skipped, err := report.MISPObjects([]byte(event))
+		if err != nil {
+			t.Fatal(c.typ, err)
+		}
+		if c.want == "skipped" {
+			if len(skipped) == 0 || len(objects) != 0 && strings.Contains(string(objects[0]), id) {
+				t.Errorf("%s %s: %s", c.typ, c.value, objects)
+			}
+			continue
+		}
+		kinds := ""
+		for _, raw := range objects {
+			if err := lint.Refusal(raw); err != nil {
+				t.Errorf("%s: %s: %v", c.typ, raw, err)
+			}
+			var o struct{ Type, Pattern, Name string }
+			if err := json.Unmarshal(raw, &o); err != nil {
+				t.Fatal(err)
+			}
+			kinds += o.Type + " "
+			text, _ := json.Marshal(c.want)
+			var want string
+			_ = json.Unmarshal(text, &want)
+			want = strings.ReplaceAll(want, `\\`, `\`)
+			if o.Type == "indicator" && o.Pattern != want || o.Type == "vulnerability" && "vulnerability "+o.Name != c.want {
+				t.Errorf("%s: %s, want %s", c.typ, o.Pattern, want)
+			}
+		}
+		if !strings.Contains(kinds, "sighting opinion ") {
+			t.Errorf("%s: %s", c.typ, kinds)
+		}
 	}
 }
 
