@@ -20,7 +20,7 @@ import (
 func applyCommand() *cobra.Command {
 	var a access
 	var file string
-	var dryRun, prune, asJSON bool
+	var dryRun, prune, force, asJSON bool
 	c := &cobra.Command{
 		Use: "apply -f register.yaml", Short: "Change who takes part: members, feeds, collections", Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -41,6 +41,9 @@ func applyCommand() *cobra.Command {
 			}
 			if prune {
 				query.Set("prune", "true")
+			}
+			if force {
+				query.Set("force", "true")
 			}
 			var out api.Applied
 			if err := client.Do(c.Context(), "POST", "/v1/register", query, text, &out); err != nil {
@@ -74,6 +77,7 @@ func applyCommand() *cobra.Command {
 	f.StringVarP(&file, "file", "f", "", "the file, - for standard input")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would change, and change nothing")
 	f.BoolVar(&prune, "prune", false, "remove what the file lacks")
+	f.BoolVar(&force, "force", false, "let a member have the whole world, or a domain such as com")
 	f.BoolVar(&asJSON, "json", false, "print the outcome as JSON")
 	return c
 }

@@ -43,6 +43,9 @@ func (a *API) apply(r *request) (any, error) {
 		out.Backfill, err = a.PlanBackfill(r.Context(), base, next)
 	}
 	if err == nil && !out.DryRun {
+		if sweeping := register.Sweeping(base, next); len(sweeping) > 0 && !r.flag("force") {
+			return nil, fail(http.StatusConflict, "Too much at once", "%s: say --force (?force=true) where that is meant", strings.Join(sweeping, "; "))
+		}
 		next, err = a.Register.Change(r.Context(), r.caller.Name(), change)
 	}
 	if err != nil {

@@ -224,9 +224,6 @@ func fillMember(m *exchange.Member) {
 	for i, c := range m.Constituency.Countries {
 		m.Constituency.Countries[i] = strings.ToUpper(c)
 	}
-	for i, p := range m.Constituency.Prefixes {
-		m.Constituency.Prefixes[i] = p.Masked()
-	}
 }
 
 func fillFeed(f *exchange.Feed) {

@@ -3,6 +3,7 @@ package register_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ func apply(t *testing.T, s *register.Store, file string, prune bool) ([]string, 
 
 const file = `
 members:
-  - {id: cert-at, name: CERT.at, kind: csirt, constituency: {countries: [at], prefixes: [240.1.2.3/16], domains: [.at]}}
+  - {id: cert-at, name: CERT.at, kind: csirt, constituency: {countries: [at], prefixes: [240.1.0.0/16], domains: [.at]}}
   - {id: dcu, kind: publisher}
 feeds:
   - {id: rustock, publisher: dcu, malware: {name: Rustock}}
@@ -99,30 +100,32 @@ func TestWhatIsNotSoundIsRefusedWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ file, want string }{
-		"kind":           {"members: [{id: x, kind: team}]", "kind"},
-		"id":             {"members: [{id: 'a b', kind: csirt}]", "id"},
-		"underscore":     {"members: [{id: a_b, kind: csirt}]", "id"},
-		"subject":        {"members: [{id: 'a.>', kind: csirt}]", "id"},
-		"reserved":       {"members: [{id: unclaimed, kind: csirt}]", "taken"},
-		"admin":          {"members: [{id: admin, kind: csirt}]", "taken"},
-		"derived":        {"members: [{id: feed-x, kind: csirt}]", "derived"},
-		"twice":          {"members: [{id: x, kind: csirt}, {id: x, kind: csirt}]", "taken"},
-		"collision":      {"collections: [{id: cert-at, ceiling: green}]", "taken"},
-		"country":        {"members: [{id: x, kind: csirt, constituency: {countries: [Austria]}}]", "country"},
-		"publisher":      {"feeds: [{id: y, publisher: nobody, malware: {name: Y}}]", "nobody"},
-		"same operation": {"feeds: [{id: y, operation: rustock, publisher: dcu, malware: {name: Y}}]", "share ids"},
-		"no malware":     {"feeds: [{id: y, publisher: dcu}]", "malware"},
-		"guidance":       {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, guidance: 'javascript:x'}]", "guidance"},
-		"profile":        {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, profile: all}]", "profile"},
-		"reader":         {"collections: [{id: c, ceiling: green, readers: [nobody]}]", "nobody"},
-		"clearance":      {"members: [{id: low, kind: csirt, clearance: green}]\ncollections: [{id: c, ceiling: amber, readers: [low]}]", "cleared"},
-		"red":            {"collections: [{id: c, ceiling: red}]", "persons"},
-		"unknown label":  {"members: [{id: x, kind: csirt, clearance: pink}]", "pink"},
-		"unknown key":    {"members: [{id: x, kind: csirt, colour: blue}]", "colour"},
-		"taxii id":       {"taxii_ids: {cert-at: not-a-uuid}", "UUIDv4"},
-		"control":        {"members: [{id: x, kind: csirt, name: \"a\\tb\"}]", "control"},
-		"no yaml":        {"{", ""},
-		"peer owns":      {"members: [{id: x, kind: peer, constituency: {asns: [1]}}]", "constituency"},
+		"kind":                        {"members: [{id: x, kind: team}]", "kind"},
+		"id":                          {"members: [{id: 'a b', kind: csirt}]", "id"},
+		"underscore":                  {"members: [{id: a_b, kind: csirt}]", "id"},
+		"subject":                     {"members: [{id: 'a.>', kind: csirt}]", "id"},
+		"reserved":                    {"members: [{id: unclaimed, kind: csirt}]", "taken"},
+		"admin":                       {"members: [{id: admin, kind: csirt}]", "taken"},
+		"derived":                     {"members: [{id: feed-x, kind: csirt}]", "derived"},
+		"twice":                       {"members: [{id: x, kind: csirt}, {id: x, kind: csirt}]", "taken"},
+		"collision":                   {"collections: [{id: cert-at, ceiling: green}]", "taken"},
+		"country":                     {"members: [{id: x, kind: csirt, constituency: {countries: [Austria]}}]", "country"},
+		"publisher":                   {"feeds: [{id: y, publisher: nobody, malware: {name: Y}}]", "nobody"},
+		"same operation":              {"feeds: [{id: y, operation: rustock, publisher: dcu, malware: {name: Y}}]", "share ids"},
+		"no malware":                  {"feeds: [{id: y, publisher: dcu}]", "malware"},
+		"guidance":                    {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, guidance: 'javascript:x'}]", "guidance"},
+		"profile":                     {"feeds: [{id: y, publisher: dcu, malware: {name: Y}, profile: all}]", "profile"},
+		"reader":                      {"collections: [{id: c, ceiling: green, readers: [nobody]}]", "nobody"},
+		"clearance":                   {"members: [{id: low, kind: csirt, clearance: green}]\ncollections: [{id: c, ceiling: amber, readers: [low]}]", "cleared"},
+		"red":                         {"collections: [{id: c, ceiling: red}]", "persons"},
+		"unknown label":               {"members: [{id: x, kind: csirt, clearance: pink}]", "pink"},
+		"unknown key":                 {"members: [{id: x, kind: csirt, colour: blue}]", "colour"},
+		"taxii id":                    {"taxii_ids: {cert-at: not-a-uuid}", "UUIDv4"},
+		"control":                     {"members: [{id: x, kind: csirt, name: \"a\\tb\"}]", "control"},
+		"no yaml":                     {"{", ""},
+		"a host's prefix":             {"members: [{id: x, kind: csirt, constituency: {prefixes: [240.9.9.9/8]}}]", "prefix 240.9.9.9/8 is of one address in a network: write 240.0.0.0/8 for the network, or 240.9.9.9/32 for the address"},
+		"a code that is no country's": {"members: [{id: x, kind: csirt, constituency: {countries: [UK]}}]", "write GB"},
+		"peer owns":                   {"members: [{id: x, kind: peer, constituency: {asns: [1]}}]", "constituency"},
 	} {
 		_, err := apply(t, s, c.file, false)
 		var invalid *register.Invalid
@@ -271,5 +274,34 @@ func TestAnEditedExportHasChanged(t *testing.T) {
 	now, err := s.Change(t.Context(), "test", func(r *exchange.Register) error { f.Apply(r, false, later); return nil })
 	if err != nil || now.Members[0].Name != "Another" || !now.Members[0].Changed.Equal(later) {
 		t.Errorf("%+v %v", now.Members[0], err)
+	}
+}
+
+// What is claimed of all is said, once, with how many it concerns; a country's part of the DNS is somebody's.
+func TestSweepingClaimsAreSaid(t *testing.T) {
+	of := func(members ...exchange.Member) *exchange.Register { return &exchange.Register{Members: members} }
+	member := func(id string, c exchange.Constituency) exchange.Member {
+		return exchange.Member{ID: id, Kind: exchange.CSIRT, Constituency: c}
+	}
+	world, com := netip.MustParsePrefix("0.0.0.0/0"), exchange.Constituency{Domains: []string{".com", ".at", "example.org", ".co.uk"}}
+	one := member("one", exchange.Constituency{Prefixes: []netip.Prefix{world, netip.MustParsePrefix("10.0.0.0/8")}})
+	two := member("two", com)
+	three := member("three", exchange.Constituency{Prefixes: []netip.Prefix{netip.MustParsePrefix("240.0.0.0/8")}, Domains: []string{"example.com"}})
+	next := of(member("four", exchange.Constituency{}), one, three, two) // sorted, as registers are
+	want := []string{
+		"member one: prefix 0.0.0.0/0 is the whole world: it gets each host that no longer prefix names; 1 other members have prefixes within",
+		"member two: domain .com is a part of the DNS that anybody can have names in; 1 other members have names within",
+	}
+	if d := cmp.Diff(want, register.Sweeping(of(), next)); d != "" {
+		t.Error(d)
+	}
+	if list := register.Sweeping(next, next); len(list) != 0 {
+		t.Error("said again:", list)
+	}
+	all := strings.Join(register.Warnings(next), "\n")
+	for _, part := range append(want, "member four: it is a CSIRT without a constituency", "member one: prefix 10.0.0.0/8 is no network of the Internet") {
+		if !strings.Contains(all, part) {
+			t.Errorf("%q is not in %s", part, all)
+		}
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/stix"
@@ -234,6 +236,8 @@ func (c *checker) member(m *exchange.Member) {
 			c.add("member %s: a prefix is not valid", m.ID)
 		} else if p.Addr().Is4In6() {
 			c.add("member %s: prefix %s: write IPv4 prefixes as IPv4", m.ID, p)
+		} else if p != p.Masked() {
+			c.add("member %s: prefix %s is of one address in a network: write %s for the network, or %s for the address", m.ID, p, p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
 		}
 	}
 	if slices.Contains(m.Constituency.ASNs, 0) {
@@ -355,7 +359,57 @@ func Warnings(r *exchange.Register) (list []string) {
 			list = append(list, fmt.Sprintf("feed %s: default_tlp red reaches nobody: no collection names its readers as persons", f.ID))
 		}
 	}
-	return append(list, overlaps(r)...)
+	for i := range r.Members {
+		m := &r.Members[i]
+		if k := m.Constituency; m.Kind == exchange.CSIRT && len(k.ASNs)+len(k.Countries)+len(k.Domains)+len(k.Prefixes) == 0 {
+			list = append(list, fmt.Sprintf("member %s: it is a CSIRT without a constituency, and gets nothing", m.ID))
+		}
+		for _, p := range m.Constituency.Prefixes {
+			if a := p.Addr(); p.Bits() > 0 && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast()) {
+				list = append(list, fmt.Sprintf("member %s: prefix %s is no network of the Internet: only a feed with allow_reserved has hosts there", m.ID, p))
+			}
+		}
+	}
+	return append(append(list, Sweeping(new(exchange.Register), r)...), overlaps(r)...)
+}
+
+// Sweeping lists the claims of members in a register that are for the whole world or a part of the DNS that is nobody's own,
+// and that were not in the one before; with how many others have claims within. A country's part of the DNS is somebody's.
+func Sweeping(before, r *exchange.Register) (list []string) {
+	for i := range r.Members {
+		m := &r.Members[i]
+		had := before.Member(m.ID)
+		for _, p := range m.Constituency.Prefixes {
+			if p.Bits() == 0 && (had == nil || !slices.Contains(had.Constituency.Prefixes, p)) {
+				n := others(r, m, func(o *exchange.Member) bool {
+					return slices.ContainsFunc(o.Constituency.Prefixes, func(q netip.Prefix) bool { return q.Addr().Is4() == p.Addr().Is4() })
+				})
+				list = append(list, fmt.Sprintf("member %s: prefix %s is the whole world: it gets each host that no longer prefix names; %d other members have prefixes within", m.ID, p, n))
+			}
+		}
+		for _, d := range m.Constituency.Domains {
+			name := exchange.Suffix(d)
+			top := name[strings.LastIndexByte(name, '.')+1:]
+			suffix, _ := publicsuffix.PublicSuffix(name)
+			if suffix == name && len(top) != 2 && (had == nil || !slices.Contains(had.Constituency.Domains, d)) {
+				n := others(r, m, func(o *exchange.Member) bool {
+					return slices.ContainsFunc(o.Constituency.Domains, func(x string) bool { return strings.HasSuffix(exchange.Suffix(x), "."+name) })
+				})
+				list = append(list, fmt.Sprintf("member %s: domain %s is a part of the DNS that anybody can have names in; %d other members have names within", m.ID, d, n))
+			}
+		}
+	}
+	return list
+}
+
+// others counts the members besides one of which something is so.
+func others(r *exchange.Register, m *exchange.Member, is func(*exchange.Member) bool) (n int) {
+	for i := range r.Members {
+		if o := &r.Members[i]; o.ID != m.ID && is(o) {
+			n++
+		}
+	}
+	return n
 }
 
 // maxOverlaps is how many overlaps are listed one by one.
