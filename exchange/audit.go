@@ -13,6 +13,7 @@ type AuditAction string
 const (
 	AuditRead        AuditAction = "read"        // objects of a collection went to somebody
 	AuditPublished   AuditAction = "published"   // rows on a feed
+	AuditRecalled    AuditAction = "recalled"    // rows of a feed, by its publisher
 	AuditPosted      AuditAction = "posted"      // objects to a collection
 	AuditDeleted     AuditAction = "deleted"     // objects from one
 	AuditCleaned     AuditAction = "cleaned"     // hosts reported clean

@@ -124,6 +124,8 @@ type Chunk struct {
 	Label   tlp.Level
 	Events  []exchange.Event
 	Receipt exchange.Receipt
+	// Recall takes the events back, for the reason that it is; "" for not at all.
+	Recall string
 	// DryRun asks for the receipt and writes nothing. What an earlier chunk of
 	// the same dry run has is not known to it.
 	DryRun bool

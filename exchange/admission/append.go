@@ -159,17 +159,24 @@ func (f *feedWriter) replay(s *Chunk) (*Pending, error) {
 	}
 	var in *record.Intake
 	var sequence uint64
+	recalled := false
 	for _, r := range f.recent {
-		if r.in.Key == s.Key {
+		switch {
+		case r.in.Reason != "" && s.Recall == "": // what was published before may be published again
+			in, recalled = nil, true
+		case r.in.Key == s.Key:
 			in, sequence = r.in, r.sequence
 		}
 	}
-	if in == nil {
+	if in == nil && !recalled {
 		var found bool
 		var err error
 		if in, sequence, found, err = f.a.History.IntakeByKey(f.feed, s.Key); err != nil || !found {
 			return nil, err
 		}
+	}
+	if in == nil {
+		return nil, nil
 	}
 	if in.Hash != s.Hash {
 		return nil, fmt.Errorf("%w: key %.80q", exchange.ErrKeyReused, s.Key)

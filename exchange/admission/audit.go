@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"cmp"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
@@ -30,6 +32,14 @@ func auditIntake(in *record.Intake, tell func(exchange.AuditEntry)) {
 		withdrawn[w.Collection]++
 	}
 	for c, n := range withdrawn {
-		tell(exchange.AuditEntry{Action: exchange.AuditWithdrawn, Feed: in.Feed, Collection: c, Count: n, Detail: "hosts whose label was raised"})
+		tell(exchange.AuditEntry{Action: exchange.AuditWithdrawn, Feed: in.Feed, Collection: c, Count: n, Detail: cmp.Or(recalled(in), "hosts whose label was raised")})
 	}
+}
+
+// recalled says why a record takes events back, "" where it does not.
+func recalled(in *record.Intake) string {
+	if in.Reason == "" {
+		return ""
+	}
+	return "hosts that the publisher has recalled: " + in.Reason
 }

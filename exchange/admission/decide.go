@@ -22,6 +22,7 @@ type batch struct {
 	in    *record.Intake
 
 	seen      map[exchange.EventID]bool // the record's events: whether a collection took it
+	recalled  map[exchange.EventID]bool // those that it takes back
 	decisions map[string]int            // by what they were made of
 	past      record.Snapshot
 	hosts     map[exchange.HostDay]*hostDay
@@ -54,10 +55,24 @@ func (f *feedWriter) decide(rules *Rules, s *Chunk) (d *batch, err error) {
 	if err := d.lookUp(s.Events); err != nil {
 		return d, err
 	}
+	d.in.Reason = s.Recall
 	for i := range s.Events {
-		if err := d.event(&s.Events[i], s.Label); err != nil {
+		if s.Recall != "" {
+			err = d.recall(&s.Events[i])
+		} else {
+			err = d.event(&s.Events[i], s.Label)
+		}
+		if err != nil {
 			return d, err
 		}
+	}
+	if s.Recall != "" {
+		for _, l := range d.order {
+			if err := d.finishRecall(l); err != nil {
+				return d, err
+			}
+		}
+		return d, nil
 	}
 	order := d.order
 	if d.histories != nil {
@@ -84,7 +99,7 @@ func (f *feedWriter) batch(rules *Rules, past record.Snapshot, n int) *batch {
 			Register: rules.Register.Version, RegisterHash: rules.Register.Hash, Networks: rules.Networks, Packaging: f.a.Packagers.Version,
 			Events: make([]record.Accepted, 0, n), Observations: make([]record.Observation, 0, n),
 		},
-		seen: make(map[exchange.EventID]bool, n), decisions: make(map[string]int),
+		recalled: make(map[exchange.EventID]bool), seen: make(map[exchange.EventID]bool, n), decisions: make(map[string]int),
 		hosts: make(map[exchange.HostDay]*hostDay, n), addresses: make(map[netip.Addr]bool, n), called: make(map[netip.Addr]bool),
 	}
 	if feed.Repeat > 0 || past.Histories() || slices.ContainsFunc(f.recent, func(r *recent) bool { return r.histories != nil }) {
@@ -217,6 +232,9 @@ func (d *batch) known(id exchange.EventID, day *hostDay) (known, delivered bool,
 	}
 	if d.f.addresses[day.of.Address] > 0 {
 		for _, r := range slices.Backward(d.f.recent) {
+			if r.recalled[id] {
+				return false, false, nil
+			}
 			if delivered, known := r.seen[id]; known {
 				return true, delivered, nil
 			}

@@ -92,6 +92,10 @@ func (d *batch) recent(day *hostDay) {
 				mine = d.locate(day, l.ObservationKey, nil)
 			}
 			o := r.in.Observations[l.observation]
+			if o.Count == 0 { // it was recalled
+				mine.past = nil
+				continue
+			}
 			o.Contacts, o.Hostnames = slices.Clone(o.Contacts), slices.Clone(o.Hostnames)
 			mine.past = &o
 		}

@@ -53,6 +53,16 @@ func (a *API) publish(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	action := exchange.AuditPublished
+	if strings.HasSuffix(r.Pattern, "/recall") {
+		action = exchange.AuditRecalled
+		if in.recall, err = reasonOf(r); err != nil {
+			return nil, err
+		}
+		if in.records, err = a.recordsOf(r, feed.ID); err != nil {
+			return nil, err
+		}
+	}
 	err = in.run(r.Context())
 	status := http.StatusOK
 	var file *report.FileError
@@ -65,7 +75,7 @@ func (a *API) publish(r *request) (any, error) {
 	}
 	a.Metrics.receipt(&in.receipt)
 	if !in.dry {
-		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: exchange.AuditPublished, Feed: in.feed, Count: in.receipt.Rows})
+		a.tell(r.Request, &r.caller, exchange.AuditEntry{Action: action, Feed: in.feed, Count: in.receipt.Rows, Detail: in.recall})
 	}
 	if in.replayed > 0 && in.replayed == in.settled {
 		r.w.Header().Set("Idempotent-Replayed", "true")
@@ -94,11 +104,17 @@ func (in *ingest) keep(ctx context.Context) error {
 			return err
 		}
 	}
-	text, err := json.Marshal(&in.receipt)
+	text, err := json.Marshal(keptReceipt{&in.receipt, in.made})
 	if err != nil {
 		return err
 	}
 	return in.a.Journal.SetReceipt(ctx, in.receipt.ID, text)
+}
+
+// keptReceipt is a receipt with what it is of, which is nobody else's to know: the sequences of intake records.
+type keptReceipt struct {
+	*exchange.Receipt
+	Records []uint64 `json:"records,omitempty"`
 }
 
 // readReceipt answers a receipt again: GET /v1/receipts/{id}.
@@ -153,6 +169,10 @@ type ingest struct {
 	key   string
 	label tlp.Level
 	dry   bool
+	// recall takes rows back, for the reason that it is; records are the intake records whose events are meant, instead of rows.
+	recall  string
+	records []uint64
+	made    []uint64 // records
 	// visible lets the answer wait for this node's view.
 	visible bool
 
@@ -234,6 +254,10 @@ func (in *ingest) run(ctx context.Context) error {
 				parsed <- fmt.Errorf("a parser failed (%T): %s", p, debug.Stack())
 			}
 		}()
+		if in.records != nil {
+			parsed <- in.again(ctx, chunks)
+			return
+		}
 		parsed <- in.parse(ctx, chunks)
 	}()
 	var err error
@@ -314,6 +338,9 @@ func (in *ingest) settle(ctx context.Context) error {
 	in.pending = in.pending[1:]
 	in.receipt.Add(&p.Receipt)
 	in.intake, in.blocks = max(in.intake, p.Intake), max(in.blocks, p.Blocks)
+	if p.Intake != 0 {
+		in.made = append(in.made, p.Intake)
+	}
 	in.settled++
 	if p.Replayed {
 		in.replayed++
@@ -357,7 +384,7 @@ func (in *ingest) parse(ctx context.Context, out chan<- *admission.Chunk) error 
 
 // chunk reads one chunk; its key is the request's and its number in it.
 func (in *ingest) chunk(rd *report.Reader, number int) (*admission.Chunk, error) {
-	s := &admission.Chunk{Feed: in.feed, Label: in.label, DryRun: in.dry, Events: make([]exchange.Event, 0, admission.MaxEvents)}
+	s := &admission.Chunk{Feed: in.feed, Label: in.label, DryRun: in.dry, Recall: in.recall, Events: make([]exchange.Event, 0, admission.MaxEvents)}
 	if in.key != "" && !in.dry {
 		s.Key = in.key + "/" + strconv.Itoa(number)
 	}

@@ -40,6 +40,7 @@ type Route struct {
 func Routes() []Route {
 	return []Route{
 		{Pattern: "POST /v1/feeds/{feed}/events", Scope: exchange.ScopePublish, handle: (*API).publish, body: streams},
+		{Pattern: "POST /v1/feeds/{feed}/recall", Scope: exchange.ScopePublish, handle: (*API).publish, body: streams},
 		{Pattern: "GET /v1/receipts/{receipt}", Scope: exchange.ScopePublish, handle: (*API).readReceipt},
 		{Pattern: "GET /v1/feeds", Scope: exchange.ScopePublish, handle: (*API).feeds},
 		{Pattern: "GET /v1/feeds/{feed}", Scope: exchange.ScopePublish, handle: (*API).feed},

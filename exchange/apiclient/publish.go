@@ -29,6 +29,8 @@ type Publication struct {
 	Map    map[string]string
 	Name   string // what the source is called: a file's name without its folder
 	DryRun bool
+	// Recall takes the rows back, for the reason that it is, instead of publishing them. Receipt names them for Client.Recall.
+	Recall, Receipt string
 	// Progress, where set, is told of the receipt so far after each piece.
 	Progress func(*exchange.Receipt)
 	// Taken, where set, is told what the source was taken for.
@@ -86,6 +88,17 @@ func (c *Client) Publish(ctx context.Context, source io.Reader, p Publication) (
 	return unreadable(total, err)
 }
 
+// Recall takes back what a receipt is of.
+func (c *Client) Recall(ctx context.Context, p Publication) (*exchange.Receipt, error) {
+	query := url.Values{"reason": {p.Recall}, "receipt": {p.Receipt}}
+	if p.DryRun {
+		query.Set("dry_run", "true")
+	}
+	receipt := new(exchange.Receipt)
+	_, err := c.send(ctx, http.MethodPost, "/v1/feeds/"+url.PathEscape(p.Feed)+"/recall", query, nil, nil, receipt)
+	return receipt, err
+}
+
 // unreadable puts a *report.FileError into the receipt.
 func unreadable(total *exchange.Receipt, err error) (*exchange.Receipt, error) {
 	var file *report.FileError
@@ -110,6 +123,11 @@ func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, 
 	if p.DryRun {
 		query.Set("dry_run", "true")
 	}
+	path := "/events"
+	if p.Recall != "" {
+		path = "/recall"
+		query.Set("reason", p.Recall)
+	}
 	sum := sha256.New()
 	_, _ = fmt.Fprintf(sum, "%s\n%s\n", p.Feed, query.Encode())
 	_, _ = sum.Write(piece.Data)
@@ -124,7 +142,7 @@ func (c *Client) piece(ctx context.Context, piece *report.Piece, format string, 
 	var attempts atomic.Int32
 	receipt := &exchange.Receipt{}
 	answer, err := c.send(context.WithValue(ctx, attemptsKey{}, &attempts), http.MethodPost,
-		"/v1/feeds/"+url.PathEscape(p.Feed)+"/events", query, header, piece.Data, receipt)
+		"/v1/feeds/"+url.PathEscape(p.Feed)+path, query, header, piece.Data, receipt)
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusUnprocessableEntity && receipt.ProblemsTotal > 0 {
 		err = nil

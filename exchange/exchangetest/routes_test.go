@@ -35,6 +35,7 @@ const (
 
 var rights = map[string]row{
 	"POST /v1/feeds/{feed}/events":                   {"/v1/feeds/rustock/events", rowsOfCSV, "publish", "dcu admin", 200, 404},
+	"POST /v1/feeds/{feed}/recall":                   {"/v1/feeds/rustock/recall?reason=x", rowsOfCSV, "publish", "dcu admin", 200, 404},
 	"GET /v1/receipts/{receipt}":                     {"/v1/receipts/RECEIPT", "", "publish", "dcu admin", 200, 404},
 	"GET /v1/feeds":                                  {"/v1/feeds", "", "publish", everybody, 200, 0},
 	"GET /v1/feeds/{feed}":                           {"/v1/feeds/rustock", "", "publish", "dcu admin", 200, 404},

@@ -171,6 +171,9 @@ func (b *builder) introduce(x record.Introduction) error {
 // host packages an observation, the record's i-th, and adds it to every collection that takes it. The
 // feed's own has it already where it is back-filled, and is left out.
 func (b *builder) host(i int, o *record.Observation, d *exchange.Decision, backfill bool) error {
+	if o.Count == 0 { // all of it was recalled
+		return nil
+	}
 	var to []string
 	for _, grant := range d.Grants {
 		if grant.Allow {

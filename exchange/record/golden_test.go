@@ -24,6 +24,7 @@ func ofVersion7() *record.Intake {
 	in := ofVersion6()
 	in.Events[0].First, in.Events[0].Exposed = in.Events[0].Observed.Add(-time.Hour), "scan_rdp"
 	in.Observations[0].Exposed = "scan_rdp"
+	in.Recalled, in.Reason = []exchange.EventID{{1, 15: 2}}, "wrong"
 	in.Receipt.Notes = []exchange.Note{{Line: 3, Rows: 2, Column: "asn", Reason: "is not an AS number: left out", Example: "-"}}
 	in.Receipt.Unread, in.Receipt.Raised = []string{"colour"}, 3
 	return in

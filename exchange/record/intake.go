@@ -117,16 +117,47 @@ func (o *Observation) Merge(e *exchange.Event, label tlp.Level, evidence string)
 	}
 	c := stix.Contact{Time: e.Observed, SrcPort: e.Port, Dst: e.Dst, DstPort: e.DstPort}
 	at, _ := slices.BinarySearchFunc(o.Contacts, c, func(have, add stix.Contact) int { return add.Time.Compare(have.Time) })
-	for i := at; i < len(o.Contacts) && o.Contacts[i].Time.Equal(c.Time); i++ {
-		if have := o.Contacts[i]; have.SrcPort == c.SrcPort && have.Dst == c.Dst && have.DstPort == c.DstPort {
-			return // somebody else saw the same
-		}
-	}
-	if at == MaxContacts {
+	if at == MaxContacts || o.HasContact(e) { // somebody else saw the same
 		return
 	}
 	o.Contacts = slices.Insert(o.Contacts, at, c)
 	o.Contacts = o.Contacts[:min(len(o.Contacts), MaxContacts)]
+}
+
+// HasContact tells whether the event's contact is among those that are kept.
+func (o *Observation) HasContact(e *exchange.Event) bool {
+	return slices.ContainsFunc(o.Contacts, func(c stix.Contact) bool { return isContact(&c, e) })
+}
+
+func isContact(c *stix.Contact, e *exchange.Event) bool {
+	return c.Time.Equal(e.Observed) && c.SrcPort == e.Port && c.Dst == e.Dst && c.DstPort == e.DstPort
+}
+
+// Subtract takes an event out of the observation. Where nothing is left of it, Count is 0. What only events beyond the contacts
+// that are kept have said stays as it was, and so does what is not of one event: the label, names, malware.
+func (o *Observation) Subtract(e *exchange.Event) {
+	all := len(o.Contacts) < MaxContacts
+	left := make([]stix.Contact, 0, len(o.Contacts))
+	for i := range o.Contacts {
+		if !isContact(&o.Contacts[i], e) {
+			left = append(left, o.Contacts[i])
+		}
+	}
+	if o.Count = max(o.Count-e.Count, 0); o.Count == 0 {
+		o.Contacts = nil
+		return
+	}
+	if len(left) == 0 { // others saw the same, or what they saw is not kept
+		return
+	}
+	o.Contacts = left
+	first := e.First
+	if first.IsZero() {
+		first = e.Observed
+	}
+	if o.Last = left[0].Time; all || !first.After(o.First) {
+		o.First = left[len(left)-1].Time
+	}
 }
 
 // Accepted is an event of an intake record with what was decided about it.
@@ -180,8 +211,12 @@ type Intake struct {
 	Observations  []Observation
 	Events        []Accepted
 	Introductions []Introduction
-	// Withdrawals are what collections lose because a label was raised.
+	// Withdrawals are what collections lose because a label was raised, or a publisher has recalled it.
 	Withdrawals []Withdrawal
+	// Recalled are events that the publisher takes back, for Reason; such a record has no events. An observation in it of which
+	// nothing is left has a Count of 0.
+	Recalled []exchange.EventID
+	Reason   string
 }
 
 // Withdrawal takes a host's day out of a collection that had it under a lower label.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
@@ -56,4 +57,50 @@ func TestARowThatSaysLessTakesNothingAway(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What several have seen stays while one of them has.
+func TestSubtractLeavesWhatOthersSaw(t *testing.T) {
+	e := exchange.Event{Observed: time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC), Port: 1, Count: 1}
+	var o record.Observation
+	o.Merge(&e, tlp.Amber, "publisher")
+	o.Merge(&e, tlp.Amber, "publisher")
+	if o.Subtract(&e); o.Count != 1 || len(o.Contacts) != 1 {
+		t.Errorf("%+v", o)
+	}
+	if o.Subtract(&e); o.Count != 0 || len(o.Contacts) != 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// What is taken out of an observation is as if it had never been there, while its contacts are all kept.
+func TestSubtractUndoesMerge(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC)
+		event := func(n int) *exchange.Event {
+			return &exchange.Event{Observed: at.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "minute")) * time.Minute), Port: uint16(n + 1), Count: int64(rapid.IntRange(1, 3).Draw(t, "count"))}
+		}
+		var kept, all record.Observation
+		var out []*exchange.Event
+		for n := range rapid.IntRange(1, 12).Draw(t, "events") {
+			e := event(n)
+			all.Merge(e, tlp.Amber, "publisher")
+			if rapid.Bool().Draw(t, "recalled") {
+				out = append(out, e)
+			} else {
+				kept.Merge(e, tlp.Amber, "publisher")
+			}
+		}
+		for _, e := range out {
+			all.Subtract(e)
+		}
+		if all.Count != kept.Count || len(all.Contacts) != len(kept.Contacts) || all.Count > 0 && (!all.First.Equal(kept.First) || !all.Last.Equal(kept.Last)) {
+			t.Fatalf("%+v, want %+v", all, kept)
+		}
+		for i := range kept.Contacts {
+			if !slices.Contains(all.Contacts, kept.Contacts[i]) {
+				t.Fatalf("%+v is gone", kept.Contacts[i])
+			}
+		}
+	})
 }

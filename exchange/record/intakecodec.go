@@ -55,6 +55,11 @@ func (in *Intake) Append(b []byte) []byte {
 		e.text(x.Collection)
 		e.uint(uint64(x.Observation))
 	}
+	e.uint(uint64(len(in.Recalled)))
+	for _, id := range in.Recalled {
+		e.b = append(e.b, id[:]...)
+	}
+	e.text(in.Reason)
 	return e.b
 }
 
@@ -132,6 +137,15 @@ func DecodeIntake(b []byte) (*Intake, error) {
 			d.fail()
 		}
 		in.Withdrawals[i] = x
+	}
+	if d.version >= 7 {
+		if n := d.count(); n > 0 {
+			in.Recalled = make([]exchange.EventID, n)
+		}
+		for i := range in.Recalled {
+			copy(in.Recalled[i][:], d.take(uint64(len(in.Recalled[i]))))
+		}
+		in.Reason = d.text()
 	}
 	if err := d.done(); err != nil {
 		return nil, err

@@ -5,12 +5,13 @@
 //
 //	e sequence       an intake record, compressed
 //	j sequence       that one tells of hosts that are clean
-//	a f 0 length address day AS country
-//	                 what is known of a host's day at a location, with its first events; a f 0 length address 0xff
+//	a f 0 length address day AS country exposed
+//	                 what is known of a host's day at a location, or of what is exposed there, with its first events; a f 0 length address 0xff
 //	                 where hosts called the address
 //	x f event        in which record an event is that is not there, and whether any collection took it
 //	c f address      what is known of an address, of all days together
 //	k f key          the record that an idempotency key made
+//	f f              the last record of the feed that takes events back
 //	t f collection topic   when it was introduced last
 package hosts
 
@@ -58,9 +59,20 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 		}
 		store.Set(b, eventKey(in.Feed, id), append(at[:8:8], 0))
 	}
+	for _, id := range in.Recalled {
+		store.Delete(b, eventKey(in.Feed, id))
+	}
+	if in.Reason != "" {
+		store.Set(b, recallKey(in.Feed), at)
+	}
 	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
 		key := hostKey(in.Feed, o.ObservationKey)
+		if o.Count == 0 { // all of it was recalled; collections may still have the address
+			store.Delete(b, key)
+			store.Set(b, calledKey(in.Feed, o.Address), nil)
+			continue
+		}
 		var h hostRecord
 		if !o.New {
 			value, found, err := before.Get(key)
@@ -71,6 +83,7 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 				return err
 			}
 		}
+		h.events = slices.DeleteFunc(h.events, func(e hostEvent) bool { return slices.Contains(in.Recalled, e.id) })
 		if in.Backfill && len(h.events) < maxInline+maxBackfills {
 			h.events = append(h.events, hostEvent{sequence: sequence})
 		}
@@ -139,6 +152,10 @@ func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 			return err
 		}
 		h.Relapsed = h.Relapsed || relapse && o.Last.After(h.Cleaned)
+		if o.Count == 0 { // those who had it have it no more
+			h.Sent = nil
+			continue
+		}
 		if in.Repeats {
 			h.Deliver(in.Decisions[o.Decision].Grants, o.Last)
 		}
@@ -266,6 +283,10 @@ func (s *Hosts) IntakeByKey(feed, key string) (*record.Intake, uint64, bool, err
 		return nil, 0, false, err
 	}
 	sequence := binary.BigEndian.Uint64(value)
+	recalled, _, err := store.Get(s.DB, recallKey(feed))
+	if err != nil || len(recalled) == 8 && binary.BigEndian.Uint64(recalled) > sequence { // what was recalled may come again
+		return nil, 0, false, err
+	}
 	in, err := s.Intake(sequence)
 	return in, sequence, err == nil, err
 }

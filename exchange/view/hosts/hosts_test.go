@@ -43,6 +43,7 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 			at     []uint64
 		}
 		var all []seen
+		known := make(map[netip.Addr]bool)
 		topics, keys := make(map[record.Introduction]time.Time), make(map[string]uint64)
 		clean := make(map[netip.Addr]time.Time)
 		addresses := []netip.Addr{netip.MustParseAddr("240.0.0.1"), netip.MustParseAddr("240.0.0.2"), netip.MustParseAddr("2001:db8::1")}
@@ -52,12 +53,16 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 			keys[in.Key] = sequence
 			for range rapid.IntRange(0, 4).Draw(t, "observations") {
 				a, at := rapid.SampledFrom(addresses).Draw(t, "address"), day(rapid.IntRange(1, 3).Draw(t, "day"))
-				key := exchange.ObservationKey{HostDay: exchange.HostDay{Address: a, Day: exchange.DayOf(at)}, Country: rapid.SampledFrom([]string{"", "AT"}).Draw(t, "country")}
+				key := exchange.ObservationKey{
+					HostDay: exchange.HostDay{Address: a, Day: exchange.DayOf(at)}, Country: rapid.SampledFrom([]string{"", "AT"}).Draw(t, "country"),
+					Exposed: rapid.SampledFrom([]string{"", "", "x"}).Draw(t, "exposed"),
+				}
+				known[a] = true
 				if slices.ContainsFunc(in.Observations, func(o record.Observation) bool { return o.ObservationKey == key }) {
 					continue
 				}
 				i := slices.IndexFunc(all, func(s seen) bool { return s.key == key })
-				in.Observations = append(in.Observations, record.Observation{ObservationKey: key, First: at, Last: at, New: i < 0})
+				in.Observations = append(in.Observations, record.Observation{ObservationKey: key, First: at, Last: at, New: i < 0, Count: 1})
 				if i < 0 {
 					i = len(all)
 					all = append(all, seen{key: key})
@@ -73,6 +78,17 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 			if len(in.Observations) == 0 && rapid.Bool().Draw(t, "clean") {
 				a := rapid.SampledFrom(addresses).Draw(t, "clean address")
 				in.Cleaned, clean[a] = []record.Cleaned{{Address: a, At: day(4)}}, day(4)
+			}
+			if len(in.Observations)+len(in.Cleaned) == 0 && len(all) > 0 && rapid.Bool().Draw(t, "recall") {
+				i := rapid.IntRange(0, len(all)-1).Draw(t, "of")
+				n := rapid.IntRange(1, len(all[i].events)).Draw(t, "events")
+				o := &all[i]
+				in.Reason, in.Recalled = "x", slices.Clone(o.events[:n])
+				in.Observations = []record.Observation{{ObservationKey: o.key, First: day(1), Last: day(1), Count: int64(len(o.events) - n)}}
+				if o.events, o.at = o.events[n:], o.at[n:]; len(o.events) == 0 {
+					all = slices.Delete(all, i, i+1)
+				}
+				keys = map[string]uint64{in.Key: sequence} // what was published before may come again
 			}
 			b := db.NewBatch()
 			before, err := store.NewFiltered(db)
@@ -98,8 +114,8 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 				of := exchange.HostDay{Address: a, Day: exchange.DayOf(day(n))}
 				var want record.HostSnapshot
 				var records []uint64
+				want.Address = known[a]
 				for _, o := range all {
-					want.Address = want.Address || o.key.Address == a
 					if o.key.HostDay == of {
 						want.Observations = append(want.Observations, record.Observation{ObservationKey: o.key})
 						want.Events, records = append(want.Events, o.events...), append(records, o.at...)
@@ -113,7 +129,7 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 					got.Observations[i] = record.Observation{ObservationKey: o.ObservationKey}
 				}
 				sorted := cmp.Options{
-					cmpopts.SortSlices(func(a, b record.Observation) bool { return a.Country < b.Country }),
+					cmpopts.SortSlices(func(a, b record.Observation) bool { return a.Country+" "+a.Exposed < b.Country+" "+b.Exposed }),
 					cmpopts.SortSlices(func(a, b exchange.EventID) bool { return string(a[:]) < string(b[:]) }),
 					cmpopts.EquateComparable(netip.Addr{}),
 				}

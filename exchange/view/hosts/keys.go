@@ -61,6 +61,9 @@ func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 
+// recallKey has the sequence of the feed's last record that takes events back.
+func recallKey(feed string) []byte { return feedKey('f', feed) }
+
 func keyKey(feed, key string) []byte { return append(feedKey('k', feed), key...) }
 
 func topicKey(feed string, x record.Introduction) []byte {
