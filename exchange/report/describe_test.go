@@ -34,7 +34,7 @@ page is made of the tables that the program reads with (` + "`TOCSIN_UPDATE=1 go
 
 Of several names the first one with a value in a row counts; of labels each. A name that ` + "`--map`" + ` gives a field stands above
 them. A field that cannot be read is left out and noted in the receipt, but for address, time and label, without which there is
-no event. Names are read in any case, but for --map. Columns and keys that nothing is read from are listed as ` + "`unread`" + `.
+no event. Names are read in any case. Columns and keys that nothing is read from are listed as ` + "`unread`" + `.
 
 What tells of something exposed (open to everybody, or vulnerable) is an event of its own: routed the same, with a note instead
 of an indicator, and never a reason to call a host infected. What tells of neither is rejected, and the receipt says why.
