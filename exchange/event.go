@@ -271,6 +271,7 @@ func (r *Receipt) Add(o *Receipt) {
 	if o.ID != "" {
 		r.Receipts = append(r.Receipts, o.ID)
 	}
+	r.Receipts = append(r.Receipts, o.Receipts...)
 	r.Rows += o.Rows
 	r.Events += o.Events
 	r.Rejected += o.Rejected

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,7 +23,7 @@ const shownProblems = 20
 
 func publishCommand() *cobra.Command {
 	var a access
-	var p apiclient.Publication
+	var p publication
 	var renames []string
 	var asJSON bool
 	c := &cobra.Command{
@@ -38,9 +37,6 @@ Exit status 1 when rows were rejected; all good rows are published all the same.
 			if p.Feed == "" {
 				return usagef("publish wants --feed")
 			}
-			if err := report.CheckFormat(p.Format); err != nil {
-				return &usageError{err}
-			}
 			if p.TLP != "" {
 				label, err := tlp.Parse(p.TLP)
 				if err != nil {
@@ -51,22 +47,14 @@ Exit status 1 when rows were rejected; all good rows are published all the same.
 					say(c, "note: amber+strict forbids a CSIRT to tell the victims; amber lets it tell its constituents")
 				}
 			}
-			p.Map = make(map[string]string)
-			for _, r := range renames {
-				from, to, ok := strings.Cut(r, "=")
-				if !ok {
-					return usagef("--map %q is not column=field", r)
-				}
-				p.Map[from] = to
-			}
-			if err := report.CheckMap(p.Map); err != nil {
-				return &usageError{err}
+			if err := p.read(renames); err != nil {
+				return err
 			}
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
-			return publish(c, client, p, files, asJSON)
+			return publish(c, client, p.Publication, files, asJSON)
 		},
 	}
 	a.flags(c)
@@ -80,7 +68,34 @@ Exit status 1 when rows were rejected; all good rows are published all the same.
 	return c
 }
 
+// publication is how files are read.
+type publication struct{ apiclient.Publication }
+
+// read takes the columns that --map renames, and checks them and the format.
+func (p *publication) read(renames []string) error {
+	if err := report.CheckFormat(p.Format); err != nil {
+		return &usageError{err}
+	}
+	p.Map = make(map[string]string)
+	for _, r := range renames {
+		from, to, ok := strings.Cut(r, "=")
+		if !ok {
+			return usagef("--map %q is not column=field", r)
+		}
+		p.Map[from] = to
+	}
+	if err := report.CheckMap(p.Map); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
 func publish(c *cobra.Command, client *apiclient.Client, p apiclient.Publication, files []string, asJSON bool) error {
+	for _, name := range files {
+		if s, err := os.Stat(name); err == nil && s.IsDir() {
+			return usagef("%s is a folder: name the files in it", name)
+		}
+	}
 	// Asks first, so that a wrong feed, credential or address shows at once.
 	if err := client.Do(c.Context(), "GET", "/v1/feeds/"+p.Feed, nil, nil, nil); err != nil {
 		return fmt.Errorf("feed %s: %w", p.Feed, err)
@@ -118,9 +133,6 @@ func publishFile(c *cobra.Command, client *apiclient.Client, p apiclient.Publica
 		s, err := f.Stat()
 		if err != nil {
 			return nil, err
-		}
-		if s.IsDir() {
-			return nil, errors.New("is a folder: name the files in it")
 		}
 		size, p.Name = s.Size(), filepath.Base(name)
 		in = f
@@ -166,6 +178,9 @@ func showReceipt(c *cobra.Command, r *exchange.Receipt, asJSON bool) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if len(r.Receipts) == 1 {
+		say(c, "receipt %s", r.Receipts[0])
 	}
 	for i, n := range r.Notes {
 		if i == shownProblems {

@@ -6,14 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
-	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 )
 
 func recallCommand() *cobra.Command {
 	var a access
-	var p apiclient.Publication
-	var files, receipts []string
+	var p publication
+	var files, receipts, renames []string
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "recall --feed FEED --reason TEXT --file FILE|--receipt ID", Short: "Take back what was published by mistake", Args: arguments(0, 0),
@@ -21,7 +20,8 @@ func recallCommand() *cobra.Command {
 receipt. Hosts of which nothing is left are withdrawn from everybody who was
 given them, who is told so; of others those who have them get a version that
 counts less. The feed's own collection, which is the publisher's, keeps what was
-published. Rows that were recalled can be published again.
+published. A row that another file has said as well is the same event, and goes
+too; labels that were raised stay. Rows that were recalled can be published again.
 
 Exit status 1 when rows are not on the feed; all others are recalled all the same.`,
 		Example: `  tocsin recall --feed rustock --file 2026-03-19.csv --reason "wrong day"
@@ -33,19 +33,19 @@ Exit status 1 when rows are not on the feed; all others are recalled all the sam
 			case (len(receipts) == 0) == (len(files) == 0):
 				return usagef("recall wants --file or --receipt")
 			}
-			if err := report.CheckFormat(p.Format); err != nil {
-				return &usageError{err}
+			if err := p.read(renames); err != nil {
+				return err
 			}
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			if len(files) > 0 {
-				return publish(c, client, p, files, asJSON)
+				return publish(c, client, p.Publication, files, asJSON)
 			}
 			total := &exchange.Receipt{Feed: p.Feed, Collections: map[string]int64{}}
 			for _, p.Receipt = range receipts {
-				r, err := client.Recall(c.Context(), p)
+				r, err := client.Recall(c.Context(), p.Publication)
 				if err != nil {
 					return fmt.Errorf("recall %s: %w", p.Receipt, err)
 				}
@@ -61,6 +61,7 @@ Exit status 1 when rows are not on the feed; all others are recalled all the sam
 	f.StringArrayVar(&files, "file", nil, "a file as it was published (repeat)")
 	f.StringArrayVar(&receipts, "receipt", nil, "what a receipt is of, instead of a file (repeat)")
 	f.StringVar(&p.Format, "format", report.Auto, "of the file, as for publish")
+	f.StringArrayVar(&renames, "map", nil, "column=field, as for publish (repeat)")
 	f.BoolVar(&p.DryRun, "dry-run", false, "say what would happen and recall nothing")
 	f.BoolVar(&asJSON, "json", false, "print the receipt as JSON")
 	return c

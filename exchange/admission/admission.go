@@ -54,6 +54,9 @@ type History interface {
 	Introduced(feed string, x record.Introduction) (time.Time, bool, error)
 	// Has tells whether a collection has a version of an object.
 	Has(collection string, v record.Version) (bool, error)
+	// HostRecords lists the records that have events of a host's day, as many as are kept with it; Intake returns one.
+	HostRecords(feed string, of exchange.HostDay) ([]uint64, error)
+	Intake(sequence uint64) (*record.Intake, error)
 	// IntakeByKey returns the record that an idempotency key made.
 	IntakeByKey(feed, key string) (in *record.Intake, sequence uint64, found bool, err error)
 }
@@ -247,7 +250,7 @@ func (a *Admission) Admit(ctx context.Context, s *Chunk) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(d.in.Events)+len(d.in.Observations) == 0 || s.DryRun {
+	if len(d.in.Events)+len(d.in.Observations)+len(d.in.Recalled) == 0 || s.DryRun {
 		return answered(d.in.Receipt), nil
 	}
 	return f.append(ctx, d)

@@ -45,6 +45,9 @@ func (n *nowhere) AppendIntake(_ context.Context, _ string, _ []byte, after uint
 	return record.Head{Sequence: n.sequence}, nil
 }
 
+func (*nowhere) HostRecords(string, exchange.HostDay) ([]uint64, error) { return nil, nil }
+func (*nowhere) Intake(uint64) (*record.Intake, error)                  { return nil, exchange.ErrRecord }
+
 func (n *nowhere) Deliver(share record.Share, _ string, sequence uint64, done func(uint64, error)) {
 	n.mu.Lock()
 	for _, g := range share.Groups {

@@ -23,6 +23,7 @@ type batch struct {
 
 	seen      map[exchange.EventID]bool // the record's events: whether a collection took it
 	recalled  map[exchange.EventID]bool // those that it takes back
+	intakes   map[uint64]*record.Intake // records of before, for recalls
 	decisions map[string]int            // by what they were made of
 	past      record.Snapshot
 	hosts     map[exchange.HostDay]*hostDay

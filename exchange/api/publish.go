@@ -56,6 +56,7 @@ func (a *API) publish(r *request) (any, error) {
 	action := exchange.AuditPublished
 	if strings.HasSuffix(r.Pattern, "/recall") {
 		action = exchange.AuditRecalled
+		in.key = "" // what is recalled twice is recalled; and the same rows may have come again in between
 		if in.recall, err = reasonOf(r); err != nil {
 			return nil, err
 		}

@@ -111,3 +111,61 @@ func TestARecallTakesBackWhatWasPublished(t *testing.T) {
 	}
 	whole(t, e, "cert-at")
 }
+
+// What was recalled was given: the audit still says to whom. What is left is as if the rest had never been said, and the right
+// team keeps what is its own.
+func TestARecallLeavesWhatIsRight(t *testing.T) {
+	t.Parallel()
+	e := exchangetest.Start(t, labelled)
+	at, pl := as(t, e, "cert-at"), as(t, e, "cert-pl")
+	const head = "ip,timestamp,cc,port,malware,first_seen\n"
+	recall := func(rows string) *exchange.Receipt {
+		return e.PublishAs(t, head+rows, apiclient.Publication{Feed: "rustock", Recall: "wrong"})
+	}
+	rowsOf := func(m member, address string) (list []string) {
+		objects, _ := e.Pull(t, m.id, taxiiclient.Cursor{}, taxii.Filter{})
+		for _, row := range strings.Split(asCSV(t, objects), "\n") {
+			if strings.HasPrefix(row, address+",") {
+				list = append(list, row)
+			}
+		}
+		return list
+	}
+	// The wrong country: the right team keeps it.
+	right, wrong := "240.162.0.1,2026-11-24 00:00:00,AT,1,,\n", "240.162.0.1,2026-11-24 00:00:00,PL,1,,\n"
+	e.Publish(t, "rustock", head+right)
+	e.Publish(t, "rustock", head+wrong)
+	if r := recall(wrong); r.Events != 1 || len(rowsOf(at, "240.162.0.1")) != 1 || len(rowsOf(pl, "240.162.0.1")) != 0 {
+		t.Errorf("%+v %v %v", r, rowsOf(at, "240.162.0.1"), rowsOf(pl, "240.162.0.1"))
+	}
+	// Again with the same words, after it was published again.
+	e.Publish(t, "rustock", head+wrong)
+	if r := recall(wrong); r.Events != 1 || len(rowsOf(pl, "240.162.0.1")) != 0 {
+		t.Errorf("the second time: %+v", r)
+	}
+	// What only the recalled row said goes with it.
+	e.Publish(t, "rustock", head+"240.162.0.2,2026-11-24 05:00:00,AT,1,rustock,2026-11-24 03:00:00\n")
+	bad := "240.162.0.2,2026-11-24 06:00:00,AT,2,wrongware,2026-11-24 01:00:00\n"
+	e.Publish(t, "rustock", head+bad)
+	recall(bad)
+	if rows := rowsOf(at, "240.162.0.2"); len(rows) != 1 || !strings.Contains(rows[0], "rustock") || !strings.Contains(rows[0], "2026-11-24T03:00:00") || strings.Contains(rows[0], "wrongware") {
+		t.Error(rows)
+	}
+	// What was withheld is forgotten as well.
+	held := "ip,timestamp,cc,tlp\n240.162.0.3,2026-11-24 05:00:00,PL,red\n"
+	if r := e.Publish(t, "rustock", held); r.Withheld != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if r := e.PublishAs(t, held, apiclient.Publication{Feed: "rustock", Recall: "wrong"}); r.Events != 1 || r.Rejected != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := e.Publish(t, "rustock", held); r.Events != 1 {
+		t.Errorf("%+v", r)
+	}
+	// Who was given what was recalled can be told.
+	waitFor(t, "who was given it", func() bool {
+		_, _, text := e.Do(t, "GET", "/v1/audit/given?address=240.162.0.1", exchange.Admin, e.AdminToken(), "")
+		return strings.Contains(text, "cert-pl") && strings.Contains(text, "cert-at")
+	})
+	whole(t, e, "cert-at")
+}

@@ -35,7 +35,7 @@ const (
 
 var rights = map[string]row{
 	"POST /v1/feeds/{feed}/events":                   {"/v1/feeds/rustock/events", rowsOfCSV, "publish", "dcu admin", 200, 404},
-	"POST /v1/feeds/{feed}/recall":                   {"/v1/feeds/rustock/recall?reason=x", rowsOfCSV, "publish", "dcu admin", 200, 404},
+	"POST /v1/feeds/{feed}/recall":                   {"/v1/feeds/rustock/recall?reason=x", "ip,timestamp\n240.0.0.77,2026-03-19T10:00:00Z\n", "publish", "dcu admin", 200, 404}, // not there: others need the host
 	"GET /v1/receipts/{receipt}":                     {"/v1/receipts/RECEIPT", "", "publish", "dcu admin", 200, 404},
 	"GET /v1/feeds":                                  {"/v1/feeds", "", "publish", everybody, 200, 0},
 	"GET /v1/feeds/{feed}":                           {"/v1/feeds/rustock", "", "publish", "dcu admin", 200, 404},

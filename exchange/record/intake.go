@@ -136,7 +136,6 @@ func isContact(c *stix.Contact, e *exchange.Event) bool {
 // Subtract takes an event out of the observation. Where nothing is left of it, Count is 0. What only events beyond the contacts
 // that are kept have said stays as it was, and so does what is not of one event: the label, names, malware.
 func (o *Observation) Subtract(e *exchange.Event) {
-	all := len(o.Contacts) < MaxContacts
 	left := make([]stix.Contact, 0, len(o.Contacts))
 	for i := range o.Contacts {
 		if !isContact(&o.Contacts[i], e) {
@@ -155,7 +154,7 @@ func (o *Observation) Subtract(e *exchange.Event) {
 	if first.IsZero() {
 		first = e.Observed
 	}
-	if o.Last = left[0].Time; all || !first.After(o.First) {
+	if o.Last = left[0].Time; !first.After(o.First) {
 		o.First = left[len(left)-1].Time
 	}
 }

@@ -28,9 +28,11 @@ type csvSource struct {
 	last    []text   // by column, of fields that are the same row after row
 	rules   []rule   // those that a row can fall under
 	report  []string // the name of its type
-	notes   []exchange.Note
-	unread  []string
-	rows    bool
+	// shadowserver says that it is one of Shadowserver's reports.
+	shadowserver bool
+	notes        []exchange.Note
+	unread       []string
+	rows         bool
 }
 
 // cell is a field with the columns that fill it: the first one that is not empty counts.
@@ -110,8 +112,8 @@ func delimiter(in *bufio.Reader) byte {
 // assign says which columns fill which field.
 func (s *csvSource) assign(opt Options) error {
 	t := &plain
-	report := reportType(opt.Name, s.names)
-	if s.flavour() == Shadowserver {
+	report := reportType(opt, s.names)
+	if s.shadowserver = report != ""; s.shadowserver {
 		t = &shadowserver
 	}
 	if err := s.govern(t.rules, report); err != nil {
@@ -139,6 +141,8 @@ func (s *csvSource) assign(opt Options) error {
 				s.unread = append(s.unread, name)
 			} else if r.keep && !again {
 				s.more = append(s.more, i)
+			} else if again {
+				s.unread = append(s.unread, name)
 			}
 		case again:
 			return fmt.Errorf("column %.60q stands twice", name)
@@ -197,10 +201,8 @@ func (s *csvSource) said(name string) []string {
 }
 
 func (s *csvSource) flavour() string {
-	for _, n := range s.names {
-		if n == "src_ip" || n == "severity" {
-			return Shadowserver
-		}
+	if s.shadowserver {
+		return Shadowserver
 	}
 	return CSV
 }

@@ -33,8 +33,8 @@ How rows become events, for each format: which of its names fill a field, and wh
 page is made of the tables that the program reads with (` + "`TOCSIN_UPDATE=1 go test ./exchange/report -run Formats`" + `).
 
 Of several names the first one with a value in a row counts; of labels each. A name that ` + "`--map`" + ` gives a field stands above
-them. A field that cannot be read is left out and noted in the receipt, but for address, time and label, without which there is
-no event. Names are read in any case. Columns and keys that nothing is read from are listed as ` + "`unread`" + `.
+them. A field that cannot be read is left out and noted in the receipt, but for address, account, time, label and what is exposed,
+without which there is no event. Names are read in any case. Columns and keys that nothing is read from are listed as ` + "`unread`" + `.
 
 What tells of something exposed (open to everybody, or vulnerable) is an event of its own: routed the same, with a note instead
 of an indicator, and never a reason to call a host infected. What tells of neither is rejected, and the receipt says why.
@@ -72,11 +72,11 @@ else it is counted twice, in one observation. The same event under another label
 			what := map[tells]string{infected: "an infection", exposed: "something exposed", nothing: "nothing: it " + x.why}[x.tells]
 			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", x.name, x.like, what)
 		}
-		b.WriteString("\nThe first line that applies counts. Where none does it is an infection.\n")
+		b.WriteString("\nThe first line that applies counts. Where none does, since the row has none of these, it is an infection.\n")
 	}
 	b.WriteString(`
-Of n6, ` + "`restriction`" + ` is the label: public is CLEAR, need-to-know GREEN at least, internal AMBER+STRICT at least; and ` + "`fqdn`" + ` is the
-address's own name in the categories phish, malurl, cnc, deface, backdoor and spam-url only. Of MISP, the distribution of an
+Of n6, ` + "`restriction`" + ` is the label: public is CLEAR, need-to-know GREEN at least, internal AMBER+STRICT at least; in other categories
+than those named ` + "`fqdn`" + ` can be the destination's name, and is not read. Of MISP, the distribution of an
 attribute, its object and its event restricts the label: one organisation and sharing groups are AMBER+STRICT at least, communities
 GREEN. In a Shadowserver file with http_referer_ip the columns of src_ are those of visitors, and in spam_url those of the sender:
 nothing is read from them.

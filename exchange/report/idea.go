@@ -39,7 +39,16 @@ var ideaTable = table{
 		{"source.type", "backscatter", nothing, "is a victim of an attack that answers", ""},
 		{"source.type", "cc", nothing, "controls a botnet, and is not one of its hosts", ""},
 		{"category", "vulnerable.*", exposed, "", ""},
-		{"category", "fraud.copyright", nothing, "is of no infection", ""},
+		{"category", "malware*", infected, "", ""},
+		{"category", "intrusion.*", infected, "", ""},
+		{"category", "attempt.*", infected, "", ""},
+		{"category", "recon.scanning", infected, "", ""},
+		{"category", "abusive.spam", infected, "", ""},
+		{"category", "availability.*dos", infected, "", ""},
+		{"category", "information.*", infected, "", ""},
+		{"category", "fraud.phishing", infected, "", ""},
+		{"category", "fraud.unauthorizedusage", infected, "", ""},
+		{"category", "*", nothing, "is no category of infected or exposed hosts", ""},
 	},
 }
 

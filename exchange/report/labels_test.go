@@ -189,7 +189,7 @@ func TestWhatManyReferToCarriesNoLabel(t *testing.T) {
 // destination's, which says nothing of who is responsible for the address.
 func TestTheFQDNOfN6IsTheHostsNameOnlyInSomeCategories(t *testing.T) {
 	own := " phish malurl cnc deface backdoor spam-url "
-	none := " dns-query dos-victim flow flow-anomaly leak malware-action sandbox-url webinject tor "
+	none := " dns-query dos-victim flow flow-anomaly leak malware-action sandbox-url webinject tor fraud other scam "
 	// n6 REST API, the categories of an event.
 	for _, category := range strings.Fields("amplifier bots backdoor cnc deface dns-query dos-attacker dos-victim flow flow-anomaly fraud leak malurl malware-action other phish proxy sandbox-url scam scanning server-exploit spam spam-url tor vulnerable webinject") {
 		source := fmt.Sprintf(`{"id":"0","source":"s","restriction":"public","confidence":"low","category":%q,"time":"2026-03-19T00:00:00Z","address":[{"ip":"240.200.0.9","cc":"GB"}],"fqdn":"honeypot.example.at"}`, category)

@@ -221,7 +221,10 @@ func (w *row) labels(tags []mispTag) {
 // Source: MISP's distribution levels. 0 (one organisation) and 4 (a sharing group) are TLP:AMBER+STRICT at least, 1 (a
 // community) and 2 (those connected to it) TLP:GREEN, 3 (all communities) as marked, 5 is that of what is around it.
 // An attribute goes no further than its object and its event, so all three count.
-func (w *row) shared(list ...scalar) {
+func (w *row) shared(list ...scalar) { w.floor = max(w.floor, distributed(list...)) }
+
+// distributed is the least label that distributions mean.
+func distributed(list ...scalar) (least tlp.Level) {
 	for _, s := range list {
 		floor := tlp.None
 		switch s {
@@ -233,8 +236,9 @@ func (w *row) shared(list ...scalar) {
 		default:
 			floor = tlp.Red // of a level that is not known here
 		}
-		w.floor = max(w.floor, floor)
+		least = max(least, floor)
 	}
+	return least
 }
 
 // family reads the malware from the tags of galaxies, the first that names one.

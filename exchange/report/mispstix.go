@@ -75,7 +75,7 @@ func (b *mispBundle) all() {
 	e := b.event
 	for i := range e.Attribute {
 		a := &e.Attribute[i]
-		b.one(a.UUID, a.Timestamp, a.FirstSeen, a.LastSeen, bool(a.Deleted), []*mispAttribute{a}, a.Comment)
+		b.one(a.UUID, a.Timestamp, a.FirstSeen, a.LastSeen, "", bool(a.Deleted), []*mispAttribute{a}, a.Comment)
 	}
 	for i := range e.Object {
 		o := &e.Object[i]
@@ -85,7 +85,7 @@ func (b *mispBundle) all() {
 				list = append(list, a)
 			}
 		}
-		b.one(o.UUID, o.Timestamp, o.FirstSeen, o.LastSeen, bool(o.Deleted), list, o.Name)
+		b.one(o.UUID, o.Timestamp, o.FirstSeen, o.LastSeen, o.Share, bool(o.Deleted), list, o.Name)
 	}
 	report := b.common("report", e.UUID, e.Timestamp, e.Tags)
 	if day, err := time.Parse(time.DateOnly, string(e.Date)); err == nil && report["created"].(string) > stixTime(day) {
@@ -120,7 +120,7 @@ func (b *mispBundle) text(object map[string]any) []byte {
 func stixTime(t time.Time) string { return string(stix.AppendTime(nil, t)) }
 
 // common are the properties of every object.
-func (b *mispBundle) common(typ string, id, timestamp scalar, tags []mispTag) map[string]any {
+func (b *mispBundle) common(typ string, id, timestamp scalar, tags []mispTag, shares ...scalar) map[string]any {
 	at := b.event.Timestamp
 	if unixTime(timestamp) != "" {
 		at = timestamp
@@ -131,7 +131,8 @@ func (b *mispBundle) common(typ string, id, timestamp scalar, tags []mispTag) ma
 		o["created_by_ref"] = "identity--" + strings.ToLower(org)
 	}
 	var labels []string
-	highest := tlp.None
+	// It goes no further than MISP would let it.
+	highest := distributed(append(shares, b.event.Share)...)
 	for _, t := range tags {
 		name := string(t.Name)
 		if l, err := tlp.Parse(strings.ToLower(name)); err == nil && strings.HasPrefix(strings.ToLower(name), "tlp:") {
@@ -151,12 +152,13 @@ func (b *mispBundle) common(typ string, id, timestamp scalar, tags []mispTag) ma
 }
 
 // one makes what an attribute or object is in STIX.
-func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list []*mispAttribute, about scalar) {
+func (b *mispBundle) one(id, timestamp, first, last, share scalar, deleted bool, list []*mispAttribute, about scalar) {
 	if uuid.Validate(string(id)) != nil {
 		b.skip(id, "it has no uuid")
 		return
 	}
 	var tags []mispTag
+	var shares []scalar
 	var tests []string
 	var scos []map[string]any
 	add := func(test string, sco map[string]any) {
@@ -170,7 +172,7 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 	ids := false
 	var flow mispFlow
 	for _, a := range list {
-		tags = append(tags, a.Tags...)
+		tags, shares = append(tags, a.Tags...), append(shares, a.Share, share)
 		ids = ids || bool(a.ToIDs)
 		if flow.take(a) {
 			continue
@@ -191,7 +193,7 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 			}
 			if test, sco := mispValue(types[i], values[i]); test != "" {
 				add(test, sco)
-			} else {
+			} else if len(list) > 1 || mispRules[types[i]] == "" && types[i] != "vulnerability" {
 				b.skip(a.UUID, fmt.Sprintf("%.80q has no form in STIX here", types[i]))
 			}
 		}
@@ -199,11 +201,11 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 	flow.end(add)
 	switch rule := mispRules[string(list0(list).Type)]; {
 	case rule != "" && len(list) == 1:
-		o := b.common("indicator", id, timestamp, tags)
+		o := b.common("indicator", id, timestamp, tags, shares...)
 		b.indicator(o, nil, first, last, about, list)
 		b.pattern(o, rule, string(list[0].Value))
 	case list0(list).Type == "vulnerability" && len(list) == 1:
-		o := b.common("vulnerability", id, timestamp, tags)
+		o := b.common("vulnerability", id, timestamp, tags, shares...)
 		o["name"] = string(list[0].Value)
 		if mispCVE.MatchString(string(list[0].Value)) {
 			o["external_references"] = []map[string]string{{"source_name": "cve", "external_id": string(list[0].Value)}}
@@ -212,12 +214,12 @@ func (b *mispBundle) one(id, timestamp, first, last scalar, deleted bool, list [
 	case len(tests) == 0:
 		return // why is said
 	case ids:
-		b.indicator(b.common("indicator", id, timestamp, tags), tests, first, last, about, list)
+		b.indicator(b.common("indicator", id, timestamp, tags, shares...), tests, first, last, about, list)
 	case len(scos) == 0:
 		b.skip(id, "there is nothing that could be observed in it")
 		return
 	default:
-		b.observed(b.common("observed-data", id, timestamp, tags), scos, first, last)
+		b.observed(b.common("observed-data", id, timestamp, tags, shares...), scos, first, last)
 	}
 	if o := len(b.objects) - 1; deleted {
 		b.objects[o] = append(b.objects[o][:len(b.objects[o])-1], `,"revoked":true}`...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange/report"
 	"github.com/tocsin-exchange/tocsin/stix/lint"
+	"github.com/tocsin-exchange/tocsin/stix/tlp"
 )
 
 const mispAsExported = `{"Event":{"uuid":"5B8f2c52-6ce5-4b43-8a0d-9f6a6f5c1c12","info":"Rustock","date":"2026-03-18","timestamp":1773878700,"Orgc":{"name":"CERT.at","uuid":"00000000-0000-4000-8000-0000000000aa"},
@@ -118,6 +119,9 @@ func TestMISPAttributesHaveTheirForm(t *testing.T) {
 			}
 			continue
 		}
+		if len(skipped) != 0 {
+			t.Errorf("%s: %v", c.typ, skipped)
+		}
 		kinds := ""
 		for _, raw := range objects {
 			if err := lint.Refusal(raw); err != nil {
@@ -138,6 +142,21 @@ func TestMISPAttributesHaveTheirForm(t *testing.T) {
 		}
 		if !strings.Contains(kinds, "sighting opinion ") {
 			t.Errorf("%s: %s", c.typ, kinds)
+		}
+	}
+}
+
+// What is made of an attribute goes no further than MISP would let it.
+func TestMISPObjectsAreLabelledByTheirDistribution(t *testing.T) {
+	for share, want := range map[string]tlp.Level{"0": tlp.AmberStrict, "1": tlp.Green, "3": tlp.Green, "4": tlp.AmberStrict, "5": tlp.Green} {
+		event := `{"uuid":"5b8f2c52-6ce5-4b43-8a0d-9f6a6f5c1c12","info":"x","timestamp":"1773878700","distribution":"3","Attribute":[{"uuid":"00000000-0000-4000-8000-000000000001","type":"ip-src","value":"240.0.0.1",` +
+			`"timestamp":"1773878701","distribution":"` + share + `","Tag":[{"name":"tlp:green"}]}]}`
+		objects, _, err := report.MISPObjects([]byte(event))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := string(objects[len(objects)-1]); !strings.Contains(last, want.MarkingID()) {
+			t.Errorf("%s: %s", share, last)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,6 +39,18 @@ var n6Table = table{
 		{"status", "replaced", nothing, n6Off, ""},
 		{"category", "amplifier", exposed, "", "name"},
 		{"category", "vulnerable", exposed, "", "name"},
+		{"category", "bots", infected, "", ""},
+		{"category", "backdoor", infected, "", ""},
+		{"category", "cnc", infected, "", ""},
+		{"category", "deface", infected, "", ""},
+		{"category", "dos-attacker", infected, "", ""},
+		{"category", "malurl", infected, "", ""},
+		{"category", "phish", infected, "", ""},
+		{"category", "proxy", infected, "", ""},
+		{"category", "scanning", infected, "", ""},
+		{"category", "server-exploit", infected, "", ""},
+		{"category", "spam", infected, "", ""},
+		{"category", "spam-url", infected, "", ""},
 		{"category", "dos-victim", nothing, "is of a victim of an attack", ""},
 		{"category", "flow*", nothing, "is of traffic, and of no host that is infected", ""},
 		{"category", "dns-query", nothing, "is of a resolver or what it was asked, and of no host that is infected", ""},
@@ -45,19 +58,18 @@ var n6Table = table{
 		{"category", "malware-action", nothing, "is of what malware does, and of no host that is infected", ""},
 		{"category", "sandbox-url", nothing, "is of what malware called in a sandbox", ""},
 		{"category", "webinject", nothing, "is of a page that malware aims at", ""},
-		{"category", "tor", nothing, "is of no infection", ""},
+		{"category", "*", nothing, "is no category of infected or exposed hosts", ""},
 	},
 }
 
-const (
-	n6Off = "takes an entry off a list: it is no sighting"
-	// n6Name is fqdn where it is the address's own name.
-	n6Name = "fqdn (of the address)"
-)
+const n6Off = "takes an entry off a list: it is no sighting"
 
 // n6Named are the categories whose fqdn is the address's own name. In all others, such as bots and
-// scanning, it can be that of the destination.
-var n6Named = map[string]bool{"phish": true, "malurl": true, "cnc": true, "deface": true, "backdoor": true, "spam-url": true}
+// scanning, it can be that of the destination. n6Name is what it stands under there.
+var (
+	n6Named = []string{"phish", "malurl", "cnc", "deface", "backdoor", "spam-url"}
+	n6Name  = "fqdn (of " + strings.Join(n6Named, ", ") + ")"
+)
 
 // n6Restrictions say who may be shown an event: under which label, or at least under which.
 var n6Restrictions = map[string]struct{ label, floor tlp.Level }{
@@ -91,7 +103,7 @@ func (n n6) value(line int, raw []byte, to *found) {
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
 		return
 	}
-	if n6Named[string(category)] {
+	if slices.Contains(n6Named, string(category)) {
 		w.add(n6Name, []byte(fqdn))
 	} else {
 		w.extra.add("fqdn", []byte(fqdn))

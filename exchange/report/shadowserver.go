@@ -1,6 +1,8 @@
 package report
 
 import (
+	"cmp"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,7 +33,19 @@ var shadowserver = table{flat: true, names: plain.names, rules: []rule{
 	{reportName, "population*", exposed, "", ""},
 	{reportName, "*ip_spoofer", exposed, "", ""},
 	{reportName, "ssl_*", exposed, "", ""},
-	{reportName, "*", infected, "", ""}, // sinkholes, compromised hosts and accounts, attackers, malware's addresses
+	{reportName, "open_*", exposed, "", ""},
+	{reportName, "accessible_*", exposed, "", ""},
+	{reportName, "vulnerable_*", exposed, "", ""},
+	{reportName, "*sinkhole*", infected, "", ""},
+	{reportName, "*drone*", infected, "", ""},
+	{reportName, "compromised_*", infected, "", ""},
+	{reportName, "malware_url", infected, "", ""},
+	{reportName, "phish_url", infected, "", ""},
+	{reportName, "spam_url", infected, "", ""},
+	{reportName, "*honeypot*", infected, "", ""},
+	{reportName, "hp_*", infected, "", ""},
+	{reportName, "event?_ddos_participant", infected, "", ""},
+	{reportName, "*", nothing, "is a type of report that is not known here, and its columns do not tell what it is of", ""},
 }}
 
 // hides are columns that are not the affected host's in the reports that have them.
@@ -48,25 +62,40 @@ func hidden(report string, columns []string, name string) bool {
 
 var reportFile = regexp.MustCompile(`^\d{4}-\d\d-\d\d-([a-z][a-z0-9_]*)[-.]`)
 
-// reportType is the type of a report by its file's name, else by its columns.
-func reportType(file string, columns []string) string {
-	if m := reportFile.FindStringSubmatch(strings.ToLower(file)); m != nil {
-		return m[1]
+// reportType is the type of a report by its file's name, else by its columns, as the type that is like it. It is "" for what is no
+// report of Shadowserver's.
+func reportType(opt Options, columns []string) string {
+	named := ""
+	if m := reportFile.FindStringSubmatch(strings.ToLower(opt.Name)); m != nil {
+		if named = m[1]; slices.ContainsFunc(shadowserver.rules, func(x rule) bool {
+			is, _ := path.Match(x.like, named)
+			return x.name == reportName && x.like != "*" && is
+		}) {
+			return named
+		}
 	}
 	has := func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(columns, n) })
 	}
+	dotted := slices.ContainsFunc(columns, func(n string) bool { return strings.Contains(n, ".") }) // as IntelMQ's
+	shaped := opt.Format == Shadowserver || !dotted && (has("src_ip") || has("severity", "geo") || has("severity", "email"))
 	switch {
+	case !shaped:
+		return ""
 	case has("query_type", "src_ip"):
 		return "event4_sinkhole_dns"
 	case has("avg_pps", "max_pps"):
 		return "event4_honeypot_ddos"
 	case has("md5hash") && !has("infection"):
 		return "sandbox_conn"
-	case has("infection"), has("family"), has("src_ip"), has("email"), has("url", "sha256"):
-		return "event4"
-	case has("ip", "port", "severity"):
+	case has("infection"), has("family"), has("src_ip"):
+		return "event4_sinkhole"
+	case has("email"):
+		return "compromised_account"
+	case has("url", "sha256"):
+		return "malware_url"
+	case has("ip", "port", "tag"), has("ip", "port", "severity"):
 		return "scan"
 	}
-	return ""
+	return cmp.Or(named, "unknown")
 }

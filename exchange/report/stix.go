@@ -393,16 +393,21 @@ func (o *stixObject) within(text string) bool {
 	return err == nil && err1 == nil && err2 == nil && !at.Before(first) && !at.After(last)
 }
 
-// hosts lists what observed-data says was seen: its addresses but for those that another of them called; its accounts, where it has
+// hosts lists what observed-data says was seen: its addresses but for those that its traffic, or another of them, called; its accounts, where it has
 // no address.
 func (s *stixObjects) hosts(o *stixObject) (list []*stixObject) {
-	called := make(map[string]bool)
+	called, calls := make(map[string]bool), make(map[string]bool)
+	note := func(t *stixObject) { called[t.Dst], calls[t.Src] = true, true }
 	for _, ref := range o.Refs {
 		for _, t := range s.traffic[string(ref)] {
-			if t.Dst != t.Src {
-				called[t.Dst] = true
-			}
+			note(t)
 		}
+		if t := s.byID[string(ref)]; t != nil && t.Type == "network-traffic" && !t.refused {
+			note(t)
+		}
+	}
+	for id := range calls { // who is called and calls is a host
+		delete(called, id)
 	}
 	for _, typ := range []string{"ipv4-addr", "ipv6-addr", "email-addr"} {
 		for _, ref := range o.Refs {
@@ -480,7 +485,7 @@ func (s *stixObjects) sighting(o *stixObject, to *found) {
 		s.contacts(w, o, contacts, to)
 	}
 	if len(hosts) == 0 {
-		to.problem(rowError(o.line, "object_refs", "no address among what it refers to"))
+		to.problem(rowError(o.line, "object_refs", "no host among what it refers to: no address, or only such as were called"))
 	}
 }
 

@@ -157,7 +157,8 @@ func (w *row) add(name string, value []byte) {
 		if w.flat || !strings.Contains(name, ".") {
 			w.extra.add(name, value)
 		}
-		if !w.ruled[lower] && !w.keep && w.unread != nil {
+		// What stands behind extra. was told by who read the source.
+		if !w.ruled[lower] && !w.keep && w.unread != nil && !strings.HasPrefix(lower, "extra.") {
 			w.unread(name)
 		}
 	case n.restricts():
@@ -271,7 +272,7 @@ func tell(rules []rule, ev *exchange.Event, said func(name string) []string) (na
 	return "", nil
 }
 
-// fill lists the names that fill a field.
+// namesOf lists the names that fill a field.
 func (t *table) namesOf(field string) []string {
 	for _, n := range t.names {
 		if n.field == field {

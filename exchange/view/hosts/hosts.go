@@ -12,6 +12,8 @@
 //	c f address      what is known of an address, of all days together
 //	k f key          the record that an idempotency key made
 //	f f              the last record of the feed that takes events back
+//	s f length address day sequence
+//	                 that this record had an event of the host's day that was recalled
 //	t f collection topic   when it was introduced last
 package hosts
 
@@ -59,7 +61,9 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 		}
 		store.Set(b, eventKey(in.Feed, id), append(at[:8:8], 0))
 	}
+	recalled := make(map[exchange.EventID]bool, len(in.Recalled))
 	for _, id := range in.Recalled {
+		recalled[id] = true
 		store.Delete(b, eventKey(in.Feed, id))
 	}
 	if in.Reason != "" {
@@ -68,11 +72,6 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
 		key := hostKey(in.Feed, o.ObservationKey)
-		if o.Count == 0 { // all of it was recalled; collections may still have the address
-			store.Delete(b, key)
-			store.Set(b, calledKey(in.Feed, o.Address), nil)
-			continue
-		}
 		var h hostRecord
 		if !o.New {
 			value, found, err := before.Get(key)
@@ -83,7 +82,18 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 				return err
 			}
 		}
-		h.events = slices.DeleteFunc(h.events, func(e hostEvent) bool { return slices.Contains(in.Recalled, e.id) })
+		h.events = slices.DeleteFunc(h.events, func(e hostEvent) bool {
+			gone := o.Count == 0 || recalled[e.id]
+			if gone { // who was given it can still be told
+				store.Set(b, goneKey(in.Feed, o.HostDay, e.sequence), nil)
+			}
+			return gone
+		})
+		if o.Count == 0 { // all of it was recalled; collections may still have the address
+			store.Delete(b, key)
+			store.Set(b, calledKey(in.Feed, o.Address), nil)
+			continue
+		}
 		if in.Backfill && len(h.events) < maxInline+maxBackfills {
 			h.events = append(h.events, hostEvent{sequence: sequence})
 		}
@@ -217,6 +227,15 @@ func (s *Hosts) HostDays(feed string, a netip.Addr) (list []exchange.Day, err er
 		}
 		return true, nil
 	})
+	if err == nil {
+		err = store.EachUnder(s.DB, goneAddress(feed, a), func(rest, _ []byte) (bool, error) {
+			if len(rest) == 12 {
+				list = append(list, exchange.Day(binary.BigEndian.Uint32(rest)))
+			}
+			return true, nil
+		})
+	}
+	slices.Sort(list)
 	return slices.Compact(list), err
 }
 
@@ -238,6 +257,14 @@ func (s *Hosts) HostRecords(feed string, of exchange.HostDay) (list []uint64, er
 		for _, e := range h.events {
 			list = append(list, e.sequence)
 		}
+	}
+	if err == nil {
+		err = store.EachUnder(s.DB, goneDay(feed, of), func(rest, _ []byte) (bool, error) {
+			if len(rest) == 8 {
+				list = append(list, binary.BigEndian.Uint64(rest))
+			}
+			return true, nil
+		})
 	}
 	slices.Sort(list)
 	return slices.Compact(list), err

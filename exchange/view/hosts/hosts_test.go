@@ -44,6 +44,7 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 		}
 		var all []seen
 		known := make(map[netip.Addr]bool)
+		gone := make(map[exchange.HostDay][]uint64) // records of what was recalled
 		topics, keys := make(map[record.Introduction]time.Time), make(map[string]uint64)
 		clean := make(map[netip.Addr]time.Time)
 		addresses := []netip.Addr{netip.MustParseAddr("240.0.0.1"), netip.MustParseAddr("240.0.0.2"), netip.MustParseAddr("2001:db8::1")}
@@ -85,6 +86,7 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 				o := &all[i]
 				in.Reason, in.Recalled = "x", slices.Clone(o.events[:n])
 				in.Observations = []record.Observation{{ObservationKey: o.key, First: day(1), Last: day(1), Count: int64(len(o.events) - n)}}
+				gone[o.key.HostDay] = append(gone[o.key.HostDay], o.at[:n]...)
 				if o.events, o.at = o.events[n:], o.at[n:]; len(o.events) == 0 {
 					all = slices.Delete(all, i, i+1)
 				}
@@ -121,7 +123,8 @@ func TestKnownIsWhatAPlainListSays(t *testing.T) {
 						want.Events, records = append(want.Events, o.events...), append(records, o.at...)
 					}
 				}
-				if len(want.Observations) > 0 {
+				records = append(records, gone[of]...)
+				if len(records) > 0 {
 					days = append(days, of.Day)
 				}
 				got, err := look.Host(of)

@@ -61,6 +61,20 @@ func historyKey(feed string, a netip.Addr) []byte {
 	return append(feedKey('c', feed), a.AsSlice()...)
 }
 
+// goneKey tells that a record had an event of a host's day that was recalled. goneAddress and goneDay start such keys.
+func goneKey(feed string, of exchange.HostDay, sequence uint64) []byte {
+	return binary.BigEndian.AppendUint64(goneDay(feed, of), sequence)
+}
+
+func goneDay(feed string, of exchange.HostDay) []byte {
+	return binary.BigEndian.AppendUint32(goneAddress(feed, of.Address), uint32(of.Day))
+}
+
+func goneAddress(feed string, a netip.Addr) []byte {
+	raw := a.AsSlice()
+	return append(append(feedKey('s', feed), byte(len(raw))), raw...)
+}
+
 // recallKey has the sequence of the feed's last record that takes events back.
 func recallKey(feed string) []byte { return feedKey('f', feed) }
 
