@@ -29,6 +29,8 @@ type Journal interface {
 	Verify(ctx context.Context, collections ...string) ([]record.Chain, error)
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, right policy.Read, sequence uint64) error
+	// NamedConsumer makes a durable consumer of a member under a name, or with move makes it start there.
+	NamedConsumer(ctx context.Context, right policy.Read, name string, move bool, start uint64) (string, error)
 	// OwnConsumer makes a NATS consumer for one subscriber of a member.
 	OwnConsumer(ctx context.Context, right policy.Read, sequence uint64) (name string, err error)
 	// SetStatus keeps a text under an id for two days, on all nodes.

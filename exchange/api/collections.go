@@ -147,10 +147,11 @@ type Subscription struct {
 }
 
 // subscription tells a member where to pull a collection from over NATS, and
-// with from moves its consumer first: "start", "now", or a block's number. With ephemeral it makes a
-// consumer for this subscriber alone, which starts there ("start" where from is not said); a
-// connection that is made from now on may pull from it.
-// POST /v1/collections/{id}/subscription?from=…&ephemeral=true
+// with from moves its consumer first: "start", "now", or a block's number. With a name it is the durable
+// consumer of that name, so that several programs of a member each get everything and keep their place.
+// With ephemeral it is for this subscriber alone, and starts there ("start" where from is not said). A
+// connection that is made from now on may pull from a new consumer.
+// POST /v1/collections/{id}/subscription?from=…&name=…, or ?from=…&ephemeral=true
 func (a *API) subscription(r *request) (any, error) {
 	right, err := r.readable()
 	if err != nil {
@@ -164,11 +165,23 @@ func (a *API) subscription(r *request) (any, error) {
 	if r.URL.Query().Get("ephemeral") == "true" {
 		return a.ownSubscription(r, right, from)
 	}
+	sequence := uint64(0)
 	if from != "" {
-		sequence, err := a.start(c.ID, from)
-		if err != nil {
+		if sequence, err = a.start(c.ID, from); err != nil {
 			return nil, err
 		}
+	}
+	if name := r.URL.Query().Get("name"); name != "" {
+		if err := exchange.ValidID(name); err != nil {
+			return nil, fail(http.StatusBadRequest, "Bad parameter", "name: %v", err)
+		}
+		durable, err := a.Journal.NamedConsumer(r.Context(), right, name, from != "", sequence)
+		if err != nil {
+			return nil, r.tooMany(err)
+		}
+		return &Subscription{NATS: a.NATS(), Stream: exchange.BlocksStream, Durable: durable, Collection: c.ID}, nil
+	}
+	if from != "" {
 		if err := a.Journal.Reposition(r.Context(), right, sequence); err != nil {
 			return nil, err
 		}
@@ -192,14 +205,19 @@ func (a *API) ownSubscription(r *request, right policy.Read, from string) (*Subs
 		return nil, err
 	}
 	name, err := a.Journal.OwnConsumer(r.Context(), right, sequence)
-	if errors.Is(err, exchange.ErrTooManySubscribers) {
-		r.w.Header().Set("Retry-After", "60")
-		err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, r.tooMany(err)
 	}
 	return &Subscription{NATS: a.NATS(), Stream: exchange.BlocksStream, Durable: name, Collection: c.ID, Passed: passed}, nil
+}
+
+// tooMany says that a member has too many consumers, where that is what is wrong.
+func (r *request) tooMany(err error) error {
+	if errors.Is(err, exchange.ErrTooManySubscribers) {
+		r.w.Header().Set("Retry-After", "60")
+		return fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+	}
+	return err
 }
 
 // start is the journal's sequence that a subscription's from stands for.

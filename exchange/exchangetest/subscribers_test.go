@@ -2,6 +2,7 @@ package exchangetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 )
 
@@ -109,6 +111,91 @@ func TestSubscribersDoNotDisturbEachOther(t *testing.T) {
 	}
 	if codes[http.StatusOK] != 32-3 || codes[http.StatusTooManyRequests] != 40-29 {
 		t.Error(codes)
+	}
+}
+
+// Programs of a member that give a name have a durable consumer each: everything comes to each, it keeps its place, and goes
+// with the member's right to the collection.
+func TestNamedConsumersKeepTheirPlace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := exchangetest.Open(t, dir)
+	e.Apply(t, exchangetest.Register)
+	token := e.Token(t, "cert-at")
+	named := func(query string) (durable string) {
+		t.Helper()
+		code, _, text := e.Do(t, "POST", "/v1/collections/cert-at/subscription?"+query, "cert-at", token, "")
+		var s api.Subscription
+		if err := json.Unmarshal([]byte(text), &s); code != http.StatusOK || err != nil {
+			t.Fatal(code, text)
+		}
+		return s.Durable
+	}
+	next := func(durable, want string) {
+		t.Helper()
+		nc, err := nats.Connect(e.NATSURL(), nats.UserInfo("cert-at", token), nats.CustomInboxPrefix("_INBOX.cert-at"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := js.Consumer(t.Context(), exchange.BlocksStream, durable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil {
+			t.Fatalf("%s gives no block %s: %v", durable, want, err)
+		}
+		if got := m.Headers().Get("Tocsin-Block"); got != want {
+			t.Errorf("%s gives block %s, not %s", durable, got, want)
+		}
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range 3 {
+		e.Publish(t, "rustock", fmt.Sprintf("ip,timestamp,cc\n240.0.0.%d,2026-03-19T00:00:00Z,AT\n", i+1))
+	}
+	siem, tickets := named("name=siem"), named("name=tickets&from=2")
+	next(siem, "1")
+	next(tickets, "2")
+	httpAt, natsAt := strings.TrimPrefix(e.HTTPURL(), "http://"), strings.TrimPrefix(e.NATSURL(), "nats://")
+	e.Stop(t)
+	e = exchangetest.OpenWith(t, node.Options{Dir: dir, HTTP: httpAt, NATS: natsAt})
+	if again := named("name=siem"); again != siem {
+		t.Errorf("siem is at %s, then at %s", siem, again)
+	}
+	next(siem, "2")
+	next(named("name=tickets&from=start"), "1")
+	next(siem, "3")
+	for _, query := range []string{"name=../x", "name=a.b", "name=" + strings.Repeat("x", 49)} {
+		if code, _, text := e.Do(t, "POST", "/v1/collections/cert-at/subscription?"+query, "cert-at", token, ""); code != http.StatusBadRequest {
+			t.Error(query, code, text)
+		}
+	}
+	code, _, text := e.Do(t, "POST", "/v1/collections/cert-at/subscription?name=siem", "cert-pl", e.Token(t, "cert-pl"), "")
+	if code != http.StatusNotFound {
+		t.Error("cert-pl makes a consumer of cert-at's:", code, text)
+	}
+	codes := make(map[int]int)
+	for i := range 40 {
+		code, _, _ := e.Do(t, "POST", fmt.Sprintf("/v1/collections/cert-at/subscription?name=n%d", i), "cert-at", token, "")
+		codes[code]++
+	}
+	if codes[http.StatusOK] != 32-2 || codes[http.StatusTooManyRequests] != 40-30 {
+		t.Error(codes)
+	}
+	if code, _, text := e.Do(t, "POST", "/v1/collections/community/subscription?name=siem", "cert-at", token, ""); code != http.StatusOK {
+		t.Fatal(code, text)
+	}
+	e.Apply(t, "collections: [{id: community, ceiling: green, readers: [cert-pl]}]")
+	own, err := e.Journal.OwnConsumers(t.Context(), "cert-at")
+	if err != nil || len(own) != 32 || slices.ContainsFunc(own, func(c journal.Consumer) bool { return c.Collection != "cert-at" }) {
+		t.Errorf("32 consumers of cert-at are left, and none of what it reads no more: %v %v", own, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,13 +16,17 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 )
 
-// Consumer is a member's consumer of one collection: the durable one that each member has, or one of
-// a subscriber's own, which the server removes once nobody has used it for a while.
+// Consumer is a member's consumer of one collection: the durable one that each member has, another durable one that a
+// program of the member's has under a name, or one of a subscriber's own, which the server removes once nobody has used it for
+// a while.
 type Consumer struct {
 	Member, Collection string
-	// Own tells a subscriber's consumer from others; "" is the durable one.
+	// Own tells a subscriber's consumer from others; "" is the durable one. A name follows an underscore.
 	Own string
 }
+
+// named tells whether the consumer is a durable one with a name.
+func (c Consumer) named() bool { return strings.HasPrefix(c.Own, "_") }
 
 // Name is the consumer's name.
 func (c Consumer) Name() string {
@@ -39,11 +44,12 @@ func parseConsumer(name string) (c Consumer, ok bool) {
 	return c, ok
 }
 
-// ownUnused is how long a subscriber's own consumer stays without a subscriber; maxOwn is how many one
-// member has of a collection.
+// ownUnused is how long a subscriber's own consumer stays without a subscriber, namedUnused how long one with a name does; maxOwn
+// is how many of each one member has of a collection.
 const (
-	ownUnused = 5 * time.Minute
-	maxOwn    = 32
+	ownUnused   = 5 * time.Minute
+	namedUnused = 90 * 24 * time.Hour
+	maxOwn      = 32
 )
 
 // subjects are those of the messages that it gives.
@@ -68,9 +74,12 @@ func (c Consumer) config(start uint64) jetstream.ConsumerConfig {
 		FilterSubjects: c.subjects(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, MaxAckPending: 256, MaxWaiting: 16,
 	}
-	if c.Own == "" {
+	switch {
+	case c.named():
+		config.Durable, config.InactiveThreshold = config.Name, namedUnused
+	case c.Own == "":
 		config.Durable = config.Name
-	} else {
+	default:
 		config.InactiveThreshold, config.MemoryStorage = ownUnused, true
 	}
 	return config
@@ -90,7 +99,7 @@ func (j *Journal) OwnConsumer(ctx context.Context, right policy.Read, start uint
 		return "", err
 	}
 	c.Own = strings.ToLower(rand.Text())
-	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection })
+	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection || o.named() })
 	if len(have) >= maxOwn {
 		return "", fmt.Errorf("%w: %d of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), c.Collection, ownUnused)
 	}
@@ -103,7 +112,44 @@ func (j *Journal) OwnConsumer(ctx context.Context, right policy.Read, start uint
 	return c.Name(), nil
 }
 
-// OwnConsumers lists those that OwnConsumer has made for a member and that are there still.
+// NamedConsumer makes a durable consumer under a name, which starts at the first block, or returns the one that is there. With
+// move it starts anew at a sequence of the journal, 0 for behind what is there now.
+func (j *Journal) NamedConsumer(ctx context.Context, right policy.Read, name string, move bool, start uint64) (string, error) {
+	c, err := consumerOf(right)
+	if err != nil {
+		return "", err
+	}
+	j.making.Lock()
+	defer j.making.Unlock()
+	have, err := j.OwnConsumers(ctx, c.Member)
+	if err != nil {
+		return "", err
+	}
+	c.Own = "_" + name
+	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection || !o.named() })
+	there := slices.Contains(have, c)
+	switch {
+	case there && !move:
+		return c.Name(), nil
+	case !there && len(have) >= maxOwn:
+		return "", fmt.Errorf("%w: %d with names of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), c.Collection, namedUnused)
+	case there:
+		if err := j.retire(ctx, c); err != nil {
+			return "", err
+		}
+	}
+	if !move {
+		start = 1
+	} else if start, err = j.startAt(ctx, start); err != nil {
+		return "", err
+	}
+	if _, err := j.blocks.CreateConsumer(ctx, c.config(start)); err != nil {
+		return "", fmt.Errorf("make consumer %s: %w", c.Name(), err)
+	}
+	return c.Name(), nil
+}
+
+// OwnConsumers lists those that OwnConsumer and NamedConsumer have made for a member and that are there still.
 func (j *Journal) OwnConsumers(ctx context.Context, member string) (list []Consumer, err error) {
 	names := j.blocks.ConsumerNames(ctx)
 	for name := range names.Name() {
@@ -138,11 +184,16 @@ func (j *Journal) SyncDurables(ctx context.Context, want []policy.Read) error {
 		}
 		keep[d.Name()] = d
 	}
+	may := maps.Clone(keep)
 	list := j.blocks.ConsumerNames(ctx)
 	for name := range list.Name() {
 		if _, ok := keep[name]; ok {
 			delete(keep, name)
 			continue
+		}
+		of, _ := parseConsumer(name)
+		if _, ok := may[Consumer{Member: of.Member, Collection: of.Collection}.Name()]; ok && of.named() {
+			continue // its member still reads the collection
 		}
 		c, err := j.blocks.Consumer(ctx, name)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -154,8 +205,7 @@ func (j *Journal) SyncDurables(ctx context.Context, want []policy.Read) error {
 		if c.CachedInfo().Config.Durable == "" {
 			continue // the view's own, or a subscriber's
 		}
-		gone, _ := parseConsumer(name)
-		if err := j.retire(ctx, gone); err != nil {
+		if err := j.retire(ctx, of); err != nil {
 			return err
 		}
 	}
