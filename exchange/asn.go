@@ -22,7 +22,8 @@ func ParseASN(s string) (uint32, error) {
 		n, err = h<<16|l, errors.Join(err1, err2)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%.20q is not an AS number", s)
+		// A copy, so that a caller who has bytes makes a string only of what cannot be read.
+		return 0, fmt.Errorf("%.20q is not an AS number", strings.Clone(s))
 	}
 	if n == 1<<16-1 || n == 1<<32-1 {
 		return 0, nil

@@ -27,6 +27,8 @@ type csvSource struct {
 	columns []named
 	last    []text   // by column, of fields that are the same row after row
 	rules   []rule   // those that a row can fall under
+	ruled   []int    // the columns that they look at
+	told    told     // what they made of the row before
 	report  []string // the name of its type
 	// shadowserver says that it is one of Shadowserver's reports.
 	shadowserver bool
@@ -45,6 +47,14 @@ type cell struct {
 type text struct {
 	raw  []byte
 	made string
+}
+
+// told is what the rules made of what a row says in their columns.
+type told struct {
+	raw     [][]byte // what it says there; nil before the first row
+	exposed string
+	column  string
+	err     error
 }
 
 // separatorLine is what spreadsheets write before the header.
@@ -184,7 +194,36 @@ func (s *csvSource) govern(rules []rule, report string) error {
 	if len(s.rules) > 0 && s.rules[0].name == reportName && s.rules[0].tells == nothing {
 		return fmt.Errorf("%s %s", report, s.rules[0].why)
 	}
+	for _, x := range s.rules {
+		for _, name := range []string{x.name, x.detail} {
+			if i := slices.Index(s.names, name); i >= 0 && !slices.Contains(s.ruled, i) {
+				s.ruled = append(s.ruled, i)
+			}
+		}
+	}
 	return nil
+}
+
+// tell applies the rules to a record, where it does not say the same as the one before.
+func (s *csvSource) tell(ev *exchange.Event, rec *record) (column string, err error) {
+	last := &s.told
+	same := last.raw != nil
+	for i := 0; same && i < len(s.ruled); i++ {
+		same = bytes.Equal(last.raw[i], rec.fields[s.ruled[i]])
+	}
+	if same {
+		ev.Exposed = last.exposed
+		return last.column, last.err
+	}
+	if last.raw == nil {
+		last.raw = make([][]byte, len(s.ruled))
+	}
+	for i, at := range s.ruled {
+		last.raw[i] = append(last.raw[i][:0], rec.fields[at]...)
+	}
+	last.column, last.err = tell(s.rules, ev, s.said)
+	last.exposed = ev.Exposed
+	return last.column, last.err
 }
 
 // said returns what a record says under a name that rules are of.
@@ -223,16 +262,18 @@ func (s *csvSource) next(ev *exchange.Event) error {
 	}
 	w := s.row
 	w.notes, w.err, w.extra.text = w.notes[:0], nil, w.extra.text[:0]
-	if len(s.rules) > 0 {
-		if name, err := tell(s.rules, ev, s.said); err != nil {
-			return rowError(rec.line, name, "%v", err)
-		}
+	nul := bytes.IndexByte(rec.raw, 0) >= 0
+	for i := 0; nul && i < len(rec.fields); i++ {
+		rec.fields[i] = trim(rec.fields[i])
+	}
+	if name, err := s.tell(ev, rec); err != nil {
+		return rowError(rec.line, name, "%v", err)
 	}
 	host := false
 	for i := range s.plan {
 		c := &s.plan[i]
 		for _, at := range c.columns {
-			value := trim(rec.fields[at])
+			value := bytes.TrimSpace(rec.fields[at])
 			if len(value) == 0 {
 				continue
 			}
@@ -247,7 +288,7 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		}
 	}
 	for _, at := range s.marks {
-		if value := trim(rec.fields[at]); len(value) > 0 {
+		if value := bytes.TrimSpace(rec.fields[at]); len(value) > 0 {
 			w.set(ev, s.columns[at].field, s.names[at], value)
 		}
 	}
@@ -258,7 +299,7 @@ func (s *csvSource) next(ev *exchange.Event) error {
 		s.keep(s.names[at], bytes.TrimSpace(rec.fields[at]))
 	}
 	ev.Extra = w.extra.String()
-	if bytes.IndexByte(rec.raw, 0) >= 0 {
+	if nul {
 		w.notes = append(w.notes, exchange.Note{Reason: "holds NUL bytes, which are left out"})
 	}
 	for _, n := range w.notes {

@@ -210,6 +210,10 @@ func printable(v []byte) bool {
 
 // setHostname takes a name as the DNS has it; one of other letters is read as the DNS writes it.
 func setHostname(ev *exchange.Event, v []byte) error {
+	if isHostname(v) { // as nearly all are
+		ev.Hostname = string(v)
+		return nil
+	}
 	var name string
 	if err := setText(&name, v); err != nil {
 		return err
@@ -231,17 +235,24 @@ func setHostname(ev *exchange.Event, v []byte) error {
 
 // isHostname tells whether the DNS can have a name, and it is no address: letters, digits, hyphens and underscores
 // between dots (RFC 1035 section 2.3.1; underscores as they are used).
-func isHostname(name string) bool {
-	if len(name) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(name, ".") {
-		if len(label) < 1 || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+func isHostname[T string | []byte](name T) bool {
+	label, digits := 0, 0 // of the label so far
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '.' && label > 0:
+			label, digits = 0, 0
+			continue
+		case c >= '0' && c <= '9':
+			digits++
+		case c >= 'a' && c <= 'z', c == '-', c == '_':
+		default:
+			return false
+		}
+		if label++; label > 63 {
 			return false
 		}
 	}
-	last := name[strings.LastIndexByte(name, '.')+1:]
-	return strings.Trim(last, "0123456789") != "" // as an address's
+	return len(name) <= 253 && label > digits // the last is no number, as an address's
 }
 
 // setExposed takes what is open or vulnerable as one word, such as scan_rdp or open-rdp.
@@ -287,9 +298,17 @@ func protocolName(v []byte) (name string, err error) {
 	if len(v) > maxProtocol {
 		return "", wrong(v, "is longer than %d bytes", maxProtocol)
 	}
+	for _, usual := range usualProtocols {
+		if string(v) == usual {
+			return usual, nil
+		}
+	}
 	err = setText(&name, v)
 	return strings.ToLower(name), err
 }
+
+// usualProtocols are those of most rows: no string is made for them.
+var usualProtocols = []string{"tcp", "udp", "http", "https", "dns", "icmp", "telnet", "ssh"}
 
 // setLabel and setFloor keep the highest of several: a source may say it under more than one name.
 func setLabel(ev *exchange.Event, v []byte) error { return raise(&ev.Label, v) }

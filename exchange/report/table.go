@@ -252,9 +252,13 @@ func (w *row) note(name string, err error) {
 
 // tell applies the rules to what a row says under their names. It returns the reason why the row tells of nothing.
 func tell(rules []rule, ev *exchange.Event, said func(name string) []string) (name string, err error) {
+	var values []string
 	for i := range rules {
 		x := &rules[i]
-		for _, value := range said(x.name) {
+		if i == 0 || x.name != rules[i-1].name {
+			values = said(x.name)
+		}
+		for _, value := range values {
 			switch ok, _ := path.Match(x.like, strings.ToLower(value)); {
 			case !ok:
 				continue
