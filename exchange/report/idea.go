@@ -63,7 +63,7 @@ func (f idea) value(line int, raw []byte, to *found) {
 	err := walkOnce(raw, func(name string, value jsontext.Value) error {
 		switch strings.ToLower(name) {
 		case "source":
-			sources = value.Clone()
+			sources = value
 			return nil
 		case "target", "node":
 			return each(value, func(i int, first jsontext.Value) error {
@@ -85,12 +85,20 @@ func (f idea) value(line int, raw []byte, to *found) {
 		return w.value(name, value)
 	})
 	hosts := 0
+	var list []jsontext.Value
 	if err == nil && sources != nil {
-		err = each(sources, func(i int, source jsontext.Value) error {
-			n, err := w.source(line, fmt.Sprintf("Source[%d]", i), source, to)
-			hosts += n
-			return err
-		})
+		list, err = members(sources)
+	}
+	for i, source := range list {
+		s := w
+		if i < len(list)-1 {
+			s = w.clone()
+		}
+		n, wrong := s.source(line, fmt.Sprintf("Source[%d]", i), source, to)
+		if hosts += n; wrong != nil {
+			err = wrong
+			break
+		}
 	}
 	switch {
 	case err != nil:
@@ -100,12 +108,11 @@ func (f idea) value(line int, raw []byte, to *found) {
 	}
 }
 
-// source adds the hosts of a source.
-func (w *row) source(line int, at string, source jsontext.Value, to *found) (hosts int, err error) {
+// source adds the hosts of a source to the row, which has what is the same for all.
+func (s *row) source(line int, at string, source jsontext.Value, to *found) (hosts int, err error) {
 	if source.Kind() != '{' {
 		return 0, nil
 	}
-	s := w.clone()
 	type place struct{ name, address string }
 	var addresses []place
 	alone := make(map[string][]jsontext.Value)
@@ -118,7 +125,7 @@ func (w *row) source(line int, at string, source jsontext.Value, to *found) (hos
 			})
 		case "hostname", "port":
 			return each(value, func(_ int, v jsontext.Value) error {
-				alone[lower] = append(alone[lower], v.Clone())
+				alone[lower] = append(alone[lower], v)
 				return nil
 			})
 		case "type":
@@ -143,9 +150,9 @@ func (w *row) source(line int, at string, source jsontext.Value, to *found) (hos
 			err = s.value("source.port", list[0])
 		}
 	}
-	for _, a := range addresses {
+	for i, a := range addresses {
 		h := s
-		if len(addresses) > 1 {
+		if i < len(addresses)-1 {
 			h = s.clone()
 		}
 		address, problem := single(a.address)
@@ -174,12 +181,11 @@ func walkOnce(raw []byte, take func(name string, value jsontext.Value) error) er
 
 // only takes a value, or the member of a list that has no other.
 func (w *row) only(name string, value jsontext.Value) error {
-	var one jsontext.Value
-	n := 0
-	if err := each(value, func(_ int, v jsontext.Value) error { n, one = n+1, v.Clone(); return nil }); err != nil || n != 1 {
+	list, err := members(value)
+	if err != nil || len(list) != 1 {
 		return err
 	}
-	return w.value(name, one)
+	return w.value(name, list[0])
 }
 
 // firsts takes an object's values, and the first members of lists. An address that is a range is none.

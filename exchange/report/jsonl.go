@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -117,6 +118,12 @@ func (k *keyed) value(line int, raw []byte, to *found) {
 	w.event(line, to)
 }
 
+// members are those of a list, or the value itself where it is none.
+func members(value jsontext.Value) (list []jsontext.Value, err error) {
+	err = each(value, func(_ int, v jsontext.Value) error { list = append(list, v); return nil })
+	return list, err
+}
+
 // value takes a JSON value under a name: a text or a number. Others say nothing that is read, and a label that is one of
 // them could mean any.
 func (w *row) value(name string, value jsontext.Value) error {
@@ -126,46 +133,76 @@ func (w *row) value(name string, value jsontext.Value) error {
 	}
 	switch value.Kind() { //nolint:exhaustive // others say nothing
 	case jsontext.KindString:
-		text, err := jsontext.AppendUnquote(nil, value)
+		text, err := textOf(value)
 		if err != nil {
 			return err
 		}
 		w.add(name, text)
 	case jsontext.KindNumber:
-		w.add(name, bytes.Clone(value))
+		w.add(name, value)
 	case jsontext.KindTrue, jsontext.KindFalse:
 		if w.ruled[lower] || w.byName[lower].field == nil {
-			w.add(name, bytes.Clone(value))
+			w.add(name, value)
 		}
 	}
 	return nil
+}
+
+// walker reads JSON that is in memory. What it hands out is part of that, and stays as long.
+type walker struct {
+	in   bytes.Buffer
+	d    jsontext.Decoder
+	name []byte
+	// names has keys that were met, so that rows of one kind share them.
+	names map[string]string
+}
+
+// maxNames is how many keys of maxName bytes a walker remembers.
+const maxNames, maxName = 512, 64
+
+var walkers = sync.Pool{New: func() any { return &walker{names: make(map[string]string)} }}
+
+func walkerOf(raw []byte) *walker {
+	w := walkers.Get().(*walker)
+	w.in = *bytes.NewBuffer(raw)
+	w.d.Reset(&w.in)
+	return w
 }
 
 // walk calls take for each key of a JSON object. Keys of objects within it follow that one's and a dot, down
 // to maxNested; a list is one value.
 func walk(raw []byte, take func(name string, value jsontext.Value) error) error {
-	d := jsontext.NewDecoder(bytes.NewReader(raw))
-	if err := walkObject(d, "", take); err != nil {
+	w := walkerOf(raw)
+	defer walkers.Put(w)
+	if err := w.object("", take); err != nil {
 		return err
 	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+	if _, err := w.d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON object")
 	}
 	return nil
 }
 
-func walkObject(d *jsontext.Decoder, prefix string, take func(name string, value jsontext.Value) error) error {
+func (w *walker) object(prefix string, take func(name string, value jsontext.Value) error) error {
+	d := &w.d
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
 	for d.PeekKind() != '}' {
-		t, err := d.ReadToken()
+		if d.PeekKind() != '"' {
+			_, err := d.ReadToken() // says what is wrong
+			return err
+		}
+		key, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		name := prefix + strings.TrimSpace(t.String())
+		name, err := w.key(prefix, key)
+		if err != nil {
+			return err
+		}
 		if d.PeekKind() == '{' && d.StackDepth() < maxNested && !isLabel(name) {
-			if err := walkObject(d, name+".", take); err != nil {
+			if err := w.object(name+".", take); err != nil {
 				return err
 			}
 			continue
@@ -182,6 +219,28 @@ func walkObject(d *jsontext.Decoder, prefix string, take func(name string, value
 	return err
 }
 
+// key is a key's name behind a prefix.
+func (w *walker) key(prefix string, key jsontext.Value) (string, error) {
+	text, err := textOf(key)
+	w.name = append(append(w.name[:0], prefix...), bytes.TrimSpace(text)...)
+	name, ok := w.names[string(w.name)]
+	if !ok {
+		name = string(w.name)
+		if len(w.names) < maxNames && len(name) <= maxName {
+			w.names[name] = name
+		}
+	}
+	return name, err
+}
+
+// textOf is what a JSON text says: of the value's own bytes, where they hold no escapes.
+func textOf(text jsontext.Value) ([]byte, error) {
+	if n := len(text); n >= 2 && text.Kind() == jsontext.KindString && bytes.IndexByte(text, '\\') < 0 {
+		return text[1 : n-1], nil
+	}
+	return jsontext.AppendUnquote(nil, text)
+}
+
 // isLabel tells whether a key is one of a label, which is a text.
 func isLabel(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
@@ -193,7 +252,9 @@ func each(value jsontext.Value, take func(i int, value jsontext.Value) error) er
 	if value.Kind() != '[' {
 		return take(0, value)
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(value))
+	w := walkerOf(value)
+	defer walkers.Put(w)
+	d := &w.d
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}

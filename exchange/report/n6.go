@@ -86,7 +86,7 @@ func (n n6) value(line int, raw []byte, to *found) {
 	err := walk(raw, func(name string, value jsontext.Value) error {
 		switch strings.ToLower(name) {
 		case "address":
-			addresses = value.Clone()
+			addresses = value
 			return nil
 		case "restriction":
 			restriction = scalarOf(value)
@@ -113,23 +113,26 @@ func (n n6) value(line int, raw []byte, to *found) {
 		w.fail("restriction", "%.40q is none of public, need-to-know, internal, so nobody may be shown it", string(restriction))
 	}
 	w.label, w.floor = shown.label, shown.floor
-	hosts := 0
+	var list []jsontext.Value
 	if addresses != nil {
-		err = each(addresses, func(i int, value jsontext.Value) error {
-			hosts++
-			h := w.clone()
-			h.place = [2]string{fmt.Sprintf("address[%d].", i), "address."}
-			if err := h.object(value, "address."); err != nil {
-				return fmt.Errorf("address[%d]: %w", i, err)
-			}
-			h.event(line, to)
-			return nil
-		})
+		list, err = members(addresses)
+	}
+	for i, address := range list {
+		h := w
+		if i < len(list)-1 {
+			h = w.clone()
+		}
+		h.place = [2]string{fmt.Sprintf("address[%d].", i), "address."}
+		if err = h.object(address, "address."); err != nil {
+			err = fmt.Errorf("address[%d]: %w", i, err)
+			break
+		}
+		h.event(line, to)
 	}
 	switch {
 	case err != nil:
 		to.problem(rowError(line, "", "%s", bound(err.Error())))
-	case hosts == 0:
+	case len(list) == 0:
 		to.problem(rowError(line, "address", "no address"))
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
@@ -123,4 +125,61 @@ func BenchmarkSinkhole(b *testing.B) {
 		}
 		perSecond(b)
 	})
+}
+
+// BenchmarkFormats reads JSON of each format that has an event on a line, beside what it costs to read the JSON alone.
+func BenchmarkFormats(b *testing.B) {
+	const rows = 20_000
+	for _, f := range []struct{ format, row string }{
+		{report.JSONLines, `{"ip":"240.%d.%d.%d","timestamp":"2026-03-19T00:04:07Z","port":4711,"cc":"AT","asn":64496,"malware":"rustock","hostname":"host.example.net","protocol":"tcp"}`},
+		{report.IntelMQ, `{"source.ip":"240.%d.%d.%d","time.source":"2026-03-19T00:04:07+00:00","source.port":4711,"source.geolocation.cc":"AT","source.asn":64496,"malware.name":"rustock","classification.type":"infected-system","classification.taxonomy":"malicious-code","classification.identifier":"rustock","feed.provider":"x","feed.name":"y","protocol.transport":"tcp","destination.ip":"192.0.2.1","destination.port":80}`},
+		{report.N6, `{"id":"0123456789abcdef0123456789abcdef","source":"a.b","restriction":"public","confidence":"high","category":"bots","time":"2026-03-19T00:04:07Z","address":[{"ip":"240.%d.%d.%d","cc":"AT","asn":64496}],"name":"rustock","sport":4711,"dport":80,"proto":"tcp","dip":"192.0.2.1"}`},
+		{report.IDEA, `{"Format":"IDEA0","ID":"4390fc3f-c753-4a3e-bc83-1b44f24baf75","DetectTime":"2026-03-19T00:04:07Z","Category":["Malware.Rustock","Intrusion.Botnet"],"Source":[{"IP4":["240.%d.%d.%d"],"Port":[4711],"Proto":["tcp"],"Type":["Botnet"]}],"Target":[{"IP4":["192.0.2.1"],"Port":[80]}]}`},
+	} {
+		var source []byte
+		for i := range rows {
+			source = append(fmt.Appendf(source, f.row, i>>16&255, i>>8&255, i&255), '\n')
+		}
+		run := func(name string, read func(b *testing.B) (n int)) {
+			b.Run(f.format+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if n := read(b); n != rows {
+						b.Fatal(n)
+					}
+				}
+				b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
+		run("JSON", func(b *testing.B) (n int) {
+			d := jsontext.NewDecoder(bytes.NewBuffer(source))
+			for {
+				t, err := d.ReadToken()
+				if errors.Is(err, io.EOF) {
+					return n
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				if t.Kind() == '}' && d.StackDepth() == 0 {
+					n++
+				}
+			}
+		})
+		run("events", func(b *testing.B) (n int) {
+			rd, err := report.NewReader(bytes.NewReader(source), report.Options{Format: f.format})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for {
+				var ev exchange.Event
+				if err := rd.Next(&ev); errors.Is(err, io.EOF) {
+					return n
+				} else if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		})
+	}
 }

@@ -102,6 +102,7 @@ type row struct {
 	// place is what messages say for a prefix of names, and the prefix.
 	place [2]string
 	notes []exchange.Note
+	made  exchange.Event
 	// unread gathers the names that nothing is read from.
 	unread func(name string)
 }
@@ -123,7 +124,7 @@ func (w *row) clear() {
 	clear(w.picks)
 	clear(w.said)
 	w.marks, w.notes, w.err, w.extra.text = w.marks[:0], nil, nil, w.extra.text[:0]
-	w.label, w.floor = tlp.None, tlp.None
+	w.label, w.floor, w.place = tlp.None, tlp.None, [2]string{}
 }
 
 // clone copies a row, to be one of several that have much in common.
@@ -190,8 +191,9 @@ func (w *row) fail(name, format string, args ...any) {
 
 // event makes the event of the row, that stands at a line.
 func (w *row) event(line int, to *found) {
-	ev := exchange.Event{Line: line, Count: 1, Label: w.label, Floor: w.floor}
-	w.fill(&ev)
+	ev := &w.made
+	*ev = exchange.Event{Line: line, Count: 1, Label: w.label, Floor: w.floor}
+	w.fill(ev)
 	if w.err != nil {
 		to.problem(atLine(w.err, line))
 		return
@@ -201,7 +203,7 @@ func (w *row) event(line int, to *found) {
 		n.Line = line
 		to.notes = exchange.AddNote(to.notes, n)
 	}
-	to.event(&ev)
+	to.event(ev)
 }
 
 // fill sets the event's fields.
