@@ -31,6 +31,8 @@ type Journal interface {
 	Reposition(ctx context.Context, right policy.Read, sequence uint64) error
 	// NamedConsumer makes a durable consumer of a member under a name, or with move makes it start there.
 	NamedConsumer(ctx context.Context, right policy.Read, name string, move bool, start uint64) (string, error)
+	// RemoveNamed removes it, and reports whether it was there.
+	RemoveNamed(ctx context.Context, right policy.Read, name string) (bool, error)
 	// OwnConsumer makes a NATS consumer for one subscriber of a member.
 	OwnConsumer(ctx context.Context, right policy.Read, sequence uint64) (name string, err error)
 	// SetStatus keeps a text under an id for two days, on all nodes.

@@ -153,16 +153,16 @@ type Subscription struct {
 // connection that is made from now on may pull from a new consumer.
 // POST /v1/collections/{id}/subscription?from=…&name=…, or ?from=…&ephemeral=true
 func (a *API) subscription(r *request) (any, error) {
-	right, err := r.readable()
+	right, err := r.overNATS()
 	if err != nil {
 		return nil, err
 	}
 	c := right.Collection()
-	if right = policy.OnNATS(r.x.Register, r.caller.Member, c); right == nil {
-		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
-	}
 	from := r.URL.Query().Get("from")
 	if r.URL.Query().Get("ephemeral") == "true" {
+		if r.URL.Query().Has("name") {
+			return nil, fail(http.StatusBadRequest, "Bad parameter", "name: a consumer with a name is not ephemeral: send one of the two")
+		}
 		return a.ownSubscription(r, right, from)
 	}
 	sequence := uint64(0)
@@ -171,13 +171,17 @@ func (a *API) subscription(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	if name := r.URL.Query().Get("name"); name != "" {
-		if err := exchange.ValidID(name); err != nil {
-			return nil, fail(http.StatusBadRequest, "Bad parameter", "name: %v", err)
+	if r.URL.Query().Has("name") {
+		name, err := r.consumerName()
+		if err != nil {
+			return nil, err
 		}
 		durable, err := a.Journal.NamedConsumer(r.Context(), right, name, from != "", sequence)
+		if errors.Is(err, exchange.ErrTooManySubscribers) {
+			err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+		}
 		if err != nil {
-			return nil, r.tooMany(err)
+			return nil, err
 		}
 		return &Subscription{NATS: a.NATS(), Stream: exchange.BlocksStream, Durable: durable, Collection: c.ID}, nil
 	}
@@ -205,19 +209,53 @@ func (a *API) ownSubscription(r *request, right policy.Read, from string) (*Subs
 		return nil, err
 	}
 	name, err := a.Journal.OwnConsumer(r.Context(), right, sequence)
+	if errors.Is(err, exchange.ErrTooManySubscribers) {
+		r.w.Header().Set("Retry-After", "60")
+		err = fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+	}
 	if err != nil {
-		return nil, r.tooMany(err)
+		return nil, err
 	}
 	return &Subscription{NATS: a.NATS(), Stream: exchange.BlocksStream, Durable: name, Collection: c.ID, Passed: passed}, nil
 }
 
-// tooMany says that a member has too many consumers, where that is what is wrong.
-func (r *request) tooMany(err error) error {
-	if errors.Is(err, exchange.ErrTooManySubscribers) {
-		r.w.Header().Set("Retry-After", "60")
-		return fail(http.StatusTooManyRequests, "Too many subscribers", "%v", err)
+// removeSubscription removes a member's durable consumer of a name, where there is one.
+// DELETE /v1/collections/{id}/subscription?name=…
+func (a *API) removeSubscription(r *request) (any, error) {
+	right, err := r.overNATS()
+	if err != nil {
+		return nil, err
 	}
-	return err
+	name, err := r.consumerName()
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Removed bool `json:"removed"`
+	}
+	answer.Removed, err = a.Journal.RemoveNamed(r.Context(), right, name)
+	return &answer, err
+}
+
+// overNATS is the caller's right to read the collection there.
+func (r *request) overNATS() (policy.Read, error) {
+	right, err := r.readable()
+	if err != nil {
+		return nil, err
+	}
+	c := right.Collection()
+	if right = policy.OnNATS(r.x.Register, r.caller.Member, c); right == nil {
+		return nil, fail(http.StatusConflict, "Not over NATS", "%s does not go out over NATS to %s: read it over TAXII", c.ID, r.caller.Member)
+	}
+	return right, nil
+}
+
+func (r *request) consumerName() (string, error) {
+	name := r.URL.Query().Get("name")
+	if err := exchange.ValidID(name); err != nil {
+		return "", fail(http.StatusBadRequest, "Bad parameter", "name: %v", err)
+	}
+	return name, nil
 }
 
 // start is the journal's sequence that a subscription's from stands for.

@@ -55,6 +55,7 @@ func Routes() []Route {
 		{Pattern: "GET /v1/collections/{collection}/verify", Scope: exchange.ScopeRead, handle: (*API).verify},
 		{Pattern: "GET /v1/collections/{collection}/withdrawn", Scope: exchange.ScopeRead, handle: (*API).withdrawn},
 		{Pattern: "POST /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).subscription},
+		{Pattern: "DELETE /v1/collections/{collection}/subscription", Scope: exchange.ScopeRead, handle: (*API).removeSubscription},
 		{Pattern: "GET /v1/collections/{collection}/events", plain: (*API).events},
 		{Pattern: "GET /misp/{collection}/{file}", Scope: exchange.ScopeRead, handle: (*API).misp},
 		{Pattern: "GET /v1/webhooks", Scope: exchange.ScopeRead, handle: (*API).webhooks},

@@ -172,7 +172,7 @@ func TestNamedConsumersKeepTheirPlace(t *testing.T) {
 	next(siem, "2")
 	next(named("name=tickets&from=start"), "1")
 	next(siem, "3")
-	for _, query := range []string{"name=../x", "name=a.b", "name=" + strings.Repeat("x", 49)} {
+	for _, query := range []string{"name=../x", "name=a.b", "name=", "name=&from=now", "name=siem&ephemeral=true", "name=" + strings.Repeat("x", 49)} {
 		if code, _, text := e.Do(t, "POST", "/v1/collections/cert-at/subscription?"+query, "cert-at", token, ""); code != http.StatusBadRequest {
 			t.Error(query, code, text)
 		}
@@ -189,6 +189,15 @@ func TestNamedConsumersKeepTheirPlace(t *testing.T) {
 	if codes[http.StatusOK] != 32-2 || codes[http.StatusTooManyRequests] != 40-30 {
 		t.Error(codes)
 	}
+	for _, want := range []string{`{"removed":true}`, `{"removed":false}`} {
+		if code, _, text := e.Do(t, "DELETE", "/v1/collections/cert-at/subscription?name=n0", "cert-at", token, ""); code != http.StatusOK || strings.TrimSpace(text) != want {
+			t.Error("one that is not needed any more:", code, text)
+		}
+	}
+	if code, _, text := e.Do(t, "DELETE", "/v1/collections/cert-at/subscription?name=siem", "cert-pl", e.Token(t, "cert-pl"), ""); code != http.StatusNotFound {
+		t.Error("cert-pl removes a consumer of cert-at's:", code, text)
+	}
+	named("name=n39")
 	if code, _, text := e.Do(t, "POST", "/v1/collections/community/subscription?name=siem", "cert-at", token, ""); code != http.StatusOK {
 		t.Fatal(code, text)
 	}

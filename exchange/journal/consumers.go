@@ -127,26 +127,31 @@ func (j *Journal) NamedConsumer(ctx context.Context, right policy.Read, name str
 	}
 	c.Own = "_" + name
 	have = slices.DeleteFunc(have, func(o Consumer) bool { return o.Collection != c.Collection || !o.named() })
-	there := slices.Contains(have, c)
-	switch {
+	switch there := slices.Contains(have, c); {
 	case there && !move:
 		return c.Name(), nil
 	case !there && len(have) >= maxOwn:
-		return "", fmt.Errorf("%w: %d with names of %s; those that nobody uses go after %v", exchange.ErrTooManySubscribers, len(have), c.Collection, namedUnused)
-	case there:
-		if err := j.retire(ctx, c); err != nil {
-			return "", err
-		}
-	}
-	if !move {
+		return "", fmt.Errorf("%w: %d with names of %s; delete one that is not used", exchange.ErrTooManySubscribers, len(have), c.Collection)
+	case !move:
 		start = 1
-	} else if start, err = j.startAt(ctx, start); err != nil {
-		return "", err
 	}
-	if _, err := j.blocks.CreateConsumer(ctx, c.config(start)); err != nil {
-		return "", fmt.Errorf("make consumer %s: %w", c.Name(), err)
+	return c.Name(), j.startAnew(ctx, c, start)
+}
+
+// RemoveNamed removes the consumer of a name. It reports whether there was one.
+func (j *Journal) RemoveNamed(ctx context.Context, right policy.Read, name string) (bool, error) {
+	c, err := consumerOf(right)
+	if err != nil {
+		return false, err
 	}
-	return c.Name(), nil
+	j.making.Lock()
+	defer j.making.Unlock()
+	have, err := j.OwnConsumers(ctx, c.Member)
+	c.Own = "_" + name
+	if err != nil || !slices.Contains(have, c) {
+		return false, err
+	}
+	return true, j.retire(ctx, c)
 }
 
 // OwnConsumers lists those that OwnConsumer and NamedConsumer have made for a member and that are there still.
@@ -227,14 +232,23 @@ func (j *Journal) Reposition(ctx context.Context, right policy.Read, sequence ui
 	if err != nil {
 		return err
 	}
-	if err := j.retire(ctx, d); err != nil {
+	return j.startAnew(ctx, d, sequence)
+}
+
+// startAnew makes a durable consumer that starts at a sequence, 0 for behind what is there now, in place of one that may be
+// there. It does not stop half-way where who asked is gone: the member would have none.
+func (j *Journal) startAnew(ctx context.Context, c Consumer, sequence uint64) error {
+	start, err := j.startAt(ctx, sequence)
+	if err != nil {
 		return err
 	}
-	if sequence, err = j.startAt(ctx, sequence); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := j.retire(ctx, c); err != nil {
 		return err
 	}
-	if _, err := j.blocks.CreateOrUpdateConsumer(ctx, d.config(sequence)); err != nil {
-		return fmt.Errorf("reposition %s: %w", d.Name(), err)
+	if _, err := j.blocks.CreateOrUpdateConsumer(ctx, c.config(start)); err != nil {
+		return fmt.Errorf("make consumer %s: %w", c.Name(), err)
 	}
 	return nil
 }

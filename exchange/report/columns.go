@@ -196,7 +196,7 @@ func (s *csvSource) govern(rules []rule, report string) error {
 	}
 	for _, x := range s.rules {
 		for _, name := range []string{x.name, x.detail} {
-			if i := slices.Index(s.names, name); i >= 0 && !slices.Contains(s.ruled, i) {
+			if i := slices.Index(s.names, name); name != "" && i >= 0 && !slices.Contains(s.ruled, i) {
 				s.ruled = append(s.ruled, i)
 			}
 		}

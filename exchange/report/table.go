@@ -267,8 +267,10 @@ func tell(rules []rule, ev *exchange.Event, said func(name string) []string) (na
 			case x.tells == nothing:
 				return x.name, fmt.Errorf("%.60q %s", value, x.why)
 			case x.tells == exposed && ev.Exposed == "":
-				if more := said(x.detail); len(more) > 0 {
-					value = more[0]
+				if x.detail != "" {
+					if more := said(x.detail); len(more) > 0 {
+						value = more[0]
+					}
 				}
 				return "", setExposed(ev, []byte(value))
 			}

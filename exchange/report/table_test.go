@@ -162,6 +162,7 @@ func TestWhatRealFilesMean(t *testing.T) {
 		"a delimiter in a quoted name": {"timestamp;\"a, b\";ip\n2026-03-19 00:00:00;x;240.0.0.1\n", report.Options{}, []string{"240.0.0.1" + day, "unread a, b"}},
 		"columns that are not read":    {"timestamp,ip,srcport,as\n2026-03-19 00:00:00,240.0.0.1,1,2\n", report.Options{}, []string{"240.0.0.1" + day, "unread srcport as"}},
 		"a column that is not there":   {"timestamp,ip\n2026-03-19 00:00:00,240.0.0.1\n", report.Options{Map: map[string]string{"nosuch": "port"}}, []string{`refused: line 1: --map names the column "nosuch", which is not there; the header is: timestamp,ip`}},
+		"a column without a name":      {"timestamp,ip,port,,severity\n2026-03-19 00:00:00,240.0.0.1,3389,not a word,high\n", report.Options{Name: "2026-03-19-scan_rdp-example.csv"}, []string{"240.0.0.1:3389 exposed scan_rdp" + day, "unread  severity"}},
 		"shadowserver, exposed":        {scan, report.Options{Name: "2026-03-19-scan_rdp-example.csv"}, []string{"240.0.0.1:3389 AS7 AT tcp exposed scan_rdp" + day, shadowserverUnread}},
 		"shadowserver, without a name": {scan, report.Options{}, []string{"240.0.0.1:3389 AS7 AT tcp exposed scan" + day, shadowserverUnread}},
 		"shadowserver, a webshell":     {strings.Replace(scan, ",rdp", ",exchange;webshell", 1), report.Options{Name: "2026-03-19-scan_exchange-example.csv"}, []string{"240.0.0.1:3389 AS7 AT tcp" + day, shadowserverUnread}},
