@@ -197,10 +197,7 @@ func (d *batch) raise(day *hostDay, e *exchange.Event, label tlp.Level) bool {
 		if l.Exposed != e.Exposed || there != nil && l != there {
 			continue
 		}
-		o := l.past
-		if l.observation >= 0 {
-			o = &d.in.Observations[l.observation]
-		}
+		o := d.current(l)
 		if o == nil || o.Label >= label || e.Observed.Before(o.First) || e.Observed.After(o.Last) {
 			continue
 		}

@@ -102,6 +102,14 @@ func (d *batch) recent(day *hostDay) {
 	}
 }
 
+// current is what an observation is by now: as the record changes it, else as it was before; nil where there is none.
+func (d *batch) current(l *located) *record.Observation {
+	if l.observation >= 0 {
+		return &d.in.Observations[l.observation]
+	}
+	return l.past
+}
+
 // observed returns the observation that an event belongs to: that of its host's day at its location. Where nobody knows
 // where the host was, it is the day's latest that is given to the same members as the event, else one without a location.
 func (d *batch) observed(day *hostDay, location exchange.Location, exposed string, to exchange.Decision) *located {
@@ -111,10 +119,7 @@ func (d *batch) observed(day *hostDay, location exchange.Location, exposed strin
 		var latest *located
 		var last time.Time
 		for _, l := range day.at {
-			o := l.past
-			if l.observation >= 0 {
-				o = &d.in.Observations[l.observation]
-			}
+			o := d.current(l)
 			if o == nil || l.Exposed != exposed {
 				continue
 			}

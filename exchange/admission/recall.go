@@ -63,10 +63,7 @@ func (d *batch) partOf(e *exchange.Event, day *hostDay) (at *located) {
 	location, _ := d.route.Locate(e)
 	best := 0
 	for _, l := range day.at {
-		o := l.past
-		if l.observation >= 0 {
-			o = &d.in.Observations[l.observation]
-		}
+		o := d.current(l)
 		if o == nil || o.Count == 0 || l.Exposed != e.Exposed {
 			continue
 		}

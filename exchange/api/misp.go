@@ -83,7 +83,7 @@ func (r *request) encoding() string {
 	r.w.Header().Set("Vary", "Accept-Encoding")
 	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		name, q, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";")
-		if strings.EqualFold(name, "gzip") && strings.Trim(q, "q=0.") != "" || strings.EqualFold(name, "gzip") && q == "" {
+		if refused := q != "" && strings.Trim(q, "q=0.") == ""; strings.EqualFold(name, "gzip") && !refused {
 			return "-gzip"
 		}
 	}
