@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest/things"
+	"github.com/tocsin-exchange/tocsin/stix"
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
@@ -36,6 +38,7 @@ members:
   - {id: owner-a, kind: network-owner, clearance: amber, constituency: {asns: [64500]}, identities: [identity--00000000-0000-4000-8000-000000000002]}
   - {id: owner-b, kind: network-owner, clearance: amber+strict, constituency: {asns: [64501]}, identities: [identity--00000000-0000-4000-8000-000000000003]}
   - {id: pub, kind: publisher, clearance: amber+strict, identities: [identity--00000000-0000-4000-8000-000000000004]}
+  - {id: guest, kind: network-owner, clearance: amber+strict, constituency: {asns: [64502]}}
 %s
 feeds:
   - {id: f, publisher: pub, operation: f, malware: {name: F}, default_tlp: amber, allow_reserved: true}
@@ -45,6 +48,7 @@ collections:
   - {id: c1, ceiling: green, floor: clear, readers: [csirt-a, csirt-b], writers: [csirt-a, csirt-b]}
   - {id: c2, ceiling: amber, floor: clear, readers: [owner-b], writers: all}
   - {id: c3, ceiling: amber+strict, floor: clear, readers: [owner-b], writers: [owner-b, pub]}
+  - {id: c5, ceiling: amber+strict, floor: clear, readers: [guest], writers: [guest]}
 %s
 `
 
@@ -55,6 +59,7 @@ type twins struct {
 	token  [2]map[string]string
 	status [2][]string // ids of csirt-a's requests
 	asked  int
+	tried  int // what guest has tried
 }
 
 const asker = "csirt-a"
@@ -70,14 +75,15 @@ func newTwins(t *testing.T, seed uint64) *twins {
 	var ids strings.Builder // of collections, which are made at random
 	ids.WriteString("taxii_ids:\n")
 	for n, c := range []string{
-		"c0", "c1", "c2", "c3", "csirt-a", "csirt-b", "owner-a", "owner-b", "feedback-csirt-a", "feedback-csirt-b", "feedback-owner-a", "feedback-owner-b", "feed-f", "unclaimed", "quarantine",
+		"c0", "c1", "c2", "c3", "c5", "csirt-a", "csirt-b", "owner-a", "owner-b", "feedback-csirt-a", "feedback-csirt-b", "feedback-owner-a", "feedback-owner-b", "feed-f", "unclaimed", "quarantine",
+		"guest", "feedback-guest",
 	} {
 		fmt.Fprintf(&ids, "  %s: 00000000-0000-4000-8000-%012d\n", c, n)
 	}
 	for i, file := range []string{fmt.Sprintf(twinFile, "", "", ""), fmt.Sprintf(twinFile, hidden...)} {
 		w.es[i] = exchangetest.Start(t, file+ids.String())
 		w.token[i] = make(map[string]string)
-		for _, m := range append(slices.Clone(members[:5]), exchange.Admin) {
+		for _, m := range append(slices.Clone(members[:5]), "guest", exchange.Admin) {
 			w.token[i][m] = w.es[i].Token(t, m)
 		}
 	}
@@ -94,6 +100,10 @@ func (w *twins) post(i int, member, c, body string) (int, string) {
 // hide does something in the second alone that csirt-a is not to learn of. Who does it posts nothing where csirt-a reads,
 // and so, by the rules, changes nothing there.
 func (w *twins) hide() {
+	if w.r.IntN(3) == 0 {
+		w.try()
+		return
+	}
 	who := w.pick([]string{"owner-b", "pub", "ghost", "owner-b"})
 	c := w.pick(map[string][]string{"owner-b": {"c2", "c3", "c4"}, "pub": {"c2", "c3"}, "ghost": {"c2", "c4"}}[who])
 	switch w.r.IntN(5) {
@@ -117,6 +127,31 @@ func (w *twins) hide() {
 		rows := fmt.Sprintf("ip,timestamp,cc,asn,tlp\n240.0.0.%d,2026-03-19T00:%02d:00Z,%s,64501,%s\n", w.r.IntN(6), w.r.IntN(60), w.pick([]string{"PL", "", "DE"}), w.pick(levels[:5]))
 		w.note("hidden: event on %s: %s", feed, rows)
 		w.es[1].Publish(w, feed, rows)
+	}
+}
+
+// try has guest, who owns nothing in c0, try in the second alone what the rules refuse: to tell there, under a lower label, of
+// what only it reads; to take the id of an object that the feed has made or will make; to delete what others posted.
+func (w *twins) try() {
+	w.tried++
+	send := func(method, path, body string) {
+		w.note("guest tries %s %s: %s", method, path, body)
+		w.es[1].Do(w, method, "/exchange/collections/"+path, "guest", w.token[1]["guest"], body, "Accept", taxii.MediaType, "Content-Type", taxii.MediaType)
+	}
+	switch w.r.IntN(3) {
+	case 0:
+		secret := things.Thing{Type: "indicator", ID: fmt.Sprintf("indicator--%08d-0000-4000-8000-00000000aaaa", w.tried), Version: things.Version, Marks: []string{"amber+strict"}}
+		send("POST", "c5/objects/", envelope(w.Marked(&secret)))
+		typ := w.pick([]string{"note", "note", "report"})
+		teller := things.Thing{Type: typ, ID: fmt.Sprintf("%s--%08d-0000-4000-8000-00000000bbbb", typ, w.tried), Version: things.Version, Marks: []string{"clear"}, Refs: []string{secret.ID}}
+		send("POST", "c0/objects/", envelope(w.Marked(&teller)))
+	case 1:
+		x := things.Thing{Type: w.pick([]string{"indicator", "observed-data"}), Version: "2099-01-01T00:00:00.000Z", Marks: []string{"clear"}, Address: "198.51.100.1"}
+		x.ID = w.es[1].HostObject("f", x.Type, fmt.Sprintf("240.0.0.%d", w.r.IntN(7)), "2026-03-19", exchange.Location{Country: w.pick([]string{"AT", "PL"})})
+		x.Refs = []string{stix.AddressID(netip.MustParseAddr(x.Address))}
+		send("POST", "c0/objects/", envelope(w.Marked(&x)))
+	default:
+		send("DELETE", "c0/objects/"+w.Thing().ID+"/?match[version]=all", "")
 	}
 }
 
