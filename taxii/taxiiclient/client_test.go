@@ -299,6 +299,8 @@ type intake struct {
 	statuses map[string]*taxii.Status
 	asked    map[string]int
 	headers  []http.Header
+	// waits keeps the first request pending until so many have come.
+	waits int
 }
 
 func (s *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -326,7 +328,7 @@ func (s *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(st)
 	case isStatus:
 		id = strings.TrimSuffix(id, "/")
-		if s.asked[id]++; s.asked[id] == 3 {
+		if s.asked[id]++; s.asked[id] >= 3 && (id != "1" || len(s.bodies) >= s.waits) {
 			st := s.statuses[id]
 			st.Status, st.PendingCount, st.SuccessCount = taxii.StatusComplete, 0, st.TotalCount
 		}
@@ -405,5 +407,36 @@ func TestPushSplitsAndPolls(t *testing.T) {
 	}
 	if !errors.Is(last, taxiiclient.ErrTooLarge) || len(s.bodies) != 1 {
 		t.Errorf("%v after %d requests", last, len(s.bodies))
+	}
+}
+
+// What waits for an object that is sent later does not keep it from being sent: a definition of a marking may come last.
+func TestPushSendsWhatOthersWaitFor(t *testing.T) {
+	s := &intake{limit: 120, statuses: map[string]*taxii.Status{}, asked: map[string]int{}, waits: 3}
+	server := httptest.NewServer(s)
+	defer server.Close()
+	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := c.Find(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for p, err := range c.Push(t.Context(), col, func(yield func([]byte, error) bool) {
+		for i := range 3 {
+			if !yield(fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, i, strings.Repeat("x", 70)), nil) {
+				return
+			}
+		}
+	}) {
+		if err != nil || p.Status.Status != taxii.StatusComplete {
+			t.Fatal(p, err)
+		}
+		total += p.SuccessCount
+	}
+	if total != 3 || len(s.bodies) != 3 {
+		t.Errorf("%d are in, of %d requests", total, len(s.bodies))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"net/http"
 	"time"
 
@@ -39,7 +40,8 @@ var ErrTooLarge = errors.New("the object is larger than the server's max_content
 
 // Push adds objects to a collection, in their order, in as few requests as the
 // server's max_content_length allows. After each request it asks for the status
-// until that is complete. The sequence ends after the last request or with the
+// until that is complete; where that takes long, as what was sent can wait for what comes
+// later, it goes on and asks again at the end. The sequence ends after the last request or with the
 // first error; what was added until then stays. To push the same objects again
 // does no harm: a server takes what it has already for a success.
 func (c *Client) Push(ctx context.Context, col *Collection, objects iter.Seq2[[]byte, error]) iter.Seq2[*Pushed, error] {
@@ -54,20 +56,34 @@ func (c *Client) Push(ctx context.Context, col *Collection, objects iter.Seq2[[]
 			limit = int(root.MaxContentLength)
 		}
 		body, n := []byte(envelopeOpen), 0
+		var pending []*Pushed // what may wait for something that is sent later
 		send := func() bool {
 			if n == 0 {
 				return true
 			}
 			p, err := c.push(ctx, col, append(body, envelopeClose...))
 			body, n = []byte(envelopeOpen), 0
+			if err == nil && p.Status.Status == taxii.StatusPending {
+				pending = append(pending, p)
+				return true
+			}
 			return yield(p, err) && err == nil
+		}
+		finish := func() bool {
+			for _, p := range pending {
+				p, err := c.complete(ctx, col, p, forever)
+				if !yield(p, err) || err != nil {
+					return false
+				}
+			}
+			return true
 		}
 		for raw, err := range objects {
 			if err == nil && len(envelopeOpen)+len(raw)+len(envelopeClose) > limit {
 				err = fmt.Errorf("%w: %d of %d bytes", ErrTooLarge, len(raw), limit)
 			}
 			if err != nil {
-				if send() {
+				if send() && finish() {
 					yield(nil, err)
 				}
 				return
@@ -81,18 +97,31 @@ func (c *Client) Push(ctx context.Context, col *Collection, objects iter.Seq2[[]
 			body = append(body, raw...)
 			n++
 		}
-		send()
+		if send() {
+			finish()
+		}
 	}
 }
 
-// push sends one envelope and waits for its status.
+// patience is how long the next envelope waits for the status of the one before.
+const (
+	patience = 2 * time.Second
+	forever  = time.Duration(math.MaxInt64)
+)
+
+// push sends one envelope and waits a while for its status.
 func (c *Client) push(ctx context.Context, col *Collection, body []byte) (*Pushed, error) {
 	p := new(Pushed)
 	if _, err := c.do(ctx, http.MethodPost, col.URL+"objects/", body, &p.Status); err != nil {
 		return nil, err
 	}
+	return c.complete(ctx, col, p, patience)
+}
+
+// complete asks for a status until it is complete, or for so long.
+func (c *Client) complete(ctx context.Context, col *Collection, p *Pushed, most time.Duration) (*Pushed, error) {
 	wait := pollFirst
-	for p.Status.Status == taxii.StatusPending {
+	for begun := time.Now(); p.Status.Status == taxii.StatusPending && time.Since(begun) < most; {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -105,7 +134,7 @@ func (c *Client) push(ctx context.Context, col *Collection, body []byte) (*Pushe
 			return nil, fmt.Errorf("what was sent is at the server, its status is not known: %w", err)
 		}
 	}
-	if p.Status.Status != taxii.StatusComplete {
+	if p.Status.Status != taxii.StatusComplete && p.Status.Status != taxii.StatusPending {
 		return nil, fmt.Errorf("%s: status %.40q is neither pending nor complete", col.URL, p.Status.Status)
 	}
 	return p, nil
