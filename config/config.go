@@ -9,6 +9,7 @@ package config
 import (
 	_ "embed"
 	"log/slog"
+	"time"
 )
 
 // Config is the file. Its zero value is not useful; Default is.
@@ -29,6 +30,8 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// Who did what, and who was given what.
 	Audit Audit `yaml:"audit"`
+	// What everything is made from, in the data directory.
+	Journal Journal `yaml:"journal"`
 	// Messages on standard error.
 	Log Log `yaml:"log"`
 }
@@ -109,6 +112,12 @@ type Audit struct {
 	KeepDays uint `yaml:"keep_days"`
 }
 
+// Journal is the section journal.
+type Journal struct {
+	// How often all its files are read, to see whether they are whole: 6h0m0s, 30m.
+	Scrub Interval `yaml:"scrub"`
+}
+
 // Log is the section log.
 type Log struct {
 	// debug, info, warn or error.
@@ -120,13 +129,14 @@ type Log struct {
 // Default is what holds where the file says nothing.
 func Default() Config {
 	return Config{
-		Data:   "./tocsin-data",
-		HTTP:   HTTP{Listen: "127.0.0.1:6120", BehindProxy: Proxies{}},
-		NATS:   NATS{Listen: "127.0.0.1:6122", URLs: []string{}},
-		Memory: Memory{Budget: 768 << 20, Cache: 64 << 20},
-		Limits: Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, DayBytes: 32 << 30, StandingBytes: 8 << 30},
-		Audit:  Audit{KeepDays: 400},
-		Log:    Log{Level: slog.LevelInfo, Format: "text"},
+		Data:    "./tocsin-data",
+		HTTP:    HTTP{Listen: "127.0.0.1:6120", BehindProxy: Proxies{}},
+		NATS:    NATS{Listen: "127.0.0.1:6122", URLs: []string{}},
+		Memory:  Memory{Budget: 768 << 20, Cache: 64 << 20},
+		Limits:  Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, DayBytes: 32 << 30, StandingBytes: 8 << 30},
+		Audit:   Audit{KeepDays: 400},
+		Journal: Journal{Scrub: Interval(6 * time.Hour)},
+		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/config/strict"
 )
@@ -47,6 +48,22 @@ func (s Size) String() string {
 	}
 	return strconv.FormatInt(int64(s), 10)
 }
+
+// Interval is a length of time.
+type Interval time.Duration
+
+// UnmarshalText reads one of a second or more.
+func (i *Interval) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	if err != nil || d < time.Second {
+		return fmt.Errorf("%.40q is not a length of time of a second or more, such as 30m or 6h", b)
+	}
+	*i = Interval(d)
+	return nil
+}
+
+// String writes it as UnmarshalText reads it.
+func (i Interval) String() string { return time.Duration(i).String() }
 
 // Proxies are the addresses of trusted proxies.
 type Proxies []netip.Prefix

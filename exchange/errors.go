@@ -10,6 +10,9 @@ var ErrKeyReused = errors.New("the idempotency key was used for other rows")
 // ErrFull means that the disk has no room for more than what is on its way already.
 var ErrFull = errors.New("the exchange's disk is full")
 
+// ErrDamaged means that the journal has lost something: nothing is taken in until the operator has repaired it.
+var ErrDamaged = errors.New("the exchange has lost data and takes nothing in until its operator has repaired it")
+
 // ErrFenced means that somebody else has written to a log that this process
 // believed to own, or that an append's outcome cannot be known. The node must
 // stop: its next start recovers.

@@ -316,6 +316,9 @@ func derived(clearance tlp.Level) tlp.Level { return min(clearance, tlp.AmberStr
 const (
 	BlocksStream = "TOCSIN_BLOCKS"
 	IntakeStream = "TOCSIN_INTAKE"
+	// AuditStream is the audit's, and QuarantineStream of what waits in quarantine.
+	AuditStream      = "TOCSIN_AUDIT"
+	QuarantineStream = "KV_TOCSIN_QUARANTINE"
 )
 
 // Consumer names the JetStream consumer from which a member pulls a

@@ -67,6 +67,7 @@ func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
 		Memory: int64(conf.Memory.Budget), KeepAudit: time.Duration(conf.Audit.KeepDays) * 24 * time.Hour, BehindProxy: conf.HTTP.BehindProxy,
 	}
+	opt.Scrub = time.Duration(conf.Journal.Scrub)
 	l := &conf.Limits
 	opt.Limits = api.Limits{
 		Requests: float64(l.Requests), Bytes: float64(l.Bytes), Concurrent: int(l.Concurrent), AllConcurrent: int(l.AllConcurrent),

@@ -65,8 +65,8 @@ type History interface {
 type Log interface {
 	// LastIntake returns the end of a feed's records, and the number of the last.
 	LastIntake(ctx context.Context, feed string) (end record.Head, number uint64, err error)
-	// BlocksEnd is the end of the collections' blocks as far as it is known here.
-	BlocksEnd() record.Head
+	// Heads are the ends of the collections' blocks and of the audit as far as they are known here.
+	Heads() (blocks, audit record.Head)
 	AppendIntake(ctx context.Context, feed string, record []byte, after uint64) (record.Head, error)
 	Deliver(share record.Share, feed string, sequence uint64, done func(last uint64, err error))
 	DeliveredTo(ctx context.Context, feed string) (uint64, error)

@@ -229,7 +229,8 @@ func (f *feedWriter) append(ctx context.Context, d *batch) (*Pending, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	d.in.Number, d.in.Previous, d.in.Blocks = f.number+1, f.last.Hash, f.a.Log.BlocksEnd()
+	d.in.Number, d.in.Previous = f.number+1, f.last.Hash
+	d.in.Blocks, d.in.Audit = f.a.Log.Heads()
 	end, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last.Sequence)
 	if err != nil {
 		<-f.slots

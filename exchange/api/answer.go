@@ -58,6 +58,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusBadRequest, "Cannot be read", "The request's body is not in its Transfer-Encoding")
 	case errors.Is(err, exchange.ErrFull):
 		e = fail(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
+	case errors.Is(err, exchange.ErrDamaged):
+		e = fail(http.StatusServiceUnavailable, "Takes nothing in", "%v", exchange.ErrDamaged)
 	case errors.Is(err, exchange.ErrKeyReused):
 		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable), errors.Is(err, misp.ErrBusy):
@@ -89,11 +91,13 @@ const (
 // full returns the exchange.ErrFull that an error is or, since a full disk shows in many ways, is
 // taken to come from; nil where it is something else.
 func (a *API) full(err error) error {
-	full := a.Room()
-	if full == nil && errors.Is(err, exchange.ErrFull) { // there is room again
-		full = exchange.ErrFull
+	if full := a.Room(); errors.Is(full, exchange.ErrFull) {
+		return full
 	}
-	return full
+	if errors.Is(err, exchange.ErrFull) { // there is room again
+		return exchange.ErrFull
+	}
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -66,8 +66,11 @@ type Parts struct {
 	PlanBackfill func(ctx context.Context, base, next *exchange.Register) ([]admission.Planned, error)
 	// Ready reports why the node is not ready, nil when it is.
 	Ready func(ctx context.Context) error
-	// Room reports, as an exchange.ErrFull, that the disk is full, nil while it is not.
+	// Room reports, as an exchange.ErrFull, that the disk is full, or, as an exchange.ErrDamaged, that nothing is taken in; nil
+	// where neither is so.
 	Room func() error
+	// Damaged is what is known of damage to a stream, nil where nothing is.
+	Damaged func(stream string) error
 	// Open is closed when there is something to be read; until then all but
 	// /healthz answers 503. nil is open.
 	Open <-chan struct{}

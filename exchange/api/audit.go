@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -105,6 +106,7 @@ type AuditChain struct {
 
 func (a *API) verifyAudit(r *request) (any, error) {
 	n, err := a.Journal.VerifyAudit(r.Context())
+	err = errors.Join(err, a.Damaged(exchange.AuditStream))
 	out := &AuditChain{Records: n}
 	if err != nil {
 		out.Problem = err.Error()

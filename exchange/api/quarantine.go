@@ -26,6 +26,9 @@ type Decision struct {
 // quarantine lists what is and was in quarantine, without content: GET /v1/quarantine, with ?all
 // also what was decided about.
 func (a *API) quarantine(r *request) (any, error) {
+	if err := a.Damaged(exchange.QuarantineStream); err != nil {
+		return nil, fail(http.StatusServiceUnavailable, "The quarantine is damaged", "%v", err)
+	}
 	return a.Poster.ListQuarantined(r.Context(), r.flag("all"))
 }
 

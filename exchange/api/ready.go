@@ -30,7 +30,11 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
 		a.notReady(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	answer := map[string]string{"status": "ready"}
+	if err := a.Room(); err != nil {
+		answer["takes_nothing"] = err.Error()
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 func (a *API) notReady(w http.ResponseWriter) {

@@ -189,6 +189,8 @@ func (a *API) closing(err error) error {
 		return err
 	case a.full(err) != nil:
 		return taxii.NewError(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
+	case errors.Is(err, exchange.ErrDamaged):
+		return taxii.NewError(http.StatusServiceUnavailable, "Takes nothing in", "%v", exchange.ErrDamaged)
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, view.ErrBroken), errors.Is(err, context.DeadlineExceeded):
 		return taxiiserver.ErrUnavailable
 	}

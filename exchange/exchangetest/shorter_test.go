@@ -3,8 +3,10 @@ package exchangetest_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,9 +31,10 @@ func copied(t *testing.T, from string) string {
 	return to
 }
 
-// A stream that has lost its end is no new beginning: the exchange says so in one line and does not
-// start, again and again, and a rebuild does not delete what shows it.
-func TestAnExchangeWhoseJournalIsShorterThanIsKnownDoesNotStart(t *testing.T) {
+// A stream that has lost its end is no new beginning: the exchange gives what it has, takes nothing, and says so, again and again;
+// it does not start where the register could be an older one, or where the view does not have what is lost. A rebuild does not
+// delete what shows it.
+func TestAnExchangeWhoseJournalIsShorterThanIsKnownTakesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	e := exchangetest.Open(t, dir)
@@ -81,21 +84,29 @@ func TestAnExchangeWhoseJournalIsShorterThanIsKnownDoesNotStart(t *testing.T) {
 			}
 		}
 	}
-	const intake, blocks, reg = journal.IntakeStream, journal.BlocksStream, "KV_TOCSIN_REGISTER"
+	pages := func(e *exchangetest.Exchange) (all []string) {
+		for _, c := range []string{"cert-at", "feed-rustock"} {
+			_, _, text := e.Do(t, "GET", "/exchange/collections/"+c+"/objects/?limit=5000", exchange.Admin, e.AdminToken(), "", "Accept", "*/*")
+			all = append(all, text)
+		}
+		return all
+	}
+	e = exchangetest.Open(t, copied(t, dir))
+	want := pages(e)
+	e.Stop(t)
+	const intake, blocks, reg = journal.IntakeStream, journal.BlocksStream, journal.RegisterStream
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, dir string)
 		stream string
-		// shown says that it is seen without the view, too.
-		shown bool
 	}{
-		"intake deleted":             {remove(intake), intake, true},
-		"an older copy of intake":    {older(intake), intake, true},
-		"a bit of intake flipped":    {flipped(intake), intake, true},
-		"blocks deleted":             {remove(blocks), blocks, false},
-		"an older copy of blocks":    {older(blocks), blocks, false},
-		"a bit of blocks flipped":    {flipped(blocks), blocks, false},
-		"the register deleted":       {remove(reg), reg, true},
-		"an older copy of a version": {older(reg), reg, true},
+		"intake deleted":             {remove(intake), intake},
+		"an older copy of intake":    {older(intake), intake},
+		"a bit of intake flipped":    {flipped(intake), intake},
+		"blocks deleted":             {remove(blocks), blocks},
+		"an older copy of blocks":    {older(blocks), blocks},
+		"a bit of blocks flipped":    {flipped(blocks), blocks},
+		"the register deleted":       {remove(reg), reg},
+		"an older copy of a version": {older(reg), reg},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copied(t, dir)
@@ -113,17 +124,71 @@ func TestAnExchangeWhoseJournalIsShorterThanIsKnownDoesNotStart(t *testing.T) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			refused("start", starts())
+			for _, when := range []string{"start", "start, again"} {
+				if c.stream == reg { // a credential could be valid again
+					refused(when, starts())
+					continue
+				}
+				e := exchangetest.Open(t, dir)
+				if got := pages(e); !slices.Equal(got, want) {
+					t.Errorf("%s: what can be read is another", when)
+				}
+				code, _, text := e.Do(t, "POST", "/v1/feeds/rustock/events", exchange.Admin, e.AdminToken(), "ip,timestamp,cc\n240.0.1.1,2026-03-19T00:00:00Z,AT\n", "Content-Type", "text/csv")
+				if code != http.StatusServiceUnavailable || !strings.Contains(text, "lost data") {
+					t.Errorf("%s: it takes rows: %d %s", when, code, text)
+				}
+				if code, _, text := e.Do(t, "GET", "/readyz", "", "", ""); code != http.StatusOK || !strings.Contains(text, "takes_nothing") {
+					t.Errorf("%s: %d %s", when, code, text)
+				}
+				e.Stop(t)
+			}
 			refused("verify", node.WithJournal(t.Context(), dir, func(node.Journal) error { return nil }))
 			refused("rebuild", node.Rebuild(t.Context(), dir))
-			refused("start, again", starts())
-			if !c.shown {
-				return
-			}
-			if err := os.RemoveAll(filepath.Join(dir, "view")); err != nil {
+			bare := copied(t, dir)
+			if err := os.RemoveAll(filepath.Join(bare, "view")); err != nil {
 				t.Fatal(err)
 			}
-			refused("start without the view", starts())
+			refused("start without the view", func() error {
+				n, err := node.Open(t.Context(), node.Options{Dir: bare, HTTP: "127.0.0.1:0"})
+				if err == nil {
+					_ = n.Close(t.Context())
+				}
+				return err
+			}())
+			// The view has what intake and blocks have lost.
+			for _, do := range []bool{false, true} {
+				r, err := node.Repair(t.Context(), dir, do, false)
+				if c.stream == reg {
+					if err == nil && len(r.Left) == 0 {
+						t.Errorf("repair: %+v", r)
+					}
+					return
+				}
+				if err != nil || len(r.Damage) == 0 || r.PutBack[c.stream] == 0 || len(r.Left) > 0 {
+					t.Errorf("repair (%v): %+v, %v", do, r, err)
+				}
+			}
+			e := exchangetest.Open(t, dir)
+			if got := pages(e); !slices.Equal(got, want) {
+				t.Error("repaired: what can be read is another")
+			}
+			e.Publish(t, "rustock", "ip,timestamp,cc\n240.0.1.1,2026-03-19T00:00:00Z,AT\n")
+			e = rebuilt(t, e)
+			if got := pages(e); !strings.HasPrefix(got[0], strings.TrimSuffix(strings.TrimSpace(want[0]), "]}")) || !strings.Contains(got[0], "240.0.1.1") {
+				t.Error("repaired, and rebuilt: what can be read is another")
+			}
+			e.Stop(t)
+			if err := node.WithJournal(t.Context(), dir, func(j node.Journal) error {
+				chains, err := j.Verify(t.Context())
+				for _, x := range chains {
+					if x.Problem != "" {
+						t.Error("repaired:", x)
+					}
+				}
+				return err
+			}); err != nil {
+				t.Error("repaired:", err)
+			}
 		})
 	}
 	t.Run("whole", func(t *testing.T) {

@@ -146,7 +146,7 @@ func (w *twins) try() {
 		teller := things.Thing{Type: typ, ID: fmt.Sprintf("%s--%08d-0000-4000-8000-00000000bbbb", typ, w.tried), Version: things.Version, Marks: []string{"clear"}, Refs: []string{secret.ID}}
 		send("POST", "c0/objects/", envelope(w.Marked(&teller)))
 	case 1:
-		x := things.Thing{Type: w.pick([]string{"indicator", "observed-data"}), Version: "2099-01-01T00:00:00.000Z", Marks: []string{"clear"}, Address: "198.51.100.1"}
+		x := things.Thing{Type: w.pick([]string{"indicator", "observed-data"}), Version: w.pick([]string{things.Version, "2099-01-01T00:00:00.000Z"}), Marks: []string{"clear"}, Address: "198.51.100.1"}
 		x.ID = w.es[1].HostObject("f", x.Type, fmt.Sprintf("240.0.0.%d", w.r.IntN(7)), "2026-03-19", exchange.Location{Country: w.pick([]string{"AT", "PL"})})
 		x.Refs = []string{stix.AddressID(netip.MustParseAddr(x.Address))}
 		send("POST", "c0/objects/", envelope(w.Marked(&x)))

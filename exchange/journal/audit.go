@@ -27,7 +27,6 @@ import (
 // line. What happens at one moment becomes one record; what differs in counts alone, one entry.
 
 const (
-	auditStream  = "TOCSIN_AUDIT"
 	auditSubject = "tocsin.a"
 	// auditLinger is how long entries are gathered before they are written: a crash can lose those
 	// of so long.
@@ -49,12 +48,13 @@ type auditHead struct {
 
 func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
 	stream, err := j.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: auditStream, Subjects: []string{auditSubject}, Description: "Who did what, and who was given what",
+		Name: AuditStream, Subjects: []string{auditSubject}, Description: "Who did what, and who was given what",
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true, MaxAge: keep,
 	})
 	if err != nil {
-		return fmt.Errorf("open stream %s: %w", auditStream, err)
+		return fmt.Errorf("open stream %s: %w", AuditStream, err)
 	}
+	j.auditFor = keep
 	j.audit, j.entries = stream, make(chan exchange.AuditEntry, auditQueue)
 	return nil
 }
@@ -151,19 +151,30 @@ func (j *Journal) RunAudit(ctx context.Context) error {
 }
 
 // keepAudit writes entries. On a full disk it waits for room first: a stream that was refused a write takes
-// no other until the exchange is started anew.
+// no other until the exchange is started anew. At the end it takes of what is left for that.
 func (j *Journal) keepAudit(ctx context.Context, list []*exchange.AuditEntry) error {
 	for {
-		full := j.room(false)
+		full := j.auditRoom(false)
 		if full == nil {
 			return j.writeAudit(list)
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
+			if j.auditRoom(true) == nil {
+				return j.writeAudit(list)
+			}
 			return fmt.Errorf("%d entries of the audit were not written: %w", len(list)+len(j.entries)+j.crowded.size(), full)
 		}
 	}
+}
+
+// auditRoom is room for the audit, which is also written while nothing else is taken in.
+func (j *Journal) auditRoom(last bool) error {
+	if err := j.room(last); !errors.Is(err, exchange.ErrDamaged) {
+		return err
+	}
+	return nil
 }
 
 // gather collects the entries of a moment, and makes one of those that differ in counts alone.
@@ -219,7 +230,11 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 	for try := range 5 {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		var end auditHead
+		var ends string
 		if end, err = j.auditHead(ctx); err == nil {
+			ends, err = j.endsOfAll(ctx)
+		}
+		if err == nil {
 			msg := &nats.Msg{Subject: auditSubject, Header: nats.Header{}, Data: payload}
 			msg.Header.Set("Content-Encoding", "zstd")
 			msg.Header.Set("Tocsin-Record", strconv.FormatUint(end.number+1, 10))
@@ -227,13 +242,18 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 			msg.Header.Set("Tocsin-Seed", hex.EncodeToString(seed))
 			msg.Header.Set("Tocsin-Root", leaves.Root())
 			msg.Header.Set("Tocsin-At", list[0].At.Format(time.RFC3339Nano))
-			_, err = j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(end.sequence))
+			msg.Header.Set(endsHeader, ends)
+			var ack *jetstream.PubAck
+			if ack, err = j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(end.sequence)); err == nil {
+				end, err = auditHeadOf(msg.Header, ack.Sequence)
+				j.ends.audit.advance(record.Head{Sequence: end.sequence, Hash: end.hash})
+			}
 		}
 		cancel()
 		if err == nil {
 			return nil
 		}
-		if j.room(false) != nil {
+		if j.auditRoom(true) != nil {
 			break
 		}
 		<-time.After(time.Duration(try) * 50 * time.Millisecond)
@@ -258,7 +278,11 @@ func auditHeadOf(h nats.Header, sequence uint64) (auditHead, error) {
 	if err != nil {
 		return auditHead{}, fmt.Errorf("audit record at sequence %d: %w", sequence, ErrDamaged)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "tocsin audit 2\nnumber %d\nprevious %s\nat %s\nroot %s\n", number, h.Get("Tocsin-Previous"), h.Get("Tocsin-At"), h.Get("Tocsin-Root")))
+	facts := fmt.Appendf(nil, "tocsin audit 2\nnumber %d\nprevious %s\nat %s\nroot %s\n", number, h.Get("Tocsin-Previous"), h.Get("Tocsin-At"), h.Get("Tocsin-Root"))
+	if ends := h.Get(endsHeader); ends != "" { // older records have none
+		facts = fmt.Appendf(facts, "ends %s\n", ends)
+	}
+	sum := sha256.Sum256(facts)
 	return auditHead{sequence, number, hex.EncodeToString(sum[:])}, nil
 }
 
@@ -324,7 +348,7 @@ func (j *Journal) auditRecords(ctx context.Context, since time.Time, each func(h
 	if err != nil || from > last || info.State.Msgs == 0 {
 		return err
 	}
-	err = follow(ctx, j.js, auditStream, nil, from, false, func(msg jetstream.Msg, seq, _ uint64) error {
+	err = follow(ctx, j.js, AuditStream, nil, from, false, func(msg jetstream.Msg, seq, _ uint64) error {
 		h, err := auditHeadOf(msg.Headers(), seq)
 		if err == nil {
 			err = each(h, msg)

@@ -90,18 +90,23 @@ type head struct {
 }
 
 func (j *Journal) head(ctx context.Context, collection string) (head, error) {
-	msg, err := j.blocks.GetLastMsgForSubject(ctx, blocksPrefix+collection)
+	b, err := j.lastBlock(ctx, collection)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return head{}, nil
 	}
 	if err != nil {
-		return head{}, fmt.Errorf("read the end of collection %s: %w", collection, err)
-	}
-	b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
-	if err != nil {
 		return head{}, err
 	}
 	return headOf(b), nil
+}
+
+// lastBlock is the last block of a collection; its error is a jetstream.ErrMsgNotFound where there is none.
+func (j *Journal) lastBlock(ctx context.Context, collection string) (*record.Block, error) {
+	msg, err := j.blocks.GetLastMsgForSubject(ctx, blocksPrefix+collection)
+	if err != nil {
+		return nil, fmt.Errorf("read the end of collection %s: %w", collection, err)
+	}
+	return j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
 }
 
 // headOf is the end of a chain that a block is the last of. A control block, which has no objects, takes an instant too: no

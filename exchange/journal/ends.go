@@ -11,9 +11,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
-// end is the end of a stream, as far as it is known here. Intake records name the end of the blocks, and blocks that
-// of intake: who compares them finds a stream that has lost its end. They are written; only Journal.Whole's
-// checks are made yet.
+// end is the end of a log, as far as it is known here: what records of other logs say of it (Damage).
 type end struct{ at atomic.Pointer[record.Head] }
 
 func (e *end) get() record.Head {
@@ -33,11 +31,16 @@ func (e *end) advance(h record.Head) {
 	}
 }
 
-// BlocksEnd is the end of the collections' blocks as far as it is known here.
-func (j *Journal) BlocksEnd() record.Head { return j.ends.blocks.get() }
+// Heads are the ends of the collections' blocks and of the audit as far as they are known here.
+func (j *Journal) Heads() (blocks, audit record.Head) { return j.ends.blocks.get(), j.ends.audit.get() }
 
-// openEnds looks where both streams end.
+// openEnds looks where the streams end.
 func (j *Journal) openEnds(ctx context.Context) error {
+	if end, err := j.auditHead(ctx); err != nil {
+		return err
+	} else if end.sequence > 0 {
+		j.ends.audit.advance(record.Head{Sequence: end.sequence, Hash: end.hash})
+	}
 	msg, err := j.intake.GetLastMsgForSubject(ctx, intakePrefix+"*")
 	if err == nil {
 		var text []byte

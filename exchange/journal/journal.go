@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -61,14 +62,16 @@ type Journal struct {
 	status, receipts texts
 	held, kept       texts
 	audit            jetstream.Stream
+	auditFor         time.Duration // 0 for ever
 	entries          chan exchange.AuditEntry
 	crowded          crowd
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 	room             func(takesOut bool) error
 	seal             record.Seal
-	ends             struct{ intake, blocks end } // as far as is known here
-	making           sync.Mutex                   // held while a subscriber's consumer is made
+	ends             struct{ intake, blocks, audit end } // as far as is known here
+	register         func() record.Head                  // the version in force
+	making           sync.Mutex                          // held while a subscriber's consumer is made
 	handedOut        natsAudit
 	replaced         replacements
 	packed           packed
@@ -89,7 +92,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func(bool) error { return nil }}
+	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func(bool) error { return nil }, register: func() record.Head { return record.Head{} }}
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
@@ -142,15 +145,15 @@ func openStream(ctx context.Context, js jetstream.JetStream, name, what string, 
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", name, err)
 	}
-	if lost := s.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
-		return nil, fmt.Errorf("stream %s lost %d messages: restore it from a backup: %w", name, len(lost.Msgs), ErrDamaged)
-	}
 	return s, nil
 }
 
-// SetRoom sets what says, as an exchange.ErrFull, that there is no room for more, or for what takes something out. It is
-// asked before anything is taken in; what was taken in is delivered all the same. It is set before the first append.
+// SetRoom sets what says, as an exchange.ErrFull, that there is no room for more, or for what takes something out, or, as an
+// exchange.ErrDamaged, that nothing is to be appended. It is asked before anything is taken in; what was taken in is delivered all the same. It is set before the first append.
 func (j *Journal) SetRoom(room func(takesOut bool) error) { j.room = room }
+
+// SetRegister sets what says which version of the register is in force, and its hash. It is set before the first append.
+func (j *Journal) SetRegister(version func() record.Head) { j.register = version }
 
 // Close stops the packers, which finish the append under way and refuse the
 // rest. Whoever decompresses has stopped by now.
@@ -186,14 +189,18 @@ func (j *Journal) LastIntake(ctx context.Context, feed string) (h record.Head, n
 	if err == nil {
 		text, err = j.Decompress(nil, msg.Data)
 	}
+	in := new(record.Intake)
 	if err == nil {
-		number, err = record.NumberOf(text)
+		in, err = record.DecodeBeginning(text)
 	}
 	if err != nil {
 		return h, 0, fmt.Errorf("read the end of feed %s: %w", feed, err)
 	}
-	return record.Head{Sequence: msg.Sequence, Hash: record.IntakeHash(text)}, number, nil
+	return record.Head{Sequence: msg.Sequence, Hash: record.IntakeHash(text)}, in.Number, nil
 }
+
+// IntakeHeader are the headers of an intake record.
+var IntakeHeader = map[string][]string{"Content-Encoding": {"zstd"}}
 
 // AppendIntake appends an encoded record that follows the one of the given
 // sequence in its feed, and returns where it is once it is on disk. After an
@@ -204,7 +211,7 @@ func (j *Journal) AppendIntake(ctx context.Context, feed string, text []byte, af
 		return h, fmt.Errorf("append intake of feed %s: %w", feed, err)
 	}
 	msg := nats.NewMsg(intakePrefix + feed)
-	msg.Header.Set("Content-Encoding", "zstd")
+	msg.Header = nats.Header(maps.Clone(IntakeHeader))
 	msg.Data = j.enc.EncodeAll(text, make([]byte, 0, len(text)/4))
 	// A publisher that hangs up does not cut an append under way.
 	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -254,7 +261,12 @@ func (j *Journal) Decompress(dst, data []byte) ([]byte, error) {
 // FollowIntake calls each with every intake record from the sequence on, in
 // order, until ctx ends or each fails. pending is how many more there are.
 func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Message, pending uint64) error) error {
+	next := max(from, 1)
 	return follow(ctx, j.js, IntakeStream, nil, from, false, func(msg jetstream.Msg, seq, pending uint64) error {
+		if seq != next {
+			return AsError([]Damage{{IntakeStream, fmt.Sprintf("lacks messages %d to %d", next, seq-1), seq - 1}})
+		}
+		next++
 		return each(Message{Feed: msg.Subject()[len(intakePrefix):], Sequence: seq, Data: msg.Data()}, pending)
 	})
 }

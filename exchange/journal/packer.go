@@ -76,7 +76,7 @@ func (j *Journal) Deliver(share record.Share, feed string, sequence uint64, done
 
 // Post appends what a member adds to a collection, or takes out of it, and
 // returns the sequence of the last block once it is on disk. After an error
-// that is neither exchange.ErrClosed nor exchange.ErrFull nothing more may be appended.
+// that is none of exchange.ErrClosed, ErrFull and ErrDamaged nothing more may be appended.
 func (j *Journal) Post(post *record.Post) (last uint64, err error) {
 	if err := j.room(post.Control != ""); err != nil {
 		return 0, fmt.Errorf("append to collection %s: %w", post.Share.Collection, err)
@@ -274,7 +274,7 @@ func (p *packer) close(b *record.Block, added time.Time) error {
 	if beyond := b.Added(b.Count-1).Nanosecond() % 1e6; added.IsZero() && b.Count > 0 && beyond != 0 {
 		b.AddedFirst = b.AddedFirst.Add(time.Millisecond - time.Duration(beyond))
 	}
-	b.Intake = p.j.ends.intake.get()
+	b.Intake, b.Audit, b.Register = p.j.ends.intake.get(), p.j.ends.audit.get(), p.j.register()
 	p.j.seal.Close(b)
 	if err := p.publish(b); err != nil {
 		return err

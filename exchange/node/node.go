@@ -36,6 +36,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
 	"github.com/tocsin-exchange/tocsin/exchange/removal"
 	"github.com/tocsin-exchange/tocsin/exchange/submission"
@@ -85,6 +86,8 @@ type Options struct {
 	// BehindProxy are the proxies in front that tell where requests come from, in
 	// X-Forwarded-For.
 	BehindProxy []netip.Prefix
+	// Scrub is how often the journal's files are read, to see whether they are whole; 0 means every six hours.
+	Scrub time.Duration
 	// Webhooks is how often webhooks' receivers are asked; the zero value is webhook.DefaultPace.
 	Webhooks webhook.Pace
 	// Tap is given what is written to the view, for measuring.
@@ -105,6 +108,7 @@ type Node struct {
 	log        *slog.Logger
 	lock       *flock.Flock
 	broker     *broker.Broker
+	embedded   bool // the broker is in this process
 	remover    *removal.Remover
 	admission  *admission.Admission
 	backfiller *admission.Backfiller
@@ -123,6 +127,8 @@ type Node struct {
 	access access.InForce
 	logins atomic.Pointer[access.Logins] // of the register in force
 	full   atomic.Bool                   // the disk, when it was looked at last
+
+	damage atomic.Pointer[[]found] // what is known of damage to the journal
 
 	rights  sync.Mutex // guards what is below, up to failed
 	expires time.Time  // when the next credential ends, zero for none
@@ -179,19 +185,18 @@ func (n *Node) openStores(ctx context.Context) error {
 	if n.lock, err = takeLock(dir); err != nil {
 		return err
 	}
+	var files []journal.Damage
 	if len(n.opt.NATSURLs) > 0 {
 		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
 	} else {
-		n.broker, err = broker.Start(broker.Options{
-			Dir: filepath.Join(dir, "journal"), Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile,
-			Login: n.login, Log: n.log,
-		})
+		n.embedded = true
+		n.broker, files, err = startBroker(dir, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
 	}
 	if err != nil {
 		return err
 	}
 	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
-		return err
+		return beside(err, files)
 	}
 	seal := sealOf(n.Register)
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
@@ -201,19 +206,22 @@ func (n *Node) openStores(ctx context.Context) error {
 		Register: n.Register.At, Version: packaging.Version,
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
-	whole := func(intake, blocks uint64) error {
-		return n.Journal.Whole(ctx, journal.Known{Intake: intake, Blocks: blocks, Register: n.Register.Current().Version})
-	}
+	n.Journal.SetRegister(func() record.Head { return version(n.Register) })
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
 		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
-		Damaged: n.viewDamaged, MayDelete: whole,
+		Damaged:   n.viewDamaged,
+		MayDelete: func(intake, blocks uint64) error { return n.Journal.Whole(ctx, known(dir, n.Register, intake, blocks)) },
 	})
 	if err != nil {
 		return err
 	}
 	n.Journal.SetRoom(n.room)
-	if err := whole(n.View.Applied(), n.View.AppliedBlocks()); err != nil {
+	seen, err := n.Journal.Damage(ctx, known(dir, n.Register, n.View.Applied(), n.View.AppliedBlocks()))
+	if err != nil {
+		return err
+	}
+	if err := n.damaged(files, seen); err != nil {
 		return err
 	}
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
@@ -232,7 +240,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Webhooks: n.webhooks,
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.removed},
-		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, Damaged: n.damageOf, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
 		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
@@ -259,6 +267,34 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if err := n.catchUp(ctx); err != nil {
 		return err
 	}
+	writes := n.takesNothing() == nil
+	if writes {
+		if err := n.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if n.room(false) == nil { // on a full disk it would wait for room
+		if err := n.View.FlushReplayed(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.Register.Fits(n.Register.Current()); err != nil {
+		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	close(n.open)
+	if n.embedded {
+		n.run(following, "scrub", func() error { return n.scrub(following) })
+	}
+	if writes {
+		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
+		n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
+		n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
+	}
+	return nil
+}
+
+// finish does what a crash has left undone.
+func (n *Node) finish(ctx context.Context) error {
 	feeds, err := n.Journal.Feeds(ctx)
 	if err != nil {
 		return err
@@ -279,13 +315,6 @@ func (n *Node) openExchange(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.Register.Fits(n.Register.Current()); err != nil {
-		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	close(n.open)
-	n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
-	n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
-	n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
 	return nil
 }
 
@@ -368,6 +397,9 @@ func (n *Node) Close(ctx context.Context) error {
 		n.stop()
 	}
 	n.wg.Wait()
+	if n.stop != nil && n.Err() == nil && n.room(false) == nil {
+		errs = append(errs, n.noteStop(ctx))
+	}
 	if n.Journal != nil {
 		n.Journal.Close() // after the followers, who decompress
 	}
@@ -375,7 +407,7 @@ func (n *Node) Close(ctx context.Context) error {
 		errs = append(errs, n.View.Close(ctx))
 	}
 	if n.broker != nil {
-		errs = append(errs, n.broker.Close())
+		errs = append(errs, stopBroker(n.opt.Dir, n.broker))
 	}
 	if n.lock != nil {
 		_ = os.Remove(filepath.Join(n.opt.Dir, "address.json"))

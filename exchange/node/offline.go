@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofrs/flock"
 
@@ -42,36 +43,49 @@ func WithJournal(ctx context.Context, dir string, f func(Journal) error) error {
 // Rotate makes a new secret for cursors, and for what blocks hide from their readers.
 func Rotate(ctx context.Context, dir string) error {
 	return locked(dir, func() error {
-		return withRegister(ctx, dir, func(r *register.Store, _ *broker.Broker) error { return r.Rotate(ctx) })
+		return withRegister(ctx, dir, func(r *register.Store, _ *broker.Broker, files []journal.Damage) error {
+			if _, err := note(dir, files); err != nil {
+				return err
+			}
+			return r.Rotate(ctx)
+		})
 	})
 }
 
 func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
-	return withRegister(ctx, dir, func(r *register.Store, b *broker.Broker) error {
+	return withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) error {
 		j, err := journal.Open(ctx, b.Conn(), 0, sealOf(r))
 		if err != nil {
 			return err
 		}
 		defer j.Close()
-		known := journal.Known{Register: r.Current().Version}
 		// A view that cannot be read says nothing: it can be made anew.
-		known.Intake, known.Blocks, _ = view.Ends(filepath.Join(dir, "view"))
-		return errors.Join(f(j), j.Whole(ctx, known))
+		intake, blocks, _ := view.Ends(filepath.Join(dir, "view"))
+		seen, err := j.Damage(ctx, known(dir, r, intake, blocks))
+		if err != nil {
+			return errors.Join(f(j), err)
+		}
+		all, err := note(dir, slices.Concat(files, seen))
+		seen = nil
+		for _, x := range all {
+			seen = append(seen, x.Damage)
+		}
+		return errors.Join(f(j), err, journal.AsError(seen))
 	})
 }
 
 // withRegister opens the register alone for f.
-func withRegister(ctx context.Context, dir string, f func(r *register.Store, b *broker.Broker) error) (err error) {
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "journal")})
+func withRegister(ctx context.Context, dir string, f func(r *register.Store, b *broker.Broker, files []journal.Damage) error) (err error) {
+	b, files, err := startBroker(dir, broker.Options{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
+	defer func() { err = errors.Join(err, stopBroker(dir, b)) }()
 	r, err := register.Open(ctx, b.Conn(), nil)
 	if err != nil {
-		return err
+		return beside(err, files)
 	}
-	return f(r, b)
+	return f(r, b, files)
 }
 
 // locked runs f with the lock on a data directory that is there.

@@ -41,12 +41,13 @@ type Block struct {
 	AddedFirst time.Time
 	// Label is the highest of its objects.
 	Label tlp.Level
-	// Delivered is how far every feed was that ever entered the collection, sorted by feed, and Intake
-	// the end of intake as the writer knew it. Readers of blocks do not see them: Sealed is both, as
-	// Seal.Close writes it.
-	Delivered []Delivered
-	Intake    Head
-	Sealed    string
+	// Delivered is how far every feed was that ever entered the collection, sorted by feed. Intake and Audit are the
+	// ends of intake and of the audit, and Register the version and the hash of the register, as the writer knew them; the
+	// last two are zero where it was older than version 8 of the encoding. Readers of blocks do not see them: Sealed is all
+	// of them, as Seal.Close writes it.
+	Delivered               []Delivered
+	Intake, Audit, Register Head
+	Sealed                  string
 	// Starts says, a bit an object from the lowest of the first byte on, where
 	// a group starts: objects that belong together, such as a host's.
 	Starts []byte

@@ -15,7 +15,7 @@ import (
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read. Those before it are of data directories of format 1, which are refused.
 const (
-	recordVersion = 7
+	recordVersion = 8
 	oldestVersion = 6
 )
 

@@ -1,11 +1,15 @@
 package record
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,4 +101,25 @@ func ParseBlock(header map[string][]string, payload []byte) (*Block, error) {
 		return nil, fmt.Errorf("%w: block %.20q of collection %.80q: %w", exchange.ErrRecord, h.Get("Tocsin-Block"), b.Collection, err)
 	}
 	return b, nil
+}
+
+// EncodeHeader writes headers as NATS does: "NATS/1.0", and a line for each value.
+func EncodeHeader(header map[string][]string) []byte {
+	text := []byte("NATS/1.0\r\n")
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		for _, value := range header[name] {
+			text = append(append(append(append(text, name...), ": "...), value...), "\r\n"...)
+		}
+	}
+	return append(text, "\r\n"...)
+}
+
+// DecodeHeader reads what EncodeHeader wrote.
+func DecodeHeader(text []byte) (map[string][]string, error) {
+	_, lines, _ := bytes.Cut(text, []byte("\r\n"))
+	h, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(lines))).ReadMIMEHeader()
+	if err != nil {
+		return nil, fmt.Errorf("%w: headers: %w", exchange.ErrRecord, err)
+	}
+	return h, nil
 }

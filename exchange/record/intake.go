@@ -191,10 +191,10 @@ type Intake struct {
 	RegisterHash string
 	Networks     string
 	// Number counts the feed's records from 1, and Previous is the IntakeHash of the one before, "" for the
-	// first. Blocks is the end of the collections' blocks as the writer knew it.
-	Number   uint64
-	Previous string
-	Blocks   Head
+	// first. Blocks and Audit are the ends of the collections' blocks and of the audit as the writer knew them.
+	Number        uint64
+	Previous      string
+	Blocks, Audit Head
 	// Packaging is the version in which what is new in the record is packaged.
 	Packaging uint8
 	Receipt   exchange.Receipt

@@ -23,6 +23,7 @@ func (in *Intake) Append(b []byte) []byte {
 	e.uint(in.Number)
 	e.text(in.Previous)
 	e.head(in.Blocks)
+	e.head(in.Audit)
 	e.b = append(e.b, in.Packaging)
 	e.receipt(&in.Receipt)
 	e.bool(in.Backfill)
@@ -63,41 +64,30 @@ func (in *Intake) Append(b []byte) []byte {
 	return e.b
 }
 
-// DecidedUnder reads of what Append wrote only the version of the register that it was decided under.
-func DecidedUnder(b []byte) (register uint64, err error) {
-	register, _, err = facts(b)
-	return register, err
-}
-
-// NumberOf reads of what Append wrote only its number.
-func NumberOf(b []byte) (number uint64, err error) {
-	_, number, err = facts(b)
-	return number, err
-}
-
-func facts(b []byte) (register, number uint64, err error) {
+// DecodeBeginning reads of what Append wrote only what stands before Packaging.
+func DecodeBeginning(b []byte) (*Intake, error) {
 	d := decoder{b: b}
-	d.begin()
-	d.text() // feed
-	d.text() // key
-	d.take(32)
-	d.int() // at
-	register = d.uint()
-	d.text() // register's hash
-	d.text() // networks
-	number = d.uint()
-	return register, number, d.err
+	in := d.beginning()
+	return in, d.err
 }
 
-// DecodeIntake reads what Append wrote. Every index in the result is in range.
-func DecodeIntake(b []byte) (*Intake, error) {
-	d := decoder{b: b}
+func (d *decoder) beginning() *Intake {
 	d.begin()
 	in := &Intake{Feed: d.text(), Key: d.text()}
 	copy(in.Hash[:], d.take(32))
 	in.At = time.UnixMicro(d.int()).UTC()
 	in.Register, in.RegisterHash, in.Networks = d.uint(), d.text(), d.text()
 	in.Number, in.Previous, in.Blocks = d.uint(), d.text(), d.head()
+	if d.version >= 8 {
+		in.Audit = d.head()
+	}
+	return in
+}
+
+// DecodeIntake reads what Append wrote. Every index in the result is in range.
+func DecodeIntake(b []byte) (*Intake, error) {
+	d := decoder{b: b}
+	in := d.beginning()
 	in.Packaging = d.byte()
 	in.Receipt = d.receipt()
 	in.Receipt.Feed = in.Feed

@@ -78,18 +78,19 @@ func (s Seal) Is(text, id string) bool {
 // sealedPart is what the length of a sealed text tells: its bytes in such parts.
 const sealedPart = 128
 
-// Close writes what readers of a block are not to see of it into its Sealed: Delivered and Intake, encrypted with
+// Close writes what readers of a block are not to see of it into its Sealed: Delivered and the ends of logs, encrypted with
 // AES-256-GCM under a key for that alone, bound to the block's collection and number.
 func (s Seal) Close(b *Block) {
 	e := encoder{b: []byte{recordVersion}, strings: make(map[string]uint64)}
-	e.uint(b.Intake.Sequence)
-	e.text(b.Intake.Hash)
+	e.head(b.Intake)
 	e.uint(uint64(len(b.Delivered)))
 	for _, d := range b.Delivered {
 		e.text(d.Feed)
 		e.uint(d.Sequence)
 		e.uint(uint64(d.Groups))
 	}
+	e.head(b.Audit)
+	e.head(b.Register)
 	text := append(e.b, make([]byte, sealedPart-len(e.b)%sealedPart)...)
 	sealed := gcm(s.Key).Seal(nil, nil, text, b.name()) //nolint:gosec // it makes a random nonce by itself
 	b.Sealed = base64.StdEncoding.EncodeToString(sealed)
@@ -106,10 +107,13 @@ func (s Seal) Open(b *Block) error {
 	}
 	d := decoder{b: sealed}
 	d.begin()
-	b.Intake = Head{d.uint(), d.text()}
+	b.Intake = d.head()
 	b.Delivered = make([]Delivered, d.count())
 	for i := range b.Delivered {
 		b.Delivered[i] = Delivered{Feed: d.text(), Sequence: d.uint(), Groups: d.size()}
+	}
+	if d.version >= 8 {
+		b.Audit, b.Register = d.head(), d.head()
 	}
 	return d.err // the rest is there for the length alone
 }

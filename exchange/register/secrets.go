@@ -21,8 +21,10 @@ const (
 	idsKey    = "secret.ids"
 	// rotatedPrefix starts the keys of the secrets that have taken the place of the first.
 	rotatedPrefix = "secret.rotated."
-	// format is that of the data directory: of what is in the streams and the buckets together.
-	format = "4"
+	// format is that of the data directory: of what is in the streams and the buckets together. olderFormat is one that is
+	// opened, and has this one from then on: an older program must not write to it any more.
+	format      = "5"
+	olderFormat = "4"
 )
 
 // ErrFormat means that a data directory is of another version of Tocsin, which is to be used with it.
@@ -64,6 +66,12 @@ func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, secret 
 		if values, err = s.secrets(ctx); err != nil {
 			return err
 		}
+	}
+	if string(values[formatKey]) == olderFormat {
+		if _, err := s.kv.Put(ctx, formatKey, []byte(format)); err != nil {
+			return err
+		}
+		values[formatKey] = []byte(format)
 	}
 	return s.take(values)
 }

@@ -342,7 +342,7 @@ func (p *Poster) write(ctx context.Context, post *record.Post) (uint64, error) {
 	}
 	sequence, err := p.Log.Post(post)
 	if err != nil {
-		if !errors.Is(err, exchange.ErrClosed) && !errors.Is(err, exchange.ErrFull) {
+		if !errors.Is(err, exchange.ErrClosed) && !errors.Is(err, exchange.ErrFull) && !errors.Is(err, exchange.ErrDamaged) {
 			p.Fatal(err)
 		}
 		return 0, err

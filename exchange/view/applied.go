@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,9 +94,13 @@ func (v *View) applied() error {
 		if err != nil {
 			return err
 		}
-		if found && len(value) == 8 {
-			*v.stream(name) = binary.BigEndian.Uint64(value)
+		if !found {
+			continue
 		}
+		if len(value) != 8 {
+			return fmt.Errorf("how far the view is: %w", ErrDamaged)
+		}
+		*v.stream(name) = binary.BigEndian.Uint64(value)
 	}
 	return nil
 }

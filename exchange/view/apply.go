@@ -126,7 +126,7 @@ func (v *View) ApplyBlock(r *record.Block) error {
 }
 
 func (v *View) applyBlock(r *record.Block) error {
-	if r.Number == 0 { // a replacement of what is in already
+	if r.Number == 0 || v.Sound(r.Collection) != nil { // a replacement of what is in already, or what the chain does not hold
 		return v.skip(r, nil)
 	}
 	b, err := v.begin(r.Control != "")
@@ -163,6 +163,7 @@ func (v *View) applyBlock(r *record.Block) error {
 		return err
 	}
 	w.End(r)
+	w.Keep(r)
 	return b.commit("blocks", r.Sequence, w)
 }
 
@@ -208,7 +209,7 @@ func (v *View) takeOut(b *batch, w *index.Writer, r *record.Block, text []byte) 
 		if !ok {
 			return fmt.Errorf("%w: withdrawal %d has no id", index.ErrContent, i)
 		}
-		if err := w.Withdraw(id); err != nil {
+		if _, err := w.Withdraw(id); err != nil {
 			return err
 		}
 	}
@@ -243,10 +244,13 @@ func withdrawUnreferred(b *batch, w *index.Writer) (list []string, err error) {
 			if stays {
 				continue
 			}
-			done, list = false, append(list, id.String())
 			w.Fasten(id)
-			if err := w.Withdraw(id); err != nil {
+			done = false
+			switch found, err := w.Withdraw(id); {
+			case err != nil:
 				return nil, err
+			case found:
+				list = append(list, id.String())
 			}
 		}
 		if done {

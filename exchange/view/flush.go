@@ -11,6 +11,9 @@ import (
 const (
 	quietAfter = 2 * time.Second
 	flushBytes = 8 << 20
+	// replayedBytes is how much of what a start has brought back is written out at once: kills in a row do not make each
+	// start longer than the one before.
+	replayedBytes = 1 << 20
 )
 
 // FlushWhenQuiet writes out, until ctx ends, what is only in memory, whenever nothing has come for a while. Readers
@@ -21,7 +24,7 @@ func (v *View) FlushWhenQuiet(ctx context.Context) error {
 		quiet := time.NewTimer(quietAfter)
 		select {
 		case <-quiet.C:
-			if err := v.flushIfLarge(ctx); err != nil {
+			if err := v.flush(ctx, flushBytes); err != nil {
 				return err
 			}
 			select {
@@ -37,8 +40,12 @@ func (v *View) FlushWhenQuiet(ctx context.Context) error {
 	}
 }
 
-func (v *View) flushIfLarge(ctx context.Context) error {
-	if v.unwritten.Load() < flushBytes {
+// FlushReplayed writes out what following the journal has brought back at a start.
+func (v *View) FlushReplayed(ctx context.Context) error { return v.flush(ctx, replayedBytes) }
+
+// flush writes out what is only in memory, if it is so much.
+func (v *View) flush(ctx context.Context, least int64) error {
+	if v.unwritten.Load() < least {
 		return nil
 	}
 	if err := v.write(ctx); err != nil && ctx.Err() == nil {

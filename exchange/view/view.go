@@ -241,7 +241,7 @@ func own(ctx context.Context, in *record.Intake, pack PackageFunc) ([]record.Sha
 
 // format is that of keys and values. With the size of epochs it is the name of the directory that a view
 // is in.
-const format = "18"
+const format = "19"
 
 // damagedNote is the file that says that the view is to be made anew.
 const damagedNote = "damaged"

@@ -318,6 +318,11 @@ func (s *Hosts) IntakeByKey(feed, key string) (*record.Intake, uint64, bool, err
 	return in, sequence, err == nil, err
 }
 
+// IntakeData returns an intake record as it is in the journal, false where there is none.
+func (s *Hosts) IntakeData(sequence uint64) (data []byte, found bool, err error) {
+	return store.Get(s.DB, intakeKey(sequence))
+}
+
 // Intake returns an intake record.
 func (s *Hosts) Intake(sequence uint64) (*record.Intake, error) {
 	data, found, err := store.Get(s.DB, intakeKey(sequence))

@@ -49,7 +49,7 @@ func calledKey(feed string, a netip.Addr) []byte { return append(addressKey(feed
 
 // Prefix is how long the start of an 'a' key is that filters ask for: an address, of all days.
 func Prefix(k []byte) int {
-	// a feed 0 length address, and the day where it is a whole key
+	// a feed 0 length address
 	end := bytes.IndexByte(k, 0) + 1
 	if end == 0 || end == len(k) {
 		return len(k)

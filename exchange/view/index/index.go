@@ -17,6 +17,7 @@
 //	b c s 2 ─┘       the objects, in chunks that are compressed by themselves, those of types of which there is much
 //	                 apart; none of a feed's own collection
 //	q c number       where a block is: its sequence in the journal, and s
+//	f c number       its headers, as they are in the journal, and what a control block holds; none of a feed's own collection
 //	v c s            which of its objects are there: bits, as are all sets
 //	l c s            which of those are the latest version
 //	r c s            which of those stand at a later place too, in the same version
@@ -202,8 +203,8 @@ func (x *Index) Break(b *pebble.Batch, collection string, why error) {
 	defer x.mu.Unlock()
 	if x.broken[collection] == nil {
 		x.broken[collection] = why
-		store.Set(b, brokenKey(collection), []byte(why.Error()))
 	}
+	store.Set(b, brokenKey(collection), []byte(x.broken[collection].Error())) // an earlier batch may not have been written
 }
 
 // Stats says how much a collection has.

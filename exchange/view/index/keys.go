@@ -40,6 +40,10 @@ func removalKey(c uint32, at int64, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(blockKey('w', c, at), number)
 }
 
+func factsKey(c uint32, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(collectionKey('f', c), number)
+}
+
 func sequenceKey(c uint32, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(collectionKey('q', c), number)
 }
@@ -89,6 +93,9 @@ func lastOthers(r pebble.Reader, c uint32, id key.ID, start []byte, f func(key.V
 	}
 	defer store.Close(&err, it)
 	for ok := it.First(); ok; {
+		if len(it.Key()) < len(prefix)+len(key.Version{}) {
+			return store.ErrDamaged
+		}
 		of := append(slices.Clone(prefix), it.Key()[len(prefix):len(prefix)+len(key.Version{})]...)
 		next := store.After(of)
 		if !it.SeekLT(next) {

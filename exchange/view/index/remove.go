@@ -54,23 +54,24 @@ func (w *Writer) holes() (list []record.Holes, err error) {
 	return list, nil
 }
 
-// Withdraw takes an object out in all its versions.
-func (w *Writer) Withdraw(id key.ID) error {
+// Withdraw takes an object out in all its versions, and tells whether it was there.
+func (w *Writer) Withdraw(id key.ID) (found bool, err error) {
 	for _, id.Spec = range key.Specs {
 		for {
 			o, err := w.latest(id)
 			if err != nil {
-				return err
+				return found, err
 			}
 			if !o.there {
 				break
 			}
+			found = true
 			if err := w.Remove(id, o.version, false); err != nil {
-				return err
+				return found, err
 			}
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // Remove takes a version of an object out, everywhere that it stands; nothing was added in the same batch. Where it was the latest, the one

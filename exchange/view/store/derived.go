@@ -7,8 +7,9 @@ import (
 )
 
 // Derived keeps what others make of the view, beside it: it goes with the view, and after a crash it
-// holds nothing that was made of what the view has lost. Nothing is deleted: who has no use for a key any more sets it to
-// nothing. A name has no 0 byte, and one writer.
+// holds nothing that was made of what the view has lost. It may have lost more: what is made keeps, in the same Write, up
+// to which sequence of the view it is made, and goes on from there. Nothing is deleted: who has no use for a key any more
+// sets it to nothing. A name has no 0 byte, and one writer.
 //
 //	M name 0 key        what is kept under a key
 type Derived struct {
@@ -33,7 +34,7 @@ func (s *Derived) Write(changes map[string][]byte) error {
 		_ = b.Set(s.key(k), value, nil) // which fails only when the batch is misused
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("write view: %w", err)
+		return fmt.Errorf("write view: %w", Failed(err))
 	}
 	return nil
 }

@@ -195,7 +195,7 @@ func After(prefix []byte) []byte {
 	upper := slices.Clone(prefix)
 	for i := len(upper) - 1; ; i-- { // never all 0xff: it starts with a letter
 		if upper[i]++; upper[i] != 0 {
-			return upper
+			return upper[:i+1]
 		}
 	}
 }

@@ -1,0 +1,443 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/stix"
+)
+
+// JetStream does not notice when a stream has lost its end, or a file. So each log says how far the others were when
+// its last record was written: blocks name the ends of intake, of the audit and of the register; intake records those of the
+// blocks, of the audit and of the register; records of the audit those of all streams. The view knows what it has applied.
+// What is lost of one is named by the others. Only what came after all of their last records can vanish unnoticed.
+
+// Known is what others know of the journal.
+type Known struct {
+	// Intake and Blocks are the last sequences that the view has applied, 0 for none.
+	Intake, Blocks uint64
+	// Register is the version and the hash of the register in force.
+	Register record.Head
+	// Stopped are the ends of the streams when the exchange was last stopped in order (StreamEnds), nil where that is
+	// not known.
+	Stopped map[string]record.Head
+}
+
+// Damage is what a stream lacks. To is the last message of those concerned, where that is known.
+type Damage struct {
+	Stream string `json:"stream"`
+	What   string `json:"what"`
+	To     uint64 `json:"to,omitempty"`
+}
+
+func (d Damage) String() string { return "stream " + d.Stream + " " + d.What }
+
+// The streams that damage can be of, besides IntakeStream and BlocksStream.
+const (
+	RegisterStream = "KV_TOCSIN_REGISTER"
+	AuditStream    = exchange.AuditStream
+	StatusStream   = "KV_" + statusBucket
+	ReceiptsStream = "KV_" + receiptsBucket
+)
+
+// claim is what somebody says of a stream: that it had a message, of a hash where that is known.
+type claim struct {
+	record.Head
+	by string
+}
+
+// claims are the furthest of each stream.
+type claims map[string]claim
+
+func (c claims) add(stream string, h record.Head, by string) {
+	if h.Sequence > c[stream].Sequence {
+		c[stream] = claim{h, by}
+	}
+}
+
+// Damage lists what streams lack of what is known of them, by stream.
+func (j *Journal) Damage(ctx context.Context, known Known) (list []Damage, err error) {
+	said := make(claims)
+	said.add(IntakeStream, record.Head{Sequence: known.Intake}, "the view has applied it")
+	said.add(BlocksStream, record.Head{Sequence: known.Blocks}, "the view has applied it")
+	for stream, h := range known.Stopped {
+		said.add(stream, h, "it did when the exchange was stopped")
+	}
+	if err := errors.Join(j.saidByBlocks(ctx, said), j.saidByFeeds(ctx, said), j.saidByAudit(ctx, said)); err != nil {
+		return nil, err
+	}
+	have, err := j.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	add := func(stream string, to uint64, format string, args ...any) {
+		list = append(list, Damage{stream, fmt.Sprintf(format, args...), to})
+	}
+	for stream, c := range said {
+		switch last := have[stream].LastSeq; {
+		case stream == registerVersions:
+			if r := known.Register; r.Sequence < c.Sequence {
+				add(RegisterStream, 0, "ends at version %d, and %s up to version %d", r.Sequence, c.by, c.Sequence)
+			} else if r.Sequence == c.Sequence && c.Hash != "" && r.Hash != c.Hash {
+				add(RegisterStream, 0, "has another version %d than %s", r.Sequence, c.by)
+			}
+		case last < c.Sequence:
+			add(stream, c.Sequence, "ends at message %d, and %s up to %d", last, c.by, c.Sequence)
+		case c.Hash != "":
+			hash, err := j.hashAt(ctx, stream, c.Sequence)
+			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) { // what is not there is a hole
+				add(stream, c.Sequence, "cannot be read at message %d: %v", c.Sequence, err)
+			} else if err == nil && hash != c.Hash {
+				add(stream, c.Sequence, "has another message %d than %s", c.Sequence, c.by)
+			}
+		}
+	}
+	for stream, gone := range map[string]uint64{IntakeStream: 0, BlocksStream: j.replaced.count(), AuditStream: j.aged(have[AuditStream])} {
+		st := have[stream]
+		if st.Msgs+gone < st.LastSeq {
+			missing, err := j.missing(ctx, stream)
+			if err != nil {
+				return nil, err
+			}
+			to := st.LastSeq
+			if len(missing) > 0 {
+				to = missing[len(missing)-1]
+			}
+			add(stream, to, "lacks %d messages, of these numbers: %s", st.LastSeq-gone-st.Msgs, runs(missing))
+		}
+	}
+	slices.SortFunc(list, func(a, b Damage) int { return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.What, b.What)) })
+	return list, nil
+}
+
+// Whole returns an ErrDamaged where Damage finds something.
+func (j *Journal) Whole(ctx context.Context, known Known) error {
+	list, err := j.Damage(ctx, known)
+	if err != nil {
+		return err
+	}
+	return AsError(list)
+}
+
+// AsError is an ErrDamaged that names what is lacking; nil where nothing is.
+func AsError(list []Damage) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, d := range list {
+		texts = append(texts, d.String())
+	}
+	return fmt.Errorf("%w: %s: data is lost; restore the whole data directory from a backup, or its journal folder and delete its view", ErrDamaged, strings.Join(texts, "; "))
+}
+
+// registerVersions stands for the register's versions among claims: others name them, and not the messages of its stream.
+const registerVersions = "register's versions"
+
+// saidByBlocks adds what the last block of each collection says, and how far feeds are said to be delivered.
+func (j *Journal) saidByBlocks(ctx context.Context, said claims) error {
+	subjects, err := subjectsOf(ctx, j.blocks, blocksPrefix)
+	if err != nil {
+		return err
+	}
+	for _, collection := range subjects {
+		b, err := j.lastBlock(ctx, collection)
+		if err != nil {
+			return err
+		}
+		by := "the last block of collection " + collection + " names it"
+		said.add(IntakeStream, b.Intake, by)
+		said.add(AuditStream, b.Audit, by)
+		said.add(registerVersions, b.Register, by)
+		for _, d := range b.Delivered {
+			said.add(IntakeStream, record.Head{Sequence: d.Sequence}, "collection "+collection+" was delivered from it")
+		}
+	}
+	keys, err := j.state.ListKeysFiltered(ctx, deliveredPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("list delivery positions: %w", err)
+	}
+	for key := range keys.Keys() {
+		feed := strings.TrimPrefix(key, deliveredPrefix)
+		to, err := j.DeliveredTo(ctx, feed)
+		if err != nil {
+			return err
+		}
+		said.add(IntakeStream, record.Head{Sequence: to}, "feed "+feed+" was delivered")
+	}
+	return nil
+}
+
+// saidByFeeds adds what the last record of each feed says.
+func (j *Journal) saidByFeeds(ctx context.Context, said claims) error {
+	feeds, err := j.Feeds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, feed := range feeds {
+		in, err := j.lastIntake(ctx, feed)
+		if err != nil {
+			return err
+		}
+		by := "the last record of feed " + feed + " names it"
+		said.add(BlocksStream, in.Blocks, by)
+		said.add(AuditStream, in.Audit, by)
+		said.add(registerVersions, record.Head{Sequence: in.Register, Hash: in.RegisterHash}, "rows of feed "+feed+" were decided under it")
+	}
+	return nil
+}
+
+func (j *Journal) lastIntake(ctx context.Context, feed string) (in *record.Intake, err error) {
+	msg, err := j.intake.GetLastMsgForSubject(ctx, intakePrefix+feed)
+	var text []byte
+	if err == nil {
+		text, err = j.Decompress(nil, msg.Data)
+	}
+	if err == nil {
+		in, err = record.DecodeBeginning(text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the end of feed %s: %w", feed, err)
+	}
+	return in, nil
+}
+
+// endsHeader of a record of the audit has the last sequences of all other streams: "name sequence", separated by commas.
+const endsHeader = "Tocsin-Ends"
+
+// saidByAudit adds what the audit's last record says.
+func (j *Journal) saidByAudit(ctx context.Context, said claims) error {
+	msg, err := j.audit.GetLastMsgForSubject(ctx, auditSubject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the end of the audit: %w", err)
+	}
+	for pair := range strings.SplitSeq(msg.Header.Get(endsHeader), ",") {
+		stream, number, _ := strings.Cut(pair, " ")
+		if sequence, err := strconv.ParseUint(number, 10, 64); err == nil {
+			said.add(stream, record.Head{Sequence: sequence}, "the audit's last record names it")
+		}
+	}
+	return nil
+}
+
+// aged is how many records of the audit have gone with their time: those before the first, unless none can have.
+func (j *Journal) aged(st jetstream.StreamState) uint64 {
+	made := j.audit.CachedInfo().Created
+	if j.auditFor == 0 || time.Since(made) < j.auditFor || st.Msgs == 0 && time.Since(st.LastTime) < j.auditFor {
+		return 0
+	}
+	return max(st.FirstSeq, 1) - 1
+}
+
+// StreamEnds are the ends of all streams that have messages, as they are now, the audit's with the hash of its last record.
+func (j *Journal) StreamEnds(ctx context.Context) (map[string]record.Head, error) {
+	have, err := j.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[string]record.Head, len(have))
+	for stream, st := range have {
+		if st.Msgs > 0 {
+			ends[stream] = record.Head{Sequence: st.LastSeq}
+		}
+	}
+	if _, ok := ends[AuditStream]; ok {
+		ends[AuditStream] = j.ends.audit.get()
+	}
+	return ends, nil
+}
+
+// endsOfAll writes endsHeader.
+func (j *Journal) endsOfAll(ctx context.Context) (string, error) {
+	have, err := j.states(ctx)
+	if err != nil {
+		return "", err
+	}
+	var pairs []string
+	for stream, st := range have {
+		if stream != AuditStream {
+			pairs = append(pairs, stream+" "+strconv.FormatUint(st.LastSeq, 10))
+		}
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ","), nil
+}
+
+// states are what JetStream says of each stream of the exchange.
+func (j *Journal) states(ctx context.Context) (map[string]jetstream.StreamState, error) {
+	all := make(map[string]jetstream.StreamState)
+	list := j.js.ListStreams(ctx)
+	for info := range list.Info() {
+		if strings.HasPrefix(strings.TrimPrefix(info.Config.Name, "KV_"), "TOCSIN_") {
+			all[info.Config.Name] = info.State
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list the streams: %w", err)
+	}
+	return all, nil
+}
+
+// hashAt is the hash of the record that a stream has at a sequence; of a block that was replaced it is the block's.
+func (j *Journal) hashAt(ctx context.Context, stream string, sequence uint64) (string, error) {
+	switch stream {
+	case IntakeStream:
+		msg, err := j.intake.GetMsg(ctx, sequence)
+		if err != nil {
+			return "", err
+		}
+		text, err := j.Decompress(nil, msg.Data)
+		return record.IntakeHash(text), err
+	case BlocksStream:
+		msg, err := j.message(ctx, sequence)
+		if err != nil {
+			return "", err
+		}
+		b, err := j.decodeBlock(msg.Subject, msg.Header, msg.Data, msg.Sequence)
+		if err != nil {
+			return "", err
+		}
+		return b.Hash(), nil
+	default:
+		msg, err := j.audit.GetMsg(ctx, sequence)
+		if err != nil {
+			return "", err
+		}
+		h, err := auditHeadOf(msg.Header, msg.Sequence)
+		return h.hash, err
+	}
+}
+
+// missing lists the numbers that a stream does not have and that no block had that is known to be replaced.
+func (j *Journal) missing(ctx context.Context, stream string) ([]uint64, error) {
+	s, err := j.js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", stream, err)
+	}
+	info, err := s.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", stream, err)
+	}
+	gone := info.State.Deleted
+	if stream != AuditStream || j.aged(info.State) == 0 {
+		for n := uint64(1); n < info.State.FirstSeq; n++ {
+			gone = append(gone, n)
+		}
+	}
+	slices.Sort(gone)
+	return slices.DeleteFunc(gone, func(n uint64) bool { return stream == BlocksStream && j.replaced.where(n) != n }), nil
+}
+
+// maxRuns is how many runs of numbers are named.
+const maxRuns = 20
+
+// runs writes ascending numbers as "1 to 3, 7".
+func runs(list []uint64) string {
+	var texts []string
+	for i := 0; i < len(list); {
+		k := i
+		for k+1 < len(list) && list[k+1] == list[k]+1 {
+			k++
+		}
+		if len(texts) == maxRuns {
+			texts = append(texts, "and more")
+			break
+		}
+		text := strconv.FormatUint(list[i], 10)
+		if k > i {
+			text += " to " + strconv.FormatUint(list[k], 10)
+		}
+		texts, i = append(texts, text), k+1
+	}
+	return strings.Join(texts, ", ")
+}
+
+// subjectsOf lists the names behind a prefix that a stream has messages of.
+func subjectsOf(ctx context.Context, s jetstream.Stream, prefix string) (list []string, err error) {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("list subjects: %w", err)
+	}
+	for subject := range info.State.Subjects {
+		list = append(list, subject[len(prefix):])
+	}
+	return list, nil
+}
+
+// Missing lists the numbers of intake records and of blocks that are known of and not there.
+func (j *Journal) Missing(ctx context.Context, known Known) (intake, blocks []uint64, err error) {
+	list, err := j.Damage(ctx, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	have, err := j.states(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for stream, to := range map[string]*[]uint64{IntakeStream: &intake, BlocksStream: &blocks} {
+		if *to, err = j.missing(ctx, stream); err != nil {
+			return nil, nil, err
+		}
+		for _, d := range list {
+			for n := have[stream].LastSeq + 1; d.Stream == stream && n <= d.To; n++ {
+				*to = append(*to, n)
+			}
+		}
+		slices.Sort(*to)
+		*to = slices.Compact(*to)
+	}
+	return intake, blocks, nil
+}
+
+// IntakeOf is the subject of an intake record, and when it was made.
+func (j *Journal) IntakeOf(data []byte) (subject string, at time.Time, err error) {
+	text, err := j.Decompress(nil, data)
+	if err != nil {
+		return "", at, err
+	}
+	in, err := record.DecodeBeginning(text)
+	if err != nil {
+		return "", at, err
+	}
+	return intakePrefix + in.Feed, in.At, nil
+}
+
+// Remake gives a block the payload that it had, made of its objects, unless it has one, and returns its subject. Its error is an
+// ErrDamaged where the block does not hold what it commits to then.
+func (j *Journal) Remake(b *record.Block, objects [][]byte) (subject string, err error) {
+	leaves := record.LeavesOf(b)
+	if b.Control != "" {
+		text, err := j.Decompress(nil, b.Payload)
+		if err != nil {
+			return "", err
+		}
+		leaves.Add(text)
+	} else {
+		text := stix.AppendBundleOpen(nil, bundleID(b))
+		for i, o := range objects {
+			if i > 0 {
+				text = append(text, ',')
+			}
+			text = append(text, o...)
+			leaves.Add(o)
+		}
+		b.Payload = j.enc.EncodeAll(stix.AppendBundleClose(text), nil)
+	}
+	if leaves.Root() != b.Root {
+		return "", fmt.Errorf("%w: block %d of collection %s is not what the view has", ErrDamaged, b.Number, b.Collection)
+	}
+	return blocksPrefix + b.Collection, nil
+}
