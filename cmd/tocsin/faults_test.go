@@ -367,7 +367,7 @@ func (v *victim) repair(t *testing.T, dir string) (verdict string, problems []st
 	later := *v
 	later.more, later.given = true, true
 	verdict, problems = later.judge(t, dir)
-	if verdict != "whole" {
+	if verdict != "whole" && verdict != "whole, the audit is damaged" { // its chain has a hole for ever, and says so
 		problems = append(problems, "it was repaired, and is not whole")
 	}
 	return "repaired, " + verdict + " (" + strings.ReplaceAll(out.String(), "\n", " / ") + ")", problems

@@ -47,16 +47,47 @@ type auditHead struct {
 }
 
 func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
-	stream, err := j.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	config := jetstream.StreamConfig{
 		Name: AuditStream, Subjects: []string{auditSubject}, Description: "Who did what, and who was given what",
-		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true, MaxAge: keep,
-	})
+		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true, MaxAge: max(keep, 0),
+	}
+	least := config.MaxAge
+	old, err := j.js.Stream(ctx, AuditStream)
+	if err == nil {
+		before := old.CachedInfo().Config
+		if keep < 0 {
+			config.MaxAge = before.MaxAge
+		}
+		least = shortest(config.MaxAge, before.MaxAge)
+		if d, err := time.ParseDuration(before.Metadata[leastKept]); err == nil {
+			least = shortest(least, d)
+		}
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("open stream %s: %w", AuditStream, err)
+	}
+	config.Metadata = map[string]string{leastKept: least.String()}
+	stream, err := j.js.CreateOrUpdateStream(ctx, config)
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", AuditStream, err)
 	}
-	j.auditFor = keep
+	j.auditLeast = least
 	j.audit, j.entries = stream, make(chan exchange.AuditEntry, auditQueue)
 	return nil
+}
+
+// leastKept is the name under which the stream of the audit has the shortest time that it was ever kept for, 0 where all
+// was kept. KeepAsItIs leaves to the stream how long it is kept.
+const (
+	leastKept  = "tocsin-least-kept"
+	KeepAsItIs = time.Duration(-1)
+)
+
+// shortest is the shorter of two times that something is kept for, where 0 is for ever.
+func shortest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // Audit adds an entry, as of now. It returns before the entry is on disk.

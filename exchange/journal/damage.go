@@ -233,10 +233,14 @@ func (j *Journal) saidByAudit(ctx context.Context, said claims) error {
 	return nil
 }
 
-// aged is how many records of the audit have gone with their time: those before the first, unless none can have.
+// aged is how many records of the audit have gone with their time: those before the first that there is, unless that one is
+// too young for others to have gone before it.
 func (j *Journal) aged(st jetstream.StreamState) uint64 {
-	made := j.audit.CachedInfo().Created
-	if j.auditFor == 0 || time.Since(made) < j.auditFor || st.Msgs == 0 && time.Since(st.LastTime) < j.auditFor {
+	first := st.FirstTime
+	if st.Msgs == 0 {
+		first = st.LastTime
+	}
+	if j.auditLeast == 0 || time.Since(first) < j.auditLeast/2 {
 		return 0
 	}
 	return max(st.FirstSeq, 1) - 1

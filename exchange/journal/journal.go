@@ -62,7 +62,7 @@ type Journal struct {
 	status, receipts texts
 	held, kept       texts
 	audit            jetstream.Stream
-	auditFor         time.Duration // 0 for ever
+	auditLeast       time.Duration // the shortest time that the audit was ever kept for, 0 for ever
 	entries          chan exchange.AuditEntry
 	crowded          crowd
 	enc              *zstd.Encoder
@@ -86,7 +86,7 @@ type Journal struct {
 
 // Open opens the streams, and makes them where they are not there.
 //
-// keepAudit is how long the audit is kept, 0 for ever; seal hides what readers of blocks are not to see.
+// keepAudit is how long the audit is kept, 0 for ever, or KeepAsItIs; seal hides what readers of blocks are not to see.
 func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal record.Seal) (*Journal, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {

@@ -54,7 +54,7 @@ func Rotate(ctx context.Context, dir string) error {
 
 func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
 	return withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) error {
-		j, err := journal.Open(ctx, b.Conn(), 0, sealOf(r))
+		j, err := journal.Open(ctx, b.Conn(), journal.KeepAsItIs, sealOf(r))
 		if err != nil {
 			return err
 		}

@@ -81,7 +81,7 @@ func missing(ctx context.Context, dir string) (found []journal.Damage, lost map[
 	lost = make(map[string][]filestore.Message)
 	err = withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) error {
 		seal := sealOf(r)
-		j, err := journal.Open(ctx, b.Conn(), 0, seal)
+		j, err := journal.Open(ctx, b.Conn(), journal.KeepAsItIs, seal)
 		if err != nil {
 			return err
 		}

@@ -254,6 +254,9 @@ func TestAFileIsHarmed(t *testing.T) {
 		}
 		what := fmt.Sprintf("case %d, running %t, %s, %s", n, running, filepath.Base(path), how)
 		if !running {
+			if i, b, _ := Ends(at); max(i, b) > uint64(len(j.blocks)) { // as verify and rebuild ask
+				t.Errorf("%s: it is said to have %d and %d", what, i, b)
+			}
 			if v, err = j.open(at); err != nil && !errors.Is(err, ErrDamaged) {
 				t.Fatal(what, err)
 			}

@@ -91,14 +91,13 @@ func Open(dir string, opt Options) (*pebble.DB, error) {
 		FS: files{vfs.Default}, CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	opened := new(atomic.Bool) // before, the error is the answer
-	if opt.Damaged != nil {
-		tell := func(err error) {
-			if err = Failed(err); opened.Load() && errors.Is(err, ErrDamaged) {
-				opt.Damaged(err)
-			}
+	tell := func(err error) {
+		if err = Failed(err); opt.Damaged != nil && opened.Load() && errors.Is(err, ErrDamaged) {
+			opt.Damaged(err)
 		}
-		o.EventListener = &pebble.EventListener{BackgroundError: tell, DataCorruption: func(i pebble.DataCorruptionInfo) { tell(i.Details) }}
 	}
+	// Where nobody listens, Pebble panics.
+	o.EventListener = &pebble.EventListener{BackgroundError: tell, DataCorruption: func(i pebble.DataCorruptionInfo) { tell(i.Details) }}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].FilterType = pebble.TableFilter
