@@ -233,6 +233,12 @@ func (n *Node) gauges() []api.Gauge {
 		{Name: "tocsin_view_intake_sequence", Help: "Last intake record that the view holds.", Read: func() float64 { return float64(n.View.Applied()) }},
 		{Name: "tocsin_view_blocks_sequence", Help: "Last block that the view holds.", Read: func() float64 { return float64(n.View.AppliedBlocks()) }},
 		{Name: "tocsin_chains_broken", Help: "Collections whose chain does not hold; anything but 0 is an alarm.", Read: func() float64 { return float64(len(n.View.Broken())) }},
+		{Name: "tocsin_journal_damage", Help: "What is known of damage to the journal; anything but 0 is an alarm.", Read: func() float64 {
+			if all := n.damage.Load(); all != nil {
+				return float64(len(*all))
+			}
+			return 0
+		}},
 		{Name: "tocsin_journal_replaced_messages", Help: "Messages of blocks that are gone, as what stays of them has taken their place.", Read: func() float64 { return float64(n.Journal.Replaced()) }},
 	}
 }
