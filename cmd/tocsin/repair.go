@@ -17,8 +17,8 @@ func repairCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "repair", Short: "Show what a stopped exchange's journal has lost, and put back what the view has", Args: arguments(0, 0),
 		Long: `Show what the journal of a stopped exchange has lost. With --yes, intake records and blocks
-that the view still has are put back where they were. Files that were damaged are kept in
-the folder "damaged" of the data directory.
+that the view still has are put back where they were. What cannot be read in a file is cut
+out of it either way; the file is kept as it was in the folder "damaged" of the data directory.
 
 With --accept as well, the exchange goes on without what it does not make collections of:
 quarantine, audit, receipts, statuses, and its own notes. What these have lost is lost.
@@ -39,7 +39,11 @@ Exit status 1 says that something is still damaged: restore that from a backup.`
 				repairTable(c, r, do)
 			}
 			if len(r.Left) > 0 {
-				return &hinted{fmt.Errorf("%d of %d are not repaired", len(r.Left), len(r.Damage)), "restore the data directory from a backup; --accept goes on without what no collection is made of"}
+				what := "cannot be repaired"
+				if do {
+					what = "is not repaired"
+				}
+				return &hinted{fmt.Errorf("%s: %s", r.Left[0].Stream, what), "restore the data directory from a backup; --accept goes on without what no collection is made of"}
 			}
 			return nil
 		},

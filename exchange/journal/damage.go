@@ -33,11 +33,13 @@ type Known struct {
 	Stopped map[string]record.Head
 }
 
-// Damage is what a stream lacks. To is the last message of those concerned, where that is known.
+// Damage is what a stream lacks. To is the last message of those concerned, where that is known, and End says that its end
+// is lost.
 type Damage struct {
 	Stream string `json:"stream"`
 	What   string `json:"what"`
 	To     uint64 `json:"to,omitempty"`
+	End    bool   `json:"end,omitempty"`
 }
 
 func (d Damage) String() string { return "stream " + d.Stream + " " + d.What }
@@ -80,29 +82,41 @@ func (j *Journal) Damage(ctx context.Context, known Known) (list []Damage, err e
 	if err != nil {
 		return nil, err
 	}
-	add := func(stream string, to uint64, format string, args ...any) {
-		list = append(list, Damage{stream, fmt.Sprintf(format, args...), to})
+	add := func(stream string, to uint64, end bool, format string, args ...any) {
+		list = append(list, Damage{stream, fmt.Sprintf(format, args...), to, end})
 	}
 	for stream, c := range said {
 		switch last := have[stream].LastSeq; {
 		case stream == registerVersions:
 			if r := known.Register; r.Sequence < c.Sequence {
-				add(RegisterStream, 0, "ends at version %d, and %s up to version %d", r.Sequence, c.by, c.Sequence)
+				add(RegisterStream, 0, true, "ends at version %d, and %s up to version %d", r.Sequence, c.by, c.Sequence)
 			} else if r.Sequence == c.Sequence && c.Hash != "" && r.Hash != c.Hash {
-				add(RegisterStream, 0, "has another version %d than %s", r.Sequence, c.by)
+				add(RegisterStream, 0, true, "has another version %d than %s", r.Sequence, c.by)
 			}
 		case last < c.Sequence:
-			add(stream, c.Sequence, "ends at message %d, and %s up to %d", last, c.by, c.Sequence)
+			add(stream, c.Sequence, true, "ends at message %d, and %s up to %d", last, c.by, c.Sequence)
 		case c.Hash != "":
 			hash, err := j.hashAt(ctx, stream, c.Sequence)
 			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) { // what is not there is a hole
-				add(stream, c.Sequence, "cannot be read at message %d: %v", c.Sequence, err)
+				add(stream, c.Sequence, false, "cannot be read at message %d: %v", c.Sequence, err)
 			} else if err == nil && hash != c.Hash {
-				add(stream, c.Sequence, "has another message %d than %s", c.Sequence, c.by)
+				add(stream, c.Sequence, false, "has another message %d than %s", c.Sequence, c.by)
 			}
 		}
 	}
-	for stream, gone := range map[string]uint64{IntakeStream: 0, BlocksStream: j.replaced.count(), AuditStream: j.aged(have[AuditStream])} {
+	for stream, st := range have { // where a file ends before its index says, JetStream keeps the number
+		if st.LastSeq == 0 || slices.Contains(Aging, stream) {
+			continue
+		}
+		lost, err := j.lacksLast(ctx, stream, st.LastSeq)
+		if err != nil {
+			return nil, err
+		}
+		if lost {
+			add(stream, st.LastSeq, true, "lacks its last message, %d", st.LastSeq)
+		}
+	}
+	for stream, gone := range j.gone(have) {
 		st := have[stream]
 		if st.Msgs+gone < st.LastSeq {
 			missing, err := j.missing(ctx, stream)
@@ -113,7 +127,7 @@ func (j *Journal) Damage(ctx context.Context, known Known) (list []Damage, err e
 			if len(missing) > 0 {
 				to = missing[len(missing)-1]
 			}
-			add(stream, to, "lacks %d messages, of these numbers: %s", st.LastSeq-gone-st.Msgs, runs(missing))
+			add(stream, to, false, "lacks %d messages, of these numbers: %s", st.LastSeq-gone-st.Msgs, runs(missing))
 		}
 	}
 	slices.SortFunc(list, func(a, b Damage) int { return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.What, b.What)) })
@@ -129,6 +143,36 @@ func (j *Journal) Whole(ctx context.Context, known Known) error {
 	return AsError(list)
 }
 
+// Aging are the streams whose messages go with their time.
+var Aging = []string{AuditStream, StatusStream, ReceiptsStream}
+
+// gone is how many messages of the streams that are counted are gone for a reason.
+func (j *Journal) gone(have map[string]jetstream.StreamState) map[string]uint64 {
+	return map[string]uint64{IntakeStream: 0, BlocksStream: j.replaced.count(), AuditStream: j.aged(have[AuditStream])}
+}
+
+// Gone is how many messages each of the streams has lost for a reason whose messages are counted.
+func (j *Journal) Gone(ctx context.Context) (map[string]uint64, error) {
+	have, err := j.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.gone(have), nil
+}
+
+// lacksLast tells whether the last message of a stream is not there, which nobody deletes.
+func (j *Journal) lacksLast(ctx context.Context, stream string, sequence uint64) (bool, error) {
+	s, err := j.js.Stream(ctx, stream)
+	if err != nil {
+		return false, fmt.Errorf("look at stream %s: %w", stream, err)
+	}
+	_, err = s.GetMsg(ctx, sequence)
+	if err == nil || !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, err
+	}
+	return true, nil
+}
+
 // AsError is an ErrDamaged that names what is lacking; nil where nothing is.
 func AsError(list []Damage) error {
 	if len(list) == 0 {
@@ -138,7 +182,7 @@ func AsError(list []Damage) error {
 	for _, d := range list {
 		texts = append(texts, d.String())
 	}
-	return fmt.Errorf("%w: %s: data is lost; restore the whole data directory from a backup, or its journal folder and delete its view", ErrDamaged, strings.Join(texts, "; "))
+	return fmt.Errorf("%w: %s: data is lost; tocsin repair puts back what the view has, and the rest wants the whole data directory from a backup", ErrDamaged, strings.Join(texts, "; "))
 }
 
 // registerVersions stands for the register's versions among claims: others name them, and not the messages of its stream.
@@ -342,7 +386,9 @@ func (j *Journal) missing(ctx context.Context, stream string) ([]uint64, error) 
 		}
 	}
 	slices.Sort(gone)
-	return slices.DeleteFunc(gone, func(n uint64) bool { return stream == BlocksStream && j.replaced.where(n) != n }), nil
+	return slices.DeleteFunc(gone, func(n uint64) bool { // a stream that is empty says that it has lost 0
+		return n == 0 || stream == BlocksStream && j.replaced.where(n) != n
+	}), nil
 }
 
 // maxRuns is how many runs of numbers are named.
@@ -378,6 +424,7 @@ func subjectsOf(ctx context.Context, s jetstream.Stream, prefix string) (list []
 	for subject := range info.State.Subjects {
 		list = append(list, subject[len(prefix):])
 	}
+	slices.Sort(list)
 	return list, nil
 }
 

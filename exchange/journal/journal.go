@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -264,7 +263,7 @@ func (j *Journal) FollowIntake(ctx context.Context, from uint64, each func(m Mes
 	next := max(from, 1)
 	return follow(ctx, j.js, IntakeStream, nil, from, false, func(msg jetstream.Msg, seq, pending uint64) error {
 		if seq != next {
-			return AsError([]Damage{{IntakeStream, fmt.Sprintf("lacks messages %d to %d", next, seq-1), seq - 1}})
+			return AsError([]Damage{{IntakeStream, fmt.Sprintf("lacks messages %d to %d", next, seq-1), seq - 1, false}})
 		}
 		next++
 		return each(Message{Feed: msg.Subject()[len(intakePrefix):], Sequence: seq, Data: msg.Data()}, pending)
@@ -304,9 +303,7 @@ func (j *Journal) decodeIntake(data []byte) (*record.Intake, error) {
 
 // Feeds lists the feeds that have intake records.
 func (j *Journal) Feeds(ctx context.Context) ([]string, error) {
-	list, err := subjectsOf(ctx, j.intake, intakePrefix)
-	slices.Sort(list)
-	return list, err
+	return subjectsOf(ctx, j.intake, intakePrefix)
 }
 
 var errDone = errors.New("done")

@@ -30,7 +30,8 @@ const (
 	// damageFile lists it, and damagedDir has the files as they were found.
 	damageFile = "damage.json"
 	damagedDir = "damaged"
-	// runningFile is there while an exchange has the directory open, and after a crash; stoppedFile has the ends of the streams as they were when the exchange was last stopped in order.
+	// runningFile is there while an exchange has the directory open, and after a crash; stoppedFile has the ends of the
+	// streams as they were when the exchange was last stopped in order.
 	runningFile = "running"
 	stoppedFile = "stopped.json"
 	// streamsDir is where the embedded broker keeps streams.
@@ -45,29 +46,40 @@ type found struct {
 }
 
 // mend looks for what cannot be read in the files of streams, before the broker does, and mends it: the broker would cut off
-// what stands behind. It returns what is lost. Where the last stop was in order, and the files end as they did then, the broker
-// reads no others, and scrub finds what is to be found.
-func mend(dir string) (list []journal.Damage, err error) {
+// what stands behind. What is lost of streams whose messages are counted, the journal finds (journal.Damage); the rest is
+// noted. Where the last stop was in order, the files end as they did then, and nothing is known of damage, the broker reads no
+// others, and scrub finds what is to be found, unless all are to be read.
+func mend(dir string, all bool) (list []journal.Damage, err error) {
 	streams := filepath.Join(dir, streamsDir)
 	_, err = os.Stat(filepath.Join(dir, runningFile))
 	stopped := errors.Is(err, fs.ErrNotExist)
+	open, err := note(dir, nil)
+	if err != nil {
+		return nil, err
+	}
 	if stopped {
 		ends, indexed, err := filestore.Ends(streams)
 		if err != nil {
 			return nil, err
 		}
 		known := stoppedAt(dir)
-		maps.DeleteFunc(known, func(stream string, _ record.Head) bool { return slices.Contains(aging, stream) }) // it may be long ago
+		maps.DeleteFunc(known, func(stream string, _ record.Head) bool { return slices.Contains(journal.Aging, stream) }) // it may be long ago
 		list = shortened(known, ends, "it had %d when the exchange was stopped")
-		if indexed && len(list) == 0 && !slices.ContainsFunc(ends, func(s filestore.Stream) bool { return len(s.Gaps) > 0 }) {
+		if !all && indexed && len(list)+len(open) == 0 && !slices.ContainsFunc(ends, func(s filestore.Stream) bool { return len(s.Gaps) > 0 }) {
 			return nil, nil
 		}
 	}
-	all, err := filestore.Scan(streams, nil)
+	found, err := filestore.Scan(streams, nil)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range all {
+	for _, s := range found {
+		list = append(list, unreadable(&s, stopped)...)
+	}
+	if _, err := note(dir, list); err != nil { // once it is mended, nobody sees it any more
+		return nil, err
+	}
+	for _, s := range found {
 		for _, g := range slices.Backward(s.Gaps) { // where one is mended, those before it stay where they are
 			if g.Torn && !stopped { // as a crash leaves it: what was acknowledged others know of
 				continue
@@ -75,15 +87,15 @@ func mend(dir string) (list []journal.Damage, err error) {
 			if err := keep(dir, &g); err != nil {
 				return nil, err
 			}
-			if !g.Torn {
-				if err := filestore.Mend(g); err != nil {
-					return nil, err
-				}
+			if g.Torn {
+				continue
 			}
-			list = append(list, unreadable(&g))
+			if err := filestore.Mend(g); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return list, nil
+	return list, filestore.DropIndexes(streams)
 }
 
 // shortened lists the streams whose files end before what is known of them.
@@ -91,18 +103,26 @@ func shortened(known map[string]record.Head, files []filestore.Stream, by string
 	for stream, h := range known {
 		for _, s := range files {
 			if s.Name == stream && s.Last < h.Sequence {
-				list = append(list, journal.Damage{Stream: stream, What: fmt.Sprintf("ends at message %d, and "+by, s.Last, h.Sequence), To: h.Sequence})
+				list = append(list, journal.Damage{Stream: stream, What: fmt.Sprintf("ends at message %d, and "+by, s.Last, h.Sequence), To: h.Sequence, End: true})
 			}
 		}
 	}
 	return list
 }
 
-// aging are the streams whose messages go with their time.
-var aging = []string{journal.AuditStream, journal.StatusStream, journal.ReceiptsStream}
+// counted are the streams of which it is known how many messages they have.
+var counted = []string{journal.IntakeStream, journal.BlocksStream, journal.AuditStream}
 
-func unreadable(g *filestore.Gap) journal.Damage {
-	return journal.Damage{Stream: g.Stream, What: "cannot be read in " + g.Place()}
+// unreadable lists what cannot be read of a stream that is not counted. torn says that its very end counts too.
+func unreadable(s *filestore.Stream, torn bool) (list []journal.Damage) {
+	for i := range s.Gaps {
+		g := &s.Gaps[i]
+		if slices.Contains(counted, s.Name) || g.Torn && !torn || g.Before > 0 && g.Before <= g.After+1 { // of deleted messages
+			continue
+		}
+		list = append(list, journal.Damage{Stream: s.Name, What: "cannot be read in " + g.Place(), End: g.Before == 0})
+	}
+	return list
 }
 
 // scrubEvery is how often the files of streams are read while the exchange runs, and scrubPause the pause after each.
@@ -127,11 +147,15 @@ func (n *Node) scrub(ctx context.Context) error {
 			return nil, err
 		}
 		streams, err := filestore.Scan(filepath.Join(n.opt.Dir, streamsDir), func() error { return pause(scrubPause) })
-		for _, s := range streams {
-			for i := range s.Gaps {
-				if !s.Gaps[i].Torn {
-					list = append(list, unreadable(&s.Gaps[i]))
-				}
+		if err != nil {
+			return nil, err
+		}
+		gone, err := n.Journal.Gone(ctx) // afterwards: what goes meanwhile is not missed
+		for i := range streams {
+			s := &streams[i]
+			list = append(list, unreadable(s, false)...)
+			if lost, ok := gone[s.Name]; ok && s.Live+lost < s.Last {
+				list = append(list, journal.Damage{Stream: s.Name, What: fmt.Sprintf("lacks %d messages in its files", s.Last-lost-s.Live), To: s.Last})
 			}
 		}
 		return append(list, shortened(known, streams, "%d were written")...), err
@@ -208,7 +232,7 @@ func note(dir string, list []journal.Damage) (open []found, err error) {
 	before := len(all)
 	for _, d := range list {
 		if !slices.ContainsFunc(all, func(f found) bool {
-			return f.Damage == d || f.Accepted && f.Stream == d.Stream && d.To > 0 && d.To <= f.To
+			return f.Damage == d || f.Accepted && f.Stream == d.Stream && d.End && f.End && d.To <= f.To
 		}) {
 			all = append(all, found{Damage: d, At: time.Now().UTC().Truncate(time.Second)})
 		}
@@ -275,21 +299,23 @@ func version(s *register.Store) record.Head {
 	return record.Head{Sequence: r.Version, Hash: r.Hash}
 }
 
-// Streams that an exchange does without: it says that they are damaged, and goes on.
+// spared are the streams that an exchange does without, of the register's older versions: it says that they are damaged, and
+// goes on.
 var spared = []string{journal.AuditStream, journal.StatusStream, journal.ReceiptsStream, journal.RegisterStream}
 
 // damaged takes note of all damage, and decides what is done about it: what is lost of the register's end keeps the exchange
-// from starting, as a credential could be valid again that was revoked, and so does what the view does not have either; what is
-// lost of what others build on, from taking anything in; the rest is told.
+// from starting, or ends it, as a credential could be valid again that was revoked, and so does what the view does not have
+// either; what is lost of what others build on, from taking anything in; the rest is told.
 func (n *Node) damaged(files, seen []journal.Damage) error {
 	all, err := note(n.opt.Dir, slices.Concat(files, seen))
 	if err != nil {
 		return err
 	}
 	applied := map[string]uint64{journal.IntakeStream: n.View.Applied(), journal.BlocksStream: n.View.AppliedBlocks()}
-	for _, d := range seen {
-		if have, ok := applied[d.Stream]; d.Stream == journal.RegisterStream || ok && have < d.To {
-			return journal.AsError([]journal.Damage{d})
+	for _, f := range all {
+		have, ok := applied[f.Stream]
+		if f.Stream == journal.RegisterStream && f.End || ok && have < f.To && slices.Contains(seen, f.Damage) {
+			return journal.AsError([]journal.Damage{f.Damage})
 		}
 	}
 	n.damage.Store(&all)
@@ -335,9 +361,9 @@ func beside(err error, files []journal.Damage) error {
 	return err
 }
 
-// startBroker starts the broker on a data directory whose files were looked at.
-func startBroker(dir string, o broker.Options) (*broker.Broker, []journal.Damage, error) {
-	files, err := mend(dir)
+// startBroker starts the broker on a data directory whose files were looked at, all of them or those that it looks at.
+func startBroker(dir string, all bool, o broker.Options) (*broker.Broker, []journal.Damage, error) {
+	files, err := mend(dir, all)
 	if err == nil {
 		log := o.Log
 		if log == nil {
@@ -348,12 +374,28 @@ func startBroker(dir string, o broker.Options) (*broker.Broker, []journal.Damage
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, runningFile), nil, 0o600); err != nil {
+	if err := markRunning(dir); err != nil {
 		return nil, nil, fmt.Errorf("open the journal: %w", err)
 	}
 	o.Dir = filepath.Join(dir, "journal")
 	b, err := broker.Start(o)
 	return b, files, err
+}
+
+// markRunning notes, durably, that the directory is open.
+func markRunning(dir string) error {
+	f, err := os.Create(filepath.Join(dir, runningFile))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // stopBroker stops it.

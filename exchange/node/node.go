@@ -190,7 +190,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
 	} else {
 		n.embedded = true
-		n.broker, files, err = startBroker(dir, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
+		n.broker, files, err = startBroker(dir, false, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
 	}
 	if err != nil {
 		return err
@@ -199,6 +199,9 @@ func (n *Node) openStores(ctx context.Context) error {
 		return beside(err, files)
 	}
 	seal := sealOf(n.Register)
+	if err := n.Register.Upgrade(ctx); err != nil {
+		return err
+	}
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
 		return err
 	}

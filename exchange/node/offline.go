@@ -65,18 +65,17 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
 		if err != nil {
 			return errors.Join(f(j), err)
 		}
-		all, err := note(dir, slices.Concat(files, seen))
-		seen = nil
-		for _, x := range all {
-			seen = append(seen, x.Damage)
+		open, err := note(dir, slices.Concat(files, seen))
+		if err != nil {
+			return errors.Join(f(j), err, journal.AsError(seen))
 		}
-		return errors.Join(f(j), err, journal.AsError(seen))
+		return errors.Join(f(j), journal.AsError(damagesOf(open)))
 	})
 }
 
 // withRegister opens the register alone for f.
 func withRegister(ctx context.Context, dir string, f func(r *register.Store, b *broker.Broker, files []journal.Damage) error) (err error) {
-	b, files, err := startBroker(dir, broker.Options{})
+	b, files, err := startBroker(dir, true, broker.Options{})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -25,34 +26,37 @@ type Repaired struct {
 }
 
 // Repair puts back what the journal of a stopped exchange has lost and the view has: intake records, and blocks. With accept it
-// also forgets damage to streams that collections are not made of: what they have lost is lost. It only looks unless do is
-// set.
+// also goes on without what streams have lost that collections are not made of. Unless do is set nothing is put back or accepted;
+// files that cannot be read are mended either way, and noted.
 func Repair(ctx context.Context, dir string, do, accept bool) (*Repaired, error) {
 	out := &Repaired{PutBack: make(map[string]int)}
 	err := locked(dir, func() error {
-		found, lost, err := missing(ctx, dir)
+		l, err := look(ctx, dir)
 		if err != nil {
 			return err
 		}
-		out.Damage = found
-		for stream, list := range lost {
-			out.PutBack[stream] = len(list)
+		out.Damage = l.damage
+		for stream, list := range l.there {
+			if len(list) > 0 {
+				out.PutBack[stream] = len(list)
+			}
 		}
 		if !do {
-			out.Left = slices.DeleteFunc(slices.Clone(found), func(d journal.Damage) bool {
-				return len(lost[d.Stream]) > 0 || accept && acceptable(d.Stream)
+			out.Left = slices.DeleteFunc(slices.Clone(l.damage), func(d journal.Damage) bool {
+				return l.missing[d.Stream] > 0 && len(l.there[d.Stream]) == l.missing[d.Stream] || accept && acceptable(d.Stream)
 			})
 			return nil
 		}
-		for stream, list := range lost {
-			if err := filestore.Put(filepath.Join(dir, streamsDir), stream, list); err != nil {
+		for stream := range out.PutBack {
+			if err := filestore.Put(filepath.Join(dir, streamsDir), stream, l.there[stream]); err != nil {
 				return err
 			}
 		}
-		if err := settle(dir, lost, accept); err != nil {
+		if err := settle(dir, accept); err != nil {
 			return err
 		}
-		out.Left, _, err = missing(ctx, dir) // what is still lacking is found anew
+		l, err = look(ctx, dir)
+		out.Left = l.damage
 		return err
 	})
 	return out, err
@@ -63,64 +67,76 @@ func acceptable(stream string) bool {
 	return !slices.Contains([]string{journal.IntakeStream, journal.BlocksStream, journal.RegisterStream}, stream)
 }
 
-// settle takes damage to the streams that messages were put back into from what is known of it, and accepts what may be.
-func settle(dir string, putBack map[string][]filestore.Message, accept bool) error {
+// settle accepts damage where that may be, and forgets what is found anew where it still is so.
+func settle(dir string, accept bool) error {
 	all, err := noted(dir)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(f found) bool { return len(putBack[f.Stream]) > 0 })
 	for i := range all {
 		all[i].Accepted = all[i].Accepted || accept && acceptable(all[i].Stream)
 	}
-	return writeNoted(dir, all)
+	return writeNoted(dir, slices.DeleteFunc(all, func(f found) bool { return !f.Accepted && f.To > 0 }))
 }
 
-// missing is what is damaged, and the messages of intake and blocks that are lost and that the view has.
-func missing(ctx context.Context, dir string) (found []journal.Damage, lost map[string][]filestore.Message, err error) {
-	lost = make(map[string][]filestore.Message)
-	err = withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) error {
+// looked is what a look at a journal finds: what is damaged, how many messages are missing of intake and of blocks, and those of
+// them that the view has.
+type looked struct {
+	damage  []journal.Damage
+	missing map[string]int
+	there   map[string][]filestore.Message
+}
+
+// look looks at the journal of a stopped exchange.
+func look(ctx context.Context, dir string) (l looked, err error) {
+	l.missing, l.there = make(map[string]int), make(map[string][]filestore.Message)
+	err = withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) (err error) {
 		seal := sealOf(r)
 		j, err := journal.Open(ctx, b.Conn(), journal.KeepAsItIs, seal)
 		if err != nil {
 			return err
 		}
 		defer j.Close()
-		v, err := view.Open(view.Options{
+		// A view that cannot be opened has nothing to put back.
+		v, noView := view.Open(view.Options{
 			Dir: filepath.Join(dir, "view"), Decompress: j.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
-			MayDelete: func(_, _ uint64) error { return errors.New("the view is damaged, too") },
+			MayDelete: func(_, _ uint64) error { return errors.New("it is of another version, or damaged") },
 		})
-		if err != nil {
-			return err
+		var intake, blocks uint64
+		if noView == nil {
+			defer func() { err = errors.Join(err, v.Close(ctx)) }()
+			intake, blocks = v.Applied(), v.AppliedBlocks()
+		} else if intake, blocks, err = view.Ends(filepath.Join(dir, "view")); err != nil {
+			intake, blocks = 0, 0
 		}
-		defer func() { err = errors.Join(err, v.Close(ctx)) }()
-		k := known(dir, r, v.Applied(), v.AppliedBlocks())
+		k := known(dir, r, intake, blocks)
 		seen, err := j.Damage(ctx, k)
 		if err != nil {
 			return err
 		}
-		all, err := note(dir, slices.Concat(files, seen))
+		open, err := note(dir, slices.Concat(files, seen))
 		if err != nil {
 			return err
 		}
-		for _, f := range all {
-			found = append(found, f.Damage)
+		l.damage = damagesOf(open)
+		lostIntake, lostBlocks, err := j.Missing(ctx, k)
+		l.missing[journal.IntakeStream], l.missing[journal.BlocksStream] = len(lostIntake), len(lostBlocks)
+		if err != nil || noView != nil {
+			return err
 		}
-		intake, blocks, err := j.Missing(ctx, k)
-		if err == nil {
-			lost[journal.IntakeStream], err = intakeOf(v, j, intake)
-		}
-		if err == nil {
-			lost[journal.BlocksStream], err = blocksOf(v, j, blocks)
+		if l.there[journal.IntakeStream], err = intakeOf(v, j, lostIntake); err == nil {
+			l.there[journal.BlocksStream], err = blocksOf(v, j, lostBlocks)
 		}
 		return err
 	})
-	for stream, list := range lost {
-		if len(list) == 0 {
-			delete(lost, stream)
-		}
+	return l, err
+}
+
+func damagesOf(list []found) (all []journal.Damage) {
+	for _, f := range list {
+		all = append(all, f.Damage)
 	}
-	return found, lost, err
+	return all
 }
 
 // intakeOf are intake records as the view has them.
@@ -155,6 +171,6 @@ func blocksOf(v *view.View, j *journal.Journal, sequences []uint64) (list []file
 		}
 		return err
 	})
-	slices.SortFunc(list, func(a, b filestore.Message) int { return int(int64(a.Sequence) - int64(b.Sequence)) })
+	slices.SortFunc(list, func(a, b filestore.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return list, err
 }

@@ -67,13 +67,19 @@ func (s *Store) openSecrets(ctx context.Context, js jetstream.JetStream, secret 
 			return err
 		}
 	}
-	if string(values[formatKey]) == olderFormat {
-		if _, err := s.kv.Put(ctx, formatKey, []byte(format)); err != nil {
-			return err
-		}
-		values[formatKey] = []byte(format)
-	}
 	return s.take(values)
+}
+
+// Upgrade makes a data directory of an older format one of this: what is written from now on, an older program cannot read.
+func (s *Store) Upgrade(ctx context.Context) error {
+	values, err := s.secrets(ctx)
+	if err == nil && string(values[formatKey]) == olderFormat {
+		_, err = s.kv.Put(ctx, formatKey, []byte(format))
+	}
+	if err != nil {
+		return fmt.Errorf("upgrade the data directory: %w", err)
+	}
+	return nil
 }
 
 // take takes the secrets, where they are of this format and whole.
@@ -81,7 +87,7 @@ func (s *Store) take(values map[string][]byte) error {
 	switch {
 	case values[formatKey] == nil:
 		return fmt.Errorf("%w: it has format 1, in which anybody could compute the ids of objects. Begin a new one: export the register with the Tocsin that made it, apply it here, and publish anew", ErrFormat)
-	case string(values[formatKey]) != format:
+	case string(values[formatKey]) != format && string(values[formatKey]) != olderFormat:
 		return fmt.Errorf("%w: it has format %.20q, and this one knows %s: use the Tocsin that made it; or begin a new one: export the register with that, apply it here, and publish anew", ErrFormat, values[formatKey], format)
 	case len(values[secretKey]) == 0 || len(values[idsKey]) == 0:
 		return errSecret

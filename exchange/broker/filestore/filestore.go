@@ -77,9 +77,9 @@ func (g Gap) Place() string {
 // Stream is what the files of a stream hold.
 type Stream struct {
 	Name string
-	// Last is the highest sequence of a message, erased or not.
-	Last uint64
-	Gaps []Gap
+	// Last is the highest sequence of a message, erased or not, and Live how many are not erased.
+	Last, Live uint64
+	Gaps       []Gap
 }
 
 // Scan reads all records of the streams in a directory. after is called after each file, and ends the scan where it returns an
@@ -121,11 +121,13 @@ func (s *Stream) scan(dir string, files []int, after func() error) (err error) {
 			return err
 		}
 		f.each(func(at, size int, sequence uint64) {
-			switch {
-			case size == 0 || sequence == 0 || sequence&deletedBit != 0:
+			erased := sequence&erasedBit != 0
+			sequence &^= erasedBit
+			if sequence == 0 || sequence&deletedBit != 0 || sequence <= s.Last { // the last: a file stands for another
 				return
-			case sequence <= s.Last:
-				return // a file that was written anew and one that it stands for
+			}
+			if !erased {
+				s.Live++
 			}
 			for ; waiting > 0; waiting-- {
 				s.Gaps[len(s.Gaps)-waiting].Before = sequence
@@ -142,7 +144,7 @@ func (s *Stream) scan(dir string, files []int, after func() error) (err error) {
 	return nil
 }
 
-// Ends reads the last file of each stream in a directory. indexed says that every stream has its index: where no file has a
+// Ends reads the last file of each stream in a directory that has a message, and those behind it. indexed says that every stream has its index: where no file has a
 // gap either, the server takes them all as they are, and cuts none.
 func Ends(dir string) (list []Stream, indexed bool, err error) {
 	streams, err := filepath.Glob(filepath.Join(dir, "*", "msgs"))
@@ -159,12 +161,27 @@ func Ends(dir string) (list []Stream, indexed bool, err error) {
 			return nil, false, err
 		}
 		s := Stream{Name: filepath.Base(filepath.Dir(path))}
-		if err := s.scan(path, files[max(len(files)-1, 0):], func() error { return nil }); err != nil {
-			return nil, false, err
+		for n := len(files) - 1; n >= 0 && s.Last == 0; n-- {
+			s = Stream{Name: s.Name}
+			if err := s.scan(path, files[n:], func() error { return nil }); err != nil {
+				return nil, false, err
+			}
 		}
 		list = append(list, s)
 	}
 	return list, indexed, nil
+}
+
+// DropIndexes has the server read all files of the streams in a directory, which have no gaps.
+func DropIndexes(dir string) error {
+	all, err := filepath.Glob(filepath.Join(dir, "*", "msgs", "index.db"))
+	for _, path := range all {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return fmt.Errorf("drop the indexes of streams: %w", err)
+	}
+	return nil
 }
 
 // BrokenConsumers lists the directories of durable consumers whose description is not what was written: nats-server does not
@@ -226,8 +243,7 @@ func newSum(name string) hash.Hash64 {
 	return h
 }
 
-// each calls record with every record, its sequence without the bit for erased ones, and gap with each part between records
-// that is none.
+// each calls record with every record, its sequence with its bits, and gap with each part between records that is none.
 func (f *file) each(record func(at, size int, sequence uint64), gap func(at, size int)) {
 	at, good := 0, 0
 	for at < len(f.text) {
@@ -239,7 +255,7 @@ func (f *file) each(record func(at, size int, sequence uint64), gap func(at, siz
 		if good < at {
 			gap(good, at-good)
 		}
-		record(at, size, sequence&^erasedBit)
+		record(at, size, sequence)
 		at += size
 		good = at
 	}
@@ -377,7 +393,8 @@ func Put(dir, stream string, messages []Message) error {
 		var text []byte
 		changed := false
 		f.each(func(at, size int, sequence uint64) {
-			if sequence == 0 || sequence&deletedBit != 0 && again[sequence&^deletedBit] { // where something was mended, or missed
+			sequence &^= erasedBit
+			if sequence == 0 || again[sequence&^deletedBit] { // where something was mended, or missed
 				changed = true
 				return
 			}
