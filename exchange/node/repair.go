@@ -43,7 +43,7 @@ func Repair(ctx context.Context, dir string, do, accept bool) (*Repaired, error)
 		}
 		if !do {
 			out.Left = slices.DeleteFunc(slices.Clone(l.damage), func(d journal.Damage) bool {
-				return l.missing[d.Stream] > 0 && len(l.there[d.Stream]) == l.missing[d.Stream] || accept && acceptable(d.Stream)
+				return l.missing[d.Stream] > 0 && len(l.there[d.Stream]) == l.missing[d.Stream] || accept && acceptable(d)
 			})
 			return nil
 		}
@@ -62,9 +62,9 @@ func Repair(ctx context.Context, dir string, do, accept bool) (*Repaired, error)
 	return out, err
 }
 
-// acceptable tells whether an exchange can go on without what a stream has lost.
-func acceptable(stream string) bool {
-	return !slices.Contains([]string{journal.IntakeStream, journal.BlocksStream, journal.RegisterStream}, stream)
+// acceptable tells whether an exchange can go on without what a stream has lost: of the register an older version.
+func acceptable(d journal.Damage) bool {
+	return d.Stream != journal.IntakeStream && d.Stream != journal.BlocksStream && (d.Stream != journal.RegisterStream || !d.End)
 }
 
 // settle accepts damage where that may be, and forgets what is found anew where it still is so.
@@ -74,7 +74,7 @@ func settle(dir string, accept bool) error {
 		return err
 	}
 	for i := range all {
-		all[i].Accepted = all[i].Accepted || accept && acceptable(all[i].Stream)
+		all[i].Accepted = all[i].Accepted || accept && acceptable(all[i].Damage)
 	}
 	return writeNoted(dir, slices.DeleteFunc(all, func(f found) bool { return !f.Accepted && f.To > 0 }))
 }
