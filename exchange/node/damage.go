@@ -171,7 +171,7 @@ func (n *Node) scrub(ctx context.Context) error {
 			n.log.Warn("the journal's files cannot be looked at", "error", err)
 		}
 		if err == nil && len(list) > 0 { // the next start mends it, before the broker reads it
-			if err := n.damaged(list, nil); err != nil {
+			if err := n.damaged(list, nil); err != nil && !errors.Is(err, journal.ErrDamaged) { // what is in memory is right
 				return err
 			}
 		}
@@ -303,20 +303,13 @@ func version(s *register.Store) record.Head {
 // goes on.
 var spared = []string{journal.AuditStream, journal.StatusStream, journal.ReceiptsStream, journal.RegisterStream}
 
-// damaged takes note of all damage, and decides what is done about it: what is lost of the register's end keeps the exchange
-// from starting, or ends it, as a credential could be valid again that was revoked, and so does what the view does not have
-// either; what is lost of what others build on, from taking anything in; the rest is told.
+// damaged takes note of all damage, and returns what keeps the exchange from starting: what is lost of the register's end, as a
+// credential could be valid again that was revoked, and what the view does not have either. What is lost of what others build
+// on keeps it from taking anything in; the rest is told.
 func (n *Node) damaged(files, seen []journal.Damage) error {
 	all, err := note(n.opt.Dir, slices.Concat(files, seen))
 	if err != nil {
 		return err
-	}
-	applied := map[string]uint64{journal.IntakeStream: n.View.Applied(), journal.BlocksStream: n.View.AppliedBlocks()}
-	for _, f := range all {
-		have, ok := applied[f.Stream]
-		if f.Stream == journal.RegisterStream && f.End || ok && have < f.To && slices.Contains(seen, f.Damage) {
-			return journal.AsError([]journal.Damage{f.Damage})
-		}
 	}
 	n.damage.Store(&all)
 	for _, f := range all {
@@ -325,6 +318,13 @@ func (n *Node) damaged(files, seen []journal.Damage) error {
 	if err := n.takesNothing(); err != nil {
 		n.log.Error("nothing is taken in, what there is can be read", "reason", err)
 	}
+	applied := map[string]uint64{journal.IntakeStream: n.View.Applied(), journal.BlocksStream: n.View.AppliedBlocks()}
+	for _, f := range all {
+		have, ok := applied[f.Stream]
+		if f.Stream == journal.RegisterStream && f.End || ok && have < f.To && slices.Contains(seen, f.Damage) {
+			return journal.AsError([]journal.Damage{f.Damage})
+		}
+	}
 	return nil
 }
 
@@ -332,7 +332,7 @@ func (n *Node) damaged(files, seen []journal.Damage) error {
 func (n *Node) takesNothing() error {
 	if all := n.damage.Load(); all != nil {
 		for _, f := range *all {
-			if !slices.Contains(spared, f.Stream) {
+			if !slices.Contains(spared, f.Stream) || f.Stream == journal.RegisterStream && f.End {
 				return fmt.Errorf("%w: %v", exchange.ErrDamaged, f.Damage)
 			}
 		}
