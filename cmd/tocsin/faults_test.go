@@ -266,7 +266,7 @@ func (v *victim) judge(t *testing.T, dir string) (verdict string, problems []str
 func (v *victim) look(t *testing.T, p *process, said *lockedBuffer) (verdict string, problems []string) {
 	t.Helper()
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	dir, ready := p.dir, true
+	dir := p.dir
 	verdict = "whole"
 	for _, path := range asked {
 		code, body := p.get(t, path)
@@ -300,6 +300,7 @@ func (v *victim) look(t *testing.T, p *process, said *lockedBuffer) (verdict str
 		found, status := p.finds(t, row)
 		if status >= http.StatusInternalServerError { // of a damaged view, which the next start makes anew
 			p.end()
+			var ready bool
 			if p, said, ready = tryProcess(t, dir, time.Minute); ready {
 				found, _ = p.finds(t, row)
 			}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
-	"github.com/tocsin-exchange/tocsin/stix"
 )
 
 // JetStream does not notice when a stream has lost its end, or a file. So each log says how far the others were when
@@ -51,21 +50,6 @@ const (
 	StatusStream   = "KV_" + statusBucket
 	ReceiptsStream = "KV_" + receiptsBucket
 )
-
-// claim is what somebody says of a stream: that it had a message, of a hash where that is known.
-type claim struct {
-	record.Head
-	by string
-}
-
-// claims are the furthest of each stream.
-type claims map[string]claim
-
-func (c claims) add(stream string, h record.Head, by string) {
-	if h.Sequence > c[stream].Sequence {
-		c[stream] = claim{h, by}
-	}
-}
 
 // Damage lists what streams lack of what is known of them, by stream.
 func (j *Journal) Damage(ctx context.Context, known Known) (list []Damage, err error) {
@@ -183,98 +167,6 @@ func AsError(list []Damage) error {
 		texts = append(texts, d.String())
 	}
 	return fmt.Errorf("%w: %s: data is lost; tocsin repair puts back what the view has, and the rest wants the whole data directory from a backup", ErrDamaged, strings.Join(texts, "; "))
-}
-
-// registerVersions stands for the register's versions among claims: others name them, and not the messages of its stream.
-const registerVersions = "register's versions"
-
-// saidByBlocks adds what the last block of each collection says, and how far feeds are said to be delivered.
-func (j *Journal) saidByBlocks(ctx context.Context, said claims) error {
-	subjects, err := subjectsOf(ctx, j.blocks, blocksPrefix)
-	if err != nil {
-		return err
-	}
-	for _, collection := range subjects {
-		b, err := j.lastBlock(ctx, collection)
-		if err != nil {
-			return err
-		}
-		by := "the last block of collection " + collection + " names it"
-		said.add(IntakeStream, b.Intake, by)
-		said.add(AuditStream, b.Audit, by)
-		said.add(registerVersions, b.Register, by)
-		for _, d := range b.Delivered {
-			said.add(IntakeStream, record.Head{Sequence: d.Sequence}, "collection "+collection+" was delivered from it")
-		}
-	}
-	keys, err := j.state.ListKeysFiltered(ctx, deliveredPrefix+"*")
-	if err != nil {
-		return fmt.Errorf("list delivery positions: %w", err)
-	}
-	for key := range keys.Keys() {
-		feed := strings.TrimPrefix(key, deliveredPrefix)
-		to, err := j.DeliveredTo(ctx, feed)
-		if err != nil {
-			return err
-		}
-		said.add(IntakeStream, record.Head{Sequence: to}, "feed "+feed+" was delivered")
-	}
-	return nil
-}
-
-// saidByFeeds adds what the last record of each feed says.
-func (j *Journal) saidByFeeds(ctx context.Context, said claims) error {
-	feeds, err := j.Feeds(ctx)
-	if err != nil {
-		return err
-	}
-	for _, feed := range feeds {
-		in, err := j.lastIntake(ctx, feed)
-		if err != nil {
-			return err
-		}
-		by := "the last record of feed " + feed + " names it"
-		said.add(BlocksStream, in.Blocks, by)
-		said.add(AuditStream, in.Audit, by)
-		said.add(registerVersions, record.Head{Sequence: in.Register, Hash: in.RegisterHash}, "rows of feed "+feed+" were decided under it")
-	}
-	return nil
-}
-
-func (j *Journal) lastIntake(ctx context.Context, feed string) (in *record.Intake, err error) {
-	msg, err := j.intake.GetLastMsgForSubject(ctx, intakePrefix+feed)
-	var text []byte
-	if err == nil {
-		text, err = j.Decompress(nil, msg.Data)
-	}
-	if err == nil {
-		in, err = record.DecodeBeginning(text)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the end of feed %s: %w", feed, err)
-	}
-	return in, nil
-}
-
-// endsHeader of a record of the audit has the last sequences of all other streams: "name sequence", separated by commas.
-const endsHeader = "Tocsin-Ends"
-
-// saidByAudit adds what the audit's last record says.
-func (j *Journal) saidByAudit(ctx context.Context, said claims) error {
-	msg, err := j.audit.GetLastMsgForSubject(ctx, auditSubject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the end of the audit: %w", err)
-	}
-	for pair := range strings.SplitSeq(msg.Header.Get(endsHeader), ",") {
-		stream, number, _ := strings.Cut(pair, " ")
-		if sequence, err := strconv.ParseUint(number, 10, 64); err == nil {
-			said.add(stream, record.Head{Sequence: sequence}, "the audit's last record names it")
-		}
-	}
-	return nil
 }
 
 // aged is how many records of the audit have gone with their time: those before the first that there is, unless that one is
@@ -426,69 +318,4 @@ func subjectsOf(ctx context.Context, s jetstream.Stream, prefix string) (list []
 	}
 	slices.Sort(list)
 	return list, nil
-}
-
-// Missing lists the numbers of intake records and of blocks that are known of and not there.
-func (j *Journal) Missing(ctx context.Context, known Known) (intake, blocks []uint64, err error) {
-	list, err := j.Damage(ctx, known)
-	if err != nil {
-		return nil, nil, err
-	}
-	have, err := j.states(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for stream, to := range map[string]*[]uint64{IntakeStream: &intake, BlocksStream: &blocks} {
-		if *to, err = j.missing(ctx, stream); err != nil {
-			return nil, nil, err
-		}
-		for _, d := range list {
-			for n := have[stream].LastSeq + 1; d.Stream == stream && n <= d.To; n++ {
-				*to = append(*to, n)
-			}
-		}
-		slices.Sort(*to)
-		*to = slices.Compact(*to)
-	}
-	return intake, blocks, nil
-}
-
-// IntakeOf is the subject of an intake record, and when it was made.
-func (j *Journal) IntakeOf(data []byte) (subject string, at time.Time, err error) {
-	text, err := j.Decompress(nil, data)
-	if err != nil {
-		return "", at, err
-	}
-	in, err := record.DecodeBeginning(text)
-	if err != nil {
-		return "", at, err
-	}
-	return intakePrefix + in.Feed, in.At, nil
-}
-
-// Remake gives a block the payload that it had, made of its objects, unless it has one, and returns its subject. Its error is an
-// ErrDamaged where the block does not hold what it commits to then.
-func (j *Journal) Remake(b *record.Block, objects [][]byte) (subject string, err error) {
-	leaves := record.LeavesOf(b)
-	if b.Control != "" {
-		text, err := j.Decompress(nil, b.Payload)
-		if err != nil {
-			return "", err
-		}
-		leaves.Add(text)
-	} else {
-		text := stix.AppendBundleOpen(nil, bundleID(b))
-		for i, o := range objects {
-			if i > 0 {
-				text = append(text, ',')
-			}
-			text = append(text, o...)
-			leaves.Add(o)
-		}
-		b.Payload = j.enc.EncodeAll(stix.AppendBundleClose(text), nil)
-	}
-	if leaves.Root() != b.Root {
-		return "", fmt.Errorf("%w: block %d of collection %s is not what the view has", ErrDamaged, b.Number, b.Collection)
-	}
-	return blocksPrefix + b.Collection, nil
 }
