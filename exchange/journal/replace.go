@@ -305,7 +305,7 @@ func (j *Journal) Replacing(ctx context.Context, collection string) (r record.Re
 	if err == nil {
 		var text []byte
 		var found bool
-		if text, found, err = j.kept.get(ctx, "replacing-"+collection); found && err == nil {
+		if text, found, err = j.kept.get(ctx, "replacing-"+collection); found && err == nil && len(text) > 0 { // else they are lost
 			err = json.Unmarshal(text, &r.Holes)
 		}
 	}

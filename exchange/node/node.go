@@ -203,7 +203,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		return err
 	}
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
-		return err
+		return beside(err, files)
 	}
 	packagers := &admission.Packagers{
 		Register: n.Register.At, Version: packaging.Version,

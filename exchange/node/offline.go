@@ -56,7 +56,7 @@ func withJournal(ctx context.Context, dir string, f func(Journal) error) error {
 	return withRegister(ctx, dir, func(r *register.Store, b *broker.Broker, files []journal.Damage) error {
 		j, err := journal.Open(ctx, b.Conn(), journal.KeepAsItIs, sealOf(r))
 		if err != nil {
-			return err
+			return beside(err, files)
 		}
 		defer j.Close()
 		// A view that cannot be read says nothing: it can be made anew.

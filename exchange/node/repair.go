@@ -94,7 +94,7 @@ func look(ctx context.Context, dir string) (l looked, err error) {
 		seal := sealOf(r)
 		j, err := journal.Open(ctx, b.Conn(), journal.KeepAsItIs, seal)
 		if err != nil {
-			return err
+			return beside(err, files)
 		}
 		defer j.Close()
 		// A view that cannot be opened has nothing to put back.
