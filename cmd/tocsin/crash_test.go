@@ -22,8 +22,9 @@ import (
 
 // process is tocsin serve in a process of its own, that can be killed.
 type process struct {
-	dir string
-	cmd *exec.Cmd
+	dir   string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once it has ended, where somebody waits for that; nil where nobody does
 }
 
 func startProcess(t *testing.T, dir string) *process {
@@ -48,6 +49,11 @@ func startProcess(t *testing.T, dir string) *process {
 
 // kill is kill -9.
 func (p *process) kill() {
+	if p.ended != nil {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		return
+	}
 	if p.cmd.ProcessState == nil {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()

@@ -207,12 +207,12 @@ func tryProcess(t *testing.T, dir string, within time.Duration) (p *process, sai
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kill)
-	ended := make(chan struct{})
-	go func() { _ = p.cmd.Wait(); close(ended) }()
+	p.ended = make(chan struct{})
+	go func() { _ = p.cmd.Wait(); close(p.ended) }()
 	deadline := time.After(within)
 	for {
 		select {
-		case <-ended:
+		case <-p.ended:
 			return p, said, false
 		case <-deadline:
 			return p, said, false
@@ -226,17 +226,12 @@ func tryProcess(t *testing.T, dir string, within time.Duration) (p *process, sai
 
 // end is a stop in order, or a kill where that takes too long.
 func (p *process) end() {
-	if p.cmd.ProcessState != nil {
-		return
-	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	for range 300 {
-		if p.cmd.ProcessState != nil || p.cmd.Process.Signal(syscall.Signal(0)) != nil {
-			return
-		}
-		<-time.After(100 * time.Millisecond)
+	select {
+	case <-p.ended:
+	case <-time.After(30 * time.Second):
+		p.kill()
 	}
-	_ = p.cmd.Process.Kill()
 }
 
 var backtrace = regexp.MustCompile(`(?m)^(panic: |goroutine \d+ \[|fatal error: )`)
