@@ -328,12 +328,13 @@ func (n *Node) damaged(files, seen []journal.Damage) error {
 	return nil
 }
 
-// takesNothing is an exchange.ErrDamaged where so much is lost that nothing may be taken in.
+// takesNothing is an exchange.ErrDamaged where so much is lost that nothing may be taken in. It says no more: what is lost
+// names collections and feeds, and strangers are told of this too. The log has the rest.
 func (n *Node) takesNothing() error {
 	if all := n.damage.Load(); all != nil {
 		for _, f := range *all {
 			if !slices.Contains(spared, f.Stream) || f.Stream == journal.RegisterStream && f.End {
-				return fmt.Errorf("%w: %v", exchange.ErrDamaged, f.Damage)
+				return exchange.ErrDamaged
 			}
 		}
 	}
