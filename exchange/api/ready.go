@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
 func (a *API) opened() bool {
@@ -31,8 +34,11 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]string{"status": "ready"}
-	if err := a.Room(); err != nil {
-		answer["takes_nothing"] = err.Error()
+	if err := a.Room(); err != nil { // strangers are told the kind alone
+		answer["takes_nothing"] = exchange.ErrFull.Error()
+		if errors.Is(err, exchange.ErrDamaged) {
+			answer["takes_nothing"] = exchange.ErrDamaged.Error()
+		}
 	}
 	writeJSON(w, http.StatusOK, answer)
 }
