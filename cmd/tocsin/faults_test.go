@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -173,29 +171,11 @@ func (p *process) auditRecords(t *testing.T) int {
 	return chain.Records
 }
 
-// lockedBuffer is what a process writes, read while it writes.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // tryProcess starts an exchange that may not start. It returns what it has written, and false where it ended.
-func tryProcess(t *testing.T, dir string, within time.Duration) (p *process, said *lockedBuffer, ready bool) {
+func tryProcess(t *testing.T, dir string, within time.Duration) (p *process, said *exchangetest.Buffer, ready bool) {
 	t.Helper()
 	_ = os.Remove(filepath.Join(dir, "address.json"))
-	said = new(lockedBuffer)
+	said = new(exchangetest.Buffer)
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte("journal: {scrub: 1s}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -258,7 +238,7 @@ func (v *victim) judge(t *testing.T, dir string) (verdict string, problems []str
 }
 
 // look asks an exchange that runs, and stops it.
-func (v *victim) look(t *testing.T, p *process, said *lockedBuffer) (verdict string, problems []string) {
+func (v *victim) look(t *testing.T, p *process, said *exchangetest.Buffer) (verdict string, problems []string) {
 	t.Helper()
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	dir := p.dir

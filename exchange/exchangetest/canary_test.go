@@ -1,7 +1,6 @@
 package exchangetest_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
@@ -20,31 +18,13 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii"
 )
 
-// buffer takes what is logged.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // After a run with values above GREEN that can be told from everything else, they are only where they may
 // be: with those who may have them, and in the data directory. Tokens are nowhere.
 func TestCanariesStayWhereTheyMayBe(t *testing.T) {
 	outside := t.TempDir() // all that is written beside the data directory
 	t.Setenv("TMPDIR", outside)
 	t.Setenv("HOME", outside)
-	var log buffer
+	var log exchangetest.Buffer
 	dir := t.TempDir()
 	e := exchangetest.OpenWith(t, node.Options{
 		Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Metrics: "127.0.0.1:0",

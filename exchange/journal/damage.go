@@ -127,15 +127,18 @@ func (j *Journal) Whole(ctx context.Context, known Known) error {
 	return AsError(list)
 }
 
-// Aging are the streams whose messages go with their time.
-var Aging = []string{AuditStream, StatusStream, ReceiptsStream}
+// Aging are the streams whose messages go with their time, Counted those of which it is known how many they have.
+var (
+	Aging   = []string{AuditStream, StatusStream, ReceiptsStream}
+	Counted = []string{IntakeStream, BlocksStream, AuditStream}
+)
 
-// gone is how many messages of the streams that are counted are gone for a reason.
+// gone is how many messages of the streams that are Counted are gone for a reason.
 func (j *Journal) gone(have map[string]jetstream.StreamState) map[string]uint64 {
 	return map[string]uint64{IntakeStream: 0, BlocksStream: j.replaced.count(), AuditStream: j.aged(have[AuditStream])}
 }
 
-// Gone is how many messages each of the streams has lost for a reason whose messages are counted.
+// Gone is how many messages each of the streams that are Counted has lost for a reason.
 func (j *Journal) Gone(ctx context.Context) (map[string]uint64, error) {
 	have, err := j.states(ctx)
 	if err != nil {

@@ -12,12 +12,8 @@ import (
 
 // What is lost and found elsewhere.
 
-// Missing lists the numbers of intake records and of blocks that are known of and not there.
-func (j *Journal) Missing(ctx context.Context, known Known) (intake, blocks []uint64, err error) {
-	list, err := j.Damage(ctx, known)
-	if err != nil {
-		return nil, nil, err
-	}
+// Missing lists the numbers of intake records and of blocks that are known of and not there, by what Damage has found.
+func (j *Journal) Missing(ctx context.Context, found []Damage) (intake, blocks []uint64, err error) {
 	have, err := j.states(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -26,7 +22,7 @@ func (j *Journal) Missing(ctx context.Context, known Known) (intake, blocks []ui
 		if *to, err = j.missing(ctx, stream); err != nil {
 			return nil, nil, err
 		}
-		for _, d := range list {
+		for _, d := range found {
 			for n := have[stream].LastSeq + 1; d.Stream == stream && n <= d.To; n++ {
 				*to = append(*to, n)
 			}

@@ -76,7 +76,7 @@ func settle(dir string, accept bool) error {
 	for i := range all {
 		all[i].Accepted = all[i].Accepted || accept && acceptable(all[i].Damage)
 	}
-	return writeNoted(dir, slices.DeleteFunc(all, func(f found) bool { return !f.Accepted && f.To > 0 }))
+	return writeNoted(dir, slices.DeleteFunc(all, func(f finding) bool { return !f.Accepted && f.To > 0 }))
 }
 
 // looked is what a look at a journal finds: what is damaged, how many messages are missing of intake and of blocks, and those of
@@ -119,7 +119,7 @@ func look(ctx context.Context, dir string) (l looked, err error) {
 			return err
 		}
 		l.damage = damagesOf(open)
-		lostIntake, lostBlocks, err := j.Missing(ctx, k)
+		lostIntake, lostBlocks, err := j.Missing(ctx, seen)
 		l.missing[journal.IntakeStream], l.missing[journal.BlocksStream] = len(lostIntake), len(lostBlocks)
 		if err != nil || noView != nil {
 			return err
@@ -132,7 +132,7 @@ func look(ctx context.Context, dir string) (l looked, err error) {
 	return l, err
 }
 
-func damagesOf(list []found) (all []journal.Damage) {
+func damagesOf(list []finding) (all []journal.Damage) {
 	for _, f := range list {
 		all = append(all, f.Damage)
 	}

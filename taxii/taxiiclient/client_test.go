@@ -303,6 +303,22 @@ type intake struct {
 	waits int
 }
 
+// start serves it, and returns a client and the collection.
+func (s *intake) start(t *testing.T) (*taxiiclient.Client, *taxiiclient.Collection) {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	col, err := c.Find(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, col
+}
+
 func (s *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	id, isStatus := strings.CutPrefix(r.URL.Path, "/root/status/")
@@ -340,16 +356,7 @@ func (s *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestPushSplitsAndPolls(t *testing.T) {
 	s := &intake{limit: 200, statuses: map[string]*taxii.Status{}, asked: map[string]int{}}
-	server := httptest.NewServer(s)
-	defer server.Close()
-	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	col, err := c.Find(t.Context(), "c")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, col := s.start(t)
 	objects := func(yield func([]byte, error) bool) {
 		for i := range 40 {
 			if !yield(fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, i, strings.Repeat("x", i)), nil) {
@@ -413,16 +420,7 @@ func TestPushSplitsAndPolls(t *testing.T) {
 // What waits for an object that is sent later does not keep it from being sent: a definition of a marking may come last.
 func TestPushSendsWhatOthersWaitFor(t *testing.T) {
 	s := &intake{limit: 120, statuses: map[string]*taxii.Status{}, asked: map[string]int{}, waits: 3}
-	server := httptest.NewServer(s)
-	defer server.Close()
-	c, err := taxiiclient.New(taxiiclient.Options{Server: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	col, err := c.Find(t.Context(), "c")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, col := s.start(t)
 	total := 0
 	for p, err := range c.Push(t.Context(), col, func(yield func([]byte, error) bool) {
 		for i := range 3 {

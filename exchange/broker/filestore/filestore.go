@@ -315,7 +315,10 @@ func Mend(g Gap) error {
 	if err := os.Remove(filepath.Join(filepath.Dir(g.File), "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("mend: %w", err)
 	}
-	return replaceFile(g.File, whole)
+	if err := Replace(g.File, whole); err != nil {
+		return fmt.Errorf("mend: %w", err)
+	}
+	return nil
 }
 
 // erasedRecord is a record of a message that is erased and has no sequence: those that are missing around it the server finds
@@ -329,16 +332,15 @@ func erasedRecord(sum hash.Hash64, size int) []byte {
 	return sum.Sum(r[:size-sumSize])
 }
 
-// replaceFile replaces a file at once and durably.
-func replaceFile(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "mend-")
+// Replace writes a file, which its owner alone may read, durably, and whole or not at all.
+func Replace(path string, text []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "new-")
 	if err != nil {
-		return fmt.Errorf("mend: %w", err)
+		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = os.Remove(f.Name())
-			err = fmt.Errorf("mend: %w", err)
 		}
 	}()
 	_, err = f.Write(text)

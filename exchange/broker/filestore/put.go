@@ -62,7 +62,7 @@ func Put(dir, stream string, messages []Message) error {
 		case changed && len(text) == 0:
 			err = os.Remove(f.path)
 		case changed:
-			err = replaceFile(f.path, text)
+			err = Replace(f.path, text)
 		}
 		if err != nil {
 			return fmt.Errorf("put messages back: %w", err)
@@ -75,8 +75,8 @@ func Put(dir, stream string, messages []Message) error {
 		for len(messages) > 0 && len(text) < fileSize {
 			text, messages = append(text, f.encode(&messages[0])...), messages[1:]
 		}
-		if err := replaceFile(filepath.Join(dir, strconv.Itoa(last)+".blk"), text); err != nil {
-			return err
+		if err := Replace(filepath.Join(dir, strconv.Itoa(last)+".blk"), text); err != nil {
+			return fmt.Errorf("put messages back: %w", err)
 		}
 	}
 	return nil

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/admission"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
+	"github.com/tocsin-exchange/tocsin/exchange/packaging"
+	"github.com/tocsin-exchange/tocsin/exchange/record"
+	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/removal"
+	"github.com/tocsin-exchange/tocsin/exchange/submission"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
+)
+
+// openStores opens what keeps data.
+func (n *Node) openStores(ctx context.Context) error {
+	dir := n.opt.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	var err error
+	if n.lock, err = takeLock(dir); err != nil {
+		return err
+	}
+	var files []journal.Damage
+	if len(n.opt.NATSURLs) > 0 {
+		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
+	} else {
+		n.broker, files, err = startBroker(dir, false, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
+	}
+	if err != nil {
+		return err
+	}
+	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
+		return beside(err, files)
+	}
+	seal := sealOf(n.Register)
+	if err := n.Register.Upgrade(ctx); err != nil {
+		return err
+	}
+	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
+		return beside(err, files)
+	}
+	packagers := &admission.Packagers{
+		Register: n.Register.At, Version: packaging.Version,
+		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
+	}
+	n.Journal.SetRegister(func() record.Head { return version(n.Register) })
+	n.View, err = view.Open(view.Options{
+		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
+		Shares: n.shares(packagers), Again: packagers.Again, Decompress: n.Journal.Decompress, Continues: journal.Continues, Removal: seal.OpenRemoval,
+		Damaged:   n.viewDamaged,
+		MayDelete: func(intake, blocks uint64) error { return n.Journal.Whole(ctx, known(dir, n.Register, intake, blocks)) },
+	})
+	if err != nil {
+		return err
+	}
+	n.Journal.SetRoom(n.room)
+	seen, err := n.Journal.Damage(ctx, known(dir, n.Register, n.View.Applied(), n.View.AppliedBlocks()))
+	if err != nil {
+		return err
+	}
+	if err := n.damaged(files, seen); err != nil {
+		return err
+	}
+	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
+	n.admission = &admission.Admission{
+		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
+		Tell: n.Journal.Audit, Removed: n.removed,
+	}
+	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
+	return nil
+}
+
+// openExchange catches up and puts the register in force.
+func (n *Node) openExchange(ctx context.Context) error {
+	n.webhooks = n.newSender()
+	n.api = api.New(api.Parts{
+		Webhooks: n.webhooks,
+		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
+		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.removed},
+		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, Damaged: n.damageOf, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
+	})
+	// Who asks before the view has caught up is told to come again.
+	if err := n.listen(); err != nil {
+		return err
+	}
+	if err := n.complete(ctx); err != nil {
+		return err
+	}
+	if err := n.setRegister(n.Register.Current()); err != nil {
+		return err
+	}
+	n.Register.Attach(contents{n}, func(r *exchange.Register) {
+		if err := n.setRegister(r); err != nil {
+			n.fail(err)
+		}
+	})
+	following, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.follow(following)
+	if err := n.ensureAdmin(ctx); err != nil {
+		return err
+	}
+	if err := n.catchUp(ctx); err != nil {
+		return err
+	}
+	writes := n.takesNothing() == nil
+	if writes {
+		if err := n.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if n.room(false) == nil { // on a full disk it would wait for room
+		if err := n.View.FlushReplayed(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.Register.Fits(n.Register.Current()); err != nil {
+		return fmt.Errorf("the register lets members read what they are not cleared for, so nothing is opened: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	close(n.open)
+	if len(n.opt.NATSURLs) == 0 { // else the files are elsewhere
+		n.run(following, "scrub", func() error { return n.scrub(following) })
+	}
+	if writes {
+		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
+		n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
+		n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
+	}
+	return nil
+}
+
+// finish does what a crash has left undone.
+func (n *Node) finish(ctx context.Context) error {
+	feeds, err := n.Journal.Feeds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range feeds {
+		if err := n.admission.Recover(ctx, f); err != nil {
+			return fmt.Errorf("recover feed %s: %w", f, err)
+		}
+	}
+	if err := n.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := n.api.FinishRaised(ctx); err != nil {
+		return err
+	}
+	for _, c := range n.View.TookOut() {
+		if err := n.remover.Finish(ctx, c, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
