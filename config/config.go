@@ -32,6 +32,8 @@ type Config struct {
 	Audit Audit `yaml:"audit"`
 	// What everything is made from, in the data directory.
 	Journal Journal `yaml:"journal"`
+	// A copy of it elsewhere, from which tocsin restore makes the exchange again.
+	Archive Archive `yaml:"archive"`
 	// Messages on standard error.
 	Log Log `yaml:"log"`
 }
@@ -118,6 +120,24 @@ type Journal struct {
 	Scrub Interval `yaml:"scrub"`
 }
 
+// Archive is the section archive.
+type Archive struct {
+	// Directory, or bucket as s3://bucket or s3://bucket/prefix; empty for none. One exchange alone writes there.
+	To string `yaml:"to"`
+	// Of a bucket: the store's URL, such as https://s3.example.org, its region where it has some, and a file with one
+	// line, the access key, a colon, and the secret.
+	Endpoint    string `yaml:"endpoint"`
+	Region      string `yaml:"region"`
+	Credentials string `yaml:"credentials"`
+	// Who can read it: age recipients (age1…), two at least, so that one lost key loses nothing. Their keys are not
+	// to be on this machine.
+	Recipients []string `yaml:"recipients"`
+	// Whether it is meant that there are no recipients, and everybody who gets at the archive reads it.
+	Unencrypted bool `yaml:"unencrypted"`
+	// How often what is new goes there: 1m0s.
+	Every Interval `yaml:"every"`
+}
+
 // Log is the section log.
 type Log struct {
 	// debug, info, warn or error.
@@ -136,6 +156,7 @@ func Default() Config {
 		Limits:  Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, DayBytes: 32 << 30, StandingBytes: 8 << 30},
 		Audit:   Audit{KeepDays: 400},
 		Journal: Journal{Scrub: Interval(6 * time.Hour)},
+		Archive: Archive{Recipients: []string{}, Every: Interval(time.Minute)},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

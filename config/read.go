@@ -141,10 +141,50 @@ func (r *reader) check(c *Config) {
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		bad("tls.client_ca", "client certificates need TLS: set tls.cert and tls.key")
 	}
+	r.archive(&c.Archive, bad)
 	for _, err := range c.Exposed() {
 		key, why, _ := strings.Cut(err.Error(), ": ")
 		bad(key, "%s", why)
 	}
+}
+
+// archive looks at what the archive needs.
+func (r *reader) archive(a *Archive, bad func(key, format string, args ...any)) {
+	bucket := strings.HasPrefix(a.To, bucketScheme)
+	switch {
+	case a.To == "":
+		return
+	case bucket && strings.Trim(a.To[len(bucketScheme):], "/") == "":
+		bad("archive.to", "%q names no bucket: write s3://bucket or s3://bucket/prefix", a.To)
+	case !bucket && strings.Contains(a.To, "://"):
+		bad("archive.to", "%q is no directory and no bucket such as s3://bucket", a.To)
+	}
+	if bucket {
+		if u, err := url.Parse(a.Endpoint); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			bad("archive.endpoint", "%q is not the URL of a store, such as https://s3.example.org", a.Endpoint)
+		} else if u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "1")) {
+			bad("archive.endpoint", "%s is beyond this machine and not https: the keys would cross the network in the clear", a.Endpoint)
+		}
+		if a.Credentials == "" {
+			bad("archive.credentials", "a bucket wants a file with an access key and its secret")
+		}
+	}
+	switch {
+	case a.Unencrypted && len(a.Recipients) > 0:
+		bad("archive.unencrypted", "there are recipients as well: leave out one of the two")
+	case !a.Unencrypted && len(a.Recipients) == 0:
+		bad("archive.recipients", "whoever gets at the archive could read it: name the age recipients that alone can, or say unencrypted: true where that is meant")
+	}
+}
+
+// bucketScheme begins what names a bucket.
+const bucketScheme = "s3://"
+
+// Bucket is the bucket and the prefix that the archive is in; ok is false where it is a directory.
+func (a *Archive) Bucket() (bucket, prefix string, ok bool) {
+	rest, ok := strings.CutPrefix(a.To, bucketScheme)
+	bucket, prefix, _ = strings.Cut(rest, "/")
+	return bucket, prefix, ok
 }
 
 // NoListen, as nats.listen, opens no port.

@@ -24,6 +24,7 @@ const (
 	AuditRejected    AuditAction = "rejected"
 	AuditResent      AuditAction = "resent"   // somebody had a webhook sent again
 	AuditRegister    AuditAction = "register" // it was changed
+	AuditRestored    AuditAction = "restored" // the exchange, from its archive
 	AuditCredential  AuditAction = "credential"
 	AuditConnected   AuditAction = "connected" // over NATS
 	AuditCut         AuditAction = "cut"       // a connection, as the right to it had ended

@@ -73,6 +73,12 @@ func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 		Requests: float64(l.Requests), Bytes: float64(l.Bytes), Concurrent: int(l.Concurrent), AllConcurrent: int(l.AllConcurrent),
 		Streams: int(l.Streams), AllStreams: int(l.AllStreams), Logins: float64(l.Logins), DayBytes: float64(l.DayBytes), StandingBytes: float64(l.StandingBytes),
 	}
+	if conf.Archive.To != "" {
+		var err error
+		if opt.Archive, err = archiveOf(&conf.Archive); err != nil {
+			return opt, err
+		}
+	}
 	if opt.NATS == config.NoListen {
 		opt.NATS = ""
 	}

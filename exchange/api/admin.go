@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -69,6 +70,22 @@ func (a *API) export(r *request) (any, error) {
 	}
 	r.w.Header().Set("Content-Type", "application/yaml")
 	_, _ = r.w.Write(text)
+	return nil, nil
+}
+
+// backup answers all that the exchange has, as a segment of an archive: GET /v1/backup. One that is cut short has no end, by which
+// its reader knows.
+func (a *API) backup(r *request) (any, error) {
+	if err := a.Room(); errors.Is(err, exchange.ErrDamaged) {
+		return nil, err
+	}
+	r.w.Header().Set("Content-Type", "application/octet-stream")
+	if err := a.Backup(r.Context(), r.w); err != nil {
+		if r.Context().Err() == nil {
+			a.Log.Error("a backup was cut short", "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
 	return nil, nil
 }
 

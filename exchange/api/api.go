@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -27,6 +28,10 @@ import (
 type Journal interface {
 	// Verify walks the chains of the collections.
 	Verify(ctx context.Context, collections ...string) ([]record.Chain, error)
+	// BlockAt returns a collection's block at a sequence, and false where there is none.
+	BlockAt(ctx context.Context, collection string, sequence uint64) (*record.Block, bool, error)
+	// Restarts lists how often the exchange was restored.
+	Restarts() []record.Restart
 	// Reposition makes a member's NATS consumer start at a sequence, 0 for now.
 	Reposition(ctx context.Context, right policy.Read, sequence uint64) error
 	// NamedConsumer makes a durable consumer of a member under a name, or with move makes it start there.
@@ -53,10 +58,12 @@ type Journal interface {
 
 // Parts are what the API stands on.
 type Parts struct {
-	Register  *register.Store
-	Access    *access.InForce
-	View      *view.View
-	Journal   Journal
+	Register *register.Store
+	Access   *access.InForce
+	View     *view.View
+	Journal  Journal
+	// Backup writes all that the exchange has.
+	Backup    func(ctx context.Context, to io.Writer) error
 	Admission *admission.Admission
 	Webhooks  *webhook.Sender
 	Poster    *submission.Poster

@@ -204,6 +204,9 @@ func (a *API) ownSubscription(r *request, right policy.Read, from string) (*Subs
 	} else if from == "" || from == "now" {
 		from = "start"
 	}
+	if err := a.continues(r, c.ID, from, r.URL.Query().Get("hash")); err != nil {
+		return nil, err
+	}
 	sequence, err := a.start(c.ID, from)
 	if err != nil {
 		return nil, err

@@ -232,7 +232,10 @@ func withdrawal(at cursor, w *view.Withdrawal) []byte {
 // startEvents works out where a stream starts.
 func (a *API) startEvents(req *http.Request, c *exchange.Collection) (p cursor, err error) {
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
-		return parseCursor(id)
+		if p, err = parseCursor(id); err == nil {
+			err = a.resumable(c.ID, p)
+		}
+		return p, err
 	}
 	from := req.URL.Query().Get("from")
 	switch from {

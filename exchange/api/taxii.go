@@ -178,6 +178,9 @@ func (s *session) Objects(ctx context.Context, root, id string, q taxiiserver.Qu
 	if !r.CanRead {
 		return nil, taxiiserver.ErrForbidden
 	}
+	if point, at, lost := s.a.takenBack(c.ID, q.After); q.Resumed && lost {
+		return nil, taxii.NewError(http.StatusConflict, restoredTitle, restoredText, at, point, point)
+	}
 	vq := view.Query{After: q.After, Limit: q.Limit, IDs: q.IDs, Types: q.Types, SpecVersions: q.SpecVersions, Facts: q.Facts}
 	if vq.Match, err = stix.ParseMatch(q.Match); err != nil {
 		return nil, taxii.NewError(http.StatusBadRequest, "Bad parameter", "%v", err)

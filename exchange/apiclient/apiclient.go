@@ -79,6 +79,27 @@ func (c *Client) authorize(req *http.Request) {
 	}
 }
 
+// Backup begins to read all that the exchange has.
+func (c *Client) Backup(ctx context.Context) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Server, "/")+"/v1/backup", nil)
+	if err != nil {
+		return nil, err
+	}
+	c.authorize(req)
+	res, err := c.HTTP.HTTPClient.Do(req) // a second try would begin anew
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Server, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		defer func() { _ = res.Body.Close() }()
+		e := &Error{Status: res.StatusCode}
+		text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+		_ = json.Unmarshal(text, e)
+		return nil, errors.Join(e, err)
+	}
+	return res.Body, nil
+}
+
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, header http.Header, body []byte, out any) (http.Header, error) {
 	u := strings.TrimSuffix(c.Server, "/") + path
 	if len(query) > 0 {

@@ -102,6 +102,12 @@ type subscriber struct {
 	given            *given
 }
 
+// restoredTitle is the title of the answer that says so.
+const restoredTitle = "The exchange was restored"
+
+// ErrRestored means that the exchange was restored, and has taken back what a subscriber has received.
+var ErrRestored = errors.New("the exchange was restored")
+
 // errConsumerGone means that the exchange has the consumer no more: another has to be made.
 var errConsumerGone = errors.New("the consumer is gone")
 
@@ -115,10 +121,16 @@ func (s *subscriber) consume(ctx context.Context) error {
 	if s.from != "" {
 		query.Set("from", s.from)
 	}
+	if s.chain.known && s.chain.number == s.last && s.last > 0 {
+		query.Set("hash", s.chain.hash) // by which the exchange knows whether it was restored to before it
+	}
 	err := s.c.Do(ctx, http.MethodPost, "/v1/collections/"+url.PathEscape(s.collection)+"/subscription", query, []byte{}, &sub)
 	var answer *Error
 	if err != nil && s.began && (!errors.As(err, &answer) || answer.Status >= http.StatusInternalServerError) {
 		return errConsumerGone // the exchange is not there, for now
+	}
+	if answer != nil && answer.Status == http.StatusConflict && answer.Title == restoredTitle {
+		return fmt.Errorf("%w: %s", ErrRestored, answer.Description)
 	}
 	if err != nil {
 		return err

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
+
+	"filippo.io/age"
 
 	"github.com/tocsin-exchange/tocsin/examples/rustock"
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
+	"github.com/tocsin-exchange/tocsin/exchange/archive"
+	"github.com/tocsin-exchange/tocsin/exchange/node"
 )
 
 // Ingest publishes the Rustock log, CSV to visible over TAXII in every
@@ -30,7 +35,7 @@ func Ingest(ctx context.Context, o Options) error {
 	for _, c := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"post-1000", o.posts}, {"lone", o.lone}, {"days", o.days}, {"again", o.again}} {
+	}{{"post-1000", o.posts}, {"lone", o.lone}, {"archived", o.archived}, {"days", o.days}, {"again", o.again}} {
 		if o.wants(c.name) {
 			if err := c.run(ctx); err != nil {
 				return err
@@ -66,6 +71,38 @@ func (o *Options) besideBare(ctx context.Context, name, unit string, register []
 			return err
 		}
 		o.report(Result{Bench: "ingest", Case: name, Unit: unit, Figure: float64(n) / u.wall.Seconds(), Limit: float64(n) / bare.Seconds()}, u)
+		return nil
+	})
+}
+
+// archived publishes the log with an archive, which takes what is new each second and is encrypted, beside the same without.
+func (o *Options) archived(ctx context.Context) error {
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	hosts := o.size(150_000, rustock.World)
+	return o.temporary(func(dir string) error {
+		run := func(name string, change func(*node.Options)) (u usage, err error) {
+			return u, o.during(ctx, filepath.Join(dir, name), rustockRegister(exchange.ProfileObservation), func(s *system) (err error) {
+				if u, err = s.publish(ctx, hosts); err == nil {
+					err = s.ArchiveNow(ctx)
+				}
+				return err
+			}, change)
+		}
+		without, err := run("without", func(*node.Options) {})
+		if err != nil {
+			return err
+		}
+		with, err := run("with", func(n *node.Options) {
+			to := filepath.Join(dir, "archive")
+			n.Archive = node.ArchiveOptions{Store: archive.Directory(to), Place: to, Recipients: []age.Recipient{key.Recipient()}, Every: time.Second}
+		})
+		if err != nil {
+			return err
+		}
+		o.report(Result{Bench: "ingest", Case: "archived", Unit: "hosts/s", Figure: float64(hosts) / with.wall.Seconds(), Limit: float64(hosts) / without.wall.Seconds()}, with)
 		return nil
 	})
 }

@@ -107,6 +107,12 @@ type crowd struct {
 	list map[exchange.AuditEntry]*exchange.AuditEntry
 }
 
+// AuditNow adds an entry, which is on disk when it returns. RunAudit does not run meanwhile.
+func (j *Journal) AuditNow(e exchange.AuditEntry) error {
+	e.At = time.Now().UTC().Truncate(time.Millisecond)
+	return j.writeAudit([]*exchange.AuditEntry{&e})
+}
+
 func (c *crowd) add(e *exchange.AuditEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

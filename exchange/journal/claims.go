@@ -42,8 +42,8 @@ func (j *Journal) saidByBlocks(ctx context.Context, said claims) error {
 			return err
 		}
 		by := "the last block of collection " + collection + " names it"
-		said.add(IntakeStream, b.Intake, by)
-		said.add(AuditStream, b.Audit, by)
+		said.add(IntakeStream, j.capped(BlocksStream, b.Sequence, IntakeStream, b.Intake), by)
+		said.add(AuditStream, j.capped(BlocksStream, b.Sequence, AuditStream, b.Audit), by)
 		said.add(registerVersions, b.Register, by)
 		for _, d := range b.Delivered {
 			said.add(IntakeStream, record.Head{Sequence: d.Sequence}, "collection "+collection+" was delivered from it")
@@ -71,19 +71,19 @@ func (j *Journal) saidByFeeds(ctx context.Context, said claims) error {
 		return err
 	}
 	for _, feed := range feeds {
-		in, err := j.lastIntake(ctx, feed)
+		in, sequence, err := j.lastIntake(ctx, feed)
 		if err != nil {
 			return err
 		}
 		by := "the last record of feed " + feed + " names it"
-		said.add(BlocksStream, in.Blocks, by)
-		said.add(AuditStream, in.Audit, by)
+		said.add(BlocksStream, j.capped(IntakeStream, sequence, BlocksStream, in.Blocks), by)
+		said.add(AuditStream, j.capped(IntakeStream, sequence, AuditStream, in.Audit), by)
 		said.add(registerVersions, record.Head{Sequence: in.Register, Hash: in.RegisterHash}, "rows of feed "+feed+" were decided under it")
 	}
 	return nil
 }
 
-func (j *Journal) lastIntake(ctx context.Context, feed string) (in *record.Intake, err error) {
+func (j *Journal) lastIntake(ctx context.Context, feed string) (in *record.Intake, sequence uint64, err error) {
 	msg, err := j.intake.GetLastMsgForSubject(ctx, intakePrefix+feed)
 	var text []byte
 	if err == nil {
@@ -93,9 +93,9 @@ func (j *Journal) lastIntake(ctx context.Context, feed string) (in *record.Intak
 		in, err = record.DecodeBeginning(text)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the end of feed %s: %w", feed, err)
+		return nil, 0, fmt.Errorf("read the end of feed %s: %w", feed, err)
 	}
-	return in, nil
+	return in, msg.Sequence, nil
 }
 
 // endsHeader of a record of the audit has the last sequences of all other streams: "name sequence", separated by commas.
@@ -113,7 +113,7 @@ func (j *Journal) saidByAudit(ctx context.Context, said claims) error {
 	for pair := range strings.SplitSeq(msg.Header.Get(endsHeader), ",") {
 		stream, number, _ := strings.Cut(pair, " ")
 		if sequence, err := strconv.ParseUint(number, 10, 64); err == nil {
-			said.add(stream, record.Head{Sequence: sequence}, "the audit's last record names it")
+			said.add(stream, j.capped(AuditStream, msg.Sequence, stream, record.Head{Sequence: sequence}), "the audit's last record names it")
 		}
 	}
 	return nil

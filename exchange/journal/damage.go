@@ -224,7 +224,7 @@ func (j *Journal) states(ctx context.Context) (map[string]jetstream.StreamState,
 	all := make(map[string]jetstream.StreamState)
 	list := j.js.ListStreams(ctx)
 	for info := range list.Info() {
-		if strings.HasPrefix(strings.TrimPrefix(info.Config.Name, "KV_"), "TOCSIN_") {
+		if ours(info.Config.Name) {
 			all[info.Config.Name] = info.State
 		}
 	}
@@ -233,6 +233,8 @@ func (j *Journal) states(ctx context.Context) (map[string]jetstream.StreamState,
 	}
 	return all, nil
 }
+
+func ours(stream string) bool { return strings.HasPrefix(strings.TrimPrefix(stream, "KV_"), "TOCSIN_") }
 
 // hashAt is the hash of the record that a stream has at a sequence; of a block that was replaced it is the block's.
 func (j *Journal) hashAt(ctx context.Context, stream string, sequence uint64) (string, error) {

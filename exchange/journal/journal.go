@@ -73,6 +73,7 @@ type Journal struct {
 	making           sync.Mutex                          // held while a subscriber's consumer is made
 	handedOut        natsAudit
 	replaced         replacements
+	restarts         []record.Restart
 	packed           packed
 
 	mu      sync.Mutex
@@ -125,7 +126,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if j.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2)); err != nil {
 		return nil, err
 	}
-	if err := j.openEnds(ctx); err != nil {
+	if err := errors.Join(j.openEnds(ctx), j.openRestarts(ctx)); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(j.lookForReplacements(ctx), j.finishReplacing(ctx)); err != nil {

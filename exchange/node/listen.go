@@ -229,7 +229,7 @@ func writeFile(path string, text []byte, mode os.FileMode) error {
 
 // gauges are the figures that /metrics reads from the node.
 func (n *Node) gauges() []api.Gauge {
-	return []api.Gauge{
+	list := []api.Gauge{
 		{Name: "tocsin_view_intake_sequence", Help: "Last intake record that the view holds.", Read: func() float64 { return float64(n.View.Applied()) }},
 		{Name: "tocsin_view_blocks_sequence", Help: "Last block that the view holds.", Read: func() float64 { return float64(n.View.AppliedBlocks()) }},
 		{Name: "tocsin_chains_broken", Help: "Collections whose chain does not hold; anything but 0 is an alarm.", Read: func() float64 { return float64(len(n.View.Broken())) }},
@@ -241,4 +241,8 @@ func (n *Node) gauges() []api.Gauge {
 		}},
 		{Name: "tocsin_journal_replaced_messages", Help: "Messages of blocks that are gone, as what stays of them has taken their place.", Read: func() float64 { return float64(n.Journal.Replaced()) }},
 	}
+	if n.archiver != nil {
+		list = append(list, api.Gauge{Name: "tocsin_archive_lag_seconds", Help: "For how long not everything has been in the archive.", Read: func() float64 { return n.archiver.Lag().Seconds() }})
+	}
+	return list
 }

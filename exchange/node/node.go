@@ -30,6 +30,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
+	"github.com/tocsin-exchange/tocsin/exchange/archive"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
@@ -86,6 +87,8 @@ type Options struct {
 	Scrub time.Duration
 	// Webhooks is how often webhooks' receivers are asked; the zero value is webhook.DefaultPace.
 	Webhooks webhook.Pace
+	// Archive is where the exchange is archived; its zero value is nowhere.
+	Archive ArchiveOptions
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -104,6 +107,7 @@ type Node struct {
 	log        *slog.Logger
 	lock       *flock.Flock
 	broker     *broker.Broker
+	archiver   *archive.Archiver // nil for none
 	remover    *removal.Remover
 	admission  *admission.Admission
 	backfiller *admission.Backfiller
@@ -251,6 +255,9 @@ func (n *Node) Close(ctx context.Context) error {
 	n.wg.Wait()
 	if n.stop != nil && n.Err() == nil && n.room(false) == nil {
 		errs = append(errs, n.noteStop(ctx))
+		if err := n.ArchiveNow(ctx); err != nil { // the next start goes on with it
+			n.log.Error("the archive is behind", "error", err)
+		}
 	}
 	if n.Journal != nil {
 		n.Journal.Close() // after the followers, who decompress

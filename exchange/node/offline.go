@@ -92,6 +92,9 @@ func locked(dir string, f func() error) error {
 	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
 		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
 	}
+	if err := whole(dir); err != nil {
+		return err
+	}
 	lock, err := takeLock(dir)
 	if err != nil {
 		return err

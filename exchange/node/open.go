@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
@@ -28,6 +30,9 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	var err error
 	if n.lock, err = takeLock(dir); err != nil {
+		return err
+	}
+	if err := whole(dir); err != nil {
 		return err
 	}
 	var files []journal.Damage
@@ -71,6 +76,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := n.damaged(files, seen); err != nil {
 		return err
 	}
+	n.openArchive()
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
 	n.admission = &admission.Admission{
 		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
@@ -88,7 +94,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.removed},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, Damaged: n.damageOf, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, Backup: n.Backup, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -132,6 +138,9 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if len(n.opt.NATSURLs) == 0 { // else the files are elsewhere
 		n.run(following, "scrub", func() error { return n.scrub(following) })
 	}
+	if n.archiver != nil {
+		n.run(following, "archive", func() error { return n.archiver.Run(following, cmp.Or(n.opt.Archive.Every, time.Minute)) })
+	}
 	if writes {
 		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
 		n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
@@ -150,6 +159,9 @@ func (n *Node) finish(ctx context.Context) error {
 		if err := n.admission.Recover(ctx, f); err != nil {
 			return fmt.Errorf("recover feed %s: %w", f, err)
 		}
+	}
+	if err := n.finishRestore(ctx); err != nil {
+		return err
 	}
 	if err := n.catchUp(ctx); err != nil {
 		return err

@@ -100,9 +100,13 @@ type ControlKind string
 // ControlDelete takes out what somebody has deleted; ControlWithdraw takes out what has got a higher label. The payload
 // of both is a Removal under Seal: what left can be told by nobody else from it. Readers learn where something is gone
 // from the block's replacement.
+//
+// ControlRestart takes out nothing: the exchange was restored, and goes on from the block before it. What the collection had
+// behind that once is taken back.
 const (
 	ControlDelete   ControlKind = "delete"
 	ControlWithdraw ControlKind = "withdraw"
+	ControlRestart  ControlKind = "restart"
 )
 
 // PackLabels packs what is known of the label of an object that a member has posted: the one that it has in the

@@ -135,7 +135,7 @@ func (s Seal) CloseRemoval(b *Block, r *Removal) ([]byte, error) {
 
 // OpenRemoval reads a control block's payload, decompressed. Its error is an exchange.ErrRecord.
 func (s Seal) OpenRemoval(b *Block, payload []byte) (*Removal, error) {
-	if b.Control != ControlDelete && b.Control != ControlWithdraw {
+	if b.Control != ControlDelete && b.Control != ControlWithdraw && b.Control != ControlRestart {
 		return nil, fmt.Errorf("%w: block %d is of the unknown kind %.40q: this version of Tocsin is too old for it", exchange.ErrRecord, b.Number, b.Control)
 	}
 	var sealed sealedRemoval

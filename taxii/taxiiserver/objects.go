@@ -37,11 +37,12 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 		at.Endpoint, f.Versions = c.path[5], []taxii.VersionFilter{{Keyword: "all"}}
 	}
 	err = errElsewhere
-	if f.Next != "" {
+	resumed := f.Next != ""
+	if resumed {
 		err = c.s.cursors.open(at, &f)
 	}
 	if errors.Is(err, errElsewhere) {
-		f.Next = ""
+		f.Next, resumed = "", false
 		at.begin(&f)
 	} else if err != nil {
 		return nil, nil, err
@@ -55,7 +56,7 @@ func (c *call) page(facts bool) (*Page, *position, error) {
 	}
 	q := Query{
 		Selection: Selection{IDs: f.IDs, Types: f.Types, SpecVersions: f.SpecVersions, Versions: f.Versions, Match: f.Match},
-		After:     fromMicro(at.After), Limit: DefaultLimit, Facts: facts,
+		After:     fromMicro(at.After), Resumed: resumed, Limit: DefaultLimit, Facts: facts,
 	}
 	if f.Limit > 0 {
 		q.Limit = min(f.Limit, MaxLimit)

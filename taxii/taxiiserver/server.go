@@ -81,8 +81,10 @@ type Selection struct {
 // Query asks for a page.
 type Query struct {
 	Selection
-	// After is the date_added to start behind, zero from the first.
-	After time.Time
+	// After is the date_added to start behind, zero from the first. Resumed says that a page ended there: it is the cursor's,
+	// and no time that the client has made up.
+	After   time.Time
+	Resumed bool
 	// Limit is at least 1.
 	Limit int
 	// Facts asks for the objects' facts, and not for the objects.

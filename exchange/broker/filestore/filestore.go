@@ -308,7 +308,7 @@ func Mend(g Gap) error {
 	}
 	var erased []byte
 	if g.Size >= headSize+sumSize && g.Size <= maxRecord {
-		erased = erasedRecord(sumOf(g.Stream, n), int(g.Size))
+		erased = erasedRecord(sumOf(g.Stream, n), int(g.Size), 0)
 	}
 	whole := slices.Concat(text[:g.At], erased, text[g.At+g.Size:])
 	// The index would tell of messages that are not there.
@@ -321,12 +321,13 @@ func Mend(g Gap) error {
 	return nil
 }
 
-// erasedRecord is a record of a message that is erased and has no sequence: those that are missing around it the server finds
-// by itself.
-func erasedRecord(sum hash.Hash64, size int) []byte {
+// erasedRecord is a record of a message that is erased. Its sequence is 0 between others: those that are missing around it the
+// server finds by itself.
+func erasedRecord(sum hash.Hash64, size int, sequence uint64) []byte {
 	r := make([]byte, size)
 	binary.LittleEndian.PutUint32(r, uint32(size))
-	binary.LittleEndian.PutUint64(r[4:], erasedBit)
+	binary.LittleEndian.PutUint64(r[4:], erasedBit|sequence)
+	sum.Reset()
 	_, _ = sum.Write(r[4:20])
 	_, _ = sum.Write(r[headSize : size-sumSize])
 	return sum.Sum(r[:size-sumSize])

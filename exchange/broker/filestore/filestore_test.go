@@ -269,3 +269,65 @@ func TestMessagesArePutBack(t *testing.T) {
 		})
 	}
 }
+
+// A stream that is written beside the server is the one that it was read from: messages, sequences, and where it ends.
+func TestAStreamIsWritten(t *testing.T) {
+	dir, at := written(t), t.TempDir()
+	var all []filestore.Message
+	last := uint64(0)
+	with(t, dir, func(_ jetstream.JetStream, s jetstream.Stream) {
+		info, err := s.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = info.State.LastSeq
+		for n := uint64(1); n < last-3; n++ { // so that the last are deleted
+			msg, err := s.GetMsg(t.Context(), n)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := filestore.Message{Sequence: n, Subject: msg.Subject, Data: msg.Data, Time: msg.Time.UnixNano()}
+			if len(msg.Header) > 0 {
+				m.Header = fmt.Appendf(nil, "NATS/1.0\r\nNumber: %s\r\n\r\n", msg.Header.Get("Number"))
+			}
+			all = append(all, m)
+		}
+	})
+	with(t, at, func(jetstream.JetStream, jetstream.Stream) {})
+	w, err := filestore.NewWriter(streamsIn(at), streamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		if err := w.Add(&all[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Add(&all[0]); err == nil {
+		t.Error("a message was written twice")
+	}
+	if err := w.End(last); err != nil {
+		t.Fatal(err)
+	}
+	with(t, at, func(js jetstream.JetStream, s jetstream.Stream) {
+		got, end := messages(t, s)
+		if end != last || len(got) != len(all) {
+			t.Errorf("it has %d messages up to %d, and not %d up to %d", len(got), end, len(all), last)
+		}
+		for _, m := range all {
+			if !bytes.Equal(got[m.Sequence], m.Data) {
+				t.Errorf("message %d is another", m.Sequence)
+			}
+		}
+		if ack, err := js.Publish(t.Context(), "m.1", []byte("next")); err != nil || ack.Sequence != last+1 {
+			t.Errorf("%+v, %v", ack, err)
+		}
+	})
+	list, err := filestore.Scan(streamsIn(at), nil)
+	if err != nil || list[0].Last != last+1 || len(list[0].Gaps) > 0 {
+		t.Errorf("%+v %v", list, err)
+	}
+}

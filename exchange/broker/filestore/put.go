@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,17 +69,80 @@ func Put(dir, stream string, messages []Message) error {
 			return fmt.Errorf("put messages back: %w", err)
 		}
 	}
-	for len(messages) > 0 {
-		last++
-		f := file{sum: sumOf(stream, last)}
-		var text []byte
-		for len(messages) > 0 && len(text) < fileSize {
-			text, messages = append(text, f.encode(&messages[0])...), messages[1:]
-		}
-		if err := Replace(filepath.Join(dir, strconv.Itoa(last)+".blk"), text); err != nil {
-			return fmt.Errorf("put messages back: %w", err)
+	w := &Writer{dir: dir, stream: stream, number: last}
+	for i := range messages {
+		if err := w.Add(&messages[i]); err != nil {
+			return err
 		}
 	}
+	return w.flush()
+}
+
+// Writer writes files of a stream behind those that it has. No server has it open.
+type Writer struct {
+	dir, stream string
+	number      int    // of the last file
+	last        uint64 // sequence
+	f           file   // that is being written
+}
+
+// NewWriter begins the files of a stream in a directory that has no messages yet.
+func NewWriter(dir, stream string) (*Writer, error) {
+	dir = filepath.Join(dir, stream, "msgs")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("write stream %s: %w", stream, err)
+	}
+	for _, e := range entries { // an empty stream's
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return nil, fmt.Errorf("write stream %s: %w", stream, err)
+		}
+	}
+	return &Writer{dir: dir, stream: stream}, nil
+}
+
+// Add writes a message. Sequences rise.
+func (w *Writer) Add(m *Message) error {
+	if m.Sequence <= w.last || m.Sequence >= maxSequence {
+		return fmt.Errorf("write stream %s: message %d behind message %d", w.stream, m.Sequence, w.last)
+	}
+	if len(m.Subject) > math.MaxUint16 || headSize+len(m.Subject)+4+len(m.Header)+len(m.Data)+sumSize > maxRecord {
+		return fmt.Errorf("write stream %s: message %d is too large", w.stream, m.Sequence)
+	}
+	w.begin()
+	w.f.text = append(w.f.text, w.f.encode(m)...)
+	w.last = m.Sequence
+	if len(w.f.text) < fileSize {
+		return nil
+	}
+	return w.flush()
+}
+
+// End has the stream end at a sequence, where its last message was deleted, and writes what is left to write.
+func (w *Writer) End(last uint64) error {
+	if last > w.last {
+		w.begin()
+		w.f.text = append(w.f.text, erasedRecord(w.f.sum, headSize+sumSize, last)...)
+		w.last = last
+	}
+	return w.flush()
+}
+
+func (w *Writer) begin() {
+	if w.f.sum == nil {
+		w.number++
+		w.f.sum = sumOf(w.stream, w.number)
+	}
+}
+
+func (w *Writer) flush() error {
+	if w.f.sum == nil {
+		return nil
+	}
+	if err := Replace(filepath.Join(w.dir, strconv.Itoa(w.number)+".blk"), w.f.text); err != nil {
+		return fmt.Errorf("write stream %s: %w", w.stream, err)
+	}
+	w.f = file{text: w.f.text[:0]}
 	return nil
 }
 
