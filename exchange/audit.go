@@ -24,6 +24,7 @@ const (
 	AuditRejected    AuditAction = "rejected"
 	AuditResent      AuditAction = "resent"   // somebody had a webhook sent again
 	AuditRegister    AuditAction = "register" // it was changed
+	AuditErased      AuditAction = "erased"   // addresses or accounts, from all that there is
 	AuditRestored    AuditAction = "restored" // the exchange, from its archive
 	AuditCredential  AuditAction = "credential"
 	AuditConnected   AuditAction = "connected" // over NATS

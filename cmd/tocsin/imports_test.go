@@ -42,10 +42,12 @@ var allowed = map[string][]string{
 	"exchange/broker/filestore": {},
 	// What is kept elsewhere knows the messages of streams alone.
 	"exchange/archive": {"exchange/record"},
+	// What is to be forgotten, in records and texts.
+	"exchange/erasure": {"exchange", "exchange/record", "stix"},
 	// The two ways in. They say what they want of journal and view, and know neither.
 	"exchange/admission":  {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix/tlp"},
 	"exchange/submission": {"exchange", "exchange/policy", "exchange/record", "exchange/wait", "stix", "stix/lint", "stix/tlp"},
-	"exchange/journal":    {"exchange", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
+	"exchange/journal":    {"exchange", "exchange/erasure", "exchange/policy", "exchange/record", "stix", "stix/tlp"},
 	// The view: what its keys say of objects, Pebble, three packages with keys of their own that know nothing of each
 	// other, and what puts them together.
 	"exchange/view/key":     {"exchange/record", "stix"},
@@ -65,13 +67,13 @@ var allowed = map[string][]string{
 	"exchange/webhook": {"exchange", "exchange/policy", "exchange/view", "exchange/wait", "stix", "stix/tlp", "taxii"},
 	// The HTTP face reads the view and the register, and parses what is published.
 	"exchange/api": {
-		"exchange", "exchange/access", "exchange/admission", "exchange/misp", "exchange/policy", "exchange/record", "exchange/register", "exchange/report", "exchange/submission",
+		"exchange", "exchange/access", "exchange/admission", "exchange/erasure", "exchange/misp", "exchange/policy", "exchange/record", "exchange/register", "exchange/report", "exchange/submission",
 		"exchange/view", "exchange/wait", "exchange/webhook", "stix", "stix/lint", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report", "stix"},
 	"exchange/node": {
-		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/archive", "exchange/broker", "exchange/broker/filestore", "exchange/constituency", "exchange/journal",
+		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/archive", "exchange/broker", "exchange/broker/filestore", "exchange/constituency", "exchange/erasure", "exchange/journal",
 		"exchange/packaging", "exchange/policy", "exchange/record", "exchange/register", "exchange/removal", "exchange/submission", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.

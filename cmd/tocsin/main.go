@@ -106,7 +106,7 @@ Run it:  tocsin serve`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(serveCommand(), demoCommand(), publishCommand(), recallCommand(), pullCommand(), pushCommand(), subscribeCommand(),
 		applyCommand(), exportCommand(), memberCommand(), collectionCommand(), feedCommand(), networksCommand(), explainCommand(), feedbackCommand(), webhookCommand(), lintCommand(), quarantineCommand(), auditCommand(),
-		verifyCommand(), backupCommand(), restoreCommand(), repairCommand(), rebuildCommand(), secretsCommand(), benchCommand(), configCommand(), versionCommand())
+		verifyCommand(), backupCommand(), restoreCommand(), eraseCommand(), repairCommand(), rebuildCommand(), secretsCommand(), benchCommand(), configCommand(), versionCommand())
 	return root
 }
 

@@ -231,6 +231,7 @@ func (f *feedWriter) append(ctx context.Context, d *batch) (*Pending, error) {
 	}
 	d.in.Number, d.in.Previous = f.number+1, f.last.Hash
 	d.in.Blocks, d.in.Audit = f.a.Log.Heads()
+	copy(d.in.Nonce[:], record.NewSeed())
 	end, err := f.a.Log.AppendIntake(ctx, f.feed, d.in.Append(make([]byte, 0, 128<<10)), f.last.Sequence)
 	if err != nil {
 		<-f.slots

@@ -14,6 +14,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/access"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
+	"github.com/tocsin-exchange/tocsin/exchange/erasure"
 	"github.com/tocsin-exchange/tocsin/exchange/misp"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
@@ -63,7 +64,9 @@ type Parts struct {
 	View     *view.View
 	Journal  Journal
 	// Backup writes all that the exchange has.
-	Backup    func(ctx context.Context, to io.Writer) error
+	Backup func(ctx context.Context, to io.Writer) error
+	// Erase takes from readers what an order erases, and has the files written anew at the next start.
+	Erase     func(ctx context.Context, o *erasure.Order) (*Erased, error)
 	Admission *admission.Admission
 	Webhooks  *webhook.Sender
 	Poster    *submission.Poster

@@ -66,6 +66,7 @@ func Routes() []Route {
 		{Pattern: "POST /v1/members/{member}/webhook-key", Scope: exchange.ScopeRead, handle: (*API).newWebhookKey},
 		{Pattern: "GET /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).export, audited: true},
 		{Pattern: "POST /v1/register", Scope: exchange.ScopeAdmin, handle: (*API).apply, body: maxFile},
+		{Pattern: "POST /v1/erase", Scope: exchange.ScopeAdmin, handle: (*API).erase, body: maxFile},
 		{Pattern: "GET /v1/backup", Scope: exchange.ScopeAdmin, handle: (*API).backup, audited: true},
 		{Pattern: "GET /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).networks},
 		{Pattern: "PUT /v1/networks", Scope: exchange.ScopeAdmin, handle: (*API).setNetworks, body: maxFile},

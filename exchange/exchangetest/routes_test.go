@@ -71,6 +71,7 @@ var rights = map[string]row{
 	"GET /v1/audit":                                    {"/v1/audit", "", "admin", operator, 200, 403},
 	"GET /v1/audit/given":                              {"/v1/audit/given?address=240.0.0.1", "", "admin", operator, 200, 403},
 	"GET /v1/audit/verify":                             {"/v1/audit/verify", "", "admin", operator, 200, 403},
+	"POST /v1/erase":                                   {"/v1/erase?reason=asked", `{"addresses":["203.0.113.250"]}`, "admin", operator, 200, 403},
 	"GET /v1/backup":                                   {"/v1/backup", "", "admin", operator, 200, 403},
 	"GET /v1/quarantine":                               {"/v1/quarantine", "", "admin", operator, 200, 403},
 	"GET /v1/quarantine/{held}":                        {"/v1/quarantine/none", "", "admin", operator, 404, 403},

@@ -293,7 +293,7 @@ func ReplacedBy(m *record.Message) (block uint64, replaces bool, err error) {
 	}
 	header, err := record.DecodeHeader(m.Header)
 	if err == nil {
-		block, err = strconv.ParseUint(nats.Header(header).Get("Tocsin-Sequence"), 10, 64)
+		block, err = strconv.ParseUint(nats.Header(header).Get(sequenceHeader), 10, 64)
 	}
 	if err != nil {
 		return 0, true, fmt.Errorf("replacement at %d: %w: %w", m.Sequence, ErrDamaged, err)

@@ -353,15 +353,15 @@ func (j *Journal) VerifyAudit(ctx context.Context) (records int, err error) {
 		if records > 0 && (h.number != last.number+1 || msg.Headers().Get("Tocsin-Previous") != last.hash) {
 			return fmt.Errorf("audit record %d does not continue record %d: %w", h.number, last.number, ErrDamaged)
 		}
-		seed, err := hex.DecodeString(msg.Headers().Get("Tocsin-Seed"))
-		var text []byte
+		text, err := j.Decompress(nil, msg.Data())
+		var of *record.Block
 		if err == nil {
-			text, err = j.Decompress(nil, msg.Data())
+			of, err = auditLeaves(msg.Headers(), text)
 		}
 		if err != nil {
 			return fmt.Errorf("audit record %d: %w: %w", h.number, ErrDamaged, err)
 		}
-		leaves := record.NewLeaves(seed)
+		leaves := record.LeavesOf(of)
 		for line := range bytes.Lines(text) {
 			leaves.Add(bytes.TrimSuffix(line, []byte{'\n'}))
 		}

@@ -23,6 +23,9 @@ import (
 // facts, and the message that had it all is deleted for good. A reader of the journal meets the replacement where the
 // block was; a member, for whom it is a message like others, meets it where it is.
 
+// sequenceHeader is the header of a replacement that has the block's sequence.
+const sequenceHeader = "Tocsin-Sequence"
+
 // countHeader is a header of a replacement beside the block's: how many messages of the collection are gone with it.
 const countHeader = "Tocsin-Replaced"
 
@@ -97,7 +100,7 @@ func (j *Journal) shredLeft(ctx context.Context) error {
 
 // add notes a replacement. What had the block before is to be deleted: the block itself, or what replaced it first.
 func (r *replacements) add(h nats.Header, at uint64) error {
-	of, err := strconv.ParseUint(h.Get("Tocsin-Sequence"), 10, 64)
+	of, err := strconv.ParseUint(h.Get(sequenceHeader), 10, 64)
 	gone, e := strconv.ParseUint(h.Get(countHeader), 10, 64)
 	if err = errors.Join(err, e); err != nil {
 		return err
@@ -250,36 +253,43 @@ func (j *Journal) without(b *record.Block, gone []int) error {
 		return err
 	}
 	objects, i := make(map[int][]byte, b.Count), 0
-	rest := stix.AppendBundleOpen(nil, bundleID(b))
-	first := true
 	err = stix.Objects(text, func(raw []byte) error {
 		for i < b.Count && !b.Has(i) {
 			i++
 		}
-		if objects[i] = raw; !slices.Contains(gone, i) {
-			if !first {
-				rest = append(rest, ',')
-			}
-			rest, first = append(rest, raw...), false
-		}
+		objects[i] = raw
 		i++
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	rest, err := without(b, objects, gone)
+	if err == nil {
+		b.Payload = j.enc.EncodeAll(rest, nil)
+	}
+	return err
+}
+
+// without makes a block, which has objects at their positions, the replacement that has some of them no more, and returns its text.
+func without(b *record.Block, objects map[int][]byte, gone []int) ([]byte, error) {
 	b.Without(objects, gone)
+	rest, first := stix.AppendBundleOpen(nil, bundleID(b)), true
 	leaves := record.LeavesOf(b)
 	for i := range b.Count {
-		if b.Has(i) {
-			leaves.Add(objects[i])
+		if !b.Has(i) {
+			continue
 		}
+		leaves.Add(objects[i])
+		if !first {
+			rest = append(rest, ',')
+		}
+		rest, first = append(rest, objects[i]...), false
 	}
 	if leaves.Root() != b.Root { // nothing is deleted for what does not hold
-		return fmt.Errorf("%w: it does not hold the objects that it commits to", ErrDamaged)
+		return nil, fmt.Errorf("%w: it does not hold the objects that it commits to", ErrDamaged)
 	}
-	b.Payload = j.enc.EncodeAll(stix.AppendBundleClose(rest), nil)
-	return nil
+	return stix.AppendBundleClose(rest), nil
 }
 
 // shred deletes a message so that its bytes are not on the disk any more, as far as the disk itself forgets.

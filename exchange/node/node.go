@@ -78,6 +78,9 @@ type Options struct {
 	// Secret is what a new exchange makes the identifiers of its objects under; nil for a random one. The demo and
 	// tests have a fixed one.
 	Secret []byte
+	// RestoreWindow is for how long orders to erase are carried out again after a restore; 0 means 400 days. Then their keys are
+	// destroyed.
+	RestoreWindow time.Duration
 	// Limits bound what callers are given over HTTP.
 	Limits api.Limits
 	// BehindProxy are the proxies in front that tell where requests come from, in

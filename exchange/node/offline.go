@@ -89,8 +89,8 @@ func withRegister(ctx context.Context, dir string, f func(r *register.Store, b *
 
 // locked runs f with the lock on a data directory that is there.
 func locked(dir string, f func() error) error {
-	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
-		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
+	if err := IsData(dir); err != nil {
+		return err
 	}
 	if err := whole(dir); err != nil {
 		return err
@@ -101,6 +101,14 @@ func locked(dir string, f func() error) error {
 	}
 	defer func() { _ = lock.Unlock() }()
 	return f()
+}
+
+// IsData returns why a directory is no data directory of an exchange.
+func IsData(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "journal")); err != nil {
+		return fmt.Errorf("%s is no data directory of an exchange: %w", dir, errors.Unwrap(err))
+	}
+	return nil
 }
 
 // takeLock makes sure that no other process has the directory open.

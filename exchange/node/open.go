@@ -1,13 +1,12 @@
 package node
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
@@ -35,25 +34,29 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := whole(dir); err != nil {
 		return err
 	}
-	var files []journal.Damage
-	if len(n.opt.NATSURLs) > 0 {
-		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
-	} else {
-		n.broker, files, err = startBroker(dir, false, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
-	}
+	files, err := n.openJournal(ctx)
 	if err != nil {
 		return err
 	}
-	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
-		return beside(err, files)
-	}
-	seal := sealOf(n.Register)
-	if err := n.Register.Upgrade(ctx); err != nil {
+	orders, err := n.erasing(ctx)
+	if err != nil {
 		return err
 	}
-	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, seal); err != nil {
-		return beside(err, files)
+	if len(orders) > 0 {
+		n.Journal.Close()
+		if err := errors.Join(stopBroker(dir, n.broker), n.eraseFiles(orders)); err != nil {
+			return err
+		}
+		again, err := n.openJournal(ctx)
+		if err == nil {
+			err = n.erased(ctx, orders)
+		}
+		if err != nil {
+			return err
+		}
+		files = append(files, again...)
 	}
+	seal := sealOf(n.Register)
 	packagers := &admission.Packagers{
 		Register: n.Register.At, Version: packaging.Version,
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
@@ -86,6 +89,28 @@ func (n *Node) openStores(ctx context.Context) error {
 	return nil
 }
 
+// openJournal opens the broker, the register and the journal, and returns what is damaged in the files.
+func (n *Node) openJournal(ctx context.Context) (files []journal.Damage, err error) {
+	if len(n.opt.NATSURLs) > 0 {
+		n.broker, err = broker.Connect(broker.External{URLs: n.opt.NATSURLs, Keys: n.opt.NATSKeys, Login: n.login, Log: n.log})
+	} else {
+		n.broker, files, err = startBroker(n.opt.Dir, false, broker.Options{Listen: n.opt.NATS, CertFile: n.opt.CertFile, KeyFile: n.opt.KeyFile, Login: n.login, Log: n.log})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n.Register, err = register.Open(ctx, n.broker.Conn(), n.opt.Secret); err != nil {
+		return nil, beside(err, files)
+	}
+	if err := n.Register.Upgrade(ctx); err != nil {
+		return nil, err
+	}
+	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, sealOf(n.Register)); err != nil {
+		return nil, beside(err, files)
+	}
+	return files, nil
+}
+
 // openExchange catches up and puts the register in force.
 func (n *Node) openExchange(ctx context.Context) error {
 	n.webhooks = n.newSender()
@@ -94,7 +119,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		Register: n.Register, Access: &n.access, View: n.View, Journal: n.Journal, Admission: n.admission,
 		Poster:        &submission.Poster{Log: n.Journal, View: n.View, Seal: sealOf(n.Register), Fatal: n.fail, Gate: &n.gate, Tell: n.Journal.Audit, Removed: n.removed},
 		ParseNetworks: parseNetworks, Ready: n.ready, Room: func() error { return n.room(false) }, Damaged: n.damageOf, PublicURL: n.opt.PublicURL, NATS: n.NATSURL, Log: n.log,
-		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, Backup: n.Backup, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
+		Metrics: api.NewMetrics(n.gauges()...), TAXII: n.opt.TAXII, Open: n.open, Backup: n.Backup, Erase: n.Erase, PlanBackfill: n.planBackfill, BehindProxy: n.opt.BehindProxy, Limits: n.opt.Limits,
 	})
 	// Who asks before the view has caught up is told to come again.
 	if err := n.listen(); err != nil {
@@ -139,7 +164,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 		n.run(following, "scrub", func() error { return n.scrub(following) })
 	}
 	if n.archiver != nil {
-		n.run(following, "archive", func() error { return n.archiver.Run(following, cmp.Or(n.opt.Archive.Every, time.Minute)) })
+		n.run(following, "archive", func() error { return n.archive(following) })
 	}
 	if writes {
 		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })

@@ -223,6 +223,9 @@ func (r *Restoring) settle(ctx context.Context, at *record.Checkpoint, cut map[s
 		if err != nil {
 			return err
 		}
+		if err := orderedAgain(ctx, j); err != nil {
+			return err
+		}
 		restart, err := j.Rewind(ctx, at, out.Collections)
 		if err != nil {
 			return err
@@ -247,6 +250,18 @@ func (r *Restoring) settle(ctx context.Context, at *record.Checkpoint, cut map[s
 		}
 		return filestore.Replace(filepath.Join(r.Dir, restoredFile), text)
 	})
+}
+
+// orderedAgain has what was restored erased as it was ordered, before it is served.
+func orderedAgain(ctx context.Context, j *journal.Journal) error {
+	orders, err := j.Orders(ctx)
+	for _, o := range orders {
+		if err == nil && len(o.Key) > 0 {
+			o.Done = time.Time{}
+			err = j.SetOrder(ctx, o)
+		}
+	}
+	return err
 }
 
 // overlay is what has taken the place of blocks after a moment: they come back as what stays of them.

@@ -1,6 +1,8 @@
 package packaging
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,8 +146,11 @@ func (h *hostDay) traffic(host string) []string {
 	}
 	n, called := h.contact(host, &h.o.Contacts[0])
 	var refs []string
+	if called.ID != "" {
+		h.need(called)
+	}
 	if n.DstRef != "" {
-		refs = append(refs, h.need(called))
+		refs = append(refs, n.DstRef)
 	}
 	id := n.ID()
 	h.add(id, time.Time{}, func(buf []byte) []byte { return n.Append(buf, id) })
@@ -168,7 +173,24 @@ func (h *hostDay) contact(host string, c *stix.Contact) (n stix.NetworkTraffic, 
 		called = h.sinkhole(c.Dst)
 		n.DstRef = called.ID
 	}
+	if record.IsErased(c.Dst) { // its place stays
+		called.Erased, n.DstRef = true, ""
+	}
 	return n, called
+}
+
+// contacts are those of the host, without the addresses that were erased.
+func (h *hostDay) contacts() []stix.Contact {
+	if !slices.ContainsFunc(h.o.Contacts, func(c stix.Contact) bool { return record.IsErased(c.Dst) }) {
+		return h.o.Contacts
+	}
+	list := slices.Clone(h.o.Contacts)
+	for i := range list {
+		if record.IsErased(list[i].Dst) {
+			list[i].Dst, list[i].DstPort = netip.Addr{}, 0
+		}
+	}
+	return list
 }
 
 func (h *hostDay) observed(refs []string) {
@@ -178,7 +200,7 @@ func (h *hostDay) observed(refs []string) {
 		ObjectRefs: refs, ExtensionID: exchange.HostEvidenceID,
 		Host: stix.HostEvidence{
 			Country: h.o.Country, ASN: h.o.ASN, Evidence: h.o.Evidence,
-			Malware: h.o.Malware, Provider: h.o.Provider, Exposed: h.o.Exposed, Extra: h.o.Extra, Contacts: h.o.Contacts,
+			Malware: h.o.Malware, Provider: h.o.Provider, Exposed: h.o.Exposed, Extra: h.o.Extra, Contacts: h.contacts(),
 		},
 	}
 	if h.form >= 2 {

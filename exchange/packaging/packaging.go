@@ -91,6 +91,13 @@ func (p *Packager) Shares(in *record.Intake) ([]record.Share, error) {
 	return p.shares(in, false)
 }
 
+// HostObjects lists the ids of what an observation is packaged as, in any form that it ever had, with its address's.
+func (p *Packager) HostObjects(o *record.Observation) []string {
+	b := builder{Packager: p}
+	h := b.hostDay(o)
+	return append(b.hostObjects(o), h.host().ID)
+}
+
 // Outlines is Shares for those who want to know which objects there are: of a host's objects there
 // is no more than stix.AppendOutline writes, which takes three quarters of the time.
 func (p *Packager) Outlines(in *record.Intake) ([]record.Share, error) {
@@ -176,7 +183,7 @@ func (b *builder) host(i int, o *record.Observation, d *exchange.Decision, backf
 	}
 	var to []string
 	for _, grant := range d.Grants {
-		if grant.Allow {
+		if grant.Allow && !o.Erased() {
 			to = append(to, grant.Collection)
 		}
 	}
@@ -191,6 +198,13 @@ func (b *builder) host(i int, o *record.Observation, d *exchange.Decision, backf
 		return err
 	}
 	g.Index = 1 + i
+	if o.Erased() { // the feed's own collection keeps their places
+		for _, list := range [][]record.Object{g.Needs, g.Objects} {
+			for k := range list {
+				list[k].Erased = list[k].Erased || list[k].ID != tlp.AmberStrict.MarkingID() && !b.called(list[k].ID)
+			}
+		}
+	}
 	for _, collection := range to {
 		s := b.share(collection)
 		s.Label = max(s.Label, o.Label)
@@ -228,6 +242,16 @@ func (b *builder) sinkhole(a netip.Addr) record.Object {
 		b.dsts[a] = o
 	}
 	return o
+}
+
+// called tells whether an object is of an address that hosts called.
+func (b *builder) called(id string) bool {
+	for a, o := range b.dsts {
+		if o.ID == id && !record.IsErased(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // country returns the identifier of a country's object: a few, again and again.

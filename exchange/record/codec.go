@@ -15,7 +15,7 @@ import (
 // recordVersion is the first byte of what Append writes; every version from
 // oldestVersion on can be read. Those before it are of data directories of format 1, which are refused.
 const (
-	recordVersion = 8
+	recordVersion = 9
 	oldestVersion = 6
 )
 
@@ -74,6 +74,9 @@ type decoder struct {
 
 // begin reads the version.
 func (d *decoder) begin() {
+	if hash, rest := erasedOf(d.b); hash != nil {
+		d.b = rest
+	}
 	if d.version = d.byte(); d.version < oldestVersion || d.version > recordVersion {
 		d.fail()
 	}

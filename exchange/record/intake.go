@@ -11,6 +11,7 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -216,6 +217,8 @@ type Intake struct {
 	// nothing is left has a Count of 0.
 	Recalled []exchange.EventID
 	Reason   string
+	// Nonce is random, so that nobody can guess from the record's hash what was erased from it. It goes with that.
+	Nonce [16]byte
 }
 
 // Withdrawal takes a host's day out of a collection that had it under a lower label.
@@ -245,6 +248,8 @@ type Object struct {
 	// New says that the feed has given no collection any version of it; Shared
 	// that another feed can have.
 	New, Shared bool
+	// Erased says that nothing but its place is left of it.
+	Erased bool
 }
 
 // Share is what one collection gains from one intake record, in order.
@@ -256,8 +261,62 @@ type Share struct {
 	Groups    []*Group
 }
 
-// IntakeHash is the hash of a record as Append wrote it, in hexadecimal.
+// IntakeHash is the hash of a record as Append wrote it, in hexadecimal. One from which something was erased has the hash that
+// it had.
 func IntakeHash(text []byte) string {
+	if hash, _ := erasedOf(text); hash != nil {
+		return hex.EncodeToString(hash)
+	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
+
+// erasedMark begins a record from which something was erased. Behind it is the hash that the record had, and then what stays.
+const erasedMark = 0xff
+
+// erasedOf cuts such a record; hash is nil for others.
+func erasedOf(text []byte) (hash, rest []byte) {
+	if len(text) > sha256.Size && text[0] == erasedMark {
+		return text[1 : 1+sha256.Size], text[1+sha256.Size:]
+	}
+	return nil, text
+}
+
+// AppendErased writes what stays of a record, which had a text.
+func (in *Intake) AppendErased(b, had []byte) []byte {
+	hash, _ := erasedOf(had)
+	if hash == nil {
+		sum := sha256.Sum256(had)
+		hash = sum[:]
+	}
+	in.Nonce = [16]byte{}
+	return in.Append(append(append(b, erasedMark), hash...))
+}
+
+// Erase makes an observation the n-th of those of a record that are erased: it has as many objects as it had, which nobody sees.
+func (o *Observation) Erase(n int) {
+	stays := Observation{
+		ObservationKey: o.ObservationKey, Packaging: o.Packaging, FirstPackaging: o.FirstPackaging, First: o.Day.Start(), Last: o.Day.Start(), Modified: o.Day.Start(),
+		Count: min(o.Count, 1), Label: o.Label, Decision: o.Decision,
+	}
+	stays.Address = ErasedAddress(n)
+	if o.Account != "" {
+		stays.Account = "erased@invalid"
+	}
+	if len(o.Contacts) > 0 { // which is the one that is packaged
+		stays.Contacts = []stix.Contact{{Time: o.Day.Start(), SrcPort: min(o.Contacts[0].SrcPort, 1), Dst: o.Contacts[0].Dst}}
+	}
+	*o = stays
+}
+
+// Erased tells whether an observation was erased.
+func (o *Observation) Erased() bool { return IsErased(o.Address) }
+
+// ErasedAddress stands for the n-th address that was erased from a record. It is an IPv4 address that is written as IPv6, by which
+// no host is known.
+func ErasedAddress(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff, 12: byte(n >> 24), 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)})
+}
+
+// IsErased tells whether an address is one of these.
+func IsErased(a netip.Addr) bool { return a.Is4In6() }

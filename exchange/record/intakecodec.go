@@ -61,6 +61,7 @@ func (in *Intake) Append(b []byte) []byte {
 		e.b = append(e.b, id[:]...)
 	}
 	e.text(in.Reason)
+	e.b = append(e.b, in.Nonce[:]...)
 	return e.b
 }
 
@@ -136,6 +137,9 @@ func DecodeIntake(b []byte) (*Intake, error) {
 			copy(in.Recalled[i][:], d.take(uint64(len(in.Recalled[i]))))
 		}
 		in.Reason = d.text()
+	}
+	if d.version >= 9 {
+		copy(in.Nonce[:], d.take(uint64(len(in.Nonce))))
 	}
 	if err := d.done(); err != nil {
 		return nil, err

@@ -331,3 +331,103 @@ func TestAStreamIsWritten(t *testing.T) {
 		t.Errorf("%+v %v", list, err)
 	}
 }
+
+// What is written anew is what the server reads: other messages at their places, some gone, and nothing in the files of those that
+// were.
+func TestAStreamIsRewritten(t *testing.T) {
+	dir := written(t)
+	before := make(map[uint64][]byte)
+	with(t, dir, func(_ jetstream.JetStream, s jetstream.Stream) { before, _ = messages(t, s) })
+	var last uint64
+	changed, gone := make(map[uint64]string), make(map[uint64]bool)
+	err := filestore.Rewrite(streamsIn(dir), streamName, false, func(m *filestore.Message, live bool) (*filestore.Message, error) {
+		last = m.Sequence
+		switch {
+		case !live:
+			t.Errorf("message %d is not live", m.Sequence)
+		case before[m.Sequence] == nil: // deleted, and there in the files
+			return nil, nil
+		case !bytes.Equal(m.Data, before[m.Sequence]):
+			t.Errorf("message %d is read as another", m.Sequence)
+		case m.Sequence%7 == 0:
+			changed[m.Sequence] = string(m.Data)
+			again := *m
+			again.Data = fmt.Appendf(nil, "another %d", m.Sequence)
+			return &again, nil
+		case m.Sequence%11 == 0:
+			changed[m.Sequence], gone[m.Sequence] = string(m.Data), true
+			return nil, nil
+		}
+		return m, nil
+	})
+	if err != nil || len(changed) == 0 || len(gone) == 0 {
+		t.Fatal(err, len(changed), len(gone))
+	}
+	with(t, dir, func(js jetstream.JetStream, s jetstream.Stream) {
+		after, end := messages(t, s)
+		if end != last || len(after) != len(before)-len(gone) {
+			t.Errorf("it has %d messages up to %d, and not %d up to %d", len(after), end, len(before)-len(gone), last)
+		}
+		for n, text := range after {
+			want := string(before[n])
+			if _, is := changed[n]; is {
+				want = fmt.Sprintf("another %d", n)
+			}
+			if string(text) != want {
+				t.Errorf("message %d is another", n)
+			}
+		}
+		if ack, err := js.Publish(t.Context(), "m.1", []byte("next")); err != nil || ack.Sequence != last+1 {
+			t.Errorf("%+v, %v", ack, err)
+		}
+	})
+	for _, file := range files(t, dir) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, was := range changed {
+			if len(was) > 16 && bytes.Contains(text, []byte(was)) {
+				t.Errorf("message %d is in %s still", n, file)
+			}
+		}
+	}
+}
+
+// Of a stream that keeps the last of each subject, nothing is left in the files of those before.
+func TestWhatASubjectHadIsGone(t *testing.T) {
+	dir := t.TempDir()
+	put := func(js jetstream.JetStream, text string) {
+		if _, err := js.Publish(t.Context(), "m.1", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with(t, dir, func(js jetstream.JetStream, _ jetstream.Stream) {
+		_, err := js.UpdateStream(t.Context(), jetstream.StreamConfig{Name: streamName, Subjects: []string{"m.*"}, Storage: jetstream.FileStorage, AllowDirect: true, MaxMsgsPerSubject: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(js, "what it had once")
+		put(js, "what it has")
+	})
+	err := filestore.Rewrite(streamsIn(dir), streamName, true, func(m *filestore.Message, live bool) (*filestore.Message, error) {
+		if live != (string(m.Data) == "what it has") {
+			t.Errorf("%s: %v", m.Data, live)
+		}
+		if !live {
+			return nil, nil
+		}
+		return m, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(streamsIn(dir), streamName, "msgs", "1.blk")); err != nil || bytes.Contains(text, []byte("once")) {
+		t.Errorf("it is there still, %v", err)
+	}
+	with(t, dir, func(_ jetstream.JetStream, s jetstream.Stream) {
+		if all, last := messages(t, s); last != 2 || string(all[2]) != "what it has" {
+			t.Errorf("%s %d", all[2], last)
+		}
+	})
+}

@@ -71,6 +71,9 @@ func (s *Hosts) Add(b *pebble.Batch, before *store.Filtered, in *record.Intake, 
 	}
 	for _, i := range inOrder(in.Observations) {
 		o := &in.Observations[i]
+		if o.Erased() {
+			continue
+		}
 		key := hostKey(in.Feed, o.ObservationKey)
 		var h hostRecord
 		if !o.New {
@@ -154,7 +157,7 @@ func (s *Hosts) addHistories(b *pebble.Batch, in *record.Intake) error {
 	for i := range in.Observations {
 		o := &in.Observations[i]
 		relapse := o.Relapse && !in.Backfill // which tells those who know nothing new
-		if !in.Repeats && !relapse || o.Exposed != "" {
+		if !in.Repeats && !relapse || o.Exposed != "" || o.Erased() {
 			continue
 		}
 		h, err := of(o.Address)

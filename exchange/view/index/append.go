@@ -83,6 +83,10 @@ func (w *Writer) AddOwn(in *record.Intake, sequence uint64, shares []record.Shar
 	w.open(max(in.At.UnixMicro(), w.head.added+1), block{intake: sequence, feed: in.Feed, number: w.head.number, count: n, starts: own.starts})
 	w.locate(w.head.number, sequence, w.first)
 	for i := range own.objects {
+		if own.objects[i].Erased {
+			w.gone(i)
+			continue
+		}
 		brief, ok := stix.ScanBrief(own.objects[i].Raw)
 		if !ok {
 			return false, fmt.Errorf("package object %d: %w", i, store.ErrDamaged) // the id itself can tell an address
