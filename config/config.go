@@ -118,6 +118,9 @@ type Audit struct {
 type Journal struct {
 	// How often all its files are read, to see whether they are whole: 6h0m0s, 30m.
 	Scrub Interval `yaml:"scrub"`
+	// When its files are written anew, where something was erased or is older than the register keeps it: a time of
+	// the day, in UTC. The exchange answers 503 meanwhile, some seconds for each 100,000 hosts.
+	Maintenance Clock `yaml:"maintenance"`
 }
 
 // Archive is the section archive.
@@ -136,6 +139,9 @@ type Archive struct {
 	Unencrypted bool `yaml:"unencrypted"`
 	// How often what is new goes there: 1m0s.
 	Every Interval `yaml:"every"`
+	// For how many days archives and backups are kept, by you: so long what was ordered to be erased is erased again
+	// after a restore. Then the order's key is destroyed.
+	RestoreDays uint `yaml:"restore_days"`
 }
 
 // Log is the section log.
@@ -155,8 +161,8 @@ func Default() Config {
 		Memory:  Memory{Budget: 768 << 20, Cache: 64 << 20},
 		Limits:  Limits{Requests: 5000, Bytes: 2 << 30, Concurrent: 64, AllConcurrent: 1024, Streams: 64, AllStreams: 10_000, Logins: 1, DayBytes: 32 << 30, StandingBytes: 8 << 30},
 		Audit:   Audit{KeepDays: 400},
-		Journal: Journal{Scrub: Interval(6 * time.Hour)},
-		Archive: Archive{Recipients: []string{}, Every: Interval(time.Minute)},
+		Journal: Journal{Scrub: Interval(6 * time.Hour), Maintenance: Clock(3 * time.Hour)},
+		Archive: Archive{Recipients: []string{}, Every: Interval(time.Minute), RestoreDays: 400},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

@@ -65,6 +65,24 @@ func (i *Interval) UnmarshalText(b []byte) error {
 // String writes it as UnmarshalText reads it.
 func (i Interval) String() string { return time.Duration(i).String() }
 
+// Clock is a time of the day, since midnight.
+type Clock time.Duration
+
+// UnmarshalText reads hours and minutes.
+func (c *Clock) UnmarshalText(b []byte) error {
+	t, err := time.Parse("15:04", string(b))
+	if err != nil {
+		return fmt.Errorf("%.40q is not a time of the day such as 03:00", b)
+	}
+	*c = Clock(t.Sub(t.Truncate(24 * time.Hour)))
+	return nil
+}
+
+// String writes it as UnmarshalText reads it.
+func (c Clock) String() string {
+	return time.Time{}.Add(time.Duration(c)).Format("15:04")
+}
+
 // Proxies are the addresses of trusted proxies.
 type Proxies []netip.Prefix
 

@@ -69,6 +69,8 @@ type Feed struct {
 	// Repeat is how long a host that a collection was given is not given to it again when it is
 	// seen again; zero for not at all.
 	Repeat Window `json:"repeat,omitzero" yaml:"repeat,omitempty"`
+	// Retention is how long the feed's rows are kept, and what collections were given of them; zero for ever.
+	Retention Window `json:"retention,omitzero" yaml:"retention,omitempty"`
 	// Places says whose word counts where publisher and networks table differ on
 	// where an address is.
 	Places Places `json:"places,omitempty" yaml:"places,omitempty"`

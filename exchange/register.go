@@ -159,6 +159,8 @@ type Declared struct {
 	Floor tlp.Level `json:"floor,omitempty" yaml:"floor,omitempty"`
 	// Public lets anybody read it, without credentials: CLEAR only.
 	Public bool `json:"public,omitempty" yaml:"public,omitempty"`
+	// Retention is how long what is added is kept; zero for ever.
+	Retention Window `json:"retention,omitzero" yaml:"retention,omitempty"`
 	// STIX are the versions that writers may send: "2.1", which is the default,
 	// and "2.0".
 	STIX []string `json:"stix,omitempty" yaml:"stix,omitempty"`

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,39 @@ func (w *Window) UnmarshalText(text []byte) error {
 func (w Window) String() string {
 	text, _ := w.MarshalText() // never fails
 	return string(text)
+}
+
+// Retention is how long what a collection was given is kept, of a feed, or, where that is "", of what members have posted; and, for
+// no collection, how long a feed's rows are. Zero is for ever.
+func (r *Register) Retention(collection, feed string) time.Duration {
+	var of, in Window
+	if f := r.Feed(feed); f != nil {
+		of = f.Retention
+	}
+	for i := range r.Declared {
+		if r.Declared[i].ID == collection {
+			in = r.Declared[i].Retention
+		}
+	}
+	if of == 0 || in > 0 && in < of {
+		of = in
+	}
+	return time.Duration(of)
+}
+
+// ShortestRetention is the shortest time that anything is kept, zero where all is for ever.
+func (r *Register) ShortestRetention() time.Duration {
+	var all []Window
+	for i := range r.Feeds {
+		all = append(all, r.Feeds[i].Retention)
+	}
+	for i := range r.Declared {
+		all = append(all, r.Declared[i].Retention)
+	}
+	if all = slices.DeleteFunc(all, func(w Window) bool { return w == 0 }); len(all) == 0 {
+		return 0
+	}
+	return time.Duration(slices.Min(all))
 }
 
 // MaxRepeat is the longest time that repeats are suppressed.

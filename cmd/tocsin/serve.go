@@ -67,6 +67,7 @@ func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 		Metrics: conf.Metrics.Listen, PublicURL: conf.HTTP.PublicURL, CacheBytes: int64(conf.Memory.Cache),
 		Memory: int64(conf.Memory.Budget), KeepAudit: time.Duration(conf.Audit.KeepDays) * 24 * time.Hour, BehindProxy: conf.HTTP.BehindProxy,
 	}
+	opt.Maintenance, opt.RestoreWindow = time.Duration(conf.Journal.Maintenance), time.Duration(conf.Archive.RestoreDays)*24*time.Hour
 	opt.Scrub = time.Duration(conf.Journal.Scrub)
 	l := &conf.Limits
 	opt.Limits = api.Limits{
@@ -104,16 +105,23 @@ func serve(c *cobra.Command, conf *config.Config) error {
 	}
 	// An exchange outlives the terminal that it was started from, and there is nothing to read anew.
 	signal.Ignore(syscall.SIGHUP)
-	n, err := openNode(c.Context(), opt)
-	if err != nil {
-		return err
+	for {
+		n, err := openNode(c.Context(), opt)
+		if err != nil {
+			return err
+		}
+		say(c, "ready: HTTP %s, NATS %s, data %s", n.HTTPURL(), first(n.NATSURL(), "not open"), conf.Data)
+		again := false
+		select {
+		case <-c.Context().Done():
+		case <-n.Done():
+		case <-n.Maintenance():
+			again = true
+		}
+		if err := closeNode(c, n); err != nil || !again {
+			return err
+		}
 	}
-	say(c, "ready: HTTP %s, NATS %s, data %s", n.HTTPURL(), first(n.NATSURL(), "not open"), conf.Data)
-	select {
-	case <-c.Context().Done():
-	case <-n.Done():
-	}
-	return closeNode(c, n)
 }
 
 // closeNode stops a node in order and returns why it failed, if it did.

@@ -212,6 +212,9 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 		if _, _, err = s.read(b); err != nil {
 			return err
 		}
+		if b.Trimmed {
+			break
+		}
 		if gone := s.given.remove(b); len(gone) > 0 {
 			err = s.each(&Block{Collection: b.Collection, Number: b.Number, Removed: gone, facts: b})
 		}
@@ -229,6 +232,9 @@ func (s *subscriber) take(msg jetstream.Msg) error {
 
 // read returns a block's text, and the identifiers of its objects, where it is what it commits to.
 func (s *subscriber) read(b *record.Block) (text []byte, ids []string, err error) {
+	if b.Trimmed { // its objects are older than they are kept
+		return nil, nil, nil
+	}
 	if text, err = s.z.DecodeAll(b.Payload, nil); err == nil {
 		ids, err = committed(b, text)
 	}
@@ -248,7 +254,7 @@ func (s *subscriber) give(b *record.Block) error {
 		return fmt.Errorf("subscribe to %s: %w", s.collection, err)
 	}
 	out := &Block{Collection: b.Collection, Number: b.Number, Count: b.Count, facts: b}
-	if b.Control == "" {
+	if b.Control == "" && !b.Trimmed {
 		out.Bundle = text
 	}
 	if err := s.each(out); err != nil {

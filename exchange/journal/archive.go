@@ -279,7 +279,7 @@ func (j *Journal) BlockOf(m *record.Message) (b *record.Block, text []byte, err 
 	if err == nil {
 		b, err = j.decodeBlock(m.Subject, header, m.Data, m.Sequence)
 	}
-	if err == nil {
+	if err == nil && !b.Trimmed {
 		text, err = j.Decompress(nil, b.Payload)
 	}
 	return b, text, err

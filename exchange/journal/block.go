@@ -187,6 +187,13 @@ func (j *Journal) link(c *record.Chain, b *record.Block) error {
 	if err := Continues(b, c.Blocks, c.Head, c.Last); err != nil {
 		return err
 	}
+	if c.Objects == 0 && !b.Trimmed {
+		c.First = b.AddedFirst
+	}
+	if b.Trimmed {
+		c.Blocks, c.Head, c.Last = b.Number, b.Hash(), b.Added(b.Count-1)
+		return nil
+	}
 	text, err := j.Decompress(nil, b.Payload)
 	if err != nil {
 		return fmt.Errorf("block %d: %w", b.Number, err)
@@ -215,9 +222,6 @@ func (j *Journal) link(c *record.Chain, b *record.Block) error {
 		return fmt.Errorf("block %d says that it holds %d objects and holds %d", b.Number, b.Count, n)
 	case leaves.Root() != b.Root:
 		return fmt.Errorf("block %d does not hold the objects that it commits to: %w", b.Number, ErrDamaged)
-	}
-	if c.Objects == 0 {
-		c.First = b.AddedFirst
 	}
 	c.Blocks, c.Head, c.Last = b.Number, b.Hash(), b.Added(b.Count-1)
 	c.Objects += int64(n)

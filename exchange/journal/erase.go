@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/erasure"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
@@ -23,6 +25,9 @@ type Eraser struct {
 	Match *erasure.Matcher
 	// Hosts are filled by records of intake, and wanted by blocks: intake goes first.
 	Hosts erasure.Hosts
+	// Trim tells whether what was taken in then is older than it is kept, of a feed's rows, or of a collection: of those that a feed
+	// has made for it, or members posted. nil keeps all.
+	Trim func(collection, feed string, at time.Time) bool
 	// IDs lists the ids of what an observation of a feed is packaged as.
 	IDs func(in *record.Intake, o *record.Observation) []string
 
@@ -178,6 +183,10 @@ func (e *Eraser) intakeRecord(m *record.Message) (*record.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Trim != nil && e.Trim("", in.Feed, in.At) && len(in.Events)+len(in.Observations)+len(in.Cleaned)+len(in.Recalled)+len(in.Introductions) > 0 {
+		in.Trim()
+		return e.with(m, m.Header, e.enc.EncodeAll(in.AppendErased(nil, had), nil)), nil
+	}
 	of := make([]record.Observation, len(in.Observations))
 	copy(of, in.Observations)
 	if !e.Match.Intake(in) {
@@ -199,8 +208,12 @@ func (e *Eraser) block(m *record.Message) (*record.Message, error) {
 		return nil, err
 	}
 	b, err := record.ParseBlock(header, m.Data)
-	if err != nil || b.Control != "" { // what it takes out is sealed, and names ids alone
+	if err != nil || b.Control != "" || b.Trimmed { // what a control block takes out is sealed, and names ids alone
 		return m, err
+	}
+	if e.Trim != nil && b.Collection != exchange.Quarantine && e.Trim(b.Collection, b.Feed, b.Added(b.Count-1)) {
+		b.Trim()
+		return e.with(m, record.EncodeHeader(withHeaders(b, m.Sequence, header)), nil), nil
 	}
 	text, err := e.dec.DecodeAll(m.Data, nil)
 	if err != nil {
@@ -210,23 +223,25 @@ func (e *Eraser) block(m *record.Message) (*record.Message, error) {
 	if err != nil || len(gone) == 0 {
 		return m, err
 	}
-	b.Sequence = m.Sequence
-	if of := nats.Header(header).Get(sequenceHeader); of != "" {
-		if b.Sequence, err = strconv.ParseUint(of, 10, 64); err != nil {
-			return nil, err
-		}
-	}
 	payload, err := without(b, objects, gone)
 	if err != nil {
 		return nil, err
 	}
-	stays := nats.Header(b.Header())
-	for name, values := range header { // what NATS, or the journal, has added
-		if _, is := stays[name]; !is && name != "Tocsin-Seed" {
+	return e.with(m, record.EncodeHeader(withHeaders(b, m.Sequence, header)), e.enc.EncodeAll(payload, nil)), nil
+}
+
+// withHeaders are the headers of a block at a sequence that has lost something, with what NATS, or the journal, has added to them.
+func withHeaders(b *record.Block, sequence uint64, had map[string][]string) map[string][]string {
+	if b.Sequence == 0 { // it is in its own place
+		b.Sequence = sequence
+	}
+	stays := b.Header()
+	for name, values := range had {
+		if _, is := stays[name]; !is && name != "Tocsin-Seed" && name != "Tocsin-Proofs" {
 			stays[name] = values
 		}
 	}
-	return e.with(m, record.EncodeHeader(stays), e.enc.EncodeAll(payload, nil)), nil
+	return stays
 }
 
 // The headers of a record of the audit from which something was erased.

@@ -49,6 +49,9 @@ func (j *Journal) IntakeOf(data []byte) (subject string, at time.Time, err error
 // Remake gives a block the payload that it had, made of its objects, unless it has one, and returns its subject. Its error is an
 // ErrDamaged where the block does not hold what it commits to then.
 func (j *Journal) Remake(b *record.Block, objects [][]byte) (subject string, err error) {
+	if b.Trimmed {
+		return blocksPrefix + b.Collection, nil
+	}
 	leaves := record.LeavesOf(b)
 	if b.Control != "" {
 		text, err := j.Decompress(nil, b.Payload)

@@ -226,6 +226,9 @@ func (j *Journal) replace(ctx context.Context, collection string, h record.Holes
 	if b.Collection != collection || b.Number != h.Block || b.Control != "" {
 		return fmt.Errorf("%w: at %d is block %d of collection %s", ErrDamaged, h.Sequence, b.Number, b.Collection)
 	}
+	if b.Trimmed {
+		return nil
+	}
 	gone := slices.DeleteFunc(slices.Clone(h.Positions), func(i int) bool { return i < 0 || i >= b.Count || !b.Has(i) })
 	if len(gone) == 0 {
 		return nil

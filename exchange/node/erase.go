@@ -107,8 +107,14 @@ func (n *Node) posted(ctx context.Context, match *erasure.Matcher) (map[postedOb
 	return found, err
 }
 
-// erasing tells what is to be erased from files before the streams are opened for good: nothing where all was.
-func (n *Node) erasing(ctx context.Context) (orders []*erasure.Order, err error) {
+// work is what is to be done to the streams' files while nobody has them open.
+type work struct {
+	orders []*erasure.Order // to be carried out, and those that were
+	trim   func(collection, feed string, at time.Time) bool
+}
+
+// due returns what there is to be done to the files, nil for nothing. It destroys the keys of orders whose time is over.
+func (n *Node) due(ctx context.Context) (*work, error) {
 	if len(n.opt.NATSURLs) > 0 {
 		return nil, nil
 	}
@@ -117,29 +123,32 @@ func (n *Node) erasing(ctx context.Context) (orders []*erasure.Order, err error)
 		return nil, err
 	}
 	window := cmp.Or(n.opt.RestoreWindow, restoreWindow)
-	again := false
+	due := false
 	for _, o := range all {
 		if len(o.Key) > 0 && !o.Done.IsZero() && time.Since(o.At) > window {
-			o.Key, again = nil, true
+			o.Key, due = nil, true
 			if err := n.Journal.SetOrder(ctx, o); err != nil {
 				return nil, err
 			}
 		}
-		if len(o.Key) > 0 && o.Done.IsZero() {
-			again = true
-		}
+		due = due || len(o.Key) > 0 && o.Done.IsZero()
 	}
-	if !again {
-		return nil, nil
+	now := time.Now()
+	if n.opt.Now != nil {
+		now = n.opt.Now()
 	}
-	return all, nil
+	old, err := n.overdue(ctx, now)
+	if err != nil || !due && !old {
+		return nil, err
+	}
+	return &work{orders: all, trim: trimmer(n.Register.Current(), now)}, nil
 }
 
 // restoreWindow is for how long an order is carried out again after a restore.
 const restoreWindow = 400 * 24 * time.Hour
 
-// eraseFiles writes the streams' files anew without what orders erase. Nobody has them open.
-func (n *Node) eraseFiles(orders []*erasure.Order) error {
+// rewrite writes the streams' files anew without what is erased or too old. Nobody has them open.
+func (n *Node) rewrite(w *work) error {
 	began := time.Now()
 	dir := n.opt.Dir
 	for _, of := range []string{"view", damagedDir} { // both can be made, or done, without
@@ -147,11 +156,13 @@ func (n *Node) eraseFiles(orders []*erasure.Order) error {
 			return fmt.Errorf("erase: %w", err)
 		}
 	}
-	e, err := journal.NewEraser(erasure.Match(orders), hostObjects(n.Register))
+	e, err := journal.NewEraser(erasure.Match(w.orders), hostObjects(n.Register))
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	kept := &left{At: began}
+	e.Trim = kept.noting(w.trim)
 	streams := filepath.Join(dir, streamsDir)
 	entries, err := os.ReadDir(streams)
 	if err != nil {
@@ -211,7 +222,10 @@ func (n *Node) eraseFiles(orders []*erasure.Order) error {
 	if err != nil {
 		return fmt.Errorf("erase: %w", err)
 	}
-	n.log.Info("what was ordered is erased from the files", "orders", len(orders), "messages", len(changed[journal.IntakeStream])+len(changed[journal.BlocksStream]), "took", time.Since(began).Round(time.Millisecond))
+	if err := kept.write(dir); err != nil {
+		return err
+	}
+	n.log.Info("what was ordered is erased from the files, and what is older than it is kept", "orders", len(w.orders), "messages", len(changed[journal.IntakeStream])+len(changed[journal.BlocksStream]), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -231,9 +245,9 @@ func hostObjects(r *register.Store) func(in *record.Intake, o *record.Observatio
 	}
 }
 
-// erased notes that the files are written.
-func (n *Node) erased(ctx context.Context, orders []*erasure.Order) error {
-	for _, o := range orders {
+// worked notes that the files are written.
+func (n *Node) worked(ctx context.Context, w *work) error {
+	for _, o := range w.orders {
 		if o.Done.IsZero() {
 			o.Done = time.Now().UTC().Truncate(time.Second)
 			if err := n.Journal.SetOrder(ctx, o); err != nil {

@@ -81,6 +81,8 @@ type Options struct {
 	// RestoreWindow is for how long orders to erase are carried out again after a restore; 0 means 400 days. Then their keys are
 	// destroyed.
 	RestoreWindow time.Duration
+	// Maintenance is the time of the day, in UTC, at which the node wants to be opened again where something is erased or too old.
+	Maintenance time.Duration
 	// Limits bound what callers are given over HTTP.
 	Limits api.Limits
 	// BehindProxy are the proxies in front that tell where requests come from, in
@@ -92,6 +94,8 @@ type Options struct {
 	Webhooks webhook.Pace
 	// Archive is where the exchange is archived; its zero value is nowhere.
 	Archive ArchiveOptions
+	// Now is by what it is told what is older than it is kept; nil is time.Now. It is for tests.
+	Now func() time.Time
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -135,9 +139,11 @@ type Node struct {
 	rights  sync.Mutex // guards what is below, up to failed
 	expires time.Time  // when the next credential ends, zero for none
 
-	failed   atomic.Pointer[error] // why the node has failed
-	done     chan struct{}         // closed when it has
-	durables atomic.Pointer[error] // why members' consumers are not as the register says
+	failed atomic.Pointer[error] // why the node has failed
+	done   chan struct{}         // closed when it has
+	// maintenance is closed when the node is to be closed and opened again.
+	maintenance chan struct{}
+	durables    atomic.Pointer[error] // why members' consumers are not as the register says
 
 	applying sync.Mutex // held while a version of the register is put in force; guards what is below
 	wanted   []policy.Read
@@ -161,7 +167,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	opt.Memory = cmp.Or(opt.Memory, 768<<20)
 	limitHeap(opt.Memory)
 	spareProcessor()
-	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), open: make(chan struct{})}
+	n = &Node{opt: opt, log: opt.Log, done: make(chan struct{}), maintenance: make(chan struct{}), open: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))

@@ -38,18 +38,18 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	orders, err := n.erasing(ctx)
+	work, err := n.due(ctx)
 	if err != nil {
 		return err
 	}
-	if len(orders) > 0 {
+	if work != nil {
 		n.Journal.Close()
-		if err := errors.Join(stopBroker(dir, n.broker), n.eraseFiles(orders)); err != nil {
+		if err := errors.Join(stopBroker(dir, n.broker), n.rewrite(work)); err != nil {
 			return err
 		}
 		again, err := n.openJournal(ctx)
 		if err == nil {
-			err = n.erased(ctx, orders)
+			err = n.worked(ctx, work)
 		}
 		if err != nil {
 			return err
@@ -162,6 +162,9 @@ func (n *Node) openExchange(ctx context.Context) error {
 	close(n.open)
 	if len(n.opt.NATSURLs) == 0 { // else the files are elsewhere
 		n.run(following, "scrub", func() error { return n.scrub(following) })
+	}
+	if len(n.opt.NATSURLs) == 0 {
+		n.run(following, "maintenance", func() error { return n.maintain(following) })
 	}
 	if n.archiver != nil {
 		n.run(following, "archive", func() error { return n.archive(following) })

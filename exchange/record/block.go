@@ -66,6 +66,8 @@ type Block struct {
 	// Removed are the positions whose objects a replacement of the block has no more, a bit an object as in Starts;
 	// empty for a block as it was appended. Proofs stand in for the seed then: see Leaves.
 	Removed, Proofs []byte
+	// Trimmed says that the block's objects are older than they are kept: nothing but its facts is left of it.
+	Trimmed bool
 	// Payload is the bundle, compressed with zstd.
 	Payload []byte
 	// Sequence is the block's position in the journal; 0 before it is appended. Of a replacement it is that of
@@ -77,7 +79,9 @@ type Block struct {
 }
 
 // Has tells whether the object at a position is in the payload.
-func (b *Block) Has(i int) bool { return i/8 >= len(b.Removed) || b.Removed[i/8]&(1<<(i%8)) == 0 }
+func (b *Block) Has(i int) bool {
+	return !b.Trimmed && (i/8 >= len(b.Removed) || b.Removed[i/8]&(1<<(i%8)) == 0)
+}
 
 // Added returns the date_added of the block's i-th object.
 func (b *Block) Added(i int) time.Time { return b.AddedFirst.Add(time.Duration(i) * time.Microsecond) }

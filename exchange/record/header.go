@@ -23,6 +23,9 @@ const mediaType = "application/stix+json;version=2.1"
 // ReplacesHeader is the name of the header that tells a block's replacement from the block: it has its number.
 const ReplacesHeader = "Tocsin-Replaces"
 
+// trimmedHeader tells of a block whose objects are older than they are kept.
+const trimmedHeader = "Tocsin-Trimmed"
+
 // Header writes the block's facts as the headers of its message.
 func (b *Block) Header() map[string][]string {
 	h := textproto.MIMEHeader{}
@@ -46,6 +49,9 @@ func (b *Block) Header() map[string][]string {
 		h.Set(ReplacesHeader, strconv.FormatUint(b.Number, 10))
 		h.Set("Tocsin-Sequence", strconv.FormatUint(b.Sequence, 10))
 	}
+	if b.Trimmed {
+		h.Set(trimmedHeader, "1")
+	}
 	h.Set("Content-Encoding", "zstd")
 	h.Set("Tocsin-Collection", b.Collection)
 	h.Set("Tocsin-Feeds", b.Feed)
@@ -66,7 +72,7 @@ func ParseBlock(header map[string][]string, payload []byte) (*Block, error) {
 	h := textproto.MIMEHeader(header)
 	b := &Block{
 		Collection: h.Get("Tocsin-Collection"), Feed: h.Get("Tocsin-Feeds"), Previous: h.Get("Tocsin-Previous"), Payload: payload,
-		By: h.Get("Tocsin-By"), Control: ControlKind(h.Get("Tocsin-Control")), Root: h.Get("Tocsin-Root"), Sealed: h.Get("Tocsin-Sealed"),
+		By: h.Get("Tocsin-By"), Control: ControlKind(h.Get("Tocsin-Control")), Root: h.Get("Tocsin-Root"), Sealed: h.Get("Tocsin-Sealed"), Trimmed: h.Get(trimmedHeader) != "",
 	}
 	var errs []error
 	number := func(name string, bits int) uint64 {
@@ -93,8 +99,8 @@ func ParseBlock(header map[string][]string, payload []byte) (*Block, error) {
 	err = errors.Join(errs...)
 	switch {
 	case err != nil:
-	case b.Number == 0, (b.Count == 0) != (b.Control != ""), b.By != "" && len(b.Labels) != b.Count, len(b.Root) != 2*sha256.Size,
-		replaces != "" && (replaces != h.Get("Tocsin-Block") || b.Control != "" || len(b.Removed) != (b.Count+7)/8 || len(b.Proofs) != b.Count*sha256.Size || b.Sequence == 0):
+	case b.Number == 0, (b.Count == 0) != (b.Control != ""), b.By != "" && len(b.Labels) != b.Count, b.Trimmed && (b.Control != "" || len(payload) > 0), len(b.Root) != 2*sha256.Size,
+		replaces != "" && (replaces != h.Get("Tocsin-Block") || b.Control != "" || len(b.Removed) != (b.Count+7)/8 || len(b.Proofs) != b.Count*sha256.Size && !b.Trimmed || b.Sequence == 0):
 		err = errors.New("its headers contradict each other")
 	}
 	if err != nil {

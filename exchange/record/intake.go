@@ -293,6 +293,14 @@ func (in *Intake) AppendErased(b, had []byte) []byte {
 	return in.Append(append(append(b, erasedMark), hash...))
 }
 
+// Trim leaves nothing but its place in its feed of a record that is older than its rows are kept.
+func (in *Intake) Trim() {
+	*in = Intake{
+		Feed: in.Feed, At: in.At, Register: in.Register, RegisterHash: in.RegisterHash, Networks: in.Networks, Number: in.Number, Previous: in.Previous,
+		Blocks: in.Blocks, Audit: in.Audit, Packaging: in.Packaging, Backfill: in.Backfill, Repeats: in.Repeats,
+	}
+}
+
 // Erase makes an observation the n-th of those of a record that are erased: it has as many objects as it had, which nobody sees.
 func (o *Observation) Erase(n int) {
 	stays := Observation{

@@ -91,6 +91,9 @@ func (b *Block) proof(i int) []byte {
 	return b.Proofs[i*sha256.Size : (i+1)*sha256.Size]
 }
 
+// Trim leaves nothing but its facts of a block.
+func (b *Block) Trim() { b.Trimmed, b.Seed, b.Proofs, b.Payload = true, nil, nil, nil }
+
 // Without makes a block its replacement that has some of its objects no more. objects are those that it has, by their
 // positions. The payload is not changed.
 func (b *Block) Without(objects map[int][]byte, gone []int) {

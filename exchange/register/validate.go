@@ -271,6 +271,7 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 	default:
 		c.add("feed %s: profile %.40q is not one of infection, observation, indicator", f.ID, f.Profile)
 	}
+	c.retention("feed "+f.ID, f.Retention)
 	if f.Repeat > exchange.MaxRepeat {
 		c.add("feed %s: repeat: repeats are suppressed for %v at most", f.ID, exchange.MaxRepeat)
 	}
@@ -301,6 +302,7 @@ func (c *checker) feed(r *exchange.Register, f *exchange.Feed) {
 }
 
 func (c *checker) declared(r *exchange.Register, d *exchange.Declared) {
+	c.retention("collection "+d.ID, d.Retention)
 	switch {
 	case !d.Ceiling.Valid():
 		c.add("collection %s: ceiling must be one of clear, green, amber, amber+strict, red", d.ID)

@@ -144,6 +144,12 @@ func (v *View) applyBlock(r *record.Block) error {
 	if err != nil {
 		return err
 	}
+	if r.Trimmed {
+		w.Trimmed(r)
+		w.End(r)
+		w.Keep(r)
+		return b.commit("blocks", r.Sequence, w)
+	}
 	text, err := v.opt.Decompress(v.text[:0], r.Payload)
 	v.text = text[:0] // good until the next block
 	if err != nil {

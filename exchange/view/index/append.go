@@ -64,6 +64,9 @@ func (w *Writer) Add(b *record.Block, text []byte, each func(i int, raw []byte, 
 	return nil
 }
 
+// Trimmed adds a block of which nothing but its facts is left.
+func (w *Writer) Trimmed(b *record.Block) { w.locate(b.Number, b.Sequence, b.AddedFirst.UnixMicro()) }
+
 // Committed reports whether a block commits to what was found in it.
 func Committed(b *record.Block, leaves *record.Leaves) error {
 	if b.Root != "" && leaves.Root() != b.Root { // there is one in every block of the journal

@@ -41,7 +41,9 @@ func (x *Index) Whole(at map[uint64]bool, each func(b *record.Block, objects [][
 			if err != nil || b == nil {
 				return true, err
 			}
-			b.Sequence = sequence
+			if b.Sequence = sequence; b.Trimmed {
+				return true, each(b, nil)
+			}
 			objects, whole, err := x.objectsOf(c, firstOf(value), b)
 			if err != nil || !whole {
 				return true, err

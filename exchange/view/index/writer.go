@@ -107,7 +107,11 @@ func (w *Writer) grow(last int64, objects int) {
 // End makes a block the last of the chain.
 func (w *Writer) End(b *record.Block) {
 	w.head.number, w.head.hash, w.head.label = b.Number, b.Hash(), max(w.head.label, b.Label)
-	w.grow(b.Added(b.Count-1).UnixMicro(), b.Count)
+	objects := b.Count
+	if b.Trimmed {
+		objects = 0
+	}
+	w.grow(b.Added(b.Count-1).UnixMicro(), objects)
 }
 
 // Write puts into the batch what has changed, and the chain's end, and publishes what readers have to know before it is in.

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/broker/filestore"
+)
+
+// What is older than the register says that it is kept goes as what is erased does, when the streams' files are written anew: of a
+// record or a block nothing but its place in its chain is left.
+
+// oldestFile says how old the oldest is that was left the last time.
+const oldestFile = "oldest.json"
+
+// left is what was left when the files were looked at: how old the oldest is of each collection, by the feed that has made it, and,
+// for no collection, of each feed's rows.
+type left struct {
+	At     time.Time `json:"at"`
+	Oldest []oldest  `json:"oldest"`
+}
+
+type oldest struct {
+	Collection string    `json:"collection,omitempty"`
+	Feed       string    `json:"feed,omitempty"`
+	At         time.Time `json:"at"`
+}
+
+// trimmer tells what is older than it is kept.
+func trimmer(r *exchange.Register, now time.Time) func(collection, feed string, at time.Time) bool {
+	return func(collection, feed string, at time.Time) bool {
+		keep := r.Retention(collection, feed)
+		return keep > 0 && now.Sub(at) > keep
+	}
+}
+
+// noting is a trimmer that notes what it leaves.
+func (l *left) noting(trim func(collection, feed string, at time.Time) bool) func(collection, feed string, at time.Time) bool {
+	places := make(map[[2]string]int)
+	return func(collection, feed string, at time.Time) bool {
+		if trim(collection, feed, at) {
+			return true
+		}
+		of := [2]string{collection, feed}
+		i, known := places[of]
+		if !known {
+			i = len(l.Oldest)
+			places[of] = i
+			l.Oldest = append(l.Oldest, oldest{collection, feed, at})
+		}
+		if at.Before(l.Oldest[i].At) {
+			l.Oldest[i].At = at
+		}
+		return false
+	}
+}
+
+func (l *left) write(dir string) error {
+	text, err := json.Marshal(l)
+	if err == nil {
+		err = filestore.Replace(filepath.Join(dir, oldestFile), text)
+	}
+	if err != nil {
+		return fmt.Errorf("note what is kept: %w", err)
+	}
+	return nil
+}
+
+// overdue tells whether anything is older than it is kept, as far as is known.
+func (n *Node) overdue(ctx context.Context, now time.Time) (bool, error) {
+	r := n.Register.Current()
+	shortest := r.ShortestRetention()
+	if shortest == 0 {
+		return false, nil
+	}
+	intake, blocks, err := n.Journal.Ends(ctx)
+	if err != nil || intake+blocks == 0 {
+		return false, err
+	}
+	var known left
+	text, err := os.ReadFile(filepath.Join(n.opt.Dir, oldestFile))
+	if err == nil {
+		err = json.Unmarshal(text, &known)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("what is kept: %w", err)
+	}
+	trim := trimmer(r, now)
+	// Of what came since, nothing is older than that.
+	return now.Sub(known.At) > shortest || slices.ContainsFunc(known.Oldest, func(o oldest) bool { return trim(o.Collection, o.Feed, o.At) }), nil
+}
+
+// maintain waits for the hour at which what there is to be done to the files is done, and ends then, where there is anything.
+func (n *Node) maintain(ctx context.Context) error {
+	for {
+		now := time.Now().UTC()
+		next := now.Truncate(24 * time.Hour).Add(n.opt.Maintenance)
+		if !next.After(now) {
+			next = next.Add(24 * time.Hour)
+		}
+		select {
+		case <-time.After(time.Until(next)):
+		case <-ctx.Done():
+			return nil
+		}
+		w, err := n.due(ctx)
+		if err != nil {
+			return err
+		}
+		if w != nil {
+			n.log.Info("the exchange starts anew, to write its files without what is erased or older than it is kept")
+			close(n.maintenance)
+			return nil
+		}
+	}
+}
+
+// Maintenance is closed when the node wants to be closed and opened again.
+func (n *Node) Maintenance() <-chan struct{} { return n.maintenance }
