@@ -33,7 +33,9 @@ var allowed = map[string][]string{
 	"exchange/policy": {"exchange", "stix", "stix/tlp"},
 	"exchange/access": {"exchange", "exchange/policy", "exchange/wait"},
 	// How parts wait for each other; it knows none of them.
-	"exchange/wait":         {},
+	"exchange/wait": {},
+	// What time it is.
+	"exchange/clock":        {},
 	"exchange/report":       {"exchange", "stix", "stix/lint", "stix/pattern", "stix/tlp"},
 	"exchange/constituency": {"exchange"},
 	"exchange/packaging":    {"exchange", "exchange/record", "stix", "stix/tlp"},
@@ -73,7 +75,7 @@ var allowed = map[string][]string{
 	// The client of /v1 cuts sources as the server reads them.
 	"exchange/apiclient": {"exchange", "exchange/record", "exchange/report", "stix"},
 	"exchange/node": {
-		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/archive", "exchange/broker", "exchange/broker/filestore", "exchange/constituency", "exchange/erasure", "exchange/journal",
+		"exchange", "exchange/access", "exchange/admission", "exchange/api", "exchange/archive", "exchange/broker", "exchange/broker/filestore", "exchange/clock", "exchange/constituency", "exchange/erasure", "exchange/journal",
 		"exchange/packaging", "exchange/policy", "exchange/record", "exchange/register", "exchange/removal", "exchange/submission", "exchange/view", "exchange/webhook", "stix/tlp", "taxii", "taxii/taxiiserver",
 	},
 	// A conformance suite's exchange: names and rights between the real parts.

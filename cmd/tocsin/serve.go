@@ -26,6 +26,7 @@ const (
 
 func serveCommand() *cobra.Command {
 	var file, data, httpAddr, natsAddr string
+	var trust bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run an exchange", Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -40,7 +41,7 @@ func serveCommand() *cobra.Command {
 			if errs := conf.Exposed(); len(errs) > 0 {
 				return errors.Join(errs...)
 			}
-			return serve(c, &conf)
+			return serve(c, &conf, trust)
 		},
 	}
 	f := c.Flags()
@@ -48,6 +49,7 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&data, "data", "", "data directory (default "+config.Default().Data+")")
 	f.StringVar(&httpAddr, "http", "", "address for HTTP (default "+config.Default().HTTP.Listen+")")
 	f.StringVar(&natsAddr, "nats", "", "address for NATS, or none (default "+config.Default().NATS.Listen+")")
+	f.BoolVar(&trust, "trust-clock", false, "the machine's clock is right, though the exchange did not run for two months or more")
 	for _, more := range serveFlags {
 		more(c)
 	}
@@ -98,11 +100,12 @@ func nodeOptions(conf *config.Config, stderr io.Writer) (node.Options, error) {
 	return opt, nil
 }
 
-func serve(c *cobra.Command, conf *config.Config) error {
+func serve(c *cobra.Command, conf *config.Config, trust bool) error {
 	opt, err := nodeOptions(conf, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	opt.TrustClock = trust
 	// An exchange outlives the terminal that it was started from, and there is nothing to read anew.
 	signal.Ignore(syscall.SIGHUP)
 	for {

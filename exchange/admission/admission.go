@@ -106,10 +106,20 @@ type Admission struct {
 	// Removed returns once what control blocks of a collection up to a sequence have taken out is in the journal no more.
 	Removed func(ctx context.Context, collection string, sequence uint64) error
 
+	// Now is the time; nil for the machine's.
+	Now func() time.Time
+
 	rules  atomic.Pointer[Rules]
 	mu     sync.Mutex
 	feeds  map[string]*feedWriter
 	closed bool
+}
+
+func (a *Admission) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
 }
 
 // SetRules puts a version of the rules in force, for every chunk that comes

@@ -96,7 +96,7 @@ func (f *feedWriter) batch(rules *Rules, past record.Snapshot, n int) *batch {
 	d := &batch{
 		past: past, f: f, rules: rules, feed: feed, route: rules.Router(feed),
 		in: &record.Intake{
-			Feed: f.feed, Repeats: feed.Repeat > 0, At: time.Now().UTC().Truncate(time.Microsecond),
+			Feed: f.feed, Repeats: feed.Repeat > 0, At: f.a.now().UTC().Truncate(time.Microsecond),
 			Register: rules.Register.Version, RegisterHash: rules.Register.Hash, Networks: rules.Networks, Packaging: f.a.Packagers.Version,
 			Events: make([]record.Accepted, 0, n), Observations: make([]record.Observation, 0, n),
 		},

@@ -30,7 +30,7 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 	now := time.Now
 	open := func() *exchangetest.Exchange {
 		return exchangetest.OpenWith(t, node.Options{
-			Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Now: func() time.Time { return now() },
+			Dir: dir, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Wall: func() time.Time { return now() }, TrustClock: true,
 			Archive: node.ArchiveOptions{Store: archive.Directory(to), Place: to, Every: 50 * time.Millisecond},
 		})
 	}

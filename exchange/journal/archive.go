@@ -26,7 +26,7 @@ const StateStream = "KV_" + stateBucket
 // Checkpoint is how far all streams are. Collections hold nothing at it that is not in the intake records up to it: theirs is
 // looked at before the others'.
 func (j *Journal) Checkpoint(ctx context.Context) (c record.Checkpoint, err error) {
-	c.At, c.Delivered = time.Now().UTC(), make(map[string]uint64)
+	c.At, c.Delivered = j.now().UTC(), make(map[string]uint64)
 	feeds, err := j.Feeds(ctx)
 	if err != nil {
 		return c, err
@@ -228,7 +228,7 @@ func (j *Journal) Rewind(ctx context.Context, c *record.Checkpoint, chains []rec
 	if err != nil {
 		return record.Restart{}, err
 	}
-	r := record.Restart{Generation: len(j.restarts) + 2, To: c.At, At: time.Now().UTC().Truncate(time.Microsecond), Ends: make(map[string]uint64), Last: make(map[string]time.Time)}
+	r := record.Restart{Generation: len(j.restarts) + 2, To: c.At, At: j.now().UTC().Truncate(time.Microsecond), Ends: make(map[string]uint64), Last: make(map[string]time.Time)}
 	for stream, st := range ends {
 		r.Ends[stream] = st.LastSeq
 	}

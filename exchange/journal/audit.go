@@ -49,16 +49,13 @@ type auditHead struct {
 func (j *Journal) openAudit(ctx context.Context, keep time.Duration) error {
 	config := jetstream.StreamConfig{
 		Name: AuditStream, Subjects: []string{auditSubject}, Description: "Who did what, and who was given what",
-		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true, MaxAge: max(keep, 0),
+		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true, DenyPurge: true, DenyDelete: true,
 	}
-	least := config.MaxAge
+	least := max(keep, 0)
 	old, err := j.js.Stream(ctx, AuditStream)
 	if err == nil {
 		before := old.CachedInfo().Config
-		if keep < 0 {
-			config.MaxAge = before.MaxAge
-		}
-		least = shortest(config.MaxAge, before.MaxAge)
+		least = shortest(least, before.MaxAge) // by which the broker has deleted records once
 		if d, err := time.ParseDuration(before.Metadata[leastKept]); err == nil {
 			least = shortest(least, d)
 		}
@@ -92,7 +89,7 @@ func shortest(a, b time.Duration) time.Duration {
 
 // Audit adds an entry, as of now. It returns before the entry is on disk.
 func (j *Journal) Audit(e exchange.AuditEntry) {
-	e.At = time.Now().UTC().Truncate(time.Millisecond)
+	e.At = j.now().UTC().Truncate(time.Millisecond)
 	e.Detail = strings.ToValidUTF8(e.Detail[:min(len(e.Detail), auditDetail)], "")
 	select {
 	case j.entries <- e:
@@ -109,7 +106,7 @@ type crowd struct {
 
 // AuditNow adds an entry, which is on disk when it returns. RunAudit does not run meanwhile.
 func (j *Journal) AuditNow(e exchange.AuditEntry) error {
-	e.At = time.Now().UTC().Truncate(time.Millisecond)
+	e.At = j.now().UTC().Truncate(time.Millisecond)
 	return j.writeAudit([]*exchange.AuditEntry{&e})
 }
 
@@ -296,6 +293,18 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 		<-time.After(time.Duration(try) * 50 * time.Millisecond)
 	}
 	return fmt.Errorf("append to the audit: %w", err)
+}
+
+// AuditSince is when the oldest record of the audit came, zero where there is none.
+func (j *Journal) AuditSince(ctx context.Context) (time.Time, error) {
+	info, err := j.audit.Info(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("audit: %w", err)
+	}
+	if info.State.Msgs == 0 {
+		return time.Time{}, nil
+	}
+	return info.State.FirstTime, nil
 }
 
 func (j *Journal) auditHead(ctx context.Context) (auditHead, error) {

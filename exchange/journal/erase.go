@@ -28,6 +28,8 @@ type Eraser struct {
 	// Trim tells whether what was taken in then is older than it is kept, of a feed's rows, or of a collection: of those that a feed
 	// has made for it, or members posted. nil keeps all.
 	Trim func(collection, feed string, at time.Time) bool
+	// TrimAudit tells whether a record of the audit of then is older than these are kept; nil keeps all.
+	TrimAudit func(at time.Time) bool
 	// IDs lists the ids of what an observation of a feed is packaged as.
 	IDs func(in *record.Intake, o *record.Observation) []string
 
@@ -252,6 +254,9 @@ const (
 )
 
 func (e *Eraser) auditRecord(m *record.Message) (*record.Message, error) {
+	if e.TrimAudit != nil && e.TrimAudit(time.Unix(0, m.Time)) {
+		return nil, nil
+	}
 	text, err := e.dec.DecodeAll(m.Data, nil)
 	if err != nil || !e.Match.Text(text) {
 		return m, err

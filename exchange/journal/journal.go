@@ -67,6 +67,7 @@ type Journal struct {
 	enc              *zstd.Encoder
 	dec              *zstd.Decoder
 	room             func(takesOut bool) error
+	now              func() time.Time
 	seal             record.Seal
 	ends             struct{ intake, blocks, audit end } // as far as is known here
 	register         func() record.Head                  // the version in force
@@ -92,7 +93,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func(bool) error { return nil }, register: func() record.Head { return record.Head{} }}
+	j := &Journal{js: js, packers: make(map[string]*packer), seal: seal, room: func(bool) error { return nil }, now: time.Now, register: func() record.Head { return record.Head{} }}
 	if err := j.openAudit(ctx, keepAudit); err != nil {
 		return nil, err
 	}
@@ -106,16 +107,16 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", stateBucket, err)
 	}
-	if j.status, err = j.openTexts(ctx, statusBucket, "What became of members' submissions", statusFor); err != nil {
+	if j.status, err = j.openTexts(ctx, statusBucket, "What became of members' submissions"); err != nil {
 		return nil, err
 	}
-	if j.kept, err = j.openTexts(ctx, keptBucket, "What later submissions have to know of earlier ones, and what was cut short", 0); err != nil {
+	if j.kept, err = j.openTexts(ctx, keptBucket, "What later submissions have to know of earlier ones, and what was cut short"); err != nil {
 		return nil, err
 	}
-	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts", receiptsFor); err != nil {
+	if j.receipts, err = j.openTexts(ctx, receiptsBucket, "Publishers' receipts"); err != nil {
 		return nil, err
 	}
-	if j.held, err = j.openTexts(ctx, quarantined, "What is in quarantine, and what was decided about it", 0); err != nil {
+	if j.held, err = j.openTexts(ctx, quarantined, "What is in quarantine, and what was decided about it"); err != nil {
 		return nil, err
 	}
 	// Each of the two keeps twice its window, and what is compressed is seldom larger than this one.
@@ -151,6 +152,9 @@ func openStream(ctx context.Context, js jetstream.JetStream, name, what string, 
 // SetRoom sets what says, as an exchange.ErrFull, that there is no room for more, or for what takes something out, or, as an
 // exchange.ErrDamaged, that nothing is to be appended. It is asked before anything is taken in; what was taken in is delivered all the same. It is set before the first append.
 func (j *Journal) SetRoom(room func(takesOut bool) error) { j.room = room }
+
+// SetClock sets what says the time; it is time.Now until then. It is set before the first append.
+func (j *Journal) SetClock(now func() time.Time) { j.now = now }
 
 // SetRegister sets what says which version of the register is in force, and its hash. It is set before the first append.
 func (j *Journal) SetRegister(version func() record.Head) { j.register = version }

@@ -265,7 +265,7 @@ func (p *packer) close(b *record.Block, added time.Time) error {
 	b.Payload = p.j.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/6))
 	b.AddedFirst = added
 	if added.IsZero() {
-		b.AddedFirst = time.Now().UTC().Truncate(time.Microsecond)
+		b.AddedFirst = p.j.now().UTC().Truncate(time.Microsecond)
 	}
 	if next := p.head.added.Add(time.Microsecond); b.AddedFirst.Before(next) {
 		b.AddedFirst = next

@@ -30,12 +30,46 @@ type texts struct {
 	kv jetstream.KeyValue
 }
 
-func (j *Journal) openTexts(ctx context.Context, bucket, what string, ttl time.Duration) (texts, error) {
-	kv, err := j.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: what, TTL: ttl})
+func (j *Journal) openTexts(ctx context.Context, bucket, what string) (texts, error) {
+	kv, err := j.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: what})
 	if err != nil {
 		return texts{}, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
 	return texts{j, kv}, nil
+}
+
+// Expire deletes statuses and receipts whose time is over. The broker is not left to do it: it would believe whatever the machine's
+// clock says.
+func (j *Journal) Expire(ctx context.Context, now time.Time) error {
+	for t, keep := range map[texts]time.Duration{j.status: statusFor, j.receipts: receiptsFor} {
+		if err := t.expire(ctx, now.Add(-keep)); err != nil {
+			return fmt.Errorf("delete what is too old from %s: %w", t.kv.Bucket(), err)
+		}
+	}
+	return nil
+}
+
+// expire deletes what came before an instant.
+func (t texts) expire(ctx context.Context, before time.Time) error {
+	name := "KV_" + t.kv.Bucket()
+	s, err := t.j.js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	// What is too old stands first.
+	for {
+		info, err := s.Info(ctx)
+		if err != nil || info.State.Msgs == 0 || !info.State.FirstTime.Before(before) {
+			return err
+		}
+		msg, err := s.GetMsg(ctx, info.State.FirstSeq)
+		if err != nil {
+			return err
+		}
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(msg.Subject)); err != nil {
+			return err
+		}
+	}
 }
 
 // SetStatus keeps a text under an id for two days, on all nodes.

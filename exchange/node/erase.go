@@ -110,7 +110,9 @@ func (n *Node) posted(ctx context.Context, match *erasure.Matcher) (map[postedOb
 // work is what is to be done to the streams' files while nobody has them open.
 type work struct {
 	orders []*erasure.Order // to be carried out, and those that were
-	trim   func(collection, feed string, at time.Time) bool
+	// trim and trimAudit tell what is older than it is kept.
+	trim      func(collection, feed string, at time.Time) bool
+	trimAudit func(at time.Time) bool
 }
 
 // due returns what there is to be done to the files, nil for nothing. It destroys the keys of orders whose time is over.
@@ -122,10 +124,11 @@ func (n *Node) due(ctx context.Context) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
+	now, doubt := n.clock.Now(), n.clock.Doubt()
 	window := cmp.Or(n.opt.RestoreWindow, restoreWindow)
 	due := false
 	for _, o := range all {
-		if len(o.Key) > 0 && !o.Done.IsZero() && time.Since(o.At) > window {
+		if len(o.Key) > 0 && !o.Done.IsZero() && now.Sub(o.At) > window && !doubt {
 			o.Key, due = nil, true
 			if err := n.Journal.SetOrder(ctx, o); err != nil {
 				return nil, err
@@ -133,15 +136,24 @@ func (n *Node) due(ctx context.Context) (*work, error) {
 		}
 		due = due || len(o.Key) > 0 && o.Done.IsZero()
 	}
-	now := time.Now()
-	if n.opt.Now != nil {
-		now = n.opt.Now()
+	w := &work{
+		orders: all, trim: func(string, string, time.Time) bool { return false }, trimAudit: func(time.Time) bool { return false },
 	}
-	old, err := n.overdue(ctx, now)
-	if err != nil || !due && !old {
-		return nil, err
+	if !doubt {
+		old, err := n.overdue(ctx, now)
+		if err != nil {
+			return nil, err
+		}
+		due = due || old
+		w.trim = trimmer(n.Register.Current(), now)
+		if keep := n.opt.KeepAudit; keep > 0 {
+			w.trimAudit = func(at time.Time) bool { return now.Sub(at) > keep }
+		}
 	}
-	return &work{orders: all, trim: trimmer(n.Register.Current(), now)}, nil
+	if !due {
+		return nil, nil
+	}
+	return w, nil
 }
 
 // restoreWindow is for how long an order is carried out again after a restore.
@@ -162,7 +174,7 @@ func (n *Node) rewrite(w *work) error {
 	}
 	defer e.Close()
 	kept := &left{At: began}
-	e.Trim = kept.noting(w.trim)
+	e.Trim, e.TrimAudit = kept.noting(w.trim), w.trimAudit
 	streams := filepath.Join(dir, streamsDir)
 	entries, err := os.ReadDir(streams)
 	if err != nil {

@@ -241,6 +241,15 @@ func (n *Node) gauges() []api.Gauge {
 		}},
 		{Name: "tocsin_journal_replaced_messages", Help: "Messages of blocks that are gone, as what stays of them has taken their place.", Read: func() float64 { return float64(n.Journal.Replaced()) }},
 	}
+	list = append(list,
+		api.Gauge{Name: "tocsin_clock_doubted", Help: "1 where the machine's clock jumped ahead, and nothing is deleted for its age; anything but 0 is an alarm.", Read: func() float64 {
+			if n.clock.Doubt() {
+				return 1
+			}
+			return 0
+		}},
+		api.Gauge{Name: "tocsin_clock_jumps", Help: "How often the machine's clock has jumped since the start.", Read: func() float64 { return float64(n.clock.Jumps()) }},
+	)
 	if n.archiver != nil {
 		list = append(list, api.Gauge{Name: "tocsin_archive_lag_seconds", Help: "For how long not everything has been in the archive.", Read: func() float64 { return n.archiver.Lag().Seconds() }})
 	}

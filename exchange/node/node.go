@@ -32,6 +32,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/archive"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/clock"
 	"github.com/tocsin-exchange/tocsin/exchange/constituency"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/policy"
@@ -94,8 +95,10 @@ type Options struct {
 	Webhooks webhook.Pace
 	// Archive is where the exchange is archived; its zero value is nowhere.
 	Archive ArchiveOptions
-	// Now is by what it is told what is older than it is kept; nil is time.Now. It is for tests.
-	Now func() time.Time
+	// TrustClock says that the machine's clock is right, however long the exchange did not run. Wall is that clock; nil for
+	// time.Now.
+	TrustClock bool
+	Wall       func() time.Time
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -115,6 +118,7 @@ type Node struct {
 	lock       *flock.Flock
 	broker     *broker.Broker
 	archiver   *archive.Archiver // nil for none
+	clock      *clock.Clock
 	remover    *removal.Remover
 	admission  *admission.Admission
 	backfiller *admission.Backfiller
@@ -263,7 +267,7 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.wg.Wait()
 	if n.stop != nil && n.Err() == nil && n.room(false) == nil {
-		errs = append(errs, n.noteStop(ctx))
+		errs = append(errs, n.noteStop(ctx), n.noteTime())
 		if err := n.ArchiveNow(ctx); err != nil { // the next start goes on with it
 			n.log.Error("the archive is behind", "error", err)
 		}

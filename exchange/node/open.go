@@ -12,6 +12,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
 	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/broker"
+	"github.com/tocsin-exchange/tocsin/exchange/clock"
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/packaging"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
@@ -34,6 +35,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err := whole(dir); err != nil {
 		return err
 	}
+	n.clock = clock.New(clock.Options{Last: lastRun(dir), Trust: n.opt.TrustClock, Log: n.log, Wall: n.opt.Wall})
 	files, err := n.openJournal(ctx)
 	if err != nil {
 		return err
@@ -61,6 +63,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		Register: n.Register.At, Version: packaging.Version,
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
+	n.Journal.SetClock(n.clock.Now)
 	n.Journal.SetRegister(func() record.Head { return version(n.Register) })
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
@@ -83,7 +86,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
 	n.admission = &admission.Admission{
 		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Tell: n.Journal.Audit, Removed: n.removed,
+		Tell: n.Journal.Audit, Removed: n.removed, Now: n.clock.Now,
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
@@ -163,6 +166,7 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if len(n.opt.NATSURLs) == 0 { // else the files are elsewhere
 		n.run(following, "scrub", func() error { return n.scrub(following) })
 	}
+	n.run(following, "clock", func() error { return n.keepTime(following) })
 	if len(n.opt.NATSURLs) == 0 {
 		n.run(following, "maintenance", func() error { return n.maintain(following) })
 	}

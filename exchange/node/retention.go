@@ -74,8 +74,18 @@ func (l *left) write(dir string) error {
 	return nil
 }
 
+// auditSlack is by how much the audit's records may be older than they are kept: for these alone the files are written anew once a
+// week.
+const auditSlack = 7 * 24 * time.Hour
+
 // overdue tells whether anything is older than it is kept, as far as is known.
 func (n *Node) overdue(ctx context.Context, now time.Time) (bool, error) {
+	if n.opt.KeepAudit > 0 {
+		since, err := n.Journal.AuditSince(ctx)
+		if err != nil || !since.IsZero() && now.Sub(since) > n.opt.KeepAudit+auditSlack {
+			return err == nil, err
+		}
+	}
 	r := n.Register.Current()
 	shortest := r.ShortestRetention()
 	if shortest == 0 {
@@ -101,15 +111,20 @@ func (n *Node) overdue(ctx context.Context, now time.Time) (bool, error) {
 // maintain waits for the hour at which what there is to be done to the files is done, and ends then, where there is anything.
 func (n *Node) maintain(ctx context.Context) error {
 	for {
-		now := time.Now().UTC()
+		now := n.clock.Now().UTC()
 		next := now.Truncate(24 * time.Hour).Add(n.opt.Maintenance)
 		if !next.After(now) {
 			next = next.Add(24 * time.Hour)
 		}
 		select {
-		case <-time.After(time.Until(next)):
+		case <-time.After(next.Sub(now)):
 		case <-ctx.Done():
 			return nil
+		}
+		if !n.clock.Doubt() {
+			if err := n.Journal.Expire(ctx, n.clock.Now()); err != nil && ctx.Err() == nil {
+				n.log.Warn("what is too old cannot be deleted", "error", err)
+			}
 		}
 		w, err := n.due(ctx)
 		if err != nil {
