@@ -119,7 +119,7 @@ type Journal struct {
 	// How often all its files are read, to see whether they are whole: 6h0m0s, 30m.
 	Scrub Interval `yaml:"scrub"`
 	// When its files are written anew, where something was erased or is older than the register keeps it: a time of
-	// the day, in UTC. The exchange answers 503 meanwhile, some seconds for each 100,000 hosts.
+	// the day, in UTC. The exchange starts anew then, and does not answer for some ten seconds for each 100,000 hosts.
 	Maintenance Clock `yaml:"maintenance"`
 }
 
@@ -132,8 +132,8 @@ type Archive struct {
 	Endpoint    string `yaml:"endpoint"`
 	Region      string `yaml:"region"`
 	Credentials string `yaml:"credentials"`
-	// Who can read it: age recipients (age1…), two at least, so that one lost key loses nothing. Their keys are not
-	// to be on this machine.
+	// Who can read it: age recipients (age1…), better two, so that one lost key loses nothing. Their keys are not to be
+	// on this machine.
 	Recipients []string `yaml:"recipients"`
 	// Whether it is meant that there are no recipients, and everybody who gets at the archive reads it.
 	Unencrypted bool `yaml:"unencrypted"`

@@ -10,6 +10,9 @@ var ErrKeyReused = errors.New("the idempotency key was used for other rows")
 // ErrFull means that the disk has no room for more than what is on its way already.
 var ErrFull = errors.New("the exchange's disk is full")
 
+// ErrDisk means that the disk fails, or takes very long to write: nothing is taken in until it is well again.
+var ErrDisk = errors.New("the exchange's disk cannot be written")
+
 // ErrDamaged means that the journal has lost something: nothing is taken in until the operator has repaired it.
 var ErrDamaged = errors.New("the exchange has lost data and takes nothing in until its operator has repaired it")
 

@@ -250,7 +250,7 @@ func restoring(ctx context.Context, from, file, identity, to string) (*node.Rest
 
 // starts opens an exchange that was restored, and stops it.
 func starts(c *cobra.Command, dir string) error {
-	n, err := node.Open(c.Context(), node.Options{Dir: dir})
+	n, err := node.Open(c.Context(), node.Options{Dir: dir, Drill: true})
 	if err != nil {
 		return fmt.Errorf("what was restored does not start: %w", err)
 	}

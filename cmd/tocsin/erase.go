@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,11 +30,12 @@ func eraseCommand() *cobra.Command {
 		Use: "erase", Short: "Erase addresses or accounts from all that an exchange keeps", Args: arguments(0, 0),
 		Long: `Erase addresses or accounts from all that an exchange keeps: rows and what they were made into,
 members' objects that name them, receipts, statuses, quarantine, the audit's details, the view,
-and the archive. What hosts called is erased from these as well.
+and the archive. Addresses are found in any form, also as 203[.]0[.]113[.]45 or under in-addr.arpa.
 
 At once nobody can read it any more, and who was given it is told that it was withdrawn. The files
-are written anew at the exchange's next start; of one that does not run, right away. After a restore
-it is erased again. Numbers, stamps and chains stay as they are, and the audit has that it was done,
+are written anew when the exchange starts next, at journal.maintenance at the latest; of one that
+does not run, right away. Then it goes from other hosts' data as well that name it as what they
+called: their observed-data with it. After a restore it is erased again. Numbers, stamps and chains stay as they are, and the audit has that it was done,
 when, why, and how much, but not what.
 
 Backups that tocsin backup has made are yours to delete; so is what was published: it can come again.
@@ -57,7 +59,7 @@ The address from which somebody asked the exchange stays in the audit.`,
 			}
 			say(c, "order %s: %d events and %d objects of members are taken from their readers", out.Order, out.Events, out.Objects)
 			if out.Pending {
-				say(c, "the files are written anew at the next start: start the exchange again")
+				say(c, "the files are written anew when the exchange starts next, at journal.maintenance at the latest")
 			} else {
 				say(c, "the files are written anew")
 			}
@@ -163,7 +165,7 @@ func eraseOffline(c *cobra.Command, dir string, asked *api.ErasureRequest, reaso
 		return errors.Join(f(c.Context(), n), closeNode(c, n))
 	}
 	err = opened(func(ctx context.Context, n *node.Node) (err error) {
-		out, err = n.Erase(ctx, erasure.New(exchange.Admin, reason, asked.Addresses, asked.Accounts))
+		out, err = n.Erase(ctx, erasure.New(time.Now(), exchange.Admin, reason, asked.Addresses, asked.Accounts))
 		return err
 	})
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,10 +57,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = fail(http.StatusNotFound, "Not found", "There is no such thing, or not for you")
 	case errors.Is(err, http.ErrLineTooLong):
 		e = fail(http.StatusBadRequest, "Cannot be read", "The request's body is not in its Transfer-Encoding")
-	case errors.Is(err, exchange.ErrFull):
-		e = fail(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
-	case errors.Is(err, exchange.ErrDamaged):
-		e = fail(http.StatusServiceUnavailable, "Takes nothing in", "%v", exchange.ErrDamaged)
+	case isAny(err, exchange.ErrFull, exchange.ErrDisk, exchange.ErrDamaged):
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryWrite/time.Second)))
+		e = a.takesNothing(err)
 	case errors.Is(err, exchange.ErrKeyReused):
 		e = fail(http.StatusConflict, "Idempotency key used before", "%v", err)
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, taxiiserver.ErrUnavailable), errors.Is(err, misp.ErrBusy):
@@ -71,9 +71,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(a.View.Note(err), view.ErrDamaged): // which is in the log, once
 		e = fail(http.StatusInternalServerError, damagedTitle, damagedDetail)
 	default:
-		if full := a.full(err); full != nil {
-			a.Log.Error("request failed on a full disk", "method", r.Method, "route", r.Pattern, "error", err)
-			e = fail(http.StatusInsufficientStorage, "No room", "%v", full)
+		if e = a.takesNothing(err); e != nil {
+			w.Header().Set("Retry-After", strconv.Itoa(int(retryWrite/time.Second)))
+			a.Log.Error("request failed as nothing can be written", "method", r.Method, "route", r.Pattern, "error", err)
 			break
 		}
 		a.Log.Error("request failed", "method", r.Method, "route", r.Pattern, "error", err)
@@ -88,16 +88,38 @@ const (
 	damagedDetail = "This cannot be read until the operator has started the exchange anew, or has run tocsin rebuild"
 )
 
-// full returns the exchange.ErrFull that an error is or, since a full disk shows in many ways, is
-// taken to come from; nil where it is something else.
-func (a *API) full(err error) error {
-	if full := a.Room(); errors.Is(full, exchange.ErrFull) {
-		return full
-	}
-	if errors.Is(err, exchange.ErrFull) { // there is room again
-		return exchange.ErrFull
+// nothingIn is why nothing is taken in, with what is answered then.
+var nothingIn = []struct {
+	why    error
+	disk   bool // it shows in many ways
+	status int
+	title  string
+}{
+	{exchange.ErrFull, true, http.StatusInsufficientStorage, "No room"},
+	{exchange.ErrDisk, true, http.StatusServiceUnavailable, "Cannot be written"},
+	{exchange.ErrDamaged, false, http.StatusServiceUnavailable, "Takes nothing in"},
+}
+
+// retryWrite is after how long somebody who writes may come again.
+const retryWrite = 10 * time.Second
+
+// takesNothing returns what is answered where an error is one of these, or, since a disk that is full or fails shows in many ways,
+// may come of it; nil where it is something else.
+func (a *API) takesNothing(err error) *apiError {
+	room := a.Room()
+	for _, x := range nothingIn {
+		switch {
+		case x.disk && errors.Is(room, x.why):
+			return fail(x.status, x.title, "%v", room)
+		case errors.Is(err, x.why):
+			return fail(x.status, x.title, "%v", x.why)
+		}
 	}
 	return nil
+}
+
+func isAny(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

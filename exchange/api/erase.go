@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/erasure"
@@ -58,7 +59,7 @@ func (a *API) erase(r *request) (any, error) {
 	if n := len(asked.Addresses) + len(asked.Accounts); n == 0 || n > maxErased {
 		return nil, fail(http.StatusBadRequest, "Bad request", "it names %d addresses and accounts: name 1 to %d", n, maxErased)
 	}
-	order := erasure.New(r.caller.Name(), reason, asked.Addresses, asked.Accounts)
+	order := erasure.New(time.Now(), r.caller.Name(), reason, asked.Addresses, asked.Accounts)
 	if erasure.Match([]*erasure.Order{order}).Text([]byte(reason)) {
 		return nil, fail(http.StatusBadRequest, "Bad parameter", "reason: it names what is to be erased, and would be kept")
 	}
@@ -68,6 +69,9 @@ func (a *API) erase(r *request) (any, error) {
 // DeleteObject deletes an object that a member has posted to a collection, in all its versions, for the operator. One that is not
 // there any more is no error.
 func (a *API) DeleteObject(ctx context.Context, collection, id string) error {
+	if a.Access.Load().Collection(collection) == nil { // it is no more, and nobody reads it
+		return nil
+	}
 	_, err := a.Poster.Delete(ctx, a.as(exchange.Admin, collection), id, func(all []record.Version) []record.Version { return all })
 	if errors.Is(err, submission.ErrNoVersion) {
 		return nil

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"time"
-
-	"github.com/tocsin-exchange/tocsin/exchange"
 )
 
 func (a *API) opened() bool {
@@ -35,9 +33,10 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := map[string]string{"status": "ready"}
 	if err := a.Room(); err != nil { // strangers are told the kind alone
-		answer["takes_nothing"] = exchange.ErrFull.Error()
-		if errors.Is(err, exchange.ErrDamaged) {
-			answer["takes_nothing"] = exchange.ErrDamaged.Error()
+		for _, x := range nothingIn {
+			if errors.Is(err, x.why) {
+				answer["takes_nothing"] = x.why.Error()
+			}
 		}
 	}
 	writeJSON(w, http.StatusOK, answer)

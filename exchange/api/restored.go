@@ -1,8 +1,11 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"time"
+
+	"github.com/tocsin-exchange/tocsin/taxii/taxiiserver"
 )
 
 // Who has read what a restore has taken back is told so, and where to go on: what is not here any more is not passed over in
@@ -44,6 +47,8 @@ func (a *API) continues(r *request, collection, from, hash string) error {
 		if err != nil || found && have.Hash() == hash {
 			return err
 		}
+	} else if !errors.Is(err, taxiiserver.ErrNotFound) {
+		return err
 	}
 	last := &restarts[len(restarts)-1]
 	point := last.Last[collection]

@@ -187,10 +187,13 @@ func (a *API) closing(err error) error {
 		return much.taxii()
 	case err == nil, errors.Is(err, taxiiserver.ErrNotFound), errors.Is(err, taxiiserver.ErrForbidden), errors.Is(err, taxiiserver.ErrUnauthorized):
 		return err
-	case a.full(err) != nil:
-		return taxii.NewError(http.StatusInsufficientStorage, "No room", "%v", a.full(err))
-	case errors.Is(err, exchange.ErrDamaged):
-		return taxii.NewError(http.StatusServiceUnavailable, "Takes nothing in", "%v", exchange.ErrDamaged)
+	}
+	if no := a.takesNothing(err); no != nil {
+		e := taxii.NewError(no.status, no.Title, "%s", no.Description)
+		e.RetryAfter = retryWrite
+		return e
+	}
+	switch {
 	case errors.Is(err, exchange.ErrClosed), errors.Is(err, view.ErrBroken), errors.Is(err, context.DeadlineExceeded):
 		return taxiiserver.ErrUnavailable
 	}

@@ -44,6 +44,8 @@ type Archiver struct {
 	Recipients []age.Recipient
 	// Dir is the exchange's data directory, where is kept how far the archive is.
 	Dir string
+	// Room returns why nothing is to be written to Dir, nil where something may.
+	Room func() error
 	// Whole returns why the journal is not to be believed, nil where it is: then a segment may take another's place.
 	Whole func() error
 	// Replace writes a file durably, and whole or not at all.
@@ -66,7 +68,7 @@ type state struct {
 	Place    string `json:"place"`
 	Exchange string `json:"exchange"`
 	Spans    []span `json:"spans"`
-	// Writing is a segment that is being put there, and maybe was. Replaces are names that are deleted after it.
+	// Writing is a segment that is being put there, and maybe was.
 	Writing *writing `json:"writing,omitempty"`
 }
 
@@ -76,21 +78,24 @@ type span struct {
 	Before      string              `json:"before,omitempty"`
 	Begins      map[string]uint64   `json:"begins"`
 	Checkpoints []record.Checkpoint `json:"checkpoints"`
+	// TakenBack says that it has what a restore has taken back, too.
+	TakenBack bool `json:"taken_back,omitempty"`
 }
 
 func (s *span) last() *record.Checkpoint { return &s.Checkpoints[len(s.Checkpoints)-1] }
 
 type writing struct {
 	span
-	SHA256   string   `json:"sha256"`
+	SHA256 string `json:"sha256"`
+	// Replaces are segments that are deleted once it is there.
 	Replaces []string `json:"replaces,omitempty"`
 }
 
-// Run archives until ctx ends: every so often, and each past day once more as one segment.
-func (a *Archiver) Run(ctx context.Context, every time.Duration) error {
+// Run archives until ctx ends: every so often, and each past day once more as one segment. erase is called before that.
+func (a *Archiver) Run(ctx context.Context, every time.Duration, erase func(ctx context.Context) error) error {
 	said := ""
 	for {
-		err := a.Flush(ctx)
+		err := errors.Join(a.Flush(ctx), erase(ctx))
 		if err == nil {
 			err = a.Compact(ctx, time.Now())
 		}
@@ -124,7 +129,6 @@ func (a *Archiver) Flush(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	began := time.Now()
-	a.done.CompareAndSwap(0, began.UnixNano())
 	s, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -180,11 +184,16 @@ func (a *Archiver) load(ctx context.Context) (*state, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("how far the archive is: %w", err)
 		}
-		if s.Place != a.Place || s.Exchange != a.Exchange {
-			a.Log.Warn("the archive is another one: it begins with everything", "place", a.Place)
-			s = &state{Place: a.Place, Exchange: a.Exchange}
+		if s, err = a.mine(ctx, s); err != nil {
+			return nil, err
 		}
 		a.state = s
+		since := time.Now()
+		if n := len(s.Spans); n > 0 {
+			since = s.Spans[n-1].last().At
+		}
+		a.done.CompareAndSwap(0, since.UnixNano())
+		_ = os.Remove(filepath.Join(a.Dir, partFile)) // of a process that was cut short
 	}
 	if w := a.state.Writing; w != nil {
 		there, err := a.there(ctx, w)
@@ -197,6 +206,33 @@ func (a *Archiver) load(ctx context.Context) (*state, error) {
 		a.state.Writing = nil
 	}
 	return a.state, nil
+}
+
+// mine is the state of the archive in the store: as it was noted, where that is there, also if it was moved; or of a new one, where
+// nothing is.
+func (a *Archiver) mine(ctx context.Context, s *state) (*state, error) {
+	if s.Place == a.Place && s.Exchange == a.Exchange && (len(s.Spans) > 0 || s.Writing != nil) {
+		return s, nil
+	}
+	names, err := segments(ctx, a.Store)
+	if err != nil {
+		return nil, err
+	}
+	moved := s.Exchange == a.Exchange && s.Writing == nil && len(s.Spans) == len(names)
+	for _, x := range s.Spans {
+		moved = moved && slices.ContainsFunc(names, func(n name) bool { return n.String() == x.Name })
+	}
+	switch {
+	case len(names) == 0:
+		if len(s.Spans) > 0 {
+			a.Log.Warn("the archive is a new one: it begins with everything", "place", a.Place)
+		}
+		return &state{Place: a.Place, Exchange: a.Exchange}, nil
+	case moved:
+		s.Place = a.Place
+		return s, nil
+	}
+	return nil, fmt.Errorf("%w: %s has segments of another archive, or not all of this exchange's: name an empty place, or restore the exchange from there", ErrExists, a.Place)
 }
 
 // there tells whether the segment that was being put into the archive is there.
@@ -221,6 +257,9 @@ func (a *Archiver) there(ctx context.Context, w *writing) (bool, error) {
 
 // write writes a segment from the journal, in place of others where it replaces some.
 func (a *Archiver) write(ctx context.Context, s *span, replaces []string) error {
+	if err := a.Room(); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
 	path := filepath.Join(a.Dir, partFile)
 	sum, err := a.spool(ctx, path, s)
 	defer func() { _ = os.Remove(path) }()
@@ -381,11 +420,21 @@ func (a *Archiver) Compact(ctx context.Context, now time.Time) error {
 		if k == i+1 || !day.Before(today) {
 			continue
 		}
-		if err := a.together(ctx, s.Spans[i:k]); err != nil {
+		if err := a.together(ctx, s.Spans[i:k], hourly); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hourly are the last checkpoints of each hour: a year has some half a million minutes.
+func hourly(list []record.Checkpoint) (some []record.Checkpoint) {
+	for i, c := range list {
+		if i+1 == len(list) || !list[i+1].At.Truncate(time.Hour).Equal(c.At.Truncate(time.Hour)) {
+			some = append(some, c)
+		}
+	}
+	return some
 }
 
 // Rewrite writes the segments anew that have messages of a stream which are in the journal no more, or are others now: of all
@@ -400,8 +449,8 @@ func (a *Archiver) Rewrite(ctx context.Context, concerned func(stream string, af
 	for i := range s.Spans {
 		x := &s.Spans[i]
 		for stream, to := range x.last().Ends {
-			if concerned(stream, x.Begins[stream], to) {
-				if err := a.together(ctx, s.Spans[i:i+1]); err != nil {
+			if x.TakenBack || concerned(stream, x.Begins[stream], to) { // what was taken back is in no journal any more
+				if err := a.together(ctx, s.Spans[i:i+1], slices.Clone); err != nil {
 					return err
 				}
 				break
@@ -411,14 +460,15 @@ func (a *Archiver) Rewrite(ctx context.Context, concerned func(stream string, af
 	return nil
 }
 
-// together writes one segment in place of some that follow each other.
-func (a *Archiver) together(ctx context.Context, list []span) error {
+// together writes one segment in place of some that follow each other, with some of their checkpoints.
+func (a *Archiver) together(ctx context.Context, list []span, some func([]record.Checkpoint) []record.Checkpoint) error {
 	if err := a.Whole(); err != nil {
 		return fmt.Errorf("put segments of the archive together: %w", err)
 	}
 	first, last := list[0], list[len(list)-1]
 	out := span{Before: first.Before, Begins: first.Begins}
-	n := name{first: first.Checkpoints[0].Number, last: last.last().Number}
+	from, _ := parseName(first.Name)
+	n := name{first: from.first, last: last.last().Number}
 	var replaces []string
 	for _, x := range list {
 		out.Checkpoints = append(out.Checkpoints, x.Checkpoints...)
@@ -427,6 +477,6 @@ func (a *Archiver) together(ctx context.Context, list []span) error {
 			n.rewrite = old.rewrite + 1
 		}
 	}
-	out.Name = n.String()
+	out.Name, out.Checkpoints = n.String(), some(out.Checkpoints)
 	return a.write(ctx, &out, replaces)
 }

@@ -22,6 +22,11 @@ func (d Directory) Put(_ context.Context, name string, from io.Reader, size int6
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return fmt.Errorf("write to the archive: %w", err)
 	}
+	if left, err := filepath.Glob(filepath.Join(string(d), unfinished+"*")); err == nil { // there is one writer
+		for _, path := range left {
+			_ = os.Remove(path)
+		}
+	}
 	f, err := os.CreateTemp(string(d), unfinished)
 	if err != nil {
 		return fmt.Errorf("write to the archive: %w", err)
@@ -40,7 +45,7 @@ func (d Directory) Put(_ context.Context, name string, from io.Reader, size int6
 		return fmt.Errorf("%w: %s", ErrExists, name)
 	}
 	if err != nil {
-		return fmt.Errorf("write to the archive: %w", err)
+		return fmt.Errorf("write to the archive, whose file system has to know hard links: %w", err)
 	}
 	at, err := os.Open(string(d))
 	if err == nil {

@@ -22,7 +22,9 @@ func (a *Archive) Continue(dir, place string, cut map[string]uint64, replace fun
 	for _, x := range a.segments {
 		one := span{Name: x.name.String(), Before: x.header.Before, Begins: capped(x.header.Begins)}
 		for _, c := range x.header.Checkpoints {
+			before := c.Ends
 			c.Ends = capped(c.Ends)
+			one.TakenBack = one.TakenBack || !maps.Equal(before, c.Ends)
 			one.Checkpoints = append(one.Checkpoints, c)
 		}
 		s.Spans = append(s.Spans, one)

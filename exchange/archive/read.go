@@ -3,9 +3,12 @@ package archive
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -36,7 +39,7 @@ func Open(ctx context.Context, store Store, identities []age.Identity) (*Archive
 		return nil, fmt.Errorf("%w: there is no segment of an archive there", ErrNotFound)
 	}
 	a := &Archive{store: store, identities: identities}
-	for next := uint64(1); len(names) > 0; {
+	for next := uint64(1); ; {
 		i := slices.IndexFunc(names, func(n name) bool { return n.first == next })
 		if i < 0 {
 			// What lies before is superseded, by what lies further than it.
@@ -82,8 +85,12 @@ func (a *Archive) open(ctx context.Context, n name) (r *reader, end func(), err 
 	if err != nil {
 		return nil, nil, err
 	}
+	var none *age.NoIdentityMatchError
 	if r, err = newReader(from, a.identities); err != nil {
 		_ = from.Close()
+		if errors.As(err, &none) || errors.Is(err, errSealed) {
+			return nil, nil, fmt.Errorf("segment %s: %w", n, err)
+		}
 		return nil, nil, fmt.Errorf("%w: segment %s: %w", ErrDamaged, n, err)
 	}
 	return r, func() { r.z.Close(); _ = from.Close() }, nil
@@ -101,25 +108,51 @@ func (a *Archive) header(ctx context.Context, n name) (*Header, error) {
 // follows checks that a segment is what its name says, and follows what there is.
 func (a *Archive) follows(s *segment) error {
 	h := s.header
-	for i := range h.Checkpoints {
-		if h.Checkpoints[i].Number != s.name.first+uint64(i) {
+	known := func(ends map[string]uint64) bool {
+		for stream := range ends {
+			if _, is := h.Streams[stream]; !is {
+				return false
+			}
+		}
+		return ends != nil
+	}
+	for stream := range h.Streams {
+		if !isStream(stream) {
+			return fmt.Errorf("it names a stream %.80q", stream)
+		}
+	}
+	before := s.name.first - 1
+	for i := range h.Checkpoints { // of a past day not all are kept
+		c := &h.Checkpoints[i]
+		if c.Number <= before {
 			return errors.New("its checkpoints are not those of its name")
+		}
+		if before = c.Number; !known(c.Ends) {
+			return errors.New("a checkpoint has ends of streams that there are not")
 		}
 	}
 	if h.Last().Number != s.name.last {
 		return errors.New("its checkpoints are not those of its name")
 	}
+	if !known(h.Begins) {
+		return errors.New("it begins at ends of streams that there are not")
+	}
 	if len(a.segments) == 0 {
 		return nil
 	}
-	before := a.segments[len(a.segments)-1].header
+	last := a.segments[len(a.segments)-1].header
 	switch {
-	case h.Exchange != before.Exchange:
+	case h.Exchange != last.Exchange:
 		return errors.New("it is of another exchange than the one before")
-	case h.Before != before.Last().ID:
+	case h.Before != last.Last().ID:
 		return errors.New("it does not follow the one before: it is of another archive, or of another exchange that was restored from it")
 	}
 	return nil
+}
+
+// isStream tells whether a name can be a stream's: it becomes one of a directory.
+func isStream(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '_' })
 }
 
 // Exchange is whose archive it is.
@@ -129,10 +162,12 @@ func (a *Archive) Exchange() string { return a.segments[0].header.Exchange }
 func (a *Archive) Segments() int { return len(a.segments) }
 
 // Streams are the streams' settings, as they were last.
-func (a *Archive) Streams() *Header { return a.segments[len(a.segments)-1].header }
+func (a *Archive) Streams() map[string]json.RawMessage {
+	return a.segments[len(a.segments)-1].header.Streams
+}
 
 // Last is the last checkpoint.
-func (a *Archive) Last() *record.Checkpoint { return a.Streams().Last() }
+func (a *Archive) Last() *record.Checkpoint { return a.segments[len(a.segments)-1].header.Last() }
 
 // At is the last checkpoint that is not after an instant, nil where there is none.
 func (a *Archive) At(t time.Time) (last *record.Checkpoint) {
@@ -146,18 +181,22 @@ func (a *Archive) At(t time.Time) (last *record.Checkpoint) {
 	return last
 }
 
-// Each calls f with every message that the archive has, in the order of its segments, and so of each stream's sequences. What an
-// exchange has taken back, as it was restored, is not among them; current is false for what it has taken back to be at a
-// checkpoint, or took in later. Its error is an ErrDamaged that names the segment where that is at fault.
-func (a *Archive) Each(ctx context.Context, at *record.Checkpoint, f func(stream string, m *record.Message, current bool) error) error {
+// Each calls f with every message that the archive has, in the order of its segments, and so of each stream's sequences. What a
+// restore has taken back before a checkpoint is not among them. current is true for what the exchange had at the checkpoint; of
+// others, common is up to which sequence of the stream the exchange that wrote them had the same messages. Its error is an ErrDamaged that names the segment where that is at fault.
+func (a *Archive) Each(ctx context.Context, at *record.Checkpoint, f func(stream string, m *record.Message, current bool, common uint64) error) error {
+	common := maps.Clone(at.Ends)
 	for i := range a.segments {
 		s := &a.segments[i]
-		void, later := a.upTo(i, at)
+		void, later := a.upTo(i, at), s.name.first > at.Number
+		if later {
+			lower(common, s.header.Begins)
+		}
 		err := a.each(ctx, s.name, func(stream string, m *record.Message) error {
 			if end, restored := void[stream]; restored && m.Sequence > end {
 				return nil
 			}
-			return f(stream, m, !later && m.Sequence <= at.Ends[stream])
+			return f(stream, m, !later && m.Sequence <= at.Ends[stream], common[stream])
 		})
 		if err != nil {
 			return err
@@ -166,13 +205,11 @@ func (a *Archive) Each(ctx context.Context, at *record.Checkpoint, f func(stream
 	return nil
 }
 
-// upTo says up to which sequence of each stream the i-th segment counts, by the restores behind it, and whether it is behind a
-// checkpoint as a whole. Restores behind the checkpoint take nothing from what was before it.
-func (a *Archive) upTo(i int, at *record.Checkpoint) (void map[string]uint64, later bool) {
-	void = make(map[string]uint64)
-	first := a.segments[i].name.first
+// upTo says up to which sequence of each stream the i-th segment counts for a checkpoint, by the restores between the two.
+func (a *Archive) upTo(i int, at *record.Checkpoint) map[string]uint64 {
+	void := make(map[string]uint64)
 	for _, s := range a.segments[i+1:] {
-		if first <= at.Number && s.name.first > at.Number {
+		if s.name.first > at.Number {
 			break
 		}
 		for stream, end := range s.header.Begins {
@@ -181,7 +218,16 @@ func (a *Archive) upTo(i int, at *record.Checkpoint) (void map[string]uint64, la
 			}
 		}
 	}
-	return void, first > at.Number
+	return void
+}
+
+// lower takes the lower of two ends of each stream.
+func lower(ends, others map[string]uint64) {
+	for stream, end := range others {
+		if have, known := ends[stream]; known && end < have {
+			ends[stream] = end
+		}
+	}
 }
 
 func (a *Archive) each(ctx context.Context, n name, f func(stream string, m *record.Message) error) error {

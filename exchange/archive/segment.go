@@ -137,6 +137,8 @@ type reader struct {
 	stream string
 }
 
+var errSealed = errors.New("it is encrypted: name a file with the identity (the secret key) of one of its recipients")
+
 // sealed begins what is encrypted with age.
 const sealed = "age-encryption.org/"
 
@@ -146,7 +148,7 @@ func newReader(from io.Reader, identities []age.Identity) (r *reader, err error)
 	from = in
 	if begins, _ := in.Peek(len(sealed)); string(begins) == sealed {
 		if len(identities) == 0 {
-			return nil, errors.New("it is encrypted: name a file with the identity (the secret key) of one of its recipients")
+			return nil, errSealed
 		}
 		if from, err = age.Decrypt(from, identities...); err != nil {
 			return nil, fmt.Errorf("decrypt: %w", err)

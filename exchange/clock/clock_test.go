@@ -37,7 +37,9 @@ func TestAClockIsFollowedWhileItGoesOn(t *testing.T) {
 		{"as time goes", 0, time.Hour, 0, false, 0},
 		{"set right a little", 30 * time.Second, time.Hour, 30 * time.Second, false, 0},
 		{"back a little", -30 * time.Second, time.Hour, -30 * time.Second, false, 0},
-		{"back an hour", -time.Hour, time.Second, -time.Hour, false, 1},
+		{"back an hour", -time.Hour, time.Second, 0, true, 1},
+		{"back an hour, for long", -time.Hour, time.Hour, -time.Hour, false, 1},
+		{"back two days", -48 * time.Hour, 48 * time.Hour, 0, true, 1},
 		{"ahead an hour", time.Hour, time.Minute, 0, true, 1},
 		{"ahead an hour, for long", time.Hour, time.Hour, time.Hour, false, 1},
 		{"ahead a day", 24 * time.Hour, time.Minute, 0, true, 1},
@@ -71,6 +73,29 @@ func TestAClockIsSetRightAgain(t *testing.T) {
 	if got := c.Now(); c.Doubt() || !got.Equal(noon.Add(2*time.Hour)) {
 		t.Error(got, c.Doubt())
 	}
+	// Back two days, and right again.
+	m.wall = m.wall.Add(-48 * time.Hour)
+	m.pass(time.Hour)
+	c.Now()
+	m.wall = m.wall.Add(48 * time.Hour)
+	m.pass(time.Hour)
+	if got := c.Now(); c.Doubt() || !got.Equal(noon.Add(4*time.Hour)) {
+		t.Error(got, c.Doubt())
+	}
+}
+
+// A machine that begins in 1970 and is set right minutes later is believed then; until then the exchange goes on from when it ran.
+func TestAMachineThatBeginsIn1970(t *testing.T) {
+	m := &machine{wall: time.Unix(60, 0).UTC()}
+	c := m.clock(noon, false)
+	m.pass(time.Minute)
+	if got := c.Now(); !got.Equal(noon.Add(time.Minute)) || !c.Doubt() {
+		t.Error(got, c.Doubt())
+	}
+	m.wall = noon.Add(72 * time.Hour)
+	if got := c.Now(); !got.Equal(m.wall) || c.Doubt() {
+		t.Error(got, c.Doubt())
+	}
 }
 
 func TestAStart(t *testing.T) {
@@ -85,7 +110,7 @@ func TestAStart(t *testing.T) {
 		{"a day later", noon.Add(-24 * time.Hour), false, noon, false},
 		{"two years later", noon.Add(-2 * 365 * 24 * time.Hour), false, noon.Add(-2 * 365 * 24 * time.Hour), true},
 		{"two years later, and it is said to be so", noon.Add(-2 * 365 * 24 * time.Hour), true, noon, false},
-		{"a day before", noon.Add(24 * time.Hour), false, noon, false},
+		{"a day before", noon.Add(24 * time.Hour), false, noon.Add(24 * time.Hour), true},
 	} {
 		m := &machine{wall: noon}
 		c := m.clock(x.last, x.trust)

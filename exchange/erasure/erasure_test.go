@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/erasure"
@@ -13,7 +14,7 @@ import (
 
 func matcher(t *testing.T) (*erasure.Order, *erasure.Matcher) {
 	t.Helper()
-	o := erasure.New("admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")}, []string{"o'neil@mail.example"})
+	o := erasure.New(time.Now(), "admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")}, []string{"o'neil@mail.example"})
 	return o, erasure.Match([]*erasure.Order{o})
 }
 
@@ -23,6 +24,8 @@ func TestText(t *testing.T) {
 	for text, want := range map[string]bool{
 		"203.0.113.5": true, "at 203.0.113.5.": true, `"203.0.113.5"`: true, "203.0.113.5:80": true, "203.0.113.5/32": true,
 		"[ipv4-addr:value = '203.0.113.5']": true, "::ffff:203.0.113.5": true, "tcp://203.0.113.5:80/x": true, "a,203.0.113.5,b": true,
+		"source:2001:db8::5": true, "face:2001:db8::5": true, "C:2001:db8::5": true, "203[.]0[.]113[.]5": true, "5.113.0.203.in-addr.arpa": true, "203.0.113.5and": true,
+		"5.113.0.203": false, "203.0.113.5x": true,
 		"203.0.113.50": false, "203.0.113.51": false, "1203.0.113.5": false, "203.0.113": false, "203.0.113.5.7": false, "2203.0.113.5": false,
 		"2001:db8::5": true, "2001:DB8:0:0:0:0:0:5": true, "[2001:db8::5]:443": true, "2001:db8::50": false, "2001:db8::5:1": false, "2001:0db8:0000:0000:0000:0000:0000:0005": true,
 		`203\u002e0.113.5`: true, `\u0032001:db8::5`: true, `203\u00`: false, `\u`: false,
@@ -71,7 +74,7 @@ func TestAnOrderDoesNotTell(t *testing.T) {
 	if erasure.Match([]*erasure.Order{&again}).Address(netip.MustParseAddr("203.0.113.5")) {
 		t.Error("an order without its key erases")
 	}
-	other := erasure.New("admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5")}, nil)
+	other := erasure.New(time.Now(), "admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5")}, nil)
 	for _, h := range o.Hashes {
 		if bytes.Equal(h, other.Hashes[0]) {
 			t.Error("two orders can be told to be of the same address")
@@ -127,7 +130,7 @@ func FuzzText(f *testing.F) {
 	for _, s := range []string{"203.0.113.5", "[2001:db8::5]:443", `\u0032001:db8::5`, `{"a":["o'neil@mail.example"]}`} {
 		f.Add([]byte(s))
 	}
-	o := erasure.New("admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")}, []string{"o'neil@mail.example"})
+	o := erasure.New(time.Now(), "admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")}, []string{"o'neil@mail.example"})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m := erasure.Match([]*erasure.Order{o})
 		// Between letters that are of no address it is always found, whatever else there is.
@@ -138,4 +141,22 @@ func FuzzText(f *testing.F) {
 			t.Errorf("%q stays of %q", stays, text)
 		}
 	})
+}
+
+// What came after an order had been carried out is not meant by it: it can come again.
+func TestAnOrderIsOfWhatWasThere(t *testing.T) {
+	o, _ := matcher(t)
+	victim := netip.MustParseAddr("203.0.113.5")
+	for _, until := range []time.Time{{}, time.Unix(1000, 0)} {
+		o.Until = until
+		m := erasure.Match([]*erasure.Order{o})
+		for at, want := range map[int64]bool{1: true, 1000: true, 1001: until.IsZero()} {
+			if m.Of(time.Unix(at, 0)); m.Address(victim) != want {
+				t.Errorf("until %v, of %d: %v", until, at, !want)
+			}
+		}
+		if m.Of(time.Time{}); !m.Address(victim) {
+			t.Error("not at all")
+		}
+	}
 }

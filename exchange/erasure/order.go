@@ -28,6 +28,8 @@ type Order struct {
 	// "account " and its text.
 	Key    []byte   `json:"key,omitempty"`
 	Hashes [][]byte `json:"hashes"`
+	// Until is when readers had it no more, zero while some may: what came later is not meant.
+	Until time.Time `json:"until,omitzero"`
 	// Done is when all files had been written anew, zero while they have not.
 	Done time.Time `json:"done,omitzero"`
 }
@@ -35,10 +37,11 @@ type Order struct {
 const hashSize = 16
 
 // New makes an order. Accounts are as exchange.ParseAccount returns them.
-func New(by, reason string, addresses []netip.Addr, accounts []string) *Order {
-	o := &Order{At: time.Now().UTC().Truncate(time.Second), By: by, Reason: reason, Key: random(32), ID: hex.EncodeToString(random(8))}
+func New(at time.Time, by, reason string, addresses []netip.Addr, accounts []string) *Order {
+	o := &Order{At: at.UTC().Truncate(time.Second), By: by, Reason: reason, Key: random(32), ID: hex.EncodeToString(random(8))}
 	h := hasher{o.Key}
 	for _, a := range addresses {
+		a = a.Unmap().WithZone("")
 		o.Hashes = append(o.Hashes, h.address(a))
 	}
 	for _, a := range accounts {
@@ -69,16 +72,20 @@ func (h hasher) sum(text []byte) []byte {
 // Matcher tells what orders erase. It is for one goroutine.
 type Matcher struct {
 	orders []*Order
-	known  map[string]bool // what was asked before
+	of     time.Time            // of what is asked about, zero for whatever it is of
+	known  map[string]time.Time // what was asked before: up to when it is erased
 	events map[exchange.EventID]bool
 }
+
+// Of has what is asked next be of an instant: what came after an order had been carried out is not meant by it.
+func (m *Matcher) Of(at time.Time) { m.of = at }
 
 // maxKnown is how many answers are remembered.
 const maxKnown = 1 << 20
 
 // Match makes the matcher of orders; those whose key is destroyed erase nothing any more.
 func Match(orders []*Order) *Matcher {
-	m := &Matcher{known: make(map[string]bool), events: make(map[exchange.EventID]bool)}
+	m := &Matcher{known: make(map[string]time.Time), events: make(map[exchange.EventID]bool)}
 	for _, o := range orders {
 		if len(o.Key) > 0 {
 			m.orders = append(m.orders, o)
@@ -102,19 +109,26 @@ func (m *Matcher) Account(text string) bool {
 }
 
 func (m *Matcher) is(text string) bool {
-	if answer, known := m.known[text]; known {
-		return answer
+	until, known := m.known[text]
+	if !known {
+		for _, o := range m.orders {
+			if _, found := slices.BinarySearchFunc(o.Hashes, hasher{o.Key}.sum([]byte(text)), bytes.Compare); found && (o.Until.IsZero() || o.Until.After(until)) {
+				if until = o.Until; until.IsZero() {
+					until = forever
+					break
+				}
+			}
+		}
+		if len(m.known) == maxKnown {
+			clear(m.known)
+		}
+		m.known[text] = until
 	}
-	found := slices.ContainsFunc(m.orders, func(o *Order) bool {
-		_, found := slices.BinarySearchFunc(o.Hashes, hasher{o.Key}.sum([]byte(text)), bytes.Compare)
-		return found
-	})
-	if len(m.known) == maxKnown {
-		clear(m.known)
-	}
-	m.known[text] = found
-	return found
+	return !m.of.After(until) && !until.IsZero()
 }
+
+// forever is until when an order is meant that has not been carried out.
+var forever = time.Unix(1<<40, 0)
 
 // Event tells whether an event is of what is erased.
 func (m *Matcher) Event(e *exchange.Event) bool {

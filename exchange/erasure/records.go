@@ -13,6 +13,7 @@ import (
 // Intake takes out of a record what is erased, and tells whether there was any. Records come in their order: a recall has nothing
 // of the events that it takes back but their ids. What the record was packaged as keeps its places (record.Observation.Erase).
 func (m *Matcher) Intake(in *record.Intake) (changed bool) {
+	m.Of(in.At)
 	events := len(in.Events)
 	in.Events = slices.DeleteFunc(in.Events, func(a record.Accepted) bool {
 		gone := m.Event(&a.Event)
@@ -48,7 +49,7 @@ func (m *Matcher) Intake(in *record.Intake) (changed bool) {
 	}
 	for i := range in.Observations {
 		o := &in.Observations[i]
-		if !o.Erased() && m.observation(o) {
+		if !o.Erased() && m.Observation(o) {
 			o.Erase(standIn(o.Address))
 			changed = true
 		}
@@ -67,8 +68,8 @@ func (m *Matcher) Intake(in *record.Intake) (changed bool) {
 	return m.rest(in) || changed
 }
 
-// observation tells whether an observation is of what is erased.
-func (m *Matcher) observation(o *record.Observation) bool {
+// Observation tells whether an observation is of what is erased.
+func (m *Matcher) Observation(o *record.Observation) bool {
 	if o.Account != "" {
 		return m.is("account " + o.Account)
 	}

@@ -9,12 +9,18 @@ import (
 	"strings"
 )
 
-// Text tells whether a text names what is erased: an address in any of its forms, or an account, between other letters.
+// Text tells whether a text names what is erased, between other letters: an address in any of its forms, with its dots in brackets
+// ([.]), or reversed under in-addr.arpa; or an account.
 func (m *Matcher) Text(b []byte) bool {
 	if m.plain(b) {
 		return true
 	}
-	return bytes.Contains(b, []byte(`\u`)) && m.plain(unescaped(b))
+	if bytes.Contains(b, []byte(`\u`)) {
+		if b = unescaped(b); m.plain(b) {
+			return true
+		}
+	}
+	return bytes.Contains(b, []byte("[.]")) && m.plain(bytes.ReplaceAll(b, []byte("[.]"), []byte{'.'}))
 }
 
 // plain is Text without what JSON escapes.
@@ -33,7 +39,7 @@ func (m *Matcher) plain(b []byte) bool {
 				colons++
 			}
 		}
-		if (dots > 2 || colons > 1) && m.run(string(b[i:k])) {
+		if (dots > 2 || colons > 1) && m.run(string(b[i:k]), b[k:]) {
 			return true
 		}
 		i = k
@@ -77,18 +83,32 @@ func alphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// run tells whether a run of an address's letters is one that is erased: whole, or between colons and dots that are not its own.
-func (m *Matcher) run(s string) bool {
-	s = strings.Trim(s, ".")
-	for _, text := range []string{s, strings.Trim(s, ":"), strings.TrimPrefix(s, ":"), strings.TrimSuffix(s, ":")} {
-		if a, err := netip.ParseAddr(text); err == nil {
-			return m.Address(a)
-		}
+// run tells whether a run of an address's letters has one that is erased: from any letter behind a colon on, such as that of
+// "source:2001:db8::5", or between letters of words. behind is what follows it.
+func (m *Matcher) run(s string, behind []byte) bool {
+	is := func(text string) bool {
+		a, err := netip.ParseAddr(text)
+		return err == nil && m.Address(a)
 	}
-	// 203.0.113.5:80, and the like.
-	for part := range strings.SplitSeq(s, ":") {
-		if a, err := netip.ParseAddr(strings.Trim(part, ".")); err == nil && m.Address(a) {
+	for text, more := strings.Trim(s, "."), true; more; {
+		if is(text) || is(strings.TrimSuffix(text, ":")) {
 			return true
+		}
+		if is(":" + text) { // it began with two colons
+			return true
+		}
+		_, text, more = strings.Cut(text, ":")
+	}
+	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' }) {
+		part = strings.Trim(part, ".")
+		if is(part) {
+			return true
+		}
+		if numbers := strings.Split(part, "."); len(numbers) == 4 && bytes.HasPrefix(bytes.ToLower(behind[:min(len(behind), 12)]), []byte("in-addr.arpa")) {
+			slices.Reverse(numbers)
+			if is(strings.Join(numbers, ".")) {
+				return true
+			}
 		}
 	}
 	return false

@@ -51,8 +51,11 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 	e.Settled(t)
 	_, cursor := e.Pull(t, "cert-at", taxiiclient.Cursor{}, taxii.Filter{})
 	early := taxiiclient.Cursor{}
-	between := time.Now()
-	<-time.After(50 * time.Millisecond)
+	const day = 24 * time.Hour
+	e.Stop(t)
+	now = func() time.Time { return time.Now().Add(20 * day) }
+	e = open()
+	m = member{t, e, m.id, m.token}
 	e.Publish(t, "rustock", hosts(700, 40, ""))
 	if why := m.add("board", named(99, "203.0.113.7")); why != "" {
 		t.Fatal(why)
@@ -65,11 +68,12 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Stop(t)
+	now = func() time.Time { return time.Now().Add(89 * day) }
 	e = open() // nothing is too old yet
 	differ(t, everything(t, e), before)
 	e.Stop(t)
 
-	now = func() time.Time { return between.Add(90*24*time.Hour + 10*time.Millisecond) }
+	now = func() time.Time { return time.Now().Add(91 * day) }
 	e = open()
 	after := everything(t, e)
 	for c, list := range after {

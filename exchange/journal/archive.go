@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 )
 
@@ -222,8 +223,9 @@ func (j *Journal) openRestarts(ctx context.Context) error {
 }
 
 // Rewind writes that the exchange goes on from a checkpoint, as a new generation: how far feeds and back-filling were, and a
-// control block at the end of each collection's chain. It is done once, with what was restored, before anything is appended.
-func (j *Journal) Rewind(ctx context.Context, c *record.Checkpoint, chains []record.Chain) (record.Restart, error) {
+// control block at the end of each collection's chain. last is the last stamp of what is taken back. It is done once, with what was
+// restored, before anything is appended.
+func (j *Journal) Rewind(ctx context.Context, c *record.Checkpoint, chains []record.Chain, last time.Time) (record.Restart, error) {
 	ends, err := j.states(ctx)
 	if err != nil {
 		return record.Restart{}, err
@@ -232,11 +234,25 @@ func (j *Journal) Rewind(ctx context.Context, c *record.Checkpoint, chains []rec
 	for stream, st := range ends {
 		r.Ends[stream] = st.LastSeq
 	}
+	if r.At.Before(last) { // the clock may be behind
+		r.At = last
+	}
 	for _, chain := range chains {
 		r.Last[chain.Collection] = chain.Last
 		if r.At.Before(chain.Last) {
 			r.At = chain.Last
 		}
+	}
+	feeds, err := j.Feeds(ctx)
+	if err != nil {
+		return r, err
+	}
+	for _, feed := range feeds { // its own collection, whose stamps are those of its records, and a little behind
+		in, _, err := j.lastIntake(ctx, feed)
+		if err != nil {
+			return r, err
+		}
+		r.Last[exchange.FeedCollection(feed)] = in.At.Add(time.Second)
 	}
 	for feed, to := range c.Delivered {
 		if err := j.SetDeliveredTo(ctx, feed, min(to, r.Ends[IntakeStream])); err != nil {

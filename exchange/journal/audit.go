@@ -295,6 +295,16 @@ func (j *Journal) writeAudit(list []*exchange.AuditEntry) error {
 	return fmt.Errorf("append to the audit: %w", err)
 }
 
+// TrimAudit has the broker delete what is older than the audit is kept, where its files are elsewhere; 0 keeps all.
+func (j *Journal) TrimAudit(ctx context.Context, keep time.Duration) error {
+	config := j.audit.CachedInfo().Config
+	config.MaxAge = keep
+	if _, err := j.js.UpdateStream(ctx, config); err != nil {
+		return fmt.Errorf("set how long the audit is kept: %w", err)
+	}
+	return nil
+}
+
 // AuditSince is when the oldest record of the audit came, zero where there is none.
 func (j *Journal) AuditSince(ctx context.Context) (time.Time, error) {
 	info, err := j.audit.Info(ctx)

@@ -22,16 +22,17 @@ import (
 // which records continue each other stay as they are: a block keeps proofs of what it had (record.Leaves), a record of intake the
 // hash that it had. It is for one goroutine.
 type Eraser struct {
-	Match *erasure.Matcher
-	// Hosts are filled by records of intake, and wanted by blocks: intake goes first.
-	Hosts erasure.Hosts
+	match *erasure.Matcher
+	hosts erasure.Hosts
 	// Trim tells whether what was taken in then is older than it is kept, of a feed's rows, or of a collection: of those that a feed
 	// has made for it, or members posted. nil keeps all.
 	Trim func(collection, feed string, at time.Time) bool
-	// TrimAudit tells whether a record of the audit of then is older than these are kept; nil keeps all.
+	// TrimAudit tells whether a record of the audit of then is older than these are kept; nil keeps all. What goes are the first
+	// ones, and never the last, AuditEnd, which the next one continues.
 	TrimAudit func(at time.Time) bool
-	// IDs lists the ids of what an observation of a feed is packaged as.
-	IDs func(in *record.Intake, o *record.Observation) []string
+	AuditEnd  uint64
+
+	auditKept bool // a record of the audit was
 
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -47,9 +48,9 @@ type parts struct {
 	stays []byte
 }
 
-// NewEraser makes one. It is to be closed.
-func NewEraser(match *erasure.Matcher, ids func(in *record.Intake, o *record.Observation) []string) (*Eraser, error) {
-	e := &Eraser{Match: match, Hosts: make(erasure.Hosts), IDs: ids, texts: make(map[string]map[string]*parts)}
+// NewEraser makes one. hosts are the ids of what was made of the hosts that match erases. It is to be closed.
+func NewEraser(match *erasure.Matcher, hosts erasure.Hosts) (*Eraser, error) {
+	e := &Eraser{match: match, hosts: hosts, texts: make(map[string]map[string]*parts)}
 	var err error
 	if e.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20)); err != nil {
 		return nil, err
@@ -110,8 +111,9 @@ func partOf(stream, subject string) (bucket, id string, part int, ok bool) {
 	return "", "", 0, false
 }
 
-// Gathered works out what stays of the texts, once all their parts are there.
-func (e *Eraser) Gathered() error {
+// Gathered works out what stays of the texts, once all their parts are there. It lists those that cannot be read, which are left.
+func (e *Eraser) Gathered() (unreadable []string) {
+	e.match.Of(time.Time{})
 	for bucket, all := range e.texts {
 		for id, p := range all {
 			var packed []byte
@@ -123,19 +125,21 @@ func (e *Eraser) Gathered() error {
 			}
 			text, err := e.dec.DecodeAll(packed, nil)
 			if err != nil {
-				return fmt.Errorf("bucket %s, %.40q: %w: %w", bucket, id, ErrDamaged, err)
+				unreadable = append(unreadable, bucket+" "+id)
+				continue
 			}
-			if stays, changed := e.Match.JSON(text); changed {
+			if stays, changed := e.match.JSON(text); changed {
 				p.stays = e.enc.EncodeAll(stays, nil)
 			}
 			p.data = nil
 		}
 	}
-	return nil
+	return unreadable
 }
 
 // Message returns what a message is from now on: the same, another, or nil for none.
 func (e *Eraser) Message(stream string, m *record.Message) (*record.Message, error) {
+	e.match.Of(time.Time{}) // a record and a block say of when they are
 	var stays *record.Message
 	var err error
 	switch {
@@ -146,7 +150,7 @@ func (e *Eraser) Message(stream string, m *record.Message) (*record.Message, err
 	case stream == AuditStream:
 		stays, err = e.auditRecord(m)
 	case stream == StateStream:
-		if text, changed := e.Match.JSON(m.Data); changed {
+		if text, changed := e.match.JSON(m.Data); changed {
 			return e.with(m, m.Header, text), nil
 		}
 		return m, nil
@@ -159,17 +163,23 @@ func (e *Eraser) Message(stream string, m *record.Message) (*record.Message, err
 	return stays, nil
 }
 
-// Named tells whether a message that a stream has no more names what is erased, as far as that can be told of a part.
+// Named tells whether a message that a stream has no more names what is erased, as far as that can be told of a part, or is an order
+// as it was, with its key.
 func (e *Eraser) Named(stream string, m *record.Message) bool {
 	text := m.Data
-	if _, _, part, ok := partOf(stream, m.Subject); ok && part >= 0 {
+	e.match.Of(time.Time{})
+	_, id, part, ok := partOf(stream, m.Subject)
+	if ok && strings.HasPrefix(id, orderPrefix) {
+		return true
+	}
+	if ok && part >= 0 {
 		whole, err := e.dec.DecodeAll(m.Data, nil)
 		if err != nil {
 			return true
 		}
 		text = whole
 	}
-	return e.Match.Text(text)
+	return e.match.Text(text)
 }
 
 func (e *Eraser) with(m *record.Message, header, data []byte) *record.Message {
@@ -185,21 +195,12 @@ func (e *Eraser) intakeRecord(m *record.Message) (*record.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.Trim != nil && e.Trim("", in.Feed, in.At) && len(in.Events)+len(in.Observations)+len(in.Cleaned)+len(in.Recalled)+len(in.Introductions) > 0 {
+	if e.Trim != nil && e.Trim("", in.Feed, in.At) && in.Holds() {
 		in.Trim()
 		return e.with(m, m.Header, e.enc.EncodeAll(in.AppendErased(nil, had), nil)), nil
 	}
-	of := make([]record.Observation, len(in.Observations))
-	copy(of, in.Observations)
-	if !e.Match.Intake(in) {
+	if !e.match.Intake(in) {
 		return m, nil
-	}
-	for i := range of {
-		if in.Observations[i].Erased() && !of[i].Erased() {
-			for _, id := range e.IDs(in, &of[i]) {
-				e.Hosts[id] = true
-			}
-		}
 	}
 	return e.with(m, m.Header, e.enc.EncodeAll(in.AppendErased(nil, had), nil)), nil
 }
@@ -221,7 +222,8 @@ func (e *Eraser) block(m *record.Message) (*record.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	gone, objects, err := e.Match.Objects(b, text, e.Hosts)
+	e.match.Of(b.AddedFirst)
+	gone, objects, err := e.match.Objects(b, text, e.hosts)
 	if err != nil || len(gone) == 0 {
 		return m, err
 	}
@@ -254,11 +256,12 @@ const (
 )
 
 func (e *Eraser) auditRecord(m *record.Message) (*record.Message, error) {
-	if e.TrimAudit != nil && e.TrimAudit(time.Unix(0, m.Time)) {
+	if !e.auditKept && e.TrimAudit != nil && m.Sequence < e.AuditEnd && e.TrimAudit(time.Unix(0, m.Time)) {
 		return nil, nil
 	}
+	e.auditKept = true
 	text, err := e.dec.DecodeAll(m.Data, nil)
-	if err != nil || !e.Match.Text(text) {
+	if err != nil || !e.match.Text(text) {
 		return m, err
 	}
 	decoded, err := record.DecodeHeader(m.Header)
@@ -276,7 +279,7 @@ func (e *Eraser) auditRecord(m *record.Message) (*record.Message, error) {
 			i++
 		}
 		objects[i] = bytes.TrimSuffix(line, []byte{'\n'})
-		if e.Match.Text(line) {
+		if e.match.Text(line) {
 			gone = append(gone, i)
 		} else {
 			entries = append(entries, line...)

@@ -83,6 +83,9 @@ type Journal struct {
 	ctx     context.Context //nolint:containedctx // the packers' life, from Open to Close
 	cancel  context.CancelFunc
 	closed  bool
+	// writes is the life of appends, until Break.
+	writes context.Context //nolint:containedctx // as above
+	halt   context.CancelCauseFunc
 }
 
 // Open opens the streams, and makes them where they are not there.
@@ -134,6 +137,7 @@ func Open(ctx context.Context, nc *nats.Conn, keepAudit time.Duration, seal reco
 		return nil, err
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
+	j.writes, j.halt = context.WithCancelCause(context.Background())
 	return j, nil
 }
 
@@ -158,6 +162,9 @@ func (j *Journal) SetClock(now func() time.Time) { j.now = now }
 
 // SetRegister sets what says which version of the register is in force, and its hash. It is set before the first append.
 func (j *Journal) SetRegister(version func() record.Head) { j.register = version }
+
+// Break ends appends under way, and lets none begin any more: the disk has refused one, for a reason.
+func (j *Journal) Break(why error) { j.halt(why) }
 
 // Close stops the packers, which finish the append under way and refuse the
 // rest. Whoever decompresses has stopped by now.
@@ -218,7 +225,7 @@ func (j *Journal) AppendIntake(ctx context.Context, feed string, text []byte, af
 	msg.Header = nats.Header(maps.Clone(IntakeHeader))
 	msg.Data = j.enc.EncodeAll(text, make([]byte, 0, len(text)/4))
 	// A publisher that hangs up does not cut an append under way.
-	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	write, cancel := context.WithTimeout(j.writes, 10*time.Second)
 	defer cancel()
 	ack, err := j.js.PublishMsg(write, msg, jetstream.WithExpectLastSequencePerSubject(after))
 	if err == nil {

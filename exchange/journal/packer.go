@@ -329,7 +329,7 @@ func (p *packer) publish(b *record.Block) error {
 	for try := range 3 {
 		// Not the packers' context: an append under way is finished when the
 		// journal closes.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(p.j.writes, 10*time.Second)
 		var ack *jetstream.PubAck
 		ack, err = p.j.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(p.head.sequence),
 			jetstream.WithMsgID(p.collection+"-"+strconv.FormatUint(b.Number, 10)+"-"+b.Hash()[:16]))
@@ -338,6 +338,8 @@ func (p *packer) publish(b *record.Block) error {
 			b.Sequence = ack.Sequence
 			return nil
 		}
+		cancel()
+		ctx, cancel = context.WithTimeout(context.Background(), 10*time.Second)
 		now, lookErr := p.j.head(ctx, p.collection)
 		cancel()
 		switch {

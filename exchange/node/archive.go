@@ -45,7 +45,7 @@ func (n *Node) openArchive() {
 	}
 	n.archiver = &archive.Archiver{
 		Source: n.Journal, Store: o.Store, Place: o.Place, Exchange: exchangeID(n.Register), Recipients: o.Recipients,
-		Dir: n.opt.Dir, Whole: n.takesNothing, Replace: filestore.Replace, Log: n.log,
+		Dir: n.opt.Dir, Room: func() error { return n.room(false) }, Whole: n.takesNothing, Replace: filestore.Replace, Log: n.log,
 	}
 }
 

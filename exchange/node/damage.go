@@ -16,6 +16,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/exchange/register"
+	"github.com/tocsin-exchange/tocsin/exchange/view"
 )
 
 // What is known of damage to the journal stays in the data directory until the operator has repaired it: a later start
@@ -156,6 +157,17 @@ func (n *Node) takesNothing() error {
 		}
 	}
 	return nil
+}
+
+// lost tells whether anything is known to be damaged, as far as a journal tells that was just opened.
+func (n *Node) lost(ctx context.Context, files []journal.Damage) (bool, error) {
+	intake, blocks, _ := view.Ends(filepath.Join(n.opt.Dir, "view")) // a view that cannot be read says nothing
+	seen, err := n.Journal.Damage(ctx, known(n.opt.Dir, n.Register, intake, blocks))
+	if err != nil {
+		return false, err
+	}
+	open, err := note(n.opt.Dir, slices.Concat(files, seen))
+	return len(open) > 0, err
 }
 
 // damageOf is what is known of damage to a stream.

@@ -99,6 +99,8 @@ type Options struct {
 	// time.Now.
 	TrustClock bool
 	Wall       func() time.Time
+	// Drill sends nothing to anybody: what was restored is tried, and thrown away.
+	Drill bool
 	// Tap is given what is written to the view, for measuring.
 	Tap func(batch []byte)
 	// Log is told what an operator should know; nil drops it.
@@ -147,6 +149,8 @@ type Node struct {
 	done   chan struct{}         // closed when it has
 	// maintenance is closed when the node is to be closed and opened again.
 	maintenance chan struct{}
+	once        sync.Once
+	disk        atomic.Pointer[error] // why it cannot be written, nil where it can
 	durables    atomic.Pointer[error] // why members' consumers are not as the register says
 
 	applying sync.Mutex // held while a version of the register is put in force; guards what is below
@@ -205,6 +209,9 @@ func (n *Node) ready(ctx context.Context) error {
 	if err := n.Err(); err != nil {
 		return err
 	}
+	if n.diskFailed() { // what there is can be read
+		return nil
+	}
 	if wrong := n.durables.Load(); wrong != nil {
 		return *wrong
 	}
@@ -216,6 +223,15 @@ func (n *Node) ready(ctx context.Context) error {
 
 // fail ends the node: its state is not known to be good.
 func (n *Node) fail(err error) {
+	if n.Journal != nil && !n.diskFailed() && len(n.opt.NATSURLs) == 0 {
+		if disk := n.probe(); disk != nil && !errors.Is(disk, errSlow) {
+			n.diskFails(disk)
+		}
+	}
+	if n.diskFailed() {
+		n.log.Error("what was under way has failed with the disk", "error", err)
+		return
+	}
 	if n.failed.CompareAndSwap(nil, &err) {
 		n.log.Error("the exchange stops", "error", err)
 		close(n.done)
@@ -275,10 +291,18 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.Journal != nil {
 		n.Journal.Close() // after the followers, who decompress
 	}
-	if n.View != nil {
+	switch {
+	case n.View == nil:
+	case n.diskFailed() && n.probe() != nil: // Pebble would try again for ever; what it has in memory is made anew from the journal
+		errs = append(errs, exchange.ErrDisk)
+	default:
 		errs = append(errs, n.View.Close(ctx))
 	}
-	if n.broker != nil {
+	switch {
+	case n.broker == nil:
+	case n.diskFailed(): // as after a crash: what the broker has in memory need not be on the disk
+		errs = append(errs, n.broker.Close())
+	default:
 		errs = append(errs, stopBroker(n.opt.Dir, n.broker))
 	}
 	if n.lock != nil {

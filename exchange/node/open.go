@@ -1,12 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
@@ -45,6 +47,17 @@ func (n *Node) openStores(ctx context.Context) error {
 		return err
 	}
 	if work != nil {
+		// The view may be all that there is of what the journal has lost.
+		lost, err := n.lost(ctx, files)
+		if err != nil {
+			return err
+		}
+		if lost {
+			n.log.Error("nothing is erased from the files, or deleted for its age, before the journal is repaired")
+			work = nil
+		}
+	}
+	if work != nil {
 		n.Journal.Close()
 		if err := errors.Join(stopBroker(dir, n.broker), n.rewrite(work)); err != nil {
 			return err
@@ -63,7 +76,7 @@ func (n *Node) openStores(ctx context.Context) error {
 		Register: n.Register.At, Version: packaging.Version,
 		New: func(r *exchange.Register, feed string) (admission.Packager, error) { return packaging.New(r, feed) },
 	}
-	n.Journal.SetClock(n.clock.Now)
+	n.Journal.SetClock(n.now)
 	n.Journal.SetRegister(func() record.Head { return version(n.Register) })
 	n.View, err = view.Open(view.Options{
 		Dir: filepath.Join(dir, "view"), CacheBytes: n.opt.CacheBytes, IndexBytes: n.opt.Memory / 3, Tap: n.opt.Tap,
@@ -86,7 +99,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	n.remover = &removal.Remover{Log: n.Journal, View: n.View}
 	n.admission = &admission.Admission{
 		Log: n.Journal, History: n.View, Packagers: packagers, Fatal: n.fail, Gate: &n.gate,
-		Tell: n.Journal.Audit, Removed: n.removed, Now: n.clock.Now,
+		Tell: n.Journal.Audit, Removed: n.removed, Now: n.now,
 	}
 	n.backfiller = admission.NewBackfiller(admission.Backfiller{Admission: n.admission, Register: n.Register.At, Journal: n.Journal, Logger: n.log})
 	return nil
@@ -110,6 +123,13 @@ func (n *Node) openJournal(ctx context.Context) (files []journal.Damage, err err
 	}
 	if n.Journal, err = journal.Open(ctx, n.broker.Conn(), n.opt.KeepAudit, sealOf(n.Register)); err != nil {
 		return nil, beside(err, files)
+	}
+	if len(n.opt.NATSURLs) > 0 {
+		// Their files are not here to be written anew.
+		if n.Register.Current().ShortestRetention() > 0 {
+			n.log.Error("with NATS servers of their own nothing is deleted for its age but audit, statuses and receipts: retention in the register is not carried out")
+		}
+		return nil, n.Journal.TrimAudit(ctx, n.opt.KeepAudit)
 	}
 	return files, nil
 }
@@ -149,6 +169,9 @@ func (n *Node) openExchange(ctx context.Context) error {
 		return err
 	}
 	writes := n.takesNothing() == nil
+	if _, err := os.Stat(filepath.Join(n.opt.Dir, restoredFile)); err == nil && !writes {
+		return fmt.Errorf("what was taken from readers after the moment that the exchange was restored to cannot be taken from them again: %w", n.takesNothing())
+	}
 	if writes {
 		if err := n.finish(ctx); err != nil {
 			return err
@@ -166,15 +189,23 @@ func (n *Node) openExchange(ctx context.Context) error {
 	if len(n.opt.NATSURLs) == 0 { // else the files are elsewhere
 		n.run(following, "scrub", func() error { return n.scrub(following) })
 	}
+	if len(n.opt.NATSURLs) == 0 { // else it is another disk
+		n.run(following, "disk", func() error { return n.watchDisk(following) })
+	}
 	n.run(following, "clock", func() error { return n.keepTime(following) })
+	n.run(following, "expiry", func() error { return n.expire(following) })
 	if len(n.opt.NATSURLs) == 0 {
 		n.run(following, "maintenance", func() error { return n.maintain(following) })
 	}
 	if n.archiver != nil {
-		n.run(following, "archive", func() error { return n.archive(following) })
+		n.run(following, "archive", func() error {
+			return n.archiver.Run(following, cmp.Or(n.opt.Archive.Every, time.Minute), n.eraseFromArchive)
+		})
+	}
+	if writes && !n.opt.Drill {
+		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
 	}
 	if writes {
-		n.run(following, "webhooks", func() error { return n.webhooks.Run(following) })
 		n.run(following, "markings", func() error { return n.api.FollowMarkings(following) })
 		n.run(following, "back-fill", func() error { return n.backfiller.Run(following) })
 	}
@@ -206,5 +237,5 @@ func (n *Node) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return n.finishErasing(ctx)
 }

@@ -129,7 +129,7 @@ func (r *Restoring) files(ctx context.Context, at *record.Checkpoint, cut map[st
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(journal.CreateStreams(ctx, b.Conn(), r.Archive.Streams().Streams), stopBroker(r.Dir, b)); err != nil {
+	if err := errors.Join(journal.CreateStreams(ctx, b.Conn(), r.Archive.Streams()), stopBroker(r.Dir, b)); err != nil {
 		return err
 	}
 	var stays *overlay
@@ -158,7 +158,7 @@ func (r *Restoring) files(ctx context.Context, at *record.Checkpoint, cut map[st
 		messages[stream]++
 		return w.Add((*filestore.Message)(m))
 	}
-	err = r.Archive.Each(ctx, at, func(stream string, m *record.Message, current bool) error {
+	err = r.Archive.Each(ctx, at, func(stream string, m *record.Message, current bool, _ uint64) error {
 		if !slices.Contains(takenBack, stream) {
 			return write(stream, m)
 		}
@@ -226,7 +226,7 @@ func (r *Restoring) settle(ctx context.Context, at *record.Checkpoint, cut map[s
 		if err := orderedAgain(ctx, j); err != nil {
 			return err
 		}
-		restart, err := j.Rewind(ctx, at, out.Collections)
+		restart, err := j.Rewind(ctx, at, out.Collections, since.last)
 		if err != nil {
 			return err
 		}
@@ -277,7 +277,7 @@ func overlayOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint) (
 		before, after *record.Message
 	}
 	of := make(map[uint64]*replacement)
-	err := a.Each(ctx, at, func(stream string, m *record.Message, current bool) error {
+	err := a.Each(ctx, at, func(stream string, m *record.Message, current bool, common uint64) error {
 		if stream != journal.BlocksStream {
 			return nil
 		}
@@ -293,7 +293,7 @@ func overlayOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint) (
 		switch {
 		case current:
 			r.before = &record.Message{Sequence: m.Sequence, Subject: m.Subject, Header: m.Header, Time: m.Time}
-		case block <= at.Ends[journal.BlocksStream]:
+		case block <= common: // else it is another block of that sequence, of after a restore
 			r.after = m
 		}
 		return nil

@@ -34,10 +34,17 @@ type oldest struct {
 	At         time.Time `json:"at"`
 }
 
-// trimmer tells what is older than it is kept.
-func trimmer(r *exchange.Register, now time.Time) func(collection, feed string, at time.Time) bool {
+// slack is the part of the time that something is kept by which it goes earlier than it has to: else there would be something to do
+// each night.
+const slack = 10
+
+// trimmer tells what is older than it is kept, or, with early, nearly so.
+func trimmer(r *exchange.Register, now time.Time, early bool) func(collection, feed string, at time.Time) bool {
 	return func(collection, feed string, at time.Time) bool {
 		keep := r.Retention(collection, feed)
+		if early {
+			keep -= keep / slack
+		}
 		return keep > 0 && now.Sub(at) > keep
 	}
 }
@@ -100,12 +107,32 @@ func (n *Node) overdue(ctx context.Context, now time.Time) (bool, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &known)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("what is kept: %w", err)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it is made anew
+		n.log.Warn("what is kept is not known", "error", err)
+		known = left{}
 	}
-	trim := trimmer(r, now)
+	trim := trimmer(r, now, false)
 	// Of what came since, nothing is older than that.
 	return now.Sub(known.At) > shortest || slices.ContainsFunc(known.Oldest, func(o oldest) bool { return trim(o.Collection, o.Feed, o.At) }), nil
+}
+
+// expireEvery is how often statuses and receipts are looked at whose time is over.
+const expireEvery = time.Hour
+
+// expire deletes them.
+func (n *Node) expire(ctx context.Context) error {
+	for {
+		if !n.clock.Doubt() && n.room(true) == nil {
+			if err := n.Journal.Expire(ctx, n.clock.Now()); err != nil && ctx.Err() == nil {
+				n.log.Warn("what is too old cannot be deleted", "error", err)
+			}
+		}
+		select {
+		case <-time.After(expireEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // maintain waits for the hour at which what there is to be done to the files is done, and ends then, where there is anything.
@@ -121,22 +148,20 @@ func (n *Node) maintain(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if !n.clock.Doubt() {
-			if err := n.Journal.Expire(ctx, n.clock.Now()); err != nil && ctx.Err() == nil {
-				n.log.Warn("what is too old cannot be deleted", "error", err)
-			}
-		}
 		w, err := n.due(ctx)
-		if err != nil {
-			return err
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("whether there is anything to erase cannot be seen: the next night tries again", "error", err)
 		}
-		if w != nil {
+		if w != nil && n.takesNothing() == nil {
 			n.log.Info("the exchange starts anew, to write its files without what is erased or older than it is kept")
-			close(n.maintenance)
+			n.again()
 			return nil
 		}
 	}
 }
+
+// again has the node closed and opened.
+func (n *Node) again() { n.once.Do(func() { close(n.maintenance) }) }
 
 // Maintenance is closed when the node wants to be closed and opened again.
 func (n *Node) Maintenance() <-chan struct{} { return n.maintenance }

@@ -12,12 +12,15 @@ import (
 // for the audit, and for a stop in order; on a small disk it is half.
 const reserve = 64 << 20
 
-// room returns an exchange.ErrFull where nothing more is to be taken in, or an exchange.ErrDamaged. JetStream and Pebble do not
+// room returns an exchange.ErrFull, ErrDisk or ErrDamaged where nothing more is to be taken in. JetStream and Pebble do not
 // recover from a write that a full disk refused: it must not come to that. What takes something out may use half of what
 // is left.
 func (n *Node) room(takesOut bool) error {
 	if err := n.takesNothing(); err != nil {
 		return err
+	}
+	if err := n.disk.Load(); err != nil {
+		return *err
 	}
 	var others []string
 	if len(n.opt.NATSURLs) == 0 {

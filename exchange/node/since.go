@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/tocsin-exchange/tocsin/exchange"
 	"github.com/tocsin-exchange/tocsin/exchange/admission"
@@ -46,6 +47,7 @@ type raise struct {
 
 // since is what was taken from readers after a moment.
 type since struct {
+	last     time.Time // the last stamp of what is taken back
 	removals []removalOf
 	raised   map[string]*submission.Again // what was taken out of collections to be added again, and was
 	todo     restored
@@ -65,7 +67,7 @@ func sinceOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint, j *
 		return s, nil
 	}
 	labels := make(map[string]map[exchange.ObservationKey]tlp.Level)
-	err := a.Each(ctx, at, func(stream string, m *record.Message, current bool) error {
+	err := a.Each(ctx, at, func(stream string, m *record.Message, current bool, _ uint64) error {
 		switch {
 		case current:
 			return nil
@@ -74,6 +76,7 @@ func sinceOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint, j *
 			if err != nil {
 				return err
 			}
+			s.reached(b.Added(max(b.Count-1, 0)))
 			return s.block(b, text, seal)
 		case stream == journal.IntakeStream:
 			text, err := j.Decompress(nil, m.Data)
@@ -84,6 +87,7 @@ func sinceOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint, j *
 			if err != nil {
 				return err
 			}
+			s.reached(in.At.Add(time.Duration(len(in.Observations)*objectsOfAHost) * time.Microsecond))
 			if len(in.Recalled) > 0 {
 				s.todo.Recalls = append(s.todo.Recalls, recall{in.Feed, in.Reason, in.Recalled})
 			}
@@ -123,6 +127,16 @@ func sinceOf(ctx context.Context, a *archive.Archive, at *record.Checkpoint, j *
 	return s, nil
 }
 
+// objectsOfAHost is how many objects a host's day is packaged as, at most: each takes a microsecond.
+const objectsOfAHost = 12
+
+// reached notes a stamp.
+func (s *since) reached(at time.Time) {
+	if at.After(s.last) {
+		s.last = at
+	}
+}
+
 // block takes in what a block did to what was there before.
 func (s *since) block(b *record.Block, text []byte, seal record.Seal) error {
 	if len(b.Removed) > 0 { // what stays of a block came in its place
@@ -151,7 +165,7 @@ func (s *since) stood(ctx context.Context, a *archive.Archive, at *record.Checkp
 	if !slices.ContainsFunc(slices.Collect(maps.Values(s.raised)), (*submission.Again).Any) {
 		return nil
 	}
-	return a.Each(ctx, at, func(stream string, m *record.Message, current bool) error {
+	return a.Each(ctx, at, func(stream string, m *record.Message, current bool, _ uint64) error {
 		if stream != journal.BlocksStream || !current {
 			return nil
 		}
@@ -200,18 +214,29 @@ func (n *Node) finishRestore(ctx context.Context) error {
 }
 
 func (n *Node) againAfterRestore(ctx context.Context, todo *restored) error {
+	recalled := make(map[string]map[exchange.EventID]string) // by feed, with their reasons
 	for _, r := range todo.Recalls {
-		var events []exchange.Event
-		err := n.Journal.EachIntake(ctx, r.Feed, 0, func(in *record.Intake, _ uint64) error {
+		if recalled[r.Feed] == nil {
+			recalled[r.Feed] = make(map[exchange.EventID]string)
+		}
+		for _, id := range r.Events {
+			recalled[r.Feed][id] = r.Reason
+		}
+	}
+	for feed, reasons := range recalled {
+		events := make(map[string][]exchange.Event) // by reason
+		err := n.Journal.EachIntake(ctx, feed, 0, func(in *record.Intake, _ uint64) error {
 			for i := range in.Events {
-				if slices.Contains(r.Events, in.Events[i].ID()) {
-					events = append(events, in.Events[i].Event)
+				if reason, is := reasons[in.Events[i].ID()]; is {
+					events[reason] = append(events[reason], in.Events[i].Event)
 				}
 			}
 			return nil
 		})
-		if err == nil {
-			err = n.admitAgain(ctx, &admission.Chunk{Feed: r.Feed, Recall: r.Reason, Events: events})
+		for reason, list := range events {
+			if err == nil {
+				_, err = n.admitAgain(ctx, &admission.Chunk{Feed: feed, Recall: reason, Events: list})
+			}
 		}
 		if err != nil {
 			return err
@@ -243,7 +268,7 @@ func (n *Node) againAfterRestore(ctx context.Context, todo *restored) error {
 			return nil
 		})
 		if err == nil {
-			err = n.admitAgain(ctx, &admission.Chunk{Feed: feed, Events: events})
+			_, err = n.admitAgain(ctx, &admission.Chunk{Feed: feed, Events: events})
 		}
 		if err != nil {
 			return err
@@ -256,9 +281,9 @@ func (n *Node) againAfterRestore(ctx context.Context, todo *restored) error {
 const maxAgain = 5000
 
 // admitAgain gives events to admission, and waits until that is in the collections. A feed that is no more has none.
-func (n *Node) admitAgain(ctx context.Context, all *admission.Chunk) error {
+func (n *Node) admitAgain(ctx context.Context, all *admission.Chunk) (taken int64, err error) {
 	if n.Register.Current().Feed(all.Feed) == nil {
-		return nil
+		return 0, nil
 	}
 	for events := range slices.Chunk(all.Events, maxAgain) {
 		p, err := n.admission.Admit(ctx, &admission.Chunk{
@@ -268,8 +293,9 @@ func (n *Node) admitAgain(ctx context.Context, all *admission.Chunk) error {
 			err = p.Wait(ctx)
 		}
 		if err != nil {
-			return err
+			return taken, err
 		}
+		taken += p.Receipt.Events
 	}
-	return nil
+	return taken, nil
 }

@@ -34,6 +34,17 @@ func (n *Node) noteTime() error {
 	return filestore.Replace(filepath.Join(n.opt.Dir, clockFile), text)
 }
 
+// now is the time, behind every restart: stamps of after a restore are behind all that were taken back.
+func (n *Node) now() time.Time {
+	now := n.clock.Now()
+	for _, r := range n.Journal.Restarts() {
+		if !now.After(r.At) {
+			now = r.At.Add(time.Microsecond)
+		}
+	}
+	return now
+}
+
 // keepTime looks at the clock, so that its jumps are seen, and notes what time it is.
 func (n *Node) keepTime(ctx context.Context) error {
 	for i := 0; ; i++ {

@@ -77,7 +77,7 @@ func TestWhatIsErasedKeepsItsPlaces(t *testing.T) {
 		}
 		before := own(t, p, in)
 		gone := []netip.Addr{address(), address()}
-		match := erasure.Match([]*erasure.Order{erasure.New("admin", "asked", gone, []string{"a@mail.example"})})
+		match := erasure.Match([]*erasure.Order{erasure.New(time.Now(), "admin", "asked", gone, []string{"a@mail.example"})})
 		for range 2 { // a second time finds nothing
 			match.Intake(in)
 		}

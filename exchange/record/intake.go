@@ -293,6 +293,13 @@ func (in *Intake) AppendErased(b, had []byte) []byte {
 	return in.Append(append(append(b, erasedMark), hash...))
 }
 
+// Holds tells whether there is more of a record than its place in its feed.
+func (in *Intake) Holds() bool {
+	r := &in.Receipt
+	return len(in.Events)+len(in.Observations)+len(in.Cleaned)+len(in.Recalled)+len(in.Introductions)+len(in.Decisions)+len(in.Withdrawals)+
+		len(r.Problems)+len(r.Notes)+len(r.Unread)+len(in.Key)+len(in.Reason) > 0
+}
+
 // Trim leaves nothing but its place in its feed of a record that is older than its rows are kept.
 func (in *Intake) Trim() {
 	*in = Intake{
