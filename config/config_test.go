@@ -75,3 +75,27 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("memory: {cache: 64MiB}\nlog: &a {level: debug}\ntls: *a"))
 	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = config.Parse("f", text) })
 }
+
+// An archive is never unencrypted, or sent in the clear, by an oversight.
+func TestAnArchiveSaysWhoReadsIt(t *testing.T) {
+	for text, want := range map[string]string{
+		`archive: {to: /backup}`:                                                                            "archive.recipients: whoever gets at the archive could read it",
+		`archive: {to: /backup, unencrypted: true}`:                                                         "",
+		`archive: {to: /backup, recipients: [age1x]}`:                                                       "",
+		`archive: {to: /backup, recipients: [age1x], unencrypted: true}`:                                    "archive.unencrypted: there are recipients as well",
+		`archive: {to: /backup, recipient: age1x}`:                                                          "recipient",
+		`archive: {to: "s3://", recipients: [age1x], endpoint: "https://s3.example.org", credentials: k}`:   "archive.to: \"s3://\" names no bucket",
+		`archive: {to: "s3://b/p", recipients: [age1x], credentials: k}`:                                    "archive.endpoint: \"\" is not the URL of a store",
+		`archive: {to: "s3://b/p", recipients: [age1x], credentials: k, endpoint: "http://s3.example.org"}`: "is beyond this machine and not https",
+		`archive: {to: "s3://b/p", recipients: [age1x], credentials: k, endpoint: "http://127.0.0.1:9000"}`: "",
+		`archive: {to: "s3://b/p", recipients: [age1x], endpoint: "https://s3.example.org"}`:                "archive.credentials: a bucket wants a file",
+		`archive: {to: "ftp://x", unencrypted: true}`:                                                       "is no directory and no bucket",
+		`journal: {maintenance: "3 o'clock"}`:                                                               "is not a time of the day such as 03:00",
+		`journal: {maintenance: "23:59"}`:                                                                   "",
+	} {
+		_, err := config.Parse("f", []byte(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

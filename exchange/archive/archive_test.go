@@ -20,6 +20,7 @@ import (
 	"filippo.io/age"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/tocsin-exchange/tocsin/exchange/archive"
 	"github.com/tocsin-exchange/tocsin/exchange/broker/filestore"
@@ -577,4 +578,67 @@ func (m memory) List(context.Context) ([]string, error) { return slices.Collect(
 
 func (m memory) Get(_ context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(m[name])), nil
+}
+
+// Where an archive's segments are put together, the names of the first are free: that is no place for another exchange. The same one
+// goes on where its archive was moved.
+func TestAnArchiveIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	at, s, dir := t.TempDir(), newSource(), t.TempDir()
+	a := archiver(s, archive.Directory(at), dir)
+	for range 3 {
+		s.add("A", 2)
+		flush(t, a)
+	}
+	must(t, a.Compact(t.Context(), s.at.Add(48*time.Hour)))
+	other := archiver(newSource(), archive.Directory(at), t.TempDir())
+	other.Exchange = "another"
+	if err := other.Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
+		t.Error("another exchange writes:", err)
+	}
+	if err := archiver(s, archive.Directory(at), t.TempDir()).Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
+		t.Error("it begins anew where its own segments are:", err)
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	must(t, os.Rename(at, moved))
+	s.add("A", 2)
+	again := archiver(s, archive.Directory(moved), dir)
+	again.Place = "elsewhere"
+	flush(t, again)
+	if got := open(t, archive.Directory(moved)); !slices.Equal(texts(t, got, got.Last()), s.now()) {
+		t.Error("it does not go on")
+	}
+}
+
+// What a restore has taken back is in no journal: it goes from the archive with the first thing that is erased.
+func TestWhatWasTakenBackIsErased(t *testing.T) {
+	t.Parallel()
+	store, s := archive.Directory(t.TempDir()), newSource()
+	a := archiver(s, store, t.TempDir())
+	s.add("A", 3)
+	flush(t, a)
+	moment := s.at
+	s.add("A", 4)
+	flush(t, a)
+	read, dir := open(t, store), t.TempDir()
+	must(t, read.Continue(dir, "there", read.At(moment).Ends, filestore.Replace))
+	s.streams["A"], s.ends["A"] = s.streams["A"][:3], 3
+	s.add("A", 1)
+	again := archiver(s, store, dir)
+	flush(t, again)
+	must(t, again.Rewrite(t.Context(), func(string, uint64, uint64) bool { return false }))
+	names, err := store.List(t.Context())
+	must(t, err)
+	for _, name := range names {
+		r, err := store.Get(t.Context(), name)
+		must(t, err)
+		text, err := io.ReadAll(r)
+		must(t, errors.Join(err, r.Close()))
+		d, err := zstd.NewReader(bytes.NewReader(text))
+		must(t, err)
+		if text, err = io.ReadAll(d); err != nil || bytes.Contains(text, []byte("A message 6")) {
+			t.Errorf("%s has what was taken back, %v", name, err)
+		}
+		d.Close()
+	}
 }

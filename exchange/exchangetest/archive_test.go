@@ -310,3 +310,61 @@ func TestASubscriberIsToldOfARestore(t *testing.T) {
 		t.Error(code, text)
 	}
 }
+
+// A restore can be followed by another, to a moment before or after the first: recalls and deletions hold, whichever of the two
+// lines they were made in, and blocks of one are not taken for those of the other.
+func TestARestoreAfterARestore(t *testing.T) {
+	t.Parallel()
+	to := t.TempDir()
+	e := archived(t, t.TempDir(), to)
+	e.Apply(t, writable)
+	m := as(t, e, "cert-at")
+	var at []time.Time
+	for n := range 3 {
+		e.Publish(t, "rustock", hosts(100*n, 20, ""))
+		if why := m.add("board", sample(n, version1, "")); why != "" {
+			t.Fatal(why)
+		}
+		e.Settled(t)
+		at = append(at, now(t, e))
+	}
+	// In the first line a row of the second moment is recalled.
+	if r := e.PublishAs(t, hosts(100, 1, ""), apiclient.Publication{Feed: "rustock", Recall: "wrong"}); r.Events != 1 {
+		t.Fatalf("%+v", r)
+	}
+	e.Settled(t)
+	now(t, e)
+	e.Stop(t)
+	// Back to the first moment, with the archive going on; other rows, and one of them recalled, so that a block is replaced.
+	a, err := archive.Open(t.Context(), archive.Directory(to), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "second")
+	if _, err := (&node.Restoring{Dir: dir, Archive: a, To: at[0], Place: to}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e = archived(t, dir, to)
+	e.Publish(t, "rustock", hosts(700, 20, ""))
+	e.Publish(t, "rustock", hosts(800, 20, ""))
+	e.PublishAs(t, hosts(700, 2, ""), apiclient.Publication{Feed: "rustock", Recall: "wrong"})
+	e.Settled(t)
+	second, last := everything(t, e), now(t, e)
+	e.Stop(t)
+	for _, moment := range []time.Time{at[1], at[2]} { // of the first line
+		r, out := restored(t, to, moment)
+		if out.Recalls == 0 {
+			t.Errorf("%+v", out)
+		}
+		got := everything(t, r)
+		if slices.ContainsFunc(got["cert-at"], func(o string) bool { return strings.Contains(o, `"240.1.0.101"`) }) {
+			t.Error("what was recalled is there again")
+		}
+		if !slices.ContainsFunc(got["cert-at"], func(o string) bool { return strings.Contains(o, `"240.1.0.103"`) }) {
+			t.Error("what was there is not")
+		}
+		r.Stop(t)
+	}
+	r, _ := restored(t, to, last)
+	differ(t, everything(t, r), second)
+}

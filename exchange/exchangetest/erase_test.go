@@ -22,8 +22,10 @@ import (
 
 	"github.com/tocsin-exchange/tocsin/examples/rustock"
 	"github.com/tocsin-exchange/tocsin/exchange"
+	"github.com/tocsin-exchange/tocsin/exchange/api"
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/archive"
+	"github.com/tocsin-exchange/tocsin/exchange/erasure"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/exchange/view/store"
@@ -459,5 +461,54 @@ func outOfArchive(t *testing.T, dir string) {
 		} else if time.Now().After(deadline) {
 			t.Fatal("the archive was not written anew")
 		}
+	}
+}
+
+// An exchange that is opened without its archive, as tocsin erase does it, has it erased there all the same, once it is opened with
+// it. And an order is of what there was: what comes again stays, whatever is erased later.
+func TestAnOrderIsCarriedOutInTheArchiveAndOnce(t *testing.T) {
+	t.Parallel()
+	to, dir := t.TempDir(), t.TempDir()
+	e := archived(t, dir, to)
+	e.Apply(t, writable)
+	e.Publish(t, "rustock", hosts(0, 20, ""))
+	e.Settled(t)
+	e.Stop(t)
+	order := func(e *exchangetest.Exchange, address string) *api.Erased {
+		t.Helper()
+		out, err := e.Erase(t.Context(), erasure.New(time.Now(), exchange.Admin, "asked", []netip.Addr{netip.MustParseAddr(address)}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	e = exchangetest.Open(t, dir)
+	if out := order(e, "::ffff:240.1.0.5"); out.Events != 1 {
+		t.Errorf("%+v", out)
+	}
+	e.Stop(t)
+	exchangetest.Open(t, dir).Stop(t)
+	gone := newTrace(t, nil, "240.1.0.5")
+	if len(gone.files(to)) == 0 {
+		t.Fatal("there is nothing to erase from the archive")
+	}
+	e = archived(t, dir, to)
+	outOfArchive(t, dir)
+	if found := slices.Concat(gone.files(to), gone.files(dir)); len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+	e.Publish(t, "rustock", hosts(4, 1, "")) // it is infected again
+	order(e, "240.1.0.7")
+	e.Settled(t)
+	e.Stop(t)
+	e = exchangetest.Open(t, dir)
+	has := func(address string) bool {
+		return slices.ContainsFunc(everything(t, e)["cert-at"], func(o string) bool { return strings.Contains(o, `"`+address+`"`) })
+	}
+	if !has("240.1.0.5") || has("240.1.0.7") {
+		t.Error("what came again is gone, or what was erased is not:", has("240.1.0.5"), has("240.1.0.7"))
+	}
+	if _, err := e.Erase(t.Context(), erasure.New(time.Now(), exchange.Admin, "of 240.1.0.9", []netip.Addr{netip.MustParseAddr("240.1.0.9")}, nil)); err == nil {
+		t.Error("a reason names what is erased")
 	}
 }

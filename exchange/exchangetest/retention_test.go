@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/exchange/apiclient"
 	"github.com/tocsin-exchange/tocsin/exchange/archive"
 	"github.com/tocsin-exchange/tocsin/exchange/exchangetest"
+	"github.com/tocsin-exchange/tocsin/exchange/journal"
 	"github.com/tocsin-exchange/tocsin/exchange/node"
 	"github.com/tocsin-exchange/tocsin/exchange/record"
 	"github.com/tocsin-exchange/tocsin/taxii"
@@ -155,3 +157,47 @@ func TestWhatIsTooOldGoes(t *testing.T) {
 }
 
 var errDone = errors.New("done")
+
+// While the journal is damaged nothing is deleted for its age: the view is what it is repaired from.
+func TestADamagedJournalIsNotRewritten(t *testing.T) {
+	t.Parallel()
+	dir, off := t.TempDir(), time.Duration(0)
+	open := func() *exchangetest.Exchange {
+		return exchangetest.OpenWith(t, node.Options{
+			Dir: dir, HTTP: "127.0.0.1:0", Wall: func() time.Time { return time.Now().Add(off) }, TrustClock: true,
+		})
+	}
+	e := open()
+	e.Apply(t, retaining)
+	for n := range 10 {
+		e.Publish(t, "rustock", hosts(100*n, 100, ""))
+	}
+	e.Settled(t)
+	e.Stop(t)
+	file := filepath.Join(streamDir(dir, journal.BlocksStream), "msgs", "1.blk")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(file), "index.db")); err != nil {
+		t.Fatal(err)
+	}
+	off = 91 * 24 * time.Hour
+	e = open()
+	if len(everything(t, e)["cert-at"]) == 0 {
+		t.Error("what there is cannot be read")
+	}
+	e.Stop(t)
+	r, err := node.Repair(t.Context(), dir, true, false)
+	if err != nil || r.PutBack[journal.BlocksStream] == 0 || len(r.Left) > 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	e = open() // now it is
+	if n := len(everything(t, e)["cert-at"]); n > 0 {
+		t.Errorf("%d objects are left", n)
+	}
+}
