@@ -86,13 +86,14 @@ var allowed = map[string][]string{
 		"stix", "stix/tlp", "taxii", "taxii/taxiiclient",
 	},
 	// It is written from the rules alone, and knows none of the code.
-	"exchange/exchangetest/oracle": {},
-	"exchange/exchangetest/things": {"stix"},
-	"exchange/exchangetest/faults": {},
-	"exchange/exchangetest":        {"exchange", "exchange/access", "exchange/apiclient", "exchange/node", "exchange/packaging", "exchange/policy", "exchange/register", "taxii", "taxii/taxiiclient"},
-	"examples/rustock":             {},
-	"examples/webhook":             {},
-	"examples/subscriber":          {}, // and exchangetest in its test
+	"exchange/exchangetest/oracle":      {},
+	"exchange/exchangetest/things":      {"stix"},
+	"exchange/exchangetest/faults":      {},
+	"exchange/exchangetest/faults/disk": {},
+	"exchange/exchangetest":             {"exchange", "exchange/access", "exchange/apiclient", "exchange/node", "exchange/packaging", "exchange/policy", "exchange/register", "taxii", "taxii/taxiiclient"},
+	"examples/rustock":                  {},
+	"examples/webhook":                  {},
+	"examples/subscriber":               {}, // and exchangetest in its test
 }
 
 // outside tells which packages of ours may know a module of others.
@@ -107,6 +108,7 @@ var outside = map[string][]string{
 	"github.com/santhosh-tekuri":     {"stix/stixtest"},
 	"github.com/prometheus":          {"exchange/api"},
 	"github.com/minio/minio-go":      {"exchange/archive"},
+	"github.com/hanwen/go-fuse":      {"exchange/exchangetest/faults/disk"},
 	"filippo.io/age":                 {"exchange/archive", "exchange/bench", "exchange/node", "cmd/tocsin"},
 	"github.com/hashicorp":           {"taxii/taxiiclient", "exchange/apiclient", "exchange/webhook"},
 }
