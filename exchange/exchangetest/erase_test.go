@@ -2,6 +2,7 @@ package exchangetest_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -510,5 +511,44 @@ func TestAnOrderIsCarriedOutInTheArchiveAndOnce(t *testing.T) {
 	}
 	if _, err := e.Erase(t.Context(), erasure.New(time.Now(), exchange.Admin, "of 240.1.0.9", []netip.Addr{netip.MustParseAddr("240.1.0.9")}, nil)); err == nil {
 		t.Error("a reason names what is erased")
+	}
+}
+
+// Once nothing can be restored from before an order, its key is in no file any more, and what is left proves it.
+func TestAnOrdersKeyIsDestroyed(t *testing.T) {
+	t.Parallel()
+	to, dir := t.TempDir(), t.TempDir()
+	opened := func(window time.Duration) *exchangetest.Exchange {
+		return exchangetest.OpenWith(t, node.Options{
+			Dir: dir, HTTP: "127.0.0.1:0", RestoreWindow: window,
+			Archive: node.ArchiveOptions{Store: archive.Directory(to), Place: to, Every: 50 * time.Millisecond},
+		})
+	}
+	e := opened(time.Hour)
+	e.Apply(t, writable)
+	e.Publish(t, "rustock", hosts(0, 5, ""))
+	order := erasure.New(time.Now(), exchange.Admin, "asked", []netip.Addr{netip.MustParseAddr("240.1.0.1")}, nil)
+	key := base64.StdEncoding.EncodeToString(order.Key)
+	if _, err := e.Erase(t.Context(), order); err != nil {
+		t.Fatal(err)
+	}
+	e.Stop(t)
+	e = opened(time.Hour)
+	outOfArchive(t, dir)
+	e.Stop(t)
+	there := newTrace(t, nil, key)
+	if len(there.files(dir)) == 0 || len(there.files(to)) == 0 {
+		t.Fatal("the key is not where it is looked for")
+	}
+	<-time.After(time.Until(order.At.Add(1100 * time.Millisecond))) // orders are of a second
+	e = opened(time.Nanosecond)
+	outOfArchive(t, dir)
+	orders, err := e.Journal.Orders(t.Context())
+	if err != nil || len(orders) != 1 || len(orders[0].Key) > 0 || len(orders[0].Hashes) != 1 || orders[0].Done.IsZero() {
+		t.Errorf("%+v %v", orders, err)
+	}
+	e.Stop(t)
+	if found := slices.Concat(there.files(dir), there.files(to)); len(found) > 0 {
+		t.Errorf("%q", found)
 	}
 }

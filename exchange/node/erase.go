@@ -137,7 +137,7 @@ func (n *Node) posted(ctx context.Context, match *erasure.Matcher) (map[postedOb
 
 // work is what is to be done to the streams' files while nobody has them open.
 type work struct {
-	orders []*erasure.Order // to be carried out, and those that were
+	orders []*erasure.Order // to be carried out
 	// trim and trimAudit tell what is older than it is kept.
 	trim      func(collection, feed string, at time.Time) bool
 	trimAudit func(at time.Time) bool
@@ -157,6 +157,7 @@ func (n *Node) due(ctx context.Context) (*work, error) {
 	now, doubt := n.clock.Now(), n.clock.Doubt()
 	window := cmp.Or(n.opt.RestoreWindow, restoreWindow)
 	due := false
+	w := &work{trim: func(string, string, time.Time) bool { return false }, trimAudit: func(time.Time) bool { return false }}
 	for _, o := range all {
 		if len(o.Key) > 0 && !o.Done.IsZero() && now.Sub(o.At) > window && !doubt {
 			o.Key, due = nil, true
@@ -164,10 +165,9 @@ func (n *Node) due(ctx context.Context) (*work, error) {
 				return nil, err
 			}
 		}
-		due = due || len(o.Key) > 0 && o.Done.IsZero() && !o.Until.IsZero()
-	}
-	w := &work{
-		orders: all, trim: func(string, string, time.Time) bool { return false }, trimAudit: func(time.Time) bool { return false },
+		if len(o.Key) > 0 && o.Done.IsZero() && !o.Until.IsZero() {
+			w.orders, due = append(w.orders, o), true
+		}
 	}
 	if !doubt {
 		old, err := n.overdue(ctx, now)
@@ -185,7 +185,9 @@ func (n *Node) due(ctx context.Context) (*work, error) {
 	}
 	_, audit := n.Journal.Heads()
 	w.auditEnd = audit.Sequence
-	w.hosts, err = n.hostsOf(ctx, all)
+	if len(w.orders) > 0 {
+		w.hosts, err = n.hostsOf(ctx, w.orders)
+	}
 	return w, err
 }
 
@@ -356,11 +358,9 @@ func (c *changes) between(stream string, after, to uint64) bool {
 // worked notes that the files are written.
 func (n *Node) worked(ctx context.Context, w *work) error {
 	for _, o := range w.orders {
-		if o.Done.IsZero() && !o.Until.IsZero() {
-			o.Done = n.clock.Now().UTC().Truncate(time.Second)
-			if err := n.Journal.SetOrder(ctx, o); err != nil {
-				return err
-			}
+		o.Done = n.clock.Now().UTC().Truncate(time.Second)
+		if err := n.Journal.SetOrder(ctx, o); err != nil {
+			return err
 		}
 	}
 	return nil
