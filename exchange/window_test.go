@@ -18,8 +18,18 @@ func TestRetention(t *testing.T) {
 		collection, feed string
 		days             exchange.Window
 	}{
-		{"", "short", 30}, {"", "ever", 0}, {"", "unknown", 0}, {"cert-at", "short", 30}, {"cert-at", "ever", 0},
-		{"board", "", 60}, {"board", "short", 30}, {"brief", "short", 10}, {"brief", "ever", 10}, {"drop", "", 0}, {"drop", "short", 30}, {"unknown", "", 0},
+		{"", "short", 30},
+		{"", "ever", 0},
+		{"", "unknown", 0},
+		{"cert-at", "short", 30},
+		{"cert-at", "ever", 0},
+		{"board", "", 60},
+		{"board", "short", 30},
+		{"brief", "short", 10},
+		{"brief", "ever", 10},
+		{"drop", "", 0},
+		{"drop", "short", 30},
+		{"unknown", "", 0},
 	} {
 		if got := r.Retention(x.collection, x.feed); got != time.Duration(x.days*day) {
 			t.Errorf("%q of %q: %v", x.feed, x.collection, got)

@@ -20,7 +20,6 @@ import (
 	"filippo.io/age"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/tocsin-exchange/tocsin/exchange/archive"
 	"github.com/tocsin-exchange/tocsin/exchange/broker/filestore"
@@ -402,76 +401,6 @@ func TestWhatIsCutShortIsFinished(t *testing.T) {
 	}
 }
 
-// Two exchanges never write to one archive: neither another, nor a copy of the same.
-func TestAnArchiveHasOneWriter(t *testing.T) {
-	t.Parallel()
-	store, s, dir := archive.Directory(t.TempDir()), newSource(), t.TempDir()
-	s.add("A", 3)
-	first := archiver(s, store, dir)
-	flush(t, first)
-	copied := t.TempDir()
-	must(t, os.CopyFS(copied, os.DirFS(dir)))
-	s.add("A", 3)
-	flush(t, first)
-	s.add("A", 1)
-	if err := archiver(s, store, copied).Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
-		t.Error("a copy goes on:", err)
-	}
-	other := archiver(s, store, t.TempDir())
-	other.Exchange = "another"
-	if err := other.Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
-		t.Error("another exchange writes:", err)
-	}
-	flush(t, first)
-	if a := open(t, store); a.Segments() != 3 {
-		t.Error(a.Segments())
-	}
-}
-
-// An exchange that was restored to a moment goes on in its archive, whose reader gets nothing of what was taken back, but where it
-// asks for a moment of that time.
-func TestAnArchiveGoesOnAfterARestore(t *testing.T) {
-	t.Parallel()
-	store, s := archive.Directory(t.TempDir()), newSource()
-	a := archiver(s, store, t.TempDir())
-	s.add("A", 3)
-	flush(t, a)
-	kept, moment := s.now(), s.at
-	s.add("A", 4)
-	flush(t, a)
-	taken, meanwhile := s.now(), s.at
-	read := open(t, store)
-	cut := read.At(moment).Ends
-	dir := t.TempDir()
-	must(t, read.Continue(dir, "there", cut, filestore.Replace))
-	s.streams["A"], s.ends["A"] = s.streams["A"][:3], 3
-	s.add("A", 2)
-	s.streams["A"][3].Data = []byte("another one")
-	again := archiver(s, store, dir)
-	flush(t, again)
-	check := func() {
-		t.Helper()
-		a := open(t, store)
-		for at, want := range map[time.Time][]string{moment: kept, s.at: s.now()} {
-			if got := texts(t, a, a.At(at)); !slices.Equal(got, want) {
-				t.Errorf("as of %v it has %q, and not %q", at, got, want)
-			}
-		}
-	}
-	check()
-	if a := open(t, store); !slices.Equal(texts(t, a, a.At(meanwhile)), taken) {
-		t.Error("what was taken back cannot be restored")
-	}
-	// Once they are put together, nothing is left of it.
-	must(t, again.Compact(t.Context(), s.at.Add(48*time.Hour)))
-	check()
-	for _, text := range texts(t, open(t, store), open(t, store).Last()) {
-		if strings.Contains(text, "message 5") && !slices.Contains(s.now(), text) {
-			t.Error(text)
-		}
-	}
-}
-
 // A backup that is cut short is none.
 func TestABackupIsWholeOrNone(t *testing.T) {
 	t.Parallel()
@@ -490,38 +419,6 @@ func TestABackupIsWholeOrNone(t *testing.T) {
 	if list := texts(t, a, a.Last()); !slices.Equal(list, s.now()) {
 		t.Errorf("%q", list)
 	}
-}
-
-// A segment that somebody else has written says nothing that becomes a path, or a panic.
-func TestAHostileHeaderIsRefused(t *testing.T) {
-	t.Parallel()
-	for name, harm := range map[string]func(c *record.Checkpoint){
-		"no ends":       func(c *record.Checkpoint) { c.Ends = nil },
-		"a path":        func(c *record.Checkpoint) { c.Ends["../../x"] = 1 },
-		"a stream more": func(c *record.Checkpoint) { c.Ends["C"] = 1 },
-	} {
-		s := newSource()
-		s.add("A", 3)
-		s.add("B", 3)
-		store := archive.Directory(t.TempDir())
-		var b bytes.Buffer
-		must(t, archive.Backup(t.Context(), &b, hostile{s, harm}, "one"))
-		must(t, archive.Keep(t.Context(), store, &b, nil, t.TempDir()))
-		if _, err := archive.Open(t.Context(), store, nil); !errors.Is(err, archive.ErrDamaged) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-type hostile struct {
-	*source
-	harm func(c *record.Checkpoint)
-}
-
-func (h hostile) Checkpoint(ctx context.Context) (record.Checkpoint, error) {
-	c, err := h.source.Checkpoint(ctx)
-	h.harm(&c)
-	return c, err
 }
 
 // Of past days a checkpoint an hour is kept: a year has half a million minutes.
@@ -547,98 +444,5 @@ func TestOfAPastDayHoursAreKept(t *testing.T) {
 	flush(t, a)
 	if list := texts(t, open(t, store), open(t, store).Last()); !slices.Equal(list, s.now()) {
 		t.Errorf("%q", list)
-	}
-}
-
-func FuzzSegment(f *testing.F) {
-	s := newSource()
-	s.add("A", 3)
-	var b bytes.Buffer
-	if err := archive.Backup(context.Background(), &b, s, "one"); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b.Bytes())
-	f.Add([]byte("age-encryption.org/v1\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		store := memory{"000000000001-000000000001.seg": text}
-		if a, err := archive.Open(t.Context(), store, nil); err == nil {
-			_ = a.Each(t.Context(), a.Last(), func(string, *record.Message, bool, uint64) error { return nil })
-		}
-	})
-}
-
-// memory is a store in memory, to be read.
-type memory map[string][]byte
-
-func (m memory) Put(context.Context, string, io.Reader, int64) error { return errFailing }
-
-func (m memory) Delete(context.Context, string) error { return errFailing }
-
-func (m memory) List(context.Context) ([]string, error) { return slices.Collect(maps.Keys(m)), nil }
-
-func (m memory) Get(_ context.Context, name string) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(m[name])), nil
-}
-
-// Where an archive's segments are put together, the names of the first are free: that is no place for another exchange. The same one
-// goes on where its archive was moved.
-func TestAnArchiveIsNobodyElses(t *testing.T) {
-	t.Parallel()
-	at, s, dir := t.TempDir(), newSource(), t.TempDir()
-	a := archiver(s, archive.Directory(at), dir)
-	for range 3 {
-		s.add("A", 2)
-		flush(t, a)
-	}
-	must(t, a.Compact(t.Context(), s.at.Add(48*time.Hour)))
-	other := archiver(newSource(), archive.Directory(at), t.TempDir())
-	other.Exchange = "another"
-	if err := other.Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
-		t.Error("another exchange writes:", err)
-	}
-	if err := archiver(s, archive.Directory(at), t.TempDir()).Flush(t.Context()); !errors.Is(err, archive.ErrExists) {
-		t.Error("it begins anew where its own segments are:", err)
-	}
-	moved := filepath.Join(t.TempDir(), "moved")
-	must(t, os.Rename(at, moved))
-	s.add("A", 2)
-	again := archiver(s, archive.Directory(moved), dir)
-	again.Place = "elsewhere"
-	flush(t, again)
-	if got := open(t, archive.Directory(moved)); !slices.Equal(texts(t, got, got.Last()), s.now()) {
-		t.Error("it does not go on")
-	}
-}
-
-// What a restore has taken back is in no journal: it goes from the archive with the first thing that is erased.
-func TestWhatWasTakenBackIsErased(t *testing.T) {
-	t.Parallel()
-	store, s := archive.Directory(t.TempDir()), newSource()
-	a := archiver(s, store, t.TempDir())
-	s.add("A", 3)
-	flush(t, a)
-	moment := s.at
-	s.add("A", 4)
-	flush(t, a)
-	read, dir := open(t, store), t.TempDir()
-	must(t, read.Continue(dir, "there", read.At(moment).Ends, filestore.Replace))
-	s.streams["A"], s.ends["A"] = s.streams["A"][:3], 3
-	s.add("A", 1)
-	again := archiver(s, store, dir)
-	flush(t, again)
-	must(t, again.Rewrite(t.Context(), func(string, uint64, uint64) bool { return false }))
-	names, err := store.List(t.Context())
-	must(t, err)
-	for _, name := range names {
-		r, err := store.Get(t.Context(), name)
-		must(t, err)
-		text, err := io.ReadAll(r)
-		must(t, errors.Join(err, r.Close()))
-		d, err := zstd.NewReader(bytes.NewReader(text))
-		must(t, err)
-		if text, err = io.ReadAll(d); err != nil || bytes.Contains(text, []byte("A message 6")) {
-			t.Errorf("%s has what was taken back, %v", name, err)
-		}
-		d.Close()
 	}
 }
