@@ -32,11 +32,12 @@ func eraseCommand() *cobra.Command {
 members' objects that name them, receipts, statuses, quarantine, the audit's details, the view,
 and the archive. Addresses are found in any form, also as 203[.]0[.]113[.]45 or under in-addr.arpa.
 
-At once nobody can read it any more, and who was given it is told that it was withdrawn. The files
+At once those whom it was given can read it no more, and are told that it was withdrawn. The files
 are written anew when the exchange starts next, at journal.maintenance at the latest; of one that
-does not run, right away. Then it goes from other hosts' data as well that name it as what they
-called: their observed-data with it. After a restore it is erased again. Numbers, stamps and chains stay as they are, and the audit has that it was done,
-when, why, and how much, but not what.
+does not run, right away. With them it goes from the feed's own collection, and from other hosts'
+data that name it as what they called, their observed-data with it. After a restore it is erased
+again. Numbers, stamps and chains stay as they are, and the audit has that it was done, when, why,
+and how much, but not what.
 
 Backups that tocsin backup has made are yours to delete; so is what was published: it can come again.
 The address from which somebody asked the exchange stays in the audit.`,
