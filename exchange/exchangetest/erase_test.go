@@ -372,7 +372,7 @@ func erasedOf(t *testing.T, all []string, names func(string) bool) map[string]bo
 
 // At size: of the hosts of a takedown a thousandth is erased. TOCSIN_ERASE says of how many hosts.
 func TestAThousandthIsErased(t *testing.T) {
-	hosts := 3000
+	hosts := someHosts
 	if s := os.Getenv("TOCSIN_ERASE"); s != "" {
 		var err error
 		if hosts, err = strconv.Atoi(s); err != nil {
