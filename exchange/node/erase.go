@@ -309,7 +309,13 @@ func (n *Node) rewriteStream(e *journal.Eraser, streams, stream string, changed 
 			n.log.Error("what cannot be read is left as it is", "texts", bad)
 		}
 	}
+	before := uint64(0)
 	return filestore.Rewrite(streams, stream, last, func(m *filestore.Message, live bool) (*filestore.Message, error) {
+		// A block that was replaced is gone from here, and the archive may have it, in another segment than what has changed.
+		for n := before + 1; stream == journal.BlocksStream && n < m.Sequence; n++ {
+			changed.add(stream, n)
+		}
+		before = m.Sequence
 		if !live {
 			if e.Named(stream, (*record.Message)(m)) {
 				changed.add(stream, m.Sequence)
