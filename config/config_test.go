@@ -79,7 +79,7 @@ func FuzzParse(f *testing.F) {
 // An archive is never unencrypted, or sent in the clear, by an oversight.
 func TestAnArchiveSaysWhoReadsIt(t *testing.T) {
 	for text, want := range map[string]string{
-		`archive: {to: /backup}`:                                                                            "archive.recipients: whoever gets at the archive could read it",
+		`archive: {to: /backup}`:                                                                            "archive.recipients: anybody who gets at the archive could read it",
 		`archive: {to: /backup, unencrypted: true}`:                                                         "",
 		`archive: {to: /backup, recipients: [age1x]}`:                                                       "",
 		`archive: {to: /backup, recipients: [age1x], unencrypted: true}`:                                    "archive.unencrypted: there are recipients as well",

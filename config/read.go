@@ -191,7 +191,7 @@ func (r *reader) archive(a *Archive, bad func(key, format string, args ...any)) 
 	case a.Unencrypted && len(a.Recipients) > 0:
 		bad("archive.unencrypted", "there are recipients as well: leave out one of the two")
 	case !a.Unencrypted && len(a.Recipients) == 0:
-		bad("archive.recipients", "whoever gets at the archive could read it: name the age recipients that alone can, or say unencrypted: true where that is meant")
+		bad("archive.recipients", "anybody who gets at the archive could read it: name the age recipients that alone can, or say unencrypted: true where that is meant")
 	}
 }
 

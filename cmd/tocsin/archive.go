@@ -122,7 +122,7 @@ there each minute by itself.`,
 	f := c.Flags()
 	f.StringVar(&to, "to", "", "directory, which is not there yet, or empty")
 	f.StringArrayVar(&recipients, "recipient", nil, "age recipient who can read it (age1…); may be repeated")
-	f.BoolVar(&unencrypted, "unencrypted", false, "whoever gets at the directory may read it")
+	f.BoolVar(&unencrypted, "unencrypted", false, "anybody who can read the directory may read the archive")
 	return c
 }
 

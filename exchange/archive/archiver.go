@@ -37,7 +37,7 @@ type Source interface {
 type Archiver struct {
 	Source Source
 	Store  Store
-	// Place is where Store is: with another one an archive begins anew.
+	// Place is where Store is.
 	Place string
 	// Exchange tells the exchange from others.
 	Exchange   string
@@ -91,7 +91,7 @@ type writing struct {
 	Replaces []string `json:"replaces,omitempty"`
 }
 
-// Run archives until ctx ends: every so often, and each past day once more as one segment. erase is called before that.
+// Run archives until ctx ends: each time what is new, then it erases; and each past day is written once more as one segment.
 func (a *Archiver) Run(ctx context.Context, every time.Duration, erase func(ctx context.Context) error) error {
 	said := ""
 	for {

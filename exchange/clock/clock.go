@@ -42,7 +42,7 @@ type Options struct {
 	// Trust says that the machine's clock is right, however long ago that was.
 	Trust bool
 	Log   *slog.Logger
-	// Wall is the machine's clock, and Elapsed is how much time has passed, whatever that says; nil for the machine's.
+	// Wall is the machine's clock, and Elapsed is how much time has passed, also where Wall was set wrong; nil for the machine's.
 	Wall    func() time.Time
 	Elapsed func() time.Duration
 }

@@ -18,7 +18,7 @@ func matcher(t *testing.T) (*erasure.Order, *erasure.Matcher) {
 	return o, erasure.Match([]*erasure.Order{o})
 }
 
-// An address is found in each of its forms, between whatever letters, and no other for it.
+// An address is found in each of its forms, between any letters, and no other is taken for it.
 func TestText(t *testing.T) {
 	_, m := matcher(t)
 	for text, want := range map[string]bool{
@@ -133,7 +133,7 @@ func FuzzText(f *testing.F) {
 	o := erasure.New(time.Now(), "admin", "asked", []netip.Addr{netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")}, []string{"o'neil@mail.example"})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m := erasure.Match([]*erasure.Order{o})
-		// Between letters that are of no address it is always found, whatever else there is.
+		// Between letters that are of no address it is always found.
 		if !m.Text(append(append([]byte{}, text...), " 203.0.113.5 "...)) {
 			t.Errorf("not found behind %q", text)
 		}

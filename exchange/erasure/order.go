@@ -72,7 +72,7 @@ func (h hasher) sum(text []byte) []byte {
 // Matcher tells what orders erase. It is for one goroutine.
 type Matcher struct {
 	orders []*Order
-	of     time.Time            // of what is asked about, zero for whatever it is of
+	of     time.Time            // of what is asked about, zero for any time
 	known  map[string]time.Time // what was asked before: up to when it is erased
 	events map[exchange.EventID]bool
 }

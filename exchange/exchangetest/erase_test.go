@@ -35,7 +35,7 @@ import (
 	"github.com/tocsin-exchange/tocsin/taxii/taxiiclient"
 )
 
-// trace finds what names any of some addresses and accounts, in text or in the form that records have, whatever it is packed in.
+// trace finds what names any of some addresses and accounts, in text or as records have it, packed or not.
 type trace struct {
 	t      *testing.T
 	binary map[string]string // an address as records have it
@@ -190,7 +190,7 @@ feeds:
   - {id: leaks, publisher: dcu, operation: leaks, malware: {name: Leak, types: [bot]}, default_tlp: amber, allow_reserved: true, created: 2011-03-16T00:00:00Z}
 `
 
-// What is erased is in no file any more, of the exchange or its archive, in whatever form; all else is as it was, for readers too; and
+// What is erased is in no file any more, of the exchange or its archive, in any form; all else is as it was, for readers too; and
 // a restore of a moment before erases it again.
 func TestWhatIsErasedIsNowhere(t *testing.T) {
 	t.Parallel()
@@ -466,7 +466,7 @@ func outOfArchive(t *testing.T, dir string) {
 }
 
 // An exchange that is opened without its archive, as tocsin erase does it, has it erased there all the same, once it is opened with
-// it. And an order is of what there was: what comes again stays, whatever is erased later.
+// it. And an order is of what there was: what comes again later stays.
 func TestAnOrderIsCarriedOutInTheArchiveAndOnce(t *testing.T) {
 	t.Parallel()
 	to, dir := t.TempDir(), t.TempDir()

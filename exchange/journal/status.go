@@ -38,8 +38,8 @@ func (j *Journal) openTexts(ctx context.Context, bucket, what string) (texts, er
 	return texts{j, kv}, nil
 }
 
-// Expire deletes statuses and receipts whose time is over. The broker is not left to do it: it would believe whatever the machine's
-// clock says.
+// Expire deletes statuses and receipts whose time is over. The broker is not left to do it: it would go by the machine's
+// clock, which may be wrong.
 func (j *Journal) Expire(ctx context.Context, now time.Time) error {
 	for t, keep := range map[texts]time.Duration{j.status: statusFor, j.receipts: receiptsFor} {
 		if err := t.expire(ctx, now.Add(-keep)); err != nil {

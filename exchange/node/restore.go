@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,7 +31,6 @@ type Restoring struct {
 	To time.Time
 	// Place is where the archive goes on, "" where it does not.
 	Place string
-	Log   *slog.Logger
 }
 
 // Restored says what was restored.
@@ -45,7 +43,7 @@ type Restored struct {
 	// Messages are those of each stream.
 	Messages    map[string]int `json:"messages"`
 	Collections []record.Chain `json:"collections"`
-	// Again is what was taken out or raised after To, and is again.
+	// Removals, Recalls and Raises count what was taken out or raised after To, and is again.
 	Removals int `json:"removals_again"`
 	Recalls  int `json:"recalls_again"`
 	Raises   int `json:"raises_again"`
@@ -66,7 +64,7 @@ func whole(dir string) error {
 }
 
 // Run restores. Registers, credentials, audit, and what was decided since are as they were last: a moment is one of what
-// collections had. What has left them since, for whatever reason, leaves them again.
+// collections had. What has left them since leaves them again.
 func (r *Restoring) Run(ctx context.Context) (out *Restored, err error) {
 	at := r.Archive.Last()
 	if !r.To.IsZero() {
