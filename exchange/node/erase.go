@@ -312,8 +312,8 @@ func (n *Node) rewriteStream(e *journal.Eraser, streams, stream string, changed 
 	before := uint64(0)
 	return filestore.Rewrite(streams, stream, last, func(m *filestore.Message, live bool) (*filestore.Message, error) {
 		// A block that was replaced is gone from here, and the archive may have it, in another segment than what has changed.
-		for n := before + 1; stream == journal.BlocksStream && n < m.Sequence; n++ {
-			changed.add(stream, n)
+		for gone := before + 1; stream == journal.BlocksStream && gone < m.Sequence; gone++ {
+			changed.add(stream, gone)
 		}
 		before = m.Sequence
 		if !live {
